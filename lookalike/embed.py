@@ -1,0 +1,114 @@
+"""Entries to vectors: reading, decoding and preparing run ahead in threads, within a bounded window."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike import images
+from lookalike.errors import ImageError
+from lookalike.sources import Entry
+from lookalike.types import Encoder
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What became of one entry: a vector (dim,), or None because its content is known already or for a `reason`."""
+
+    entry: Entry
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    vector: NDArray[np.float32] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    embedded: Embedded
+    array: NDArray[Any] | None = None
+
+
+def threads() -> int:
+    """How many cores this process may use; `LOOKALIKE_THREADS` overrides."""
+    wanted = os.environ.get("LOOKALIKE_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def embed(entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bool]) -> Iterator[Embedded]:
+    """Encode `entries`, giving them back in their order; those whose content `known(sha256)` come without a vector.
+
+    `known` is called from the decoding threads. A broken image is a result with a reason; a failing encoder raises.
+    At most a few batches are held in memory, however many entries there are.
+    """
+    batch = getattr(encoder, "batch_size", BATCH)
+    window = batch + 2 * threads()
+    pool = ThreadPoolExecutor(threads(), thread_name_prefix="lookalike-decode")
+    stream = iter(entries)
+    running: deque[Future[_Prepared]] = deque()
+    try:
+        ready: list[_Prepared] = []
+        while _fill(running, stream, window, pool, encoder, known):
+            ready.append(running.popleft().result())
+            if sum(prepared.array is not None for prepared in ready) == batch or len(ready) >= 8 * batch:
+                yield from _encode(ready, encoder)
+                ready = []
+        yield from _encode(ready, encoder)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _fill(
+    running: deque[Future[_Prepared]],
+    stream: Iterator[Entry],
+    window: int,
+    pool: ThreadPoolExecutor,
+    encoder: Encoder,
+    known: Callable[[str], bool],
+) -> bool:
+    """Keep the window full; whether anything is left."""
+    while len(running) < window and (entry := next(stream, None)):
+        if entry.sequential:
+            running.append(_done(_prepare(entry, encoder, known)))
+        else:
+            running.append(pool.submit(_prepare, entry, encoder, known))
+    return bool(running)
+
+
+def _done(prepared: _Prepared) -> "Future[_Prepared]":
+    future: Future[_Prepared] = Future()
+    future.set_result(prepared)
+    return future
+
+
+def _prepare(entry: Entry, encoder: Encoder, known: Callable[[str], bool]) -> _Prepared:
+    try:
+        data = entry.read()
+        sha256 = hashlib.sha256(data).hexdigest()
+        if known(sha256):
+            return _Prepared(Embedded(entry, sha256))
+        decoded = images.decode(data, size=encoder.decode_size)
+    except ImageError as error:
+        return _Prepared(Embedded(entry, reason=str(error)))
+    return _Prepared(Embedded(entry, sha256, decoded.width, decoded.height), images.prepare(encoder, decoded))
+
+
+def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> Iterator[Embedded]:
+    arrays = [prepared.array for prepared in ready if prepared.array is not None]
+    vectors = iter(encoder.encode_batch(arrays) if arrays else ())
+    for prepared in ready:
+        found = prepared.embedded
+        if prepared.array is None:
+            yield found
+        else:
+            yield Embedded(found.entry, found.sha256, found.width, found.height, next(vectors))

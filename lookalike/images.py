@@ -1,0 +1,266 @@
+"""Bytes or a path to an upright RGB picture: the only place where hostile image data is decoded."""
+
+import functools
+import importlib.util
+import io
+import math
+import stat
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from lookalike.errors import ImageError
+from lookalike.types import Box, Encoder, Picture, Vectors
+
+# Formats that Pillow decodes by itself, without a helper program (EPS runs Ghostscript) and from a real signature.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI", "PCX")
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm .jp2 .j2k .jpx .avif "
+    ".heic .heif .hif .qoi .pcx".split()
+)
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+# Pillow's own default (`reducing_gap`): decoding to twice the wanted size leaves the later resize free of artefacts.
+REDUCING_GAP = 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused before it is decoded: more than `pixels` pixels or `bytes` bytes (the defaults fit panoramas)."""
+
+    pixels: int = 178_956_970  # Pillow's own decompression-bomb limit: 0.5 GB of RGB
+    bytes: int = 256 * 1024 * 1024
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An upright RGB `image`, perhaps reduced and cut to a box, of a picture of `width` x `height` upright pixels."""
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+def read(path: str | Path, limits: Limits = LIMITS) -> bytes:
+    """The bytes of a regular file of at most `limits.bytes`; raises ImageError with a short reason."""
+    path = Path(path)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError("is a directory")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not a regular file")
+        if status.st_size > limits.bytes:
+            raise ImageError(f"{status.st_size:,} bytes, over the limit of {limits.bytes:,}")
+        with path.open("rb") as file:
+            return file.read(limits.bytes + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(_reason(error)) from error
+
+
+def decode(data: bytes, *, size: int | None = None, box: Box | None = None, limits: Limits = LIMITS) -> Decoded:
+    """Decode `data` to upright RGB, cut to `box` (pixels of the full upright image).
+
+    A JPEG may be decoded at 1/2, 1/4 or 1/8 as long as the shorter side of what is returned stays at or above
+    `REDUCING_GAP` x `size`. Raises ImageError with a short reason for anything that cannot or may not be decoded.
+    """
+    if not data:
+        raise ImageError("empty file")
+    if len(data) > limits.bytes:
+        raise ImageError(f"{len(data):,} bytes, over the limit of {limits.bytes:,}")
+    try:
+        with _open(data) as image:
+            return _decode(image, size, box, limits)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"over the limit of {limits.pixels:,} pixels") from error
+    # Decoders of a dozen formats meet hostile bytes here; whatever they raise means "cannot be decoded".
+    except (OSError, ValueError, SyntaxError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ImageError(_reason(error)) from error
+    except (EOFError, struct.error, MemoryError, NotImplementedError, RuntimeError, AssertionError) as error:
+        raise ImageError(_reason(error)) from error
+
+
+def load(source: bytes | Picture, *, size: int | None = None, box: Box | None = None) -> Decoded:
+    """`decode` for whatever the Python API is given: bytes, a path, or an image that is already open."""
+    if isinstance(source, Image.Image):
+        return _decode(source, None, box, LIMITS)
+    return decode(source if isinstance(source, bytes) else read(source), size=size, box=box)
+
+
+def encode_images(encoder: Encoder, images: Sequence[Picture]) -> Vectors:
+    """The one way from pictures to vectors for an encoder's `encode`: load, prepare, encode as one batch."""
+    if not images:
+        return np.empty((0, encoder.dim), np.float32)
+    return encoder.encode_batch([prepare(encoder, load(image, size=encoder.decode_size)) for image in images])
+
+
+def prepare(encoder: Encoder, decoded: Decoded) -> NDArray[Any]:
+    """`encoder.prepare` on a decoded picture, told how large the whole picture was."""
+    return encoder.prepare(decoded.image, (decoded.width, decoded.height))
+
+
+def sniff(head: bytes) -> bool:
+    """Whether these first bytes (32 suffice) are the signature of a format in `FORMATS`."""
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"
+    if head[4:8] == b"ftyp":
+        return head[8:12] in (b"avif", b"avis", b"jp2 ", *HEIC_BRANDS)
+    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"qoif")
+    return head.startswith((*starts, b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"))
+
+
+def thumbnail(image: Image.Image, size: int) -> Image.Image:
+    """A copy whose longest side is at most `size`."""
+    copy = image.copy()
+    copy.thumbnail((size, size), Image.Resampling.LANCZOS)
+    return copy
+
+
+def to_jpeg(image: Image.Image, quality: int = 85) -> bytes:
+    """JPEG bytes of the pixels alone: no EXIF, no GPS, no profile."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+def clip(box: Box, width: int, height: int) -> Box:
+    """`box` within an image of `width` x `height`; raises ImageError where nothing of it is inside."""
+    corners = (box.left, box.top, box.right, box.bottom)
+    if not all(map(math.isfinite, corners)):
+        raise ImageError(f"box {_numbers(box)} is not four finite numbers")
+    clipped = Box(max(0, box.left), max(0, box.top), min(width, box.right), min(height, box.bottom))
+    if clipped.left >= clipped.right or clipped.top >= clipped.bottom:
+        raise ImageError(f"box {_numbers(box)} has no area inside the image of {width} x {height} pixels")
+    return clipped
+
+
+def _numbers(box: Box) -> str:
+    return ",".join(f"{value:g}" for value in (box.left, box.top, box.right, box.bottom))
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=_readable_formats())
+    except UnidentifiedImageError as error:
+        if not sniff(data[:32]):
+            raise ImageError("not an image") from error
+        if data[8:12] in HEIC_BRANDS and "HEIF" not in _readable_formats():
+            raise ImageError("HEIC needs `pip install lookalike[heic]`") from error
+        raise ImageError("damaged or unsupported image") from error
+
+
+@functools.cache
+def _readable_formats() -> tuple[str, ...]:
+    """HEIC is read where the extra `heic` is installed; Pillow reads everything else by itself."""
+    Image.init()
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _decode(image: Image.Image, size: int | None, box: Box | None, limits: Limits) -> Decoded:
+    width, height = image.size
+    if width * height > limits.pixels:
+        raise ImageError(f"{width} x {height} pixels, over the limit of {limits.pixels:,}")
+    orientation = _orientation(image)
+    if orientation in (5, 6, 7, 8):
+        width, height = height, width
+    region = clip(box, width, height) if box else Box(0, 0, width, height)
+    if size:
+        _reduce(image, min(region.right - region.left, region.bottom - region.top), size)
+    upright = _upright(to_rgb(image), orientation)
+    if box:
+        scaled = region.scaled(upright.width / width, upright.height / height)
+        upright = upright.crop(_whole_pixels(scaled, upright.width, upright.height))
+    return Decoded(upright, width, height)
+
+
+def _whole_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """Round to pixels as Pillow's crop does, keeping at least one."""
+    left, top = min(round(box.left), width - 1), min(round(box.top), height - 1)
+    return left, top, max(left + 1, round(box.right)), max(top + 1, round(box.bottom))
+
+
+def _reduce(image: Image.Image, shorter: float, size: int) -> None:
+    """Let the JPEG decoder skip detail: the largest of 1/8, 1/4, 1/2 that leaves REDUCING_GAP x `size` pixels."""
+    factor = next((f for f in (8, 4, 2) if shorter / f >= REDUCING_GAP * size), None)
+    if factor and image.format in ("JPEG", "MPO"):
+        image.draft(image.mode, (image.width // factor, image.height // factor))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - EXIF is hostile data of its own, and an image without it is still an image
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode to RGB: alpha on white, 16 and 32 bits scaled to 8."""
+    image.load()
+    if image.mode.startswith(("I", "F")):
+        return _from_deep(image)
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    if image.mode == "RGB":
+        return image if type(image) is Image.Image else image.copy()
+    return image.convert("RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """16-bit integers by their high byte; other depths by their range, as their scale is not recorded."""
+    values = np.nan_to_num(np.asarray(image, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    highest = float(values.max(initial=0))
+    if image.mode.startswith("I;16") or (image.mode == "I" and 255 < highest <= 65535):
+        values = values / 257
+    elif highest > 255:
+        values = values * (255 / highest)
+    elif image.mode == "F" and highest <= 1:
+        values = values * 255
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _reason(error: BaseException) -> str:
+    """A short line for the list of skipped files."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    if isinstance(error, MemoryError):
+        return "too large to decode in memory"
+    text = " ".join(str(error).split())
+    if "truncated" in text.lower() or isinstance(error, EOFError):
+        return "truncated image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return f"damaged image ({text[:80]})" if text else "damaged image"

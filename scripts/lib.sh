@@ -1,0 +1,17 @@
+# Sourced by the scripts beside it: an environment in .venv that holds what constraints.txt pins, made once.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=${PYTHON:-python3}
+
+# install EXTRAS: make .venv where there is none, and install lookalike with EXTRAS where that changed since.
+install() {
+    local extras=$1 stamp
+    stamp=$(cat pyproject.toml constraints.txt scripts/lib.sh | cksum)
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    if [ "$(cat ".venv/.stamp-${extras:-core}" 2>/dev/null)" != "$stamp" ]; then
+        echo "installing lookalike${extras:+[$extras]} into .venv" >&2
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".${extras:+[$extras]}"
+        echo "$stamp" > ".venv/.stamp-${extras:-core}"
+    fi
+}

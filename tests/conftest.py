@@ -1,0 +1,72 @@
+"""What several test files share: the real photos where they are at hand, and an encoder that is quick and honest."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike import images
+from lookalike.types import Picture, Vectors
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class PixelEncoder:
+    """An image's 8 x 8 colours as a unit vector: what a pipeline needs to be tested, in a millisecond."""
+
+    name = "pixels"
+    dim = 192
+    fingerprint = hashlib.sha256(b"pixels").hexdigest()
+    decode_size = 8
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
+        return np.asarray(image.resize((8, 8), Image.Resampling.BOX), np.float32)
+
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
+        self.encoded += len(prepared)
+        rows = np.stack(prepared).reshape(len(prepared), -1) - 127.25
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+    def encode(self, pictures: Sequence[Picture]) -> Vectors:
+        return images.encode_images(self, pictures)
+
+
+@pytest.fixture
+def encoder() -> PixelEncoder:
+    return PixelEncoder()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real photos; a test that asks for it is skipped where it is absent."""
+    folder = Path(os.environ.get("LOOKALIKE_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the development photos are not here (LOOKALIKE_TEST_DATA names their folder)")
+    return folder
+
+
+def picture(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
+    """A picture of coarse coloured blocks, different for every seed."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (6, 8, 3), np.uint8)
+    return Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of twelve pictures, some of them in a folder of their own."""
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    for number in range(12):
+        name = f"trip/{number:02}.png" if number % 3 == 0 else f"{number:02}.jpg"
+        picture(number).save(folder / name)
+    return folder
