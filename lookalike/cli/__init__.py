@@ -1,0 +1,54 @@
+"""The command line: each command is parse, one call of the library, print. Results on stdout, all else on stderr.
+
+Nothing that is imported here loads a heavy library: `lookalike --help` must not wait for FAISS.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+
+from lookalike.cli import collections, encoders, evaluation
+from lookalike.cli.app import app
+from lookalike.cli.output import note
+from lookalike.errors import LookalikeError
+
+__all__ = ["app", "collections", "encoders", "evaluation", "main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The console script: runs one command and exits with 0, 1 (error), 2 (usage), 3 (--strict) or 130 (Ctrl-C)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    sys.exit(_run([argument for argument in given if argument != "--debug"], debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(arguments, "lookalike", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except LookalikeError as error:
+        if debug:
+            raise
+        note(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        note("interrupted; what was committed stays, and the same command goes on from there")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
+        sys.stdout = None
+        return 0
+    except Exception as error:
+        if debug or not hasattr(error, "exit_code"):
+            raise
+        return _usage(error)
+
+
+def _usage(error: Any) -> int:
+    """A wrong argument: the library's own line, and where to look."""
+    error.show()
+    return int(error.exit_code)

@@ -1,0 +1,1 @@
+"""The command that lists encoders, and fetches their weights."""

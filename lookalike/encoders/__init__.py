@@ -1,0 +1,73 @@
+"""Names to encoders. A name may carry options: `dinov2-base@pad-518,pool=gem,precision=int8`."""
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lookalike.errors import EncoderError
+from lookalike.types import Encoder
+
+DINOV2 = "lookalike.encoders.dinov2:load"
+ENCODERS = {
+    "dinov2-small": DINOV2,
+    "dinov2-base": DINOV2,
+    "dinov2-large": DINOV2,
+    "dinov2-giant": DINOV2,
+    "dinov2-small-reg": DINOV2,
+    "dinov2-base-reg": DINOV2,
+    "dinov2-large-reg": DINOV2,
+    "dinov2-giant-reg": DINOV2,
+    "rootsift": "lookalike.encoders.rootsift:RootSift",
+    "thumbnail": "lookalike.encoders.thumb:Thumbnail",
+}
+ALIASES = {"pool": "pooling", "prep": "preprocess"}
+
+
+def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
+    """The encoder of a name in `ENCODERS`, of a local checkpoint (folder or file), or of a hub id such as `owner/name`.
+
+    Options after an `@` in the name and those given as arguments are the same: `preprocess` (the word that stands
+    alone), `pooling`, `precision`, `device`. Raises EncoderError for a name or an option that there is not.
+    """
+    name, given = split_name(str(name_or_path))
+    factory = _factory(name)
+    options = {**given, **{ALIASES.get(key, key): value for key, value in options.items() if value is not None}}
+    try:
+        inspect.signature(factory).bind(name, **options)
+    except TypeError as error:
+        taken = [key for key in inspect.signature(factory).parameters if key not in ("name", "name_or_path")]
+        offered = f"it takes {', '.join(taken)}" if taken else "it takes none"
+        raise EncoderError(f"{name} does not take the options {', '.join(options)}; {offered}") from error
+    encoder: Encoder = factory(name, **options)
+    return encoder
+
+
+def split_name(text: str) -> tuple[str, dict[str, str]]:
+    """`name@word,key=value` as the name and its options; an `@` inside a path that exists belongs to the path."""
+    if Path(text).exists():
+        return text, {}
+    name, _, tail = text.partition("@")
+    options: dict[str, str] = {}
+    for part in tail.split(",") if tail else []:
+        key, equals, value = part.partition("=")
+        key, value = (key, value) if equals else ("preprocess", part)
+        if not value or ALIASES.get(key, key) in options:
+            raise EncoderError(f"{text}: {part!r} is no option; write name@squash-224,pool=gem,precision=int8")
+        options[ALIASES.get(key, key)] = value
+    return name, options
+
+
+def _factory(name: str) -> Any:
+    if name in ENCODERS:
+        module, _, attribute = ENCODERS[name].partition(":")
+    elif Path(name).exists() or name.count("/") == 1:
+        module, attribute = _kind(Path(name)), "load"
+    else:
+        raise EncoderError(f"{name}: no such encoder, file or folder; there are {', '.join(ENCODERS)}")
+    return getattr(import_module(module), attribute)
+
+
+def _kind(path: Path) -> str:
+    """A folder with an ONNX export holds CLIP or SigLIP; any other checkpoint is taken for DINOv2, and checked."""
+    return "lookalike.encoders.clip" if (path / "onnx").is_dir() else "lookalike.encoders.dinov2"

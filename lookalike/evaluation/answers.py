@@ -1,0 +1,227 @@
+"""A benchmark and an encoder to full ranked lists, by the product's own collection and search."""
+
+import hashlib
+import logging
+import os
+import time
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL.Image import Image
+
+from lookalike import images
+from lookalike.collection import Collection as Stored
+from lookalike.datasets import Benchmark, Query
+from lookalike.errors import EvaluationError, LookalikeError
+from lookalike.paths import cache_dir
+from lookalike.search import rank
+from lookalike.types import Box, Encoder, Gallery, Ids, Probe, Progress, Ranking, Reranker, Scores, Vectors
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[[Query, Box | None], Probe]
+"""A query, and the box that it is cut to or None, to a probe."""
+
+
+class Located(Gallery, Protocol):
+    """A gallery that knows its files."""
+
+    def path(self, row: int) -> Path | None:
+        """The file of a row; None for a member of an archive."""
+        ...
+
+
+class Searchable(Protocol):
+    """What is asked of a collection here."""
+
+    @property
+    def gallery(self) -> Located:
+        """What is searched."""
+        ...
+
+    def key(self, row: int) -> str:
+        """The key of a row."""
+        ...
+
+    def row(self, key: str) -> int | None:
+        """The row of a key."""
+        ...
+
+
+class WithoutRows:
+    """A gallery as if some of its rows were not there; row numbers stay what they are."""
+
+    def __init__(self, gallery: Gallery, hidden: Collection[int]) -> None:
+        self._gallery = gallery
+        self._hidden = np.array(sorted(hidden), np.int64)
+
+    def __len__(self) -> int:
+        return len(self._gallery) - len(self._hidden)
+
+    def vectors(self, ids: Ids) -> Vectors:
+        """The stored unit rows (len(ids), dim)."""
+        return self._gallery.vectors(ids)
+
+    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
+        """(m, dim) unit rows to (m, k) scores and ids, best first; -1 pads."""
+        k = max(1, min(k, len(self)))
+        found_scores, found_ids = self._gallery.search(vectors, k + len(self._hidden))
+        scores = np.full((len(vectors), k), -np.inf, np.float32)
+        ids = np.full((len(vectors), k), -1, np.int64)
+        for at in range(len(vectors)):
+            kept = np.flatnonzero((found_ids[at] >= 0) & ~np.isin(found_ids[at], self._hidden))[:k]
+            scores[at, : len(kept)], ids[at, : len(kept)] = found_scores[at, kept], found_ids[at, kept]
+        return scores, ids
+
+    def image(self, row: int) -> Image:
+        """The upright picture itself; raises ImageError where it is gone."""
+        return self._gallery.image(row)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One query and the whole gallery ranked for it; `seconds` is what the search took, without the encoding."""
+
+    query: Query
+    ranking: Ranking
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The benchmark's gallery as a collection; `seconds` and `added` say what this run spent on how many images."""
+
+    collection: Stored
+    seconds: float
+    added: int
+
+    @cached_property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(key, reason) of images that could not be used."""
+        return self.collection.skipped()
+
+
+def embed_gallery(
+    benchmark: Benchmark, encoder: Encoder, cache: Path | None = None, progress: Progress | None = None
+) -> Embedded:
+    """The gallery and its distractors, embedded into a collection under `cache` that a second run finds again."""
+    sources = [benchmark.images, *benchmark.distractors]
+    text = "\n".join([*(str(source.resolve()) for source in sources), encoder.fingerprint])
+    folder = (cache or cache_dir("evaluate")) / hashlib.sha256(os.fsencode(text)).hexdigest()[:24]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    collection = Stored(folder, encoder)
+    report = collection.index(sources, progress)
+    log.debug("%s: %s", folder, report)
+    return Embedded(collection, time.perf_counter() - started, report.added)
+
+
+def answers(
+    benchmark: Benchmark,
+    collection: Searchable,
+    ask: Ask,
+    uncropped: bool = False,
+    rerankers: Sequence[Reranker] = (),
+    progress: Progress | None = None,
+) -> Iterator[Answer]:
+    """Every query of the benchmark asked, in order; raises EvaluationError naming a query that cannot be."""
+    rows: dict[frozenset[str], list[int]] = {}
+    for done, query in enumerate(benchmark.queries):
+        if query.hidden not in rows:
+            rows[query.hidden] = [row for key in query.hidden if (row := collection.row(key)) is not None]
+        gallery: Gallery = collection.gallery
+        if rows[query.hidden]:
+            gallery = WithoutRows(gallery, rows[query.hidden])
+        if not len(gallery):
+            raise EvaluationError(f"query {query.name}: the gallery is empty")
+        try:
+            probe = ask(query, None if uncropped else query.box)
+            started = time.perf_counter()
+            ranking = rank(probe, gallery, len(gallery), rerankers)
+            seconds = time.perf_counter() - started
+        except LookalikeError as error:
+            raise EvaluationError(f"query {query.name}: {error}") from error
+        if progress:
+            progress(done + 1, len(benchmark.queries))
+        yield Answer(query, ranking, seconds)
+
+
+def ask_collection(collection: Stored) -> Ask:
+    """Queries as the product resolves them."""
+    return lambda query, box: collection.resolve(query.image, box).probe
+
+
+def ask_encoder(encoder: Encoder) -> Ask:
+    """Queries through an encoder of their own, whatever the gallery was embedded with."""
+
+    def ask(query: Query, box: Box | None) -> Probe:
+        decoded = images.load(query.image, size=encoder.decode_size, box=box)
+        vectors = encoder.encode_batch([images.prepare(encoder, decoded)])
+        return Probe(vectors, lambda: images.load(query.image, box=box).image)
+
+    return ask
+
+
+class QueryVectors:
+    """Query vectors kept beside a collection, so that a second run encodes nothing.
+
+    A vector is found again by the content of its file, its box, and the encoder's fingerprint.
+    """
+
+    def __init__(self, file: Path, fingerprint: str) -> None:
+        self._file, self._fingerprint = file, fingerprint
+        self._known: dict[str, Vectors] = {}
+        self._changed = False
+        try:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                self._known = {name: stored[name] for name in stored.files}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            log.warning("%s cannot be read and is made again (%s)", file, error)
+
+    def remember(self, ask: Ask) -> Ask:
+        """The same as `ask`, asked only for what is not known yet."""
+
+        def remembered(query: Query, box: Box | None) -> Probe:
+            name = self._name(query, box)
+            if name not in self._known:
+                self._known[name] = ask(query, box).vectors
+                self._changed = True
+            return Probe(self._known[name], lambda: images.load(query.image, box=box).image)
+
+        return remembered
+
+    def save(self) -> None:
+        """Write what is new, all at once."""
+        if not self._changed:
+            return
+        beside = self._file.with_suffix(".new.npz")
+        with beside.open("wb") as file:
+            np.savez(file, allow_pickle=False, **self._known)
+        beside.replace(self._file)
+
+    def _name(self, query: Query, box: Box | None) -> str:
+        digest = hashlib.sha256(images.read(query.image))
+        digest.update(f"|{box}|{self._fingerprint}".encode())
+        return digest.hexdigest()
+
+
+def boxes_beyond(benchmark: Benchmark, collection: Stored) -> list[str]:
+    """Queries whose box reaches over the border of its image by over a pixel; only gallery images are looked at."""
+    names = []
+    for query in benchmark.queries:
+        if query.box is None or not query.image.is_relative_to(benchmark.images):
+            continue
+        row = collection.row(query.image.relative_to(benchmark.images).as_posix())
+        if row is None:
+            continue
+        item, box = collection.gallery.item(row), query.box
+        if min(box.left, box.top) < -1 or box.right > item.width + 1 or box.bottom > item.height + 1:
+            names.append(query.name)
+    return names

@@ -1,0 +1,266 @@
+"""Encoders, options and re-rankers to one table: every combination measured once, with what it costs."""
+
+import functools
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lookalike import images
+from lookalike.datasets import Benchmark, Names
+from lookalike.encoders import load_encoder
+from lookalike.errors import EncoderError, EvaluationError, ImageError
+from lookalike.evaluation.report import aligned, decimal, markdown_table
+from lookalike.evaluation.run import evaluate, open_benchmark
+from lookalike.types import Encoder, Progress
+
+SAMPLE = 16
+"""Images that an encoder is timed on."""
+NO_RERANK = "none"
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination: an encoder with its options, and the re-ranking on top of it."""
+
+    encoder: str
+    options: tuple[tuple[str, str], ...] = ()
+    rerank: str = NO_RERANK
+
+    @property
+    def name(self) -> str:
+        """What a table calls it."""
+        options = ",".join(f"{name}={value}" for name, value in self.options)
+        return self.encoder + (f"[{options}]" if options else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a cell reached and what it costs; a cell that cannot be has a `refused` reason instead of figures."""
+
+    cell: Cell
+    map: float = math.nan
+    ms_an_image: float = math.nan
+    bytes_a_vector: int = 0
+    ms_a_query: float = math.nan
+    refused: str | None = None
+    pareto: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All combinations, the best mAP first, those that cannot be last."""
+
+    heading: str
+    rows: tuple[Row, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        return {
+            "heading": self.heading,
+            "rows": [
+                {"encoder": row.cell.encoder, "options": dict(row.cell.options), "rerank": row.cell.rerank}
+                | ({"refused": row.refused} if row.refused else _figures(row) | {"pareto": row.pareto})
+                for row in self.rows
+            ],
+        }
+
+    def table(self) -> list[list[str]]:
+        """A heading row and a line for each combination; the Pareto set is marked with a star."""
+        rows = [["encoder", "re-ranking", "mAP", "ms/image", "bytes/vector", "ms/query", "best for its cost"]]
+        for row in self.rows:
+            if row.refused:
+                rows.append([row.cell.name, row.cell.rerank, "–", "–", "–", "–", row.refused])
+                continue
+            cost = [f"{row.ms_an_image:.1f}", str(row.bytes_a_vector), f"{row.ms_a_query:.2g}"]
+            rows.append([row.cell.name, row.cell.rerank, decimal(row.map), *cost, "★" if row.pareto else ""])
+        return rows
+
+    def text(self) -> str:
+        """For a terminal."""
+        return f"{self.heading}\n\n{aligned(self.table())}"
+
+    def markdown(self) -> str:
+        """For a document."""
+        return f"{self.heading}\n\n{markdown_table(self.table())}\n"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all combinations of a grid have in common; see `evaluate`."""
+
+    protocol: str | None = None
+    k: tuple[int, ...] | None = None
+    uncropped: bool = False
+
+
+def grid(  # noqa: PLR0913 - one argument for each option of the command
+    dataset: str | Benchmark,
+    root: str | Path | None,
+    encoders: Sequence[str],
+    options: Mapping[str, Sequence[str]] | None = None,
+    rerank: Sequence[str] = (),
+    setting: Setting | None = None,
+    *,
+    out: str | Path,
+    distractors: Iterable[str | Path] = (),
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    tell: Told | None = None,
+) -> Grid:
+    """Measure every combination of `encoders`, `options` (as of load_encoder: pooling, preprocess, …) and `rerank`.
+
+    One report a combination is kept in `out`; a combination that has one is not measured again, and combinations that
+    differ only in re-ranking share their embeddings. `tell` hears each combination's name before it is measured.
+    """
+    benchmark = open_benchmark(dataset, root, distractors)
+    setting = setting or Setting()
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = functools.cache(lambda name, given: _load(benchmark, name, given))
+    rows = []
+    for cell in _cells(encoders, {name: values for name, values in (options or {}).items() if values}, rerank):
+        file = folder / f"{_identity(benchmark, cell, setting)}.json"
+        document = _read(file)
+        try:
+            if document is None:
+                if tell:
+                    tell(f"{cell.name} · {cell.rerank}")
+                encoder, milliseconds = loaded(cell.encoder, cell.options)
+                document = _measure(benchmark, cell, setting, encoder, cache, progress)
+                document["cell"] = {"name": cell.name, "rerank": cell.rerank, "ms_an_image": milliseconds}
+                _write(file, document)
+            rows.append(_row(cell, document))
+        except (EncoderError, EvaluationError) as error:
+            rows.append(Row(cell, refused=str(error)))
+    heading = f"{benchmark.name} · {len(benchmark.queries)} queries"
+    return Grid(heading, tuple(sorted(_mark_pareto(rows), key=lambda row: (row.refused is not None, -row.map))))
+
+
+def _cells(encoders: Sequence[str], options: Mapping[str, Sequence[str]], rerank: Sequence[str]) -> Iterator[Cell]:
+    """Re-ranking varies fastest, so that one encoder is done with before the next is loaded."""
+    for encoder, *values in itertools.product(encoders, *options.values()):
+        for spec in tuple(dict.fromkeys(rerank)) or (NO_RERANK,):
+            yield Cell(encoder, tuple(zip(options, values, strict=True)), spec)
+
+
+def _load(benchmark: Benchmark, name: str, options: tuple[tuple[str, str], ...]) -> tuple[Encoder, float]:
+    """The encoder, and how many milliseconds an image takes it, decoding not counted."""
+    encoder = load_encoder(name, **dict(options))
+    sample: list[images.Decoded] = []
+    for key in Names(benchmark.images).keys:
+        if len(sample) == SAMPLE:
+            break
+        try:
+            sample.append(images.load(benchmark.images / key, size=encoder.decode_size))
+        except ImageError:
+            continue
+    if not sample:
+        raise EvaluationError(f"{benchmark.images}: no readable image")
+    encoder.encode_batch([images.prepare(encoder, sample[0])])  # The first call may build or warm something up.
+    started = time.perf_counter()
+    encoder.encode_batch([images.prepare(encoder, decoded) for decoded in sample])
+    return encoder, 1000 * (time.perf_counter() - started) / len(sample)
+
+
+def _measure(
+    benchmark: Benchmark,
+    cell: Cell,
+    setting: Setting,
+    encoder: Encoder,
+    cache: Path | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    specs = () if cell.rerank == NO_RERANK else (cell.rerank,)
+    report = evaluate(
+        benchmark,
+        encoder=encoder,
+        protocol=setting.protocol,
+        k=setting.k,
+        uncropped=setting.uncropped,
+        rerank=specs,
+        cache=cache,
+        progress=progress,
+    )
+    return report.to_json()
+
+
+def _identity(benchmark: Benchmark, cell: Cell, setting: Setting) -> str:
+    """A file name that two combinations, or the same one on other images, never share."""
+    places = [str(place.resolve()) for place in (benchmark.images, *benchmark.distractors)]
+    text = json.dumps([benchmark.name, places, len(benchmark.queries), repr(cell), repr(setting)])
+    slug = "".join(letter if letter.isalnum() else "-" for letter in f"{cell.name}-{cell.rerank}")
+    return f"{slug[:60]}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:12]}"
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A combination that was measured before; None where there is none, or only a damaged one."""
+    try:
+        document = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) and "cell" in document else None
+
+
+def _write(file: Path, document: Mapping[str, Any]) -> None:
+    beside = file.with_suffix(".new")
+    beside.write_text(json.dumps(document, indent=1, allow_nan=False), "utf-8")
+    beside.replace(file)
+
+
+def _row(cell: Cell, document: Mapping[str, Any]) -> Row:
+    value = document["map"]["medium"] if isinstance(document["map"], dict) else document["map"]
+    cost = document["cost"]
+    return Row(
+        cell,
+        math.nan if value is None else float(value),
+        float(document["cell"]["ms_an_image"]),
+        int(cost["bytes_a_vector"]),
+        1000 * float(cost["search_s"]) / len(document["queries"]),
+    )
+
+
+def _mark_pareto(rows: Iterable[Row]) -> list[Row]:
+    """Mark the rows that no other is at least as good and cheap as, and better in something.
+
+    Two timings within a tenth of each other count as the same: that much differs from run to run.
+    """
+    listed = list(rows)
+    measured = [row for row in listed if not row.refused]
+
+    def cheaper_or_same(one: float, other: float) -> bool:
+        return one <= 1.1 * other
+
+    def dominates(one: Row, other: Row) -> bool:
+        as_good = (
+            one.map >= other.map
+            and one.bytes_a_vector <= other.bytes_a_vector
+            and cheaper_or_same(one.ms_an_image, other.ms_an_image)
+            and cheaper_or_same(one.ms_a_query, other.ms_a_query)
+        )
+        better = (
+            one.map > other.map
+            or one.bytes_a_vector < other.bytes_a_vector
+            or not cheaper_or_same(other.ms_an_image, one.ms_an_image)
+            or not cheaper_or_same(other.ms_a_query, one.ms_a_query)
+        )
+        return as_good and better
+
+    return [
+        replace(row, pareto=not row.refused and not any(dominates(other, row) for other in measured)) for row in listed
+    ]
+
+
+def _figures(row: Row) -> dict[str, float | int]:
+    return {
+        "map": row.map,
+        "ms_an_image": row.ms_an_image,
+        "bytes_a_vector": row.bytes_a_vector,
+        "ms_a_query": row.ms_a_query,
+    }

@@ -1,0 +1,70 @@
+"""Protocols: which setups are scored, how average precision is drawn, and which figures at k go with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lookalike.datasets import Benchmark
+from lookalike.errors import EvaluationError
+from lookalike.evaluation.metrics import DENOMINATORS, Rule
+
+AT_K = ("map", "precision", "recall", "hit_rate", "ndcg")
+RULES: dict[Rule, str] = {
+    "trapezoid": "trapezoid under precision over recall, starting from precision 1, over R",
+    "step": "mean of the precision at each hit, over R",
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """`setups` of the ground truth, the `rule` of average precision, the `ks` and the figures at k that it reports.
+
+    `needs_k` is one that cannot be left out, because the protocol's own figure is at that k. `retrieved` is the
+    report's fault: so many results are looked at, whatever k says.
+    """
+
+    name: str
+    setups: tuple[str, ...]
+    rule: Rule
+    ks: tuple[int, ...]
+    at: tuple[str, ...] = AT_K
+    needs_k: int | None = None
+    retrieved: int | None = None
+
+    def divided_by(self, figure: str) -> str:
+        """The rule of a figure's denominator, to be printed with it."""
+        fault = f", though only {self.retrieved} were retrieved" if self.retrieved else ""
+        return DENOMINATORS[figure] + fault
+
+
+REVISITED_SETUPS = ("easy", "medium", "hard")
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("original", ("all",), "trapezoid", (5, 10, 15, 20)),
+        Protocol("revisited", REVISITED_SETUPS, "trapezoid", (1, 5, 10), ("revisited_precision", *AT_K)),
+        Protocol("landmarks", ("all",), "step", (100,), needs_k=100),
+        Protocol("report", ("all",), "trapezoid", (5, 10, 15, 20), ("map", "precision"), retrieved=5),
+    )
+}
+
+
+def whole_ks(ks: Sequence[int]) -> tuple[int, ...]:
+    """The ks that were asked for, each once; raises EvaluationError for one below 1."""
+    if min(ks) < 1:
+        raise EvaluationError(f"k = {min(ks)} is not a number of results; give 1 or more")
+    return tuple(dict.fromkeys(ks))
+
+
+def protocol_for(benchmark: Benchmark, name: str | None = None) -> Protocol:
+    """The protocol `name`, or the benchmark's own; raises EvaluationError where the ground truth lacks its setups."""
+    chosen = name or benchmark.protocol
+    if chosen not in PROTOCOLS:
+        raise EvaluationError(f"no protocol {chosen!r}; there are {', '.join(PROTOCOLS)}")
+    protocol = PROTOCOLS[chosen]
+    has = tuple(benchmark.queries[0].truths)
+    if not set(protocol.setups) <= set(has):
+        raise EvaluationError(
+            f"protocol {chosen} scores the setups {', '.join(protocol.setups)}, {benchmark.name} has {', '.join(has)}; "
+            f"use --protocol {benchmark.protocol}"
+        )
+    return protocol

@@ -1,0 +1,319 @@
+"""The report's evaluation, fault by fault: replayed as it was run, then mended one fault at a time.
+
+What it did: dinov2-base CLS vectors in an IndexFlatL2; the gallery resized to a shorter side of 256 (bicubic), cut to
+the central 224 and normalised with ImageNet's statistics; queries resized to 244, cut to 224 and normalised with mean
+and standard deviation 0.5; 5 results retrieved, and their hits divided by 5, 10, 15 and 20; junk counted as wrong. Its
+third preprocessing, a squash to 224, belongs to its web service and touches no figure.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike import images
+from lookalike.datasets import Benchmark, Truth
+from lookalike.embed import BATCH
+from lookalike.encoders import load_encoder
+from lookalike.evaluation.answers import Ask, QueryVectors, answers, ask_collection, ask_encoder, embed_gallery
+from lookalike.evaluation.metrics import Judged, average_precision, average_precision_at, mean, precision_at
+from lookalike.evaluation.protocols import PROTOCOLS, whole_ks
+from lookalike.evaluation.report import Cost, Figures, Report, Scored, aligned, decimal
+from lookalike.evaluation.run import Read, Reader, describe_gallery, gallery_notes, open_benchmark, settle
+from lookalike.types import Encoder, Picture, Progress, Vectors
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PROTOCOL = PROTOCOLS["report"]
+NOT_REPLAYED = (
+    "not replayed: vectors without L2 normalisation; an encoder gives unit rows here, on which IndexFlatL2 and the "
+    "cosine rank alike"
+)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Shorter side to `resize`, the centre `crop` cut out, and pixels as the network sees them.
+
+    With `halves`, pixel values are moved to those that ImageNet's statistics take to where mean = std = 0.5 would have
+    taken the original ones: a wrong normalisation, for an encoder that will apply the right one.
+    """
+
+    resize: int
+    crop: int
+    resample: Image.Resampling
+    halves: bool = False
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """An upright RGB image to one of `crop` x `crop` pixels."""
+        factor = self.resize / min(image.size)
+        size = (max(self.crop, round(image.width * factor)), max(self.crop, round(image.height * factor)))
+        resized = image.resize(size, self.resample)
+        left, top = (resized.width - self.crop) // 2, (resized.height - self.crop) // 2
+        cut = resized.crop((left, top, left + self.crop, top + self.crop))
+        return _as_if_halves(cut) if self.halves else cut
+
+
+def _as_if_halves(image: Image.Image) -> Image.Image:
+    seen = (np.asarray(image, np.float64) / 255 - 0.5) / 0.5
+    moved = seen * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)
+    return Image.fromarray(np.clip(np.rint(moved * 255), 0, 255).astype(np.uint8))
+
+
+GALLERY = Preprocessing(256, 224, Image.Resampling.BICUBIC)
+# torchvision's Resize is bilinear where nothing else is said.
+QUERY = Preprocessing(244, 224, Image.Resampling.BILINEAR, halves=True)
+
+
+class Behind:
+    """An encoder behind one of the report's preprocessings."""
+
+    def __init__(self, encoder: Encoder, step: Preprocessing) -> None:
+        self._encoder, self._step = encoder, step
+        self.name, self.dim = encoder.name, encoder.dim
+        self.fingerprint = f"{encoder.fingerprint}|{step}"
+        self.decode_size: int | None = step.resize
+        self.batch_size: int = getattr(encoder, "batch_size", BATCH)
+
+    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
+        """The step, then the encoder's own preparation of what it leaves; the picture's full size is lost by it."""
+        return self._encoder.prepare(self._step(image))
+
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
+        """As the encoder does."""
+        return self._encoder.encode_batch(prepared)
+
+    def encode(self, pictures: Sequence[Picture]) -> Vectors:
+        """Images or paths to (n, dim) unit rows."""
+        return images.encode_images(self, pictures)
+
+
+def replayed_precision_at(judged: Judged, k: int) -> float:
+    """The report's P@k: the hits that were retrieved, over a k that may be larger than what was retrieved."""
+    return int((judged.positions < k).sum()) / k if judged.total else float("nan")
+
+
+def replayed_average_precision_at(judged: Judged, k: int) -> float:
+    """The report's mAP@k of one query: precision at the hits that were retrieved, over min(k, R)."""
+    if not judged.total:
+        return float("nan")
+    hits = judged.positions[judged.positions < k]
+    return float((np.arange(1, len(hits) + 1) / (hits + 1)).sum() / min(k, judged.total))
+
+
+REPLAYED = {"map": replayed_average_precision_at, "precision": replayed_precision_at}
+RIGHT = {"map": average_precision_at, "precision": precision_at}
+
+
+def replayed_table(judged: Iterable[Judged], ks: Sequence[int]) -> dict[str, dict[int, float]]:
+    """The report's two lines over queries of which only the first few results were kept."""
+    kept = list(judged)
+    return {name: {k: mean(figure(one, k) for one in kept) for k in ks} for name, figure in REPLAYED.items()}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One line of the explanation: the figures once everything up to `mended` is mended; NaN mAP where unknown."""
+
+    mended: str
+    map: float
+    at: Mapping[str, Mapping[int, float]]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The report's table, the right one, and what lies between them; `aside` is a variant, not a fault."""
+
+    heading: str
+    ks: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    aside: Stage
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures of every stage; points are the change from the stage before."""
+        return {
+            "heading": self.heading,
+            "k": list(self.ks),
+            "stages": [
+                {
+                    "mended": stage.mended,
+                    "map": None if np.isnan(stage.map) else stage.map,
+                    **{f"{name}_at": {str(k): stage.at[name][k] for k in self.ks} for name in RIGHT},
+                }
+                for stage in (*self.stages, self.aside)
+            ],
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        """Both tables, and the worth of each fault in points."""
+        first, last = self.stages[0], self.stages[-1]
+        parts = [self.heading, "", "as the report measured:", aligned(self._table(first)), ""]
+        parts += ["corrected:", aligned(self._table(last)), "", "what each fault is worth, in points:"]
+        return "\n".join([*parts, aligned(self._ladder()), "", *(f"note: {note}" for note in self.notes)])
+
+    def _table(self, stage: Stage) -> list[list[str]]:
+        rows = [["k", *map(str, self.ks), ""]]
+        for name, label in (("map", "MAP@k"), ("precision", "P@k")):
+            rows.append([label, *(decimal(stage.at[name][k]) for k in self.ks), ""])
+        return [*rows, ["mAP", decimal(stage.map), *[""] * (len(self.ks) - 1), "over the whole list"]]
+
+    def _ladder(self) -> list[list[str]]:
+        columns = [(name, k) for name in RIGHT for k in self.ks]
+        labels = {"map": "MAP", "precision": "P"}
+        rows = [["mended", "mAP", *(f"{labels[name]}@{k}" for name, k in columns), ""]]
+        for before, stage in zip(self.stages, self.stages[1:], strict=False):
+            rows.append([stage.mended, *self._points(before, stage), ""])
+        rows.append(["all of them", *self._points(self.stages[0], self.stages[-1]), ""])
+        return [*rows, [self.aside.mended, *self._points(self.stages[-1], self.aside), "no fault: not in the sum"]]
+
+    def _points(self, before: Stage, after: Stage) -> list[str]:
+        changes = [after.map - before.map, *(after.at[name][k] - before.at[name][k] for name in RIGHT for k in self.ks)]
+        return ["–" if np.isnan(change) else f"{100 * change:+.1f}" for change in changes]
+
+
+class _Replay:
+    """Ranked lists under the report's preprocessings and under the encoder's own, each made once."""
+
+    def __init__(
+        self, benchmark: Benchmark, encoder: Encoder, uncropped: bool, cache: Path | None, progress: Progress | None
+    ) -> None:
+        self.benchmark, self.encoder, self.uncropped = benchmark, encoder, uncropped
+        self._cache, self._progress = cache, progress
+
+    def reads(self, benchmark: Benchmark, gallery: Encoder, query: Encoder | None = None) -> list[Read]:
+        """Every query read; `query` encodes queries where they are not prepared as the gallery is."""
+        self.embedded = embed_gallery(benchmark, gallery, self._cache, self._progress)
+        with self.embedded.collection as collection:
+            fingerprint = (query or gallery).fingerprint
+            vectors = QueryVectors(collection.path / "queries.npz", fingerprint)
+            ask: Ask = vectors.remember(ask_encoder(query) if query else ask_collection(collection))
+            self.reader = Reader(collection, PROTOCOL, benchmark.images)
+            reads = [self.reader.read(one) for one in answers(benchmark, collection, ask, self.uncropped)]
+            vectors.save()
+            self.notes = gallery_notes(benchmark, self.embedded, self.reader.absent, self.uncropped)
+            self.gallery = describe_gallery(benchmark, self.embedded)
+        return reads
+
+
+def _without_junk(benchmark: Benchmark) -> Benchmark:
+    """The benchmark as the report read it: junk is not known, so it is wrong like any other image."""
+    queries = tuple(
+        replace(query, truths={setup: Truth(truth.positives) for setup, truth in query.truths.items()})
+        for query in benchmark.queries
+    )
+    return replace(benchmark, queries=queries)
+
+
+def _without_own_photo(benchmark: Benchmark) -> Benchmark:
+    """The benchmark with each query's own photo neither in its gallery nor among what it should find."""
+
+    def own(path: Path) -> frozenset[str]:
+        inside = path.is_relative_to(benchmark.images)
+        return frozenset({path.relative_to(benchmark.images).as_posix()}) if inside else frozenset()
+
+    queries = tuple(
+        replace(
+            query,
+            hidden=query.hidden | own(query.image),
+            truths={
+                setup: Truth(truth.positives - own(query.image), truth.junk - own(query.image))
+                for setup, truth in query.truths.items()
+            },
+        )
+        for query in benchmark.queries
+    )
+    return replace(benchmark, queries=queries)
+
+
+def _head(read: Read, retrieved: int) -> Judged:
+    """What is left of a judged list when only its first results were kept; the report knew no junk to take out."""
+    judged = read.judged["all"]
+    kept = judged.positions[judged.positions < retrieved]
+    return Judged(kept, min(retrieved, judged.length), judged.total, judged.absent)
+
+
+def _right(mended: str, reads: Sequence[Read], ks: Sequence[int]) -> Stage:
+    judged = [read.judged["all"] for read in reads]
+    at = {name: {k: mean(figure(one, k) for one in judged) for k in ks} for name, figure in RIGHT.items()}
+    return Stage(mended, mean(average_precision(one) for one in judged), at)
+
+
+def replayed(
+    benchmark: Benchmark,
+    encoder: str | Encoder,
+    k: Sequence[int] | None = None,
+    uncropped: bool = False,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """The report's own protocol on this benchmark: its preprocessings, 5 retrieved, divided by each k, junk wrong."""
+    loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    replay = _Replay(benchmark, loaded, uncropped, cache, progress)
+    reads = replay.reads(_without_junk(benchmark), Behind(loaded, GALLERY), Behind(loaded, QUERY))
+    ks = whole_ks(k) if k else PROTOCOL.ks
+    heads = [_head(read, PROTOCOL.retrieved or 0) for read in reads]
+    results = []
+    for read, head in zip(reads, heads, strict=True):
+        at = {name: {k: figure(head, k) for k in ks} for name, figure in REPLAYED.items()}
+        scored = Scored(float("nan"), at, head.total, 0, tuple((head.positions + 1).tolist()))
+        results.append(read.result({"all": scored}, PROTOCOL.retrieved))
+    queries = sum(1 for head in heads if head.total)
+    return Report(
+        dataset=benchmark.name,
+        protocol=PROTOCOL.name,
+        encoder=loaded.name,
+        fingerprint=loaded.fingerprint,
+        uncropped=uncropped,
+        rerank=(),
+        ks=ks,
+        gallery=replay.gallery,
+        setups={"all": Figures(float("nan"), replayed_table(heads, ks), queries)},
+        queries=tuple(results),
+        cost=Cost(replay.embedded.seconds, 0.0, replay.embedded.added, 4 * loaded.dim),
+        notes=("figures for k > 5 are wrong, on purpose; see --explain", *replay.notes, NOT_REPLAYED),
+    )
+
+
+def explain(
+    dataset: str | Benchmark,
+    root: str | Path | None = None,
+    encoder: str | Encoder = "rootsift",
+    k: Sequence[int] | None = None,
+    uncropped: bool = False,
+    distractors: Iterable[str | Path] = (),
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Replay the report on `dataset`, then mend its faults one after the other; raises EvaluationError."""
+    benchmark = open_benchmark(dataset, root, distractors)
+    loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    replay = _Replay(benchmark, loaded, uncropped, cache, progress)
+    gallery, query = Behind(loaded, GALLERY), Behind(loaded, QUERY)
+    faulty = replay.reads(_without_junk(benchmark), gallery, query)
+    no_junk = replay.reads(benchmark, gallery, query)
+    same = replay.reads(benchmark, gallery)
+    whole = replay.reads(benchmark, loaded)
+    alone = replay.reads(_without_own_photo(benchmark), loaded)
+    ks = settle(PROTOCOL, k, [*no_junk, *alone])
+    heads = [_head(read, PROTOCOL.retrieved or 0) for read in faulty]
+    stages = (
+        Stage("nothing", float("nan"), replayed_table(heads, ks)),
+        _right("as many results retrieved as are scored", faulty, ks),
+        _right("junk taken out before ranks are counted", no_junk, ks),
+        _right("queries prepared like the gallery", same, ks),
+        _right("the whole image, not its centre 224", whole, ks),
+    )
+    cropped = "uncropped" if uncropped else "cropped"
+    return Explanation(
+        f"{benchmark.name} · {loaded.name} · {cropped} queries · {len(benchmark.queries)} queries",
+        ks,
+        stages,
+        _right("the query's own photo left out", alone, ks),
+        (NOT_REPLAYED, "the original protocol keeps the query's own photo in the gallery, and so does the table above"),
+    )

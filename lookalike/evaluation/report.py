@@ -1,0 +1,259 @@
+"""What an evaluation found, as figures, as JSON, and as a table to print or to paste into Markdown."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lookalike.evaluation.protocols import PROTOCOLS, RULES
+from lookalike.types import Box
+
+FORMAT = 1
+"""Version of the JSON document; `compare` reads this one."""
+LABELS = {
+    "map": "mAP@k",
+    "precision": "P@k",
+    "recall": "recall@k",
+    "hit_rate": "hit rate@k",
+    "ndcg": "nDCG@k",
+    "revisited_precision": "mP@k",
+}
+Verdict = Literal["positive", "negative", "junk"]
+At = Mapping[str, Mapping[int, float]]
+"""Figure to k to value."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One result as it was shown: `rank` counts from 1 with junk in the list; `path` is its file."""
+
+    rank: int
+    key: str
+    path: Path | None
+    score: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One query in one setup; `ranks` are those of the positives from 1, junk taken out. NaN without positives."""
+
+    ap: float
+    at: At
+    positives: int
+    junk: int
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """One query: its picture (and its key or file name), its figures in each setup, and the head of its list."""
+
+    name: str
+    key: str
+    image: Path
+    box: Box | None
+    setups: Mapping[str, Scored]
+    results: tuple[Found, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over the `queries` that have positives in a setup."""
+
+    map: float
+    at: At
+    queries: int
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What was searched: `images` that this benchmark's queries can find, of which `distractors` are from elsewhere."""
+
+    images: int
+    distractors: int
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What this run took: seconds to bring the gallery up to date and to search it for all queries.
+
+    `embedded` is how many gallery images it had to embed, the others being known; `bytes_a_vector` is the float32 row.
+    """
+
+    index_s: float
+    search_s: float
+    embedded: int
+    bytes_a_vector: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation: `setups` has one entry, or easy, medium and hard."""
+
+    dataset: str
+    protocol: str
+    encoder: str
+    fingerprint: str
+    uncropped: bool
+    rerank: tuple[str, ...]
+    ks: tuple[int, ...]
+    gallery: Gallery
+    setups: Mapping[str, Figures]
+    queries: tuple[QueryResult, ...]
+    cost: Cost
+    notes: tuple[str, ...] = ()
+
+    @property
+    def map(self) -> float:
+        """The figure that a table is sorted by: mAP, of Medium where there are three setups."""
+        return self.setups.get("medium", next(iter(self.setups.values()))).map
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document; with one setup a figure is a number, with three it is a number for each."""
+        protocol = PROTOCOLS[self.protocol]
+        document: dict[str, Any] = {
+            "format": FORMAT,
+            "dataset": self.dataset,
+            "protocol": self.protocol,
+            "encoder": self.encoder,
+            "fingerprint": self.fingerprint,
+            "uncropped": self.uncropped,
+            "rerank": list(self.rerank),
+            "k": list(self.ks),
+            "setups": list(self.setups),
+            "average_precision": RULES[protocol.rule],
+            "denominators": {f"{name}_at": protocol.divided_by(name) for name in protocol.at},
+            "map": _by_setup({setup: _number(figures.map) for setup, figures in self.setups.items()}),
+        }
+        for name in protocol.at:
+            document[f"{name}_at"] = _by_setup({setup: _at(figures.at[name]) for setup, figures in self.setups.items()})
+        document["scored_queries"] = _by_setup({setup: figures.queries for setup, figures in self.setups.items()})
+        document["gallery"] = {
+            "images": self.gallery.images,
+            "distractors": self.gallery.distractors,
+            "skipped": [{"key": key, "reason": reason} for key, reason in self.gallery.skipped],
+        }
+        document["cost"] = vars(self.cost)
+        document["notes"] = list(self.notes)
+        document["queries"] = [self._query(query) for query in self.queries]
+        return document
+
+    def _query(self, query: QueryResult) -> dict[str, Any]:
+        row: dict[str, Any] = {"name": query.name, "image": query.key, "box": _corners(query.box)}
+        row["ap"] = _by_setup({setup: _number(scored.ap) for setup, scored in query.setups.items()})
+        for name in PROTOCOLS[self.protocol].at:
+            row[f"{name}_at"] = _by_setup({setup: _at(scored.at[name]) for setup, scored in query.setups.items()})
+        for name in ("positives", "junk", "ranks"):
+            row[name] = _by_setup({setup: getattr(scored, name) for setup, scored in query.setups.items()})
+        row["results"] = [
+            {"rank": found.rank, "key": found.key, "score": round(found.score, 6), "verdict": found.verdict}
+            for found in query.results
+        ]
+        return row
+
+    def heading(self) -> str:
+        """What was measured, in one line."""
+        parts = [self.dataset, f"protocol {self.protocol}", self.encoder, *self.rerank]
+        parts.append("uncropped queries" if self.uncropped else "cropped queries")
+        searched = f"{self.gallery.images:,} images"
+        if self.gallery.distractors:
+            searched += f" ({self.gallery.distractors:,} of them distractors)"
+        return " · ".join([*parts, f"{len(self.queries)} queries", searched])
+
+    def rows(self) -> list[list[str]]:
+        """The table: a heading row, then mAP and each figure at k, and by what it divides."""
+        protocol = PROTOCOLS[self.protocol]
+        head = ["figure" if len(self.setups) == 1 else "setup · figure", *(f"k={k}" for k in self.ks), "divided by"]
+        rows = [head]
+        for setup, figures in self.setups.items():
+            prefix = "" if len(self.setups) == 1 else f"{setup} · "
+            blank = [""] * (len(self.ks) - 1)
+            rows.append([f"{prefix}mAP", decimal(figures.map), *blank, RULES[protocol.rule]])
+            for name in protocol.at:
+                values = [decimal(figures.at[name][k]) for k in self.ks]
+                rows.append([f"{prefix}{LABELS[name]}", *values, protocol.divided_by(name)])
+        return rows
+
+    def text(self) -> str:
+        """The heading, the table and the notes, for a terminal."""
+        return "\n".join([self.heading(), "", aligned(self.rows()), *(f"note: {note}" for note in self.notes)])
+
+    def markdown(self) -> str:
+        """The same for a document, with a line for each query, the worst first."""
+        lines = [f"# {self.heading()}", "", markdown_table(self.rows()), ""]
+        lines += [f"- {note}" for note in self.notes] + [""] * bool(self.notes)
+        setups = list(self.setups)
+        queries = [["query", *(f"AP {setup}" if len(setups) > 1 else "AP" for setup in setups)]]
+        for query in self.worst_first():
+            queries.append([query.name, *(decimal(query.setups[setup].ap) for setup in setups)])
+        return "\n".join([*lines, markdown_table(queries), ""])
+
+    def worst_first(self) -> list[QueryResult]:
+        """Queries by AP (of Medium where there are setups), those without positives last."""
+        setup = "medium" if "medium" in self.setups else next(iter(self.setups))
+        return sorted(self.queries, key=lambda query: _last_if_nan(query.setups[setup].ap))
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write report.json, report.md and report.html into `folder`; the page holds its pictures itself."""
+        from lookalike.evaluation.page import report_page
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = {
+            "report.json": json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n",
+            "report.md": self.markdown(),
+            "report.html": report_page(self),
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, "utf-8", errors="surrogateescape")
+        return [folder / name for name in texts]
+
+
+def decimal(value: float) -> str:
+    """Four places, as the report prints them: .8473."""
+    return "–" if math.isnan(value) else f"{value:.4f}".replace("0.", ".", 1) if value < 1 else f"{value:.4f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as columns of text: the first flush left, figures flush right, the last flush left."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    last = len(widths) - 1
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if at in (0, last) else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows, the first of them the heading, as a Markdown table."""
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [escaped[0], rule, *escaped[1:]])
+
+
+def _by_setup(values: Mapping[str, Any]) -> Any:
+    return next(iter(values.values())) if len(values) == 1 else dict(values)
+
+
+def _at(values: Mapping[int, float]) -> dict[str, float | None]:
+    return {str(k): _number(value) for k, value in values.items()}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _corners(box: Box | None) -> list[float] | None:
+    return None if box is None else [box.left, box.top, box.right, box.bottom]
+
+
+def _last_if_nan(value: float) -> float:
+    return math.inf if math.isnan(value) else value

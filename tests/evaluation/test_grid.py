@@ -1,0 +1,139 @@
+"""Combinations measured once, resumed, sorted, and marked where nothing is as good and as cheap."""
+
+import json
+from pathlib import Path
+
+import pytest
+from angles import AngleEncoder, vgg
+
+import lookalike.rerank
+from lookalike.errors import EncoderError
+from lookalike.evaluation import grid as grids
+from lookalike.evaluation.grid import Cell, Grid, Row, Setting, grid
+from lookalike.types import Gallery, Probe, Ranking
+
+TEN = {f"a{degrees}": float(degrees) for degrees in range(0, 100, 10)}
+
+
+class Backwards:
+    def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
+        return Ranking(ranking.ids[::-1], ranking.scores[::-1])
+
+    def __str__(self) -> str:
+        return "backwards"
+
+
+class Loader:
+    """Stands for load_encoder: one encoder that takes options, one that does not exist."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, AngleEncoder] = {}
+
+    def __call__(self, name: str, **options: str) -> AngleEncoder:
+        if name != "angles":
+            raise EncoderError(f"no encoder {name!r}")
+        encoder = AngleEncoder()
+        encoder.fingerprint = f"angles {options}"
+        return self.made.setdefault(str(options), encoder)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return vgg(tmp_path / "set", TEN, {"q": ("a0 0 0 32 24", "a0;a10", "")})
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
+    loader = Loader()
+    monkeypatch.setattr(grids, "load_encoder", loader)
+    monkeypatch.setattr(lookalike.rerank, "parse", lambda spec: {"turn": Backwards()}[spec], raising=False)
+    return loader
+
+
+def measured(root: Path, out: Path, told: list[str]) -> Grid:
+    return grid(
+        "vgg",
+        root,
+        ["angles", "lost"],
+        {"pooling": ["cls", "gem"], "preprocess": []},
+        ["none", "turn"],
+        Setting(k=(5,)),
+        out=out,
+        cache=out / "cache",
+        tell=told.append,
+    )
+
+
+def test_every_combination_is_a_row_sorted_by_map_with_its_cost(root: Path, tmp_path: Path, loader: Loader) -> None:
+    told: list[str] = []
+    found = measured(root, tmp_path / "out", told)
+    assert [(row.cell.name, row.cell.rerank) for row in found.rows[:4]] == [
+        ("angles[pooling=cls]", "none"),
+        ("angles[pooling=gem]", "none"),
+        ("angles[pooling=cls]", "turn"),
+        ("angles[pooling=gem]", "turn"),
+    ]
+    assert found.rows[0].map == 1
+    # Turned round, the two positives are at ranks 9 and 10.
+    assert found.rows[2].map == pytest.approx((1 / 9 / 2 + (1 / 9 + 2 / 10) / 2) / 2)
+    assert found.rows[0].bytes_a_vector == 8
+    assert found.rows[0].ms_an_image > 0
+    assert [row.refused for row in found.rows[4:]] == ["no encoder 'lost'"] * 4
+    assert len(told) == 8
+    text = found.text()
+    assert "★" in text
+    assert "no encoder 'lost'" in text
+    assert "| angles[pooling=cls] | none | 1.0000 |" in found.markdown()
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["rows"][0]["options"] == {"pooling": "cls"}
+
+
+def test_rerankings_share_their_embeddings(root: Path, tmp_path: Path, loader: Loader) -> None:
+    measured(root, tmp_path / "out", [])
+    # Ten images and a query, and the timing: one to warm up, then all ten.
+    assert [encoder.encoded for encoder in loader.made.values()] == [10 + 1 + 1 + 10] * 2
+
+
+def test_a_grid_goes_on_where_it_stopped(root: Path, tmp_path: Path, loader: Loader) -> None:
+    before = measured(root, tmp_path / "out", [])
+    kept = sorted((tmp_path / "out").glob("angles-*.json"))
+    assert len(kept) == 4
+    kept[0].unlink()
+    kept[1].write_text("{ cut off")
+    told: list[str] = []
+    after = measured(root, tmp_path / "out", told)
+    assert [one for one in told if one.startswith("angles")] == [
+        "angles[pooling=cls] · none",
+        "angles[pooling=cls] · turn",
+    ]
+    assert [(row.cell, row.map) for row in after.rows] == [(row.cell, row.map) for row in before.rows]
+
+
+def test_another_setting_or_other_distractors_are_another_measurement(
+    root: Path, tmp_path: Path, loader: Loader
+) -> None:
+    out = tmp_path / "out"
+    for setting, distractors in (
+        (Setting(k=(5,)), []),
+        (Setting(k=(5,), uncropped=True), []),
+        (Setting(k=(5,)), [root]),
+    ):
+        grid("vgg", root, ["angles"], None, (), setting, distractors=distractors, out=out, cache=out)
+    assert len(list(out.glob("*.json"))) == 3
+
+
+def row(name: str, map_: float, ms: float, size: int, query: float = 1.0) -> Row:
+    return Row(Cell(name), map_, ms, size, query)
+
+
+def test_the_pareto_set_is_what_nothing_beats_at_its_cost() -> None:
+    rows = grids._mark_pareto(
+        [
+            row("best", 0.9, 100, 3000),
+            row("cheap", 0.7, 10, 3000),
+            row("small", 0.6, 100, 100),
+            row("beaten", 0.65, 20, 3000),
+            row("as cheap within a tenth", 0.7, 10.5, 3000),
+            Row(Cell("refused"), refused="no"),
+        ]
+    )
+    assert [one.cell.encoder for one in rows if one.pareto] == ["best", "cheap", "small", "as cheap within a tenth"]

@@ -1,0 +1,162 @@
+"""The reports that are written: Markdown, JSON, and a page that a real browser opens without a request or an error."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from angles import AngleEncoder, paint, vgg
+from conftest import PixelEncoder
+
+from lookalike.evaluation.page import Section, Shown, page
+from lookalike.evaluation.plots import bar_chart, line_chart
+from lookalike.evaluation.report import Report, aligned, decimal, markdown_table
+from lookalike.evaluation.run import evaluate
+
+BROWSER_FLAGS = (
+    "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
+    "--disable-sync"
+).split()
+HOSTILE = "<img src=x onerror=alert(1)>&\"'"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not executable:
+        pytest.skip("no browser: install chromium, or name one with the environment variable CHROMIUM")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
+        yield opened
+        opened.close()
+
+
+def opened(browser: Any, file: Path) -> tuple[Any, list[str], list[str]]:
+    """The page, what it wrote to the console, and what it asked for besides itself and data: URIs."""
+    tab = browser.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(file.as_uri(), wait_until="load")
+    return tab, said, [url for url in asked if url != file.as_uri() and not url.startswith("data:")]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("page")
+    angles = {f"a{degrees}": float(degrees) for degrees in range(0, 100, 10)}
+    queries = {
+        "good": ("a0 0 0 32 24", "a0;a10", "a20"),
+        "bad": ("a50 0 0 16 24", "a0", ""),
+        "none": ("a90 0 0 32 24", "", ""),
+    }
+    return evaluate("vgg", vgg(folder / "set", angles, queries), AngleEncoder(), cache=folder / "cache")
+
+
+def test_a_browser_opens_the_page_with_every_picture_and_no_error(browser: Any, report: Report, tmp_path: Path) -> None:
+    report.save(tmp_path)
+    tab, said, asked = opened(browser, tmp_path / "report.html")
+    assert (said, asked) == ([], [])
+    widths = tab.eval_on_selector_all("img", "pictures => pictures.map(p => p.complete ? p.naturalWidth : 0)")
+    assert len(widths) == 2 + 2 * 10, "two queries with positives, each with the whole gallery"
+    assert min(widths) > 0
+    assert tab.locator("section h3").all_inner_texts() == ["bad · AP .0500 · 1 to find", "good · AP 1.0000 · 2 to find"]
+    assert tab.locator("figure.positive").count() == 3
+    assert tab.locator("figure.junk").count() == 1
+    frame = "element => getComputedStyle(element).borderTopColor"
+    assert tab.locator("figure.positive img").first.evaluate(frame) == "rgb(20, 130, 60)"
+    assert tab.locator("svg").count() == 2
+    tab.close()
+
+
+def test_the_page_follows_the_reader_into_the_dark(browser: Any, report: Report, tmp_path: Path) -> None:
+    report.save(tmp_path)
+    tab, _, _ = opened(browser, tmp_path / "report.html")
+    back = "getComputedStyle(document.body).backgroundColor"
+    tab.emulate_media(color_scheme="light")
+    light = tab.evaluate(back)
+    tab.emulate_media(color_scheme="dark")
+    assert (light, tab.evaluate(back)) == ("rgb(255, 255, 255)", "rgb(21, 23, 26)")
+    tab.close()
+
+
+def test_a_page_of_names_that_are_html_shows_them_as_they_are(browser: Any, tmp_path: Path) -> None:
+    paint(tmp_path / "a.png", 10)
+    result = Shown(tmp_path / "a.png", HOSTILE, HOSTILE, verdict="positive")
+    sections = [Section(HOSTILE, Shown(tmp_path / "a.png", HOSTILE), [result, Shown(None, HOSTILE)])]
+    file = tmp_path / "page.html"
+    chart = line_chart(HOSTILE, {HOSTILE: [(1, 0.5)]}, [1]) + bar_chart(HOSTILE, [(HOSTILE, 0.5)])
+    file.write_text(page(HOSTILE, HOSTILE, sections, [chart]), "utf-8")
+    tab, said, asked = opened(browser, file)
+    assert (said, asked) == ([], [])
+    assert tab.locator("h1").inner_text() == tab.locator("h3").inner_text() == HOSTILE
+    assert tab.locator("img").count() == 2
+    assert tab.locator("img").first.get_attribute("alt") == HOSTILE
+    tab.close()
+
+
+def test_a_page_without_ground_truth_has_no_frames(tmp_path: Path) -> None:
+    paint(tmp_path / "a.png", 10)
+    html = page("t", "l", [Section("q", Shown(tmp_path / "a.png", "a"), [Shown(tmp_path / "a.png", "b", "1 · 0.900")])])
+    assert '<figure class="plain">' in html
+    assert "✓" not in html
+    assert "✗" not in html
+
+
+def test_a_picture_that_is_gone_is_said_and_a_name_that_is_not_utf8_shown(tmp_path: Path) -> None:
+    html = page("t", "l", [Section("q", Shown(tmp_path / "gone.png", "bad\udcff.png"), [Shown(None, "in.tar/x")])])
+    assert "no picture: no such file" in html
+    assert "no picture: inside an archive" in html
+    assert "bad?.png" in html
+    html.encode("utf-8")
+
+
+def test_the_files_that_are_saved_say_the_same(report: Report, tmp_path: Path) -> None:
+    files = report.save(tmp_path / "out")
+    assert [file.name for file in files] == ["report.json", "report.md", "report.html"]
+    document = json.loads(files[0].read_text("utf-8"))
+    assert document["map"] == pytest.approx(report.map)
+    markdown = files[1].read_text("utf-8")
+    assert f"| mAP | {decimal(report.map)} |" in markdown
+    queries = [line.split(" | ")[0] for line in markdown.splitlines() if line.startswith(("| bad", "| good", "| none"))]
+    assert queries == ["| bad", "| good", "| none"], "the worst first, those without positives last"
+    assert "without positives, so out of the mean: none" in markdown
+
+
+def test_every_figure_is_printed_with_what_it_is_divided_by(report: Report) -> None:
+    rows = {row[0]: row for row in report.rows()}
+    assert rows["mAP@k"][-1] == "min(k, R)"
+    assert rows["P@k"][-1] == "k"
+    assert rows["recall@k"][-1] == "R"
+    assert rows["mAP"][-1].endswith("over R")
+    assert "3 queries" in report.heading()
+
+
+def test_decimals_are_printed_as_the_report_prints_them() -> None:
+    assert [decimal(value) for value in (0.8473, 1.0, 0.0, float("nan"), 0.99999)] == [
+        ".8473",
+        "1.0000",
+        ".0000",
+        "–",
+        "1.0000",
+    ]
+
+
+def test_tables_line_up_and_do_not_break_on_a_bar() -> None:
+    assert aligned([["a", "b", "c"], ["long", "12", "x"]]) == "a      b  c\nlong  12  x"
+    assert markdown_table([["a"], ["x|y\nz"]]) == "| a |\n| --- |\n| x\\|y z |"
+
+
+def test_the_page_of_paris_250_holds_every_query(shared_data: Path, tmp_path: Path, browser: Any) -> None:
+    report = evaluate("vgg", shared_data / "paris250", PixelEncoder(), cache=tmp_path / "cache")
+    report.save(tmp_path)
+    tab, said, asked = opened(browser, tmp_path / "report.html")
+    assert (said, asked, tab.locator("section").count()) == ([], [], 12)
+    assert tab.eval_on_selector_all("img", "pictures => pictures.every(p => p.naturalWidth > 0)")
+    tab.close()
