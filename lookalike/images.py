@@ -3,10 +3,15 @@
 import functools
 import importlib.util
 import io
+import logging
 import math
+import re
 import stat
 import struct
-from collections.abc import Sequence
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,8 @@ from lookalike.types import Box, Encoder, Picture, Vectors
 
 # Formats that Pillow decodes by itself, without a helper program (EPS runs Ghostscript) and from a real signature.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI", "PCX")
+DRAFTED = ("JPEG", "MPO")
+"""Formats that can be decoded at a reduced size."""
 EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm .jp2 .j2k .jpx .avif "
     ".heic .heif .hif .qoi .pcx".split()
@@ -27,11 +34,18 @@ EXTENSIONS = frozenset(
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 # Pillow's own default (`reducing_gap`): decoding to twice the wanted size leaves the later resize free of artefacts.
 REDUCING_GAP = 2
+# Every scan of a JPEG is a pass over all its pixels, so a small file with a million of them would take hours; real
+# ones have about ten. 500 is where libjpeg-turbo's own fuzzers stop.
+JPEG_SCANS = 500
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd8]")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused before it is decoded: more than `pixels` pixels or `bytes` bytes (the defaults fit panoramas)."""
+    """What is refused before it is decoded: more than `pixels` pixels or `bytes` bytes (the defaults fit panoramas).
+
+    More pixels than the default have no effect: Pillow refuses them. Decoding takes 8 to 17 bytes of memory a pixel.
+    """
 
     pixels: int = 178_956_970  # Pillow's own decompression-bomb limit: 0.5 GB of RGB
     bytes: int = 256 * 1024 * 1024
@@ -42,11 +56,15 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Decoded:
-    """An upright RGB `image`, perhaps reduced and cut to a box, of a picture of `width` x `height` upright pixels."""
+    """An upright RGB `image`, perhaps reduced and cut to a box, of a picture of `width` x `height` upright pixels.
+
+    `scale` is how many pixels of `image` stand for one of the picture: 1, or about 1/2, 1/4, 1/8 where it was reduced.
+    """
 
     image: Image.Image
     width: int
     height: int
+    scale: float = 1.0
 
 
 def read(path: str | Path, limits: Limits = LIMITS) -> bytes:
@@ -76,24 +94,15 @@ def decode(data: bytes, *, size: int | None = None, box: Box | None = None, limi
         raise ImageError("empty file")
     if len(data) > limits.bytes:
         raise ImageError(f"{len(data):,} bytes, over the limit of {limits.bytes:,}")
-    try:
-        with _open(data) as image:
-            return _decode(image, size, box, limits)
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"over the limit of {limits.pixels:,} pixels") from error
-    # Decoders of a dozen formats meet hostile bytes here; whatever they raise means "cannot be decoded".
-    except (OSError, ValueError, SyntaxError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
-        raise ImageError(_reason(error)) from error
-    except (EOFError, struct.error, MemoryError, NotImplementedError, RuntimeError, AssertionError) as error:
-        raise ImageError(_reason(error)) from error
+    with _reasons(limits), _open(data) as image:
+        return _decode(image, size, box, limits)
 
 
 def load(source: bytes | Picture, *, size: int | None = None, box: Box | None = None) -> Decoded:
     """`decode` for whatever the Python API is given: bytes, a path, or an image that is already open."""
     if isinstance(source, Image.Image):
-        return _decode(source, None, box, LIMITS)
+        with _reasons(LIMITS):
+            return _decode(source, None, box, LIMITS)
     return decode(source if isinstance(source, bytes) else read(source), size=size, box=box)
 
 
@@ -105,17 +114,21 @@ def encode_images(encoder: Encoder, images: Sequence[Picture]) -> Vectors:
 
 
 def prepare(encoder: Encoder, decoded: Decoded) -> NDArray[Any]:
-    """`encoder.prepare` on a decoded picture, told how large the whole picture was."""
-    return encoder.prepare(decoded.image, (decoded.width, decoded.height))
+    """`encoder.prepare` on a decoded picture, told how large the whole picture is at that scale."""
+    whole = max(1, round(decoded.width * decoded.scale)), max(1, round(decoded.height * decoded.scale))
+    return encoder.prepare(decoded.image, whole)
 
 
 def sniff(head: bytes) -> bool:
-    """Whether these first bytes (32 suffice) are the signature of a format in `FORMATS`."""
+    """Whether these first bytes (32 suffice) are an image's signature; PPM and PCX have none that could be trusted."""
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
     if head[4:8] == b"ftyp":
         return head[8:12] in (b"avif", b"avis", b"jp2 ", *HEIC_BRANDS)
-    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"qoif")
+    if head[:2] == b"BM":
+        return head[14:18] in {struct.pack("<I", size) for size in (12, 16, 40, 52, 56, 64, 108, 124)}
+    tiffs = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"qoif", *tiffs)
     return head.startswith((*starts, b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"))
 
 
@@ -127,9 +140,10 @@ def thumbnail(image: Image.Image, size: int) -> Image.Image:
 
 
 def to_jpeg(image: Image.Image, quality: int = 85) -> bytes:
-    """JPEG bytes of the pixels alone: no EXIF, no GPS, no profile."""
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=quality, optimize=True)
+    """JPEG bytes of the pixels alone: no EXIF, no GPS, no profile, no comment."""
+    buffer, plain = io.BytesIO(), image.convert("RGB")
+    plain.info = {}  # Pillow would write a comment found in it
+    plain.save(buffer, "JPEG", quality=quality, optimize=True)
     return buffer.getvalue()
 
 
@@ -148,7 +162,25 @@ def _numbers(box: Box) -> str:
     return ",".join(f"{value:g}" for value in (box.left, box.top, box.right, box.bottom))
 
 
+@contextmanager
+def _reasons(limits: Limits) -> Iterator[None]:
+    """Whatever a decoder raises, as an ImageError with a short reason."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"over the limit of {limits.pixels:,} pixels") from error
+    # Decoders of a dozen formats meet hostile bytes here; whatever they raise means "cannot be decoded".
+    except (OSError, ValueError, SyntaxError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ImageError(_reason(error)) from error
+    except (EOFError, struct.error, zlib.error, MemoryError, BufferError, RuntimeError, AssertionError) as error:
+        raise ImageError(_reason(error)) from error
+
+
 def _open(data: bytes) -> Image.Image:
+    if data.startswith(b"\xff\xd8") and _scans(data) > JPEG_SCANS:
+        raise ImageError(f"JPEG with more than {JPEG_SCANS} scans")
     try:
         return Image.open(io.BytesIO(data), formats=_readable_formats())
     except UnidentifiedImageError as error:
@@ -159,9 +191,23 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError("damaged or unsupported image") from error
 
 
+def _scans(data: bytes) -> int:
+    """The scans of a JPEG's first picture, counted no further than one above the limit."""
+    scans, position = 0, 2
+    while scans <= JPEG_SCANS and (marker := _JPEG_MARKER.search(data, position)):
+        if marker[0] == b"\xff\xd9":
+            break
+        scans += marker[0] == b"\xff\xda"
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return scans
+
+
 @functools.cache
 def _readable_formats() -> tuple[str, ...]:
     """HEIC is read where the extra `heic` is installed; Pillow reads everything else by itself."""
+    # Pillow also warns of what is wrong with a file; here it is either readable or has a reason of its own.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     Image.init()
     if importlib.util.find_spec("pillow_heif"):
         import pillow_heif
@@ -172,19 +218,24 @@ def _readable_formats() -> tuple[str, ...]:
 
 def _decode(image: Image.Image, size: int | None, box: Box | None, limits: Limits) -> Decoded:
     width, height = image.size
+    if not width * height:
+        raise ImageError("no pixels")
     if width * height > limits.pixels:
         raise ImageError(f"{width} x {height} pixels, over the limit of {limits.pixels:,}")
-    orientation = _orientation(image)
+    if image.format not in DRAFTED:
+        image.load()  # TIFF is turned upright by this, and PNG's orientation may come after its pixels
+    orientation, (width, height) = _orientation(image), image.size
     if orientation in (5, 6, 7, 8):
         width, height = height, width
     region = clip(box, width, height) if box else Box(0, 0, width, height)
     if size:
         _reduce(image, min(region.right - region.left, region.bottom - region.top), size)
     upright = _upright(to_rgb(image), orientation)
+    scale = upright.width / width
     if box:
-        scaled = region.scaled(upright.width / width, upright.height / height)
+        scaled = region.scaled(scale, upright.height / height)
         upright = upright.crop(_whole_pixels(scaled, upright.width, upright.height))
-    return Decoded(upright, width, height)
+    return Decoded(upright, width, height, scale)
 
 
 def _whole_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
@@ -196,7 +247,7 @@ def _whole_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int
 def _reduce(image: Image.Image, shorter: float, size: int) -> None:
     """Let the JPEG decoder skip detail: the largest of 1/8, 1/4, 1/2 that leaves REDUCING_GAP x `size` pixels."""
     factor = next((f for f in (8, 4, 2) if shorter / f >= REDUCING_GAP * size), None)
-    if factor and image.format in ("JPEG", "MPO"):
+    if factor and image.format in DRAFTED:
         image.draft(image.mode, (image.width // factor, image.height // factor))
 
 
@@ -228,10 +279,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode.startswith(("I", "F")):
         return _from_deep(image)
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
     if image.mode == "RGB":
         return image if type(image) is Image.Image else image.copy()
     return image.convert("RGB")
@@ -239,15 +291,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _from_deep(image: Image.Image) -> Image.Image:
     """16-bit integers by their high byte; other depths by their range, as their scale is not recorded."""
-    values = np.nan_to_num(np.asarray(image, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.asarray(image)
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.maximum(values, 0)
     highest = float(values.max(initial=0))
     if image.mode.startswith("I;16") or (image.mode == "I" and 255 < highest <= 65535):
-        values = values / 257
+        values = values >> 8
     elif highest > 255:
         values = values * (255 / highest)
     elif image.mode == "F" and highest <= 1:
         values = values * 255
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(np.rint(np.minimum(values, 255)).astype(np.uint8)).convert("RGB")
 
 
 def _reason(error: BaseException) -> str:
@@ -258,7 +313,7 @@ def _reason(error: BaseException) -> str:
         return "permission denied"
     if isinstance(error, MemoryError):
         return "too large to decode in memory"
-    text = " ".join(str(error).split())
+    text = "".join(letter for letter in " ".join(str(error).split()) if letter.isprintable())
     if "truncated" in text.lower() or isinstance(error, EOFError):
         return "truncated image"
     if isinstance(error, OSError) and error.strerror:

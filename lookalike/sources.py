@@ -1,10 +1,13 @@
 """A folder, tar, zip or list of paths and URLs to a stream of entries, each of which can be read when it is needed."""
 
+import http.client
+import lzma
 import os
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,6 +23,7 @@ SYSTEM_FOLDERS = frozenset(
 )
 URL_TIMEOUT_SECONDS = 20.0
 LONGEST_LINE = 8192
+PACKING_ERRORS = (zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class Folder:
             if _is_hidden(item.name):
                 continue
             path = folder / item.name
-            if item.is_dir():
+            if _is_folder(item):
                 if path.suffix.lower() in images.EXTENSIONS:
                     yield Entry(prefix + item.name, -1, -1, _refuse("is a directory"))
                 yield from self._walk(path, f"{prefix}{item.name}/", visited, sniff)
@@ -166,6 +170,14 @@ class Folder:
         except OSError:
             return Entry(key, -1, -1, partial(images.read, path))
         return Entry(key, status.st_size, status.st_mtime_ns, partial(images.read, path))
+
+
+def _is_folder(item: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder or a link to one; links that lead round in a circle are none."""
+    try:
+        return item.is_dir()
+    except OSError:
+        return False
 
 
 def _has_signature(item: "os.DirEntry[str]") -> bool:
@@ -232,8 +244,18 @@ class Tar:
                 archive.members = []  # type: ignore[attr-defined]
                 if member.isfile() and _is_candidate(member.name):
                     yield member
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            self._check_end(archive)
+        except (tarfile.TarError, OSError, EOFError, ValueError, *PACKING_ERRORS) as error:
             raise SourceError(f"{self.location}: damaged after what was read so far ({error})") from error
+
+    @staticmethod
+    def _check_end(archive: tarfile.TarFile) -> None:
+        """`next` takes a damaged header for the end; then what follows would seem to have been removed."""
+        if archive.fileobj is None:
+            return
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            raise tarfile.ReadError("invalid header")
 
     @staticmethod
     def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -241,7 +263,7 @@ class Tar:
         try:
             file = archive.extractfile(member)
             data = file.read() if file else b""
-        except (tarfile.TarError, OSError, EOFError, KeyError) as error:
+        except (tarfile.TarError, OSError, EOFError, KeyError, *PACKING_ERRORS) as error:
             raise ImageError("damaged tar member") from error
         return data
 
@@ -292,14 +314,10 @@ class Zip:
             with self._archive.open(info) as file:
                 # The directory's size may lie; what is read is bounded all the same.
                 data = file.read(images.LIMITS.bytes + 1)
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, *PACKING_ERRORS) as error:
+            raise ImageError("damaged zip member") from error
         except RuntimeError as error:
             raise ImageError("encrypted zip member") from error
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
-            raise ImageError("damaged zip member") from error
-        except Exception as error:
-            if type(error).__module__ in ("zlib", "lzma"):
-                raise ImageError("damaged zip member") from error
-            raise
         _within_limit(len(data))
         return data
 
@@ -364,7 +382,7 @@ def fetch(url: str) -> bytes:
             data: bytes = response.read(images.LIMITS.bytes + 1)
     except urllib.error.HTTPError as error:
         raise ImageError(f"the server answered {error.code}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ImageError(f"cannot be fetched ({getattr(error, 'reason', error)})") from error
     _within_limit(len(data))
     return data

@@ -102,8 +102,8 @@ class Encoder(Protocol):
     def prepare(self, image: Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
         """An upright RGB image to the array that `encode_batch` takes; called from several threads at once.
 
-        `full_size` is (width, height) of the upright picture that `image` was cut or reduced from, so that a region
-        can be given the scale that its whole picture has in the gallery.
+        `full_size` is (width, height) of the whole upright picture at the scale of `image`; it is larger than `image`
+        where that is a region, which can so be given the scale that its whole picture has in the gallery.
         """
         ...
 
