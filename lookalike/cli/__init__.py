@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: list[str], debug: bool) -> int:
     command = typer.main.get_command(app)
     try:
-        status = command.main(arguments, "lookalike", standalone_mode=False)
+        status = command.main(evaluation.spread(arguments), "lookalike", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except LookalikeError as error:

@@ -1,1 +1,52 @@
 """The command that lists encoders, and fetches their weights."""
+
+from typing import Annotated
+
+import typer
+
+from lookalike.cli.app import AsJson, app
+from lookalike.cli.output import note, print_json
+from lookalike.errors import EncoderError
+
+group = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(group, name="encoders")
+
+
+@group.callback(invoke_without_command=True, epilog="Example: lookalike encoders")
+def encoders(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the encoders, and whether their weights are on this machine."""
+    if context.invoked_subcommand:
+        return
+    from lookalike.collection import DEFAULT_ENCODER
+    from lookalike.encoders import ENCODERS, weights
+
+    rows = []
+    for name in ENCODERS:
+        state = "here" if weights.is_cached(name) else "to be fetched"
+        if name not in weights.HUB:
+            state = "needs no download"
+        rows.append({"name": name, "weights": state, "default": name == DEFAULT_ENCODER})
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        print(f"{row['name']:20} {row['weights']}{' (the default)' if row['default'] else ''}")
+    note("a local folder, a file or a hub id (owner/name) is taken as well; options follow an @: dinov2-base@pool=gem")
+
+
+@group.command(epilog="Example: lookalike encoders pull dinov2-base")
+def pull(
+    name: Annotated[list[str], typer.Argument(metavar="NAME", help="Encoders whose weights are wanted.")],
+) -> None:
+    """Fetch weights ahead of time, for use without a network."""
+    from lookalike.encoders import ENCODERS, weights
+    from lookalike.progress import shown
+
+    for wanted in name:
+        if wanted in ENCODERS and wanted not in weights.HUB:
+            print(f"{wanted}: needs no download")
+            continue
+        if wanted not in ENCODERS and wanted.count("/") != 1:
+            raise EncoderError(f"{wanted}: no such encoder; there are {', '.join(weights.HUB)}")
+        with shown("bytes") as progress:
+            print(f"{wanted}: {weights.pull(wanted, progress)}")

@@ -1,12 +1,16 @@
 """Commands that measure: evaluate, compare, grid, demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lookalike.cli.app import AsJson, EncoderName, app
 from lookalike.cli.output import note, print_json
+
+if TYPE_CHECKING:
+    from lookalike.evaluation.replay import Explanation
+    from lookalike.evaluation.report import Report
 
 Dataset = Annotated[
     str, typer.Argument(metavar="DATASET", help="oxford5k, paris6k, roxford5k, rparis6k, vgg, folders or pairs.")
@@ -57,38 +61,54 @@ def evaluate(
     out: Out = None,
 ) -> None:
     """Measure an encoder on a benchmark: mAP, mAP@k, P@k and more, by the protocol that the field uses."""
-    from lookalike.collection import DEFAULT_ENCODER
     from lookalike.evaluation.replay import explain as replay
     from lookalike.evaluation.run import evaluate as measure
     from lookalike.progress import shown
 
-    name, wanted = encoder or DEFAULT_ENCODER, ks(k)
-    if explain and protocol not in (None, "report"):
-        raise typer.BadParameter(f"--explain replays the report's protocol; it does not go with --protocol {protocol}")
-    if download:
-        root = _download(dataset, root)
+    if explain and (protocol not in (None, "report") or rerank):
+        raise typer.BadParameter(
+            "--explain replays the report's protocol; it takes no other --protocol and no --rerank"
+        )
+    place = _root(dataset, root, download)
+    name, wanted, more = encoder or _default_encoder(), ks(k), distractors or ()
+    found: Report | Explanation
     with shown("images") as progress:
         if explain:
-            explanation = replay(dataset, root, name, wanted, uncropped, progress=progress)
+            found = replay(dataset, place, name, wanted, uncropped, more, progress=progress)
         else:
-            report = measure(
-                dataset, root, name, protocol, wanted, uncropped, distractors or (), rerank or (), progress=progress
-            )
-    if explain:
-        print_json(explanation.to_json()) if as_json else print(explanation.text())
-        return
+            found = measure(dataset, place, name, protocol, wanted, uncropped, more, rerank or (), progress=progress)
     if out:
-        for path in report.save(out):
+        for path in found.save(out):
             note(f"wrote {path}")
-    print_json(report.to_json()) if as_json else print(report.text())
+    print_json(found.to_json()) if as_json else print(found.text())
 
 
-def _download(dataset: str, root: Path | None) -> Path:
-    from lookalike.datasets.download import download
-    from lookalike.progress import shown
+def _default_encoder() -> str:
+    from lookalike.collection import DEFAULT_ENCODER
 
-    with shown("bytes") as progress:
-        return download(dataset, root, progress)
+    return DEFAULT_ENCODER
+
+
+def _root(dataset: str, root: Path | None, download: bool = False) -> Path:
+    """Where a data set lies: as said, or where --download puts it."""
+    from lookalike.datasets import DATASETS
+    from lookalike.datasets.download import HOMES
+    from lookalike.errors import EvaluationError
+    from lookalike.paths import cache_dir
+
+    if dataset not in DATASETS:
+        raise EvaluationError(f"{dataset}: no such data set; there are {', '.join(DATASETS)}")
+    place = root or cache_dir("datasets", dataset)
+    if download:
+        from lookalike.datasets.download import download as fetch
+        from lookalike.progress import shown
+
+        with shown("bytes") as progress:
+            return fetch(dataset, place, progress)
+    if root is None and not place.is_dir():
+        ways = "--root DIR names its folder" + (", --download fetches it" if dataset in HOMES else "")
+        raise EvaluationError(f"{dataset} is not here: {ways}")
+    return place
 
 
 @app.command(epilog="Example: lookalike compare plain/report.json reranked/report.json")
@@ -102,6 +122,70 @@ def compare(
 
     found = paired(a, b)
     print_json(found.to_json()) if as_json else print(found.text())
+
+
+Several = Annotated[list[str] | None, typer.Option(metavar="A B ...", help="One or more; see `lookalike encoders`.")]
+
+
+@app.command(epilog="Example: lookalike grid vgg --root ~/paris --encoder rootsift")
+def grid(
+    dataset: Dataset,
+    root: Root = None,
+    encoder: Several = None,
+    pooling: Several = None,
+    preprocess: Several = None,
+    precision: Several = None,
+    rerank: Annotated[
+        list[str] | None, typer.Option(metavar="A B ...", help="Such as none alpha-qe,k=10 spatial,top=100.")
+    ] = None,
+    k: Ks = None,
+    protocol: ProtocolName = None,
+    uncropped: Uncropped = False,
+    distractors: Distractors = None,
+    as_json: AsJson = False,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="One report a combination is kept here.")] = Path(
+        "lookalike-grid"
+    ),
+) -> None:
+    """Measure every combination, cheapest and best marked. What was measured is kept, so it may be interrupted."""
+    from lookalike.evaluation.grid import Setting
+    from lookalike.evaluation.grid import grid as measure
+    from lookalike.progress import shown
+
+    wanted = ks(k)
+    options = {"pooling": pooling or [], "preprocess": preprocess or [], "precision": precision or []}
+    with shown("images") as progress:
+        found = measure(
+            dataset,
+            _root(dataset, root),
+            encoder or [_default_encoder()],
+            options,
+            rerank or (),
+            Setting(protocol, tuple(wanted) if wanted else None, uncropped),
+            out=out,
+            distractors=distractors or (),
+            progress=progress,
+            tell=note,
+        )
+    print_json(found.to_json()) if as_json else print(found.text())
+
+
+GRID_LISTS = ("--encoder", "--pooling", "--preprocess", "--precision", "--rerank", "--distractors")
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """`grid … --encoder A B` as `--encoder A --encoder B`, which is all that the parser knows."""
+    if arguments[:1] != ["grid"]:
+        return arguments
+    result: list[str] = []
+    current = ""
+    for argument in arguments:
+        if argument.startswith("-"):
+            current = argument if argument in GRID_LISTS else ""
+        elif current and result[-1] != current:
+            result.append(current)
+        result.append(argument)
+    return result
 
 
 @app.command(epilog="Example: lookalike demo ~/Pictures")

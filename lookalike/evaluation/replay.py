@@ -6,6 +6,7 @@ and standard deviation 0.5; 5 results retrieved, and their hits divided by 5, 10
 third preprocessing, a squash to 224, belongs to its web service and touches no figure.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,6 +149,15 @@ class Explanation:
             ],
             "notes": list(self.notes),
         }
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write explanation.json and explanation.txt into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = {"explanation.json": json.dumps(self.to_json(), indent=1) + "\n", "explanation.txt": self.text() + "\n"}
+        for name, text in texts.items():
+            (folder / name).write_text(text, "utf-8")
+        return [folder / name for name in texts]
 
     def text(self) -> str:
         """Both tables, and the worth of each fault in points."""
