@@ -32,25 +32,36 @@ def _bar(unit: str) -> Iterator[Progress]:
         rich.TimeRemainingColumn(),
     )
     with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task, start = bar.add_task("", total=None, rate=""), time.monotonic()
+        task, rate = bar.add_task("", total=None, rate=""), _Rate()
 
         def callback(done: int, total: int | None) -> None:
-            rate = f"{done / max(1e-9, time.monotonic() - start):,.1f}/s"
-            bar.update(task, completed=done, total=total, rate=rate)
+            bar.update(task, completed=done, total=total, rate=f"{rate.of(done):,.1f}/s")
 
         yield callback
 
 
+class _Rate:
+    """How many a second, counted from the first call: what came before it was not the work that is counted."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def of(self, done: int) -> float:
+        now = time.monotonic()
+        start, already = self._first = self._first or (now, done)
+        return (done - already) / max(1e-9, now - start)
+
+
 def _lines(unit: str) -> Progress:
-    start = told = time.monotonic()
+    told, rate = time.monotonic(), _Rate()
 
     def callback(done: int, total: int | None) -> None:
         nonlocal told
-        now = time.monotonic()
-        if now - told < LINE_EVERY_SECONDS:
+        speed = rate.of(done)
+        if time.monotonic() - told < LINE_EVERY_SECONDS or not speed:
             return
-        told, rate = now, done / (now - start)
-        left = f" of {total:,}, {(total - done) / rate:,.0f} s left" if total else ""
-        print(f"{done:,} {unit}{left} ({rate:,.1f}/s)", file=sys.stderr, flush=True)
+        told = time.monotonic()
+        left = f" of {total:,}, {(total - done) / speed:,.0f} s left" if total else ""
+        print(f"{done:,} {unit}{left} ({speed:,.1f}/s)", file=sys.stderr, flush=True)
 
     return callback

@@ -9,13 +9,13 @@ PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
 types errors paths
-images progress evaluation.metrics whitening index engines rerank fusion combine encoders.weights scenes
+images progress evaluation.metrics whitening index engines rerank fusion combine layout alike encoders.weights scenes
 sources store
 encoders
 embed query gallery explain
 search sync duplicates label
-collection datasets
-evaluation jobs map
+collection datasets moves map
+evaluation jobs
 service demo
 cli
 __main__

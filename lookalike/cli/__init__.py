@@ -14,6 +14,9 @@ from lookalike.cli.app import app
 from lookalike.cli.output import note
 from lookalike.errors import LookalikeError
 
+INTERRUPTED = 130
+"""The status that typer gives a command that Ctrl-C ended, as the shell would."""
+
 __all__ = ["app", "collections", "encoders", "evaluation", "main"]
 
 
@@ -28,6 +31,8 @@ def _run(arguments: list[str], debug: bool) -> int:
     command = typer.main.get_command(app)
     try:
         status = command.main(evaluation.spread(arguments), "lookalike", standalone_mode=False)
+        if status == INTERRUPTED:
+            note("interrupted; what was committed stays, and the same command goes on from there")
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except LookalikeError as error:
@@ -35,9 +40,6 @@ def _run(arguments: list[str], debug: bool) -> int:
             raise
         note(f"error: {error}")
         return 1
-    except KeyboardInterrupt:
-        note("interrupted; what was committed stays, and the same command goes on from there")
-        return 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
         sys.stdout = None

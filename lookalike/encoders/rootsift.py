@@ -1,0 +1,158 @@
+"""RootSIFT + VLAD: a descriptor (embedding) that needs no download; its vocabulary ships inside the package.
+
+RootSIFT: Arandjelović & Zisserman, "Three things everyone should know to improve object retrieval", CVPR 2012.
+VLAD: Jégou et al., "Aggregating local descriptors into a compact image representation", CVPR 2010, with residual
+normalisation and power law (Delhumeau et al., "Revisiting the VLAD image representation", ACM MM 2013) and
+intra-normalisation (Arandjelović & Zisserman, "All about VLAD", CVPR 2013).
+"""
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike import images
+from lookalike.errors import EncoderError
+from lookalike.types import Picture, Vectors
+
+VOCABULARY = Path(__file__).parents[1] / "data" / "rootsift.safetensors"
+VERSION = 1
+SIDE = 640
+"""The longest side that keypoints are looked for on, in pixels."""
+MOST_ENLARGED = 2.0
+"""Small pictures are enlarged by no more than this, or the blur of enlarging would be all that is described."""
+KEYPOINTS = 1500
+CONTRAST = 0.01
+"""A quarter of OpenCV's default: weak keypoints cost little in VLAD, and plain walls have no others."""
+POWER = 0.5
+ENOUGH = 64
+"""With fewer keypoints than this, a grid of patches is described as well."""
+GRID_STEP, GRID_PATCH = 16, 24.0
+
+
+class RootSift:
+    """Upright RootSIFT, aggregated to a VLAD, rotated and cut by PCA; (dim,) float32 of unit length."""
+
+    decode_size: int | None = SIDE // images.REDUCING_GAP
+
+    def __init__(self, name: str = "rootsift") -> None:
+        """Raises EncoderError where the package's own vocabulary is missing or damaged."""
+        self.name = name
+        self._vocabulary = load_vocabulary()
+        self.dim = int(self._vocabulary["projection"].shape[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the vocabulary and the parameters above."""
+        parameters = (VERSION, SIDE, MOST_ENLARGED, KEYPOINTS, CONTRAST, POWER, ENOUGH, GRID_STEP, GRID_PATCH)
+        return hashlib.sha256(_digest() + repr(parameters).encode()).hexdigest()
+
+    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
+        """All the work for one image: its vector (dim,). A region keeps the scale that its whole picture has."""
+        gray = to_gray(image, full_size or image.size)
+        vlad = aggregate(rootsift(gray), self._vocabulary)
+        vector = (vlad - self._vocabulary["vlad_mean"]) @ self._vocabulary["projection"]
+        length = float(np.linalg.norm(vector))
+        if not vlad.any() or length < 1e-6:
+            return self._of_colour(image)
+        return np.asarray(vector / length, np.float32)
+
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
+        """Vectors from `prepare`, stacked; the same to the last bit in whatever batches they come."""
+        return np.stack(prepared)
+
+    def encode(self, images_: Sequence[Picture]) -> Vectors:
+        """Images or paths to (n, dim) unit rows."""
+        return images.encode_images(self, images_)
+
+    def _of_colour(self, image: Image.Image) -> NDArray[np.float32]:
+        """A picture without any texture is described by its colour, in a corner that no other picture comes near."""
+        red, green, blue = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))  # type: ignore[misc]
+        vector = np.zeros(self.dim, np.float32)
+        vector[-4:] = 2.0, red / 255 - 0.5, green / 255 - 0.5, blue / 255 - 0.5
+        return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+@functools.cache
+def load_vocabulary() -> dict[str, NDArray[np.float32]]:
+    """mean (128,), axes (128, d), centroids (K, d), vlad_mean (K d,), projection (K d, dim), as float32."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        stored = load_file(VOCABULARY)
+        scale = stored.pop("projection_scale").astype(np.float32)
+        projection = stored.pop("projection").astype(np.float32) * scale
+        return {**{name: values.astype(np.float32) for name, values in stored.items()}, "projection": projection}
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise EncoderError(
+            f"{VOCABULARY.name} of the package cannot be read ({error}); install lookalike again"
+        ) from error
+
+
+@functools.cache
+def _digest() -> bytes:
+    return hashlib.sha256(VOCABULARY.read_bytes()).digest()
+
+
+def to_gray(image: Image.Image, full_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Luma at the scale at which the whole picture's longest side is `SIDE`."""
+    import cv2
+
+    factor = min(SIDE / max(full_size), MOST_ENLARGED)
+    width, height = max(16, round(image.width * factor)), max(16, round(image.height * factor))
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(np.asarray(image.convert("L")), (width, height), interpolation=how), np.uint8)
+
+
+def rootsift(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(n, 128) RootSIFT of upright keypoints, and of a grid where there are few; rows of no gradient are left out."""
+    import cv2
+
+    # OpenCV's type stubs leave SIFT out.
+    detector = cv2.SIFT_create(  # type: ignore[attr-defined]
+        nfeatures=KEYPOINTS, contrastThreshold=CONTRAST
+    )
+    # Photos are taken upright: one orientation for all keypoints tells up from sideways, and merges the duplicates
+    # that SIFT makes of a keypoint with two orientations.
+    upright = {(point.pt, point.size): point for point in detector.detect(gray, None)}
+    points = list(upright.values())
+    for point in points:
+        point.angle = 0.0
+    if len(points) < ENOUGH:
+        points += _grid(gray.shape[1], gray.shape[0])
+    _, described = detector.compute(gray, points)
+    if described is None:
+        return np.empty((0, 128), np.float32)
+    sums = described.sum(axis=1, keepdims=True)
+    return np.asarray(np.sqrt(described / np.maximum(sums, 1e-9))[sums[:, 0] > 0], np.float32)
+
+
+def _grid(width: int, height: int) -> list[Any]:
+    import cv2
+
+    offset = GRID_STEP // 2
+    places = [(x, y) for y in range(offset, height, GRID_STEP) for x in range(offset, width, GRID_STEP)]
+    return [cv2.KeyPoint(float(x), float(y), GRID_PATCH, 0.0) for x, y in places]
+
+
+def aggregate(descriptors: NDArray[np.float32], vocabulary: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """(n, 128) RootSIFT to one VLAD (K d,) of unit length; zeros where there are no descriptors."""
+    centroids = vocabulary["centroids"]
+    reduced = (descriptors - vocabulary["mean"]) @ vocabulary["axes"]
+    nearest = (reduced @ centroids.T - 0.5 * (centroids**2).sum(axis=1)).argmax(axis=1)
+    sums = np.zeros_like(centroids)
+    np.add.at(sums, nearest, unit(reduced - centroids[nearest]))
+    even = unit(sums)
+    powered = np.asarray(np.sign(even) * np.abs(even) ** POWER, np.float32)
+    return np.asarray(unit(powered.reshape(1, -1))[0], np.float32)
+
+
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows to unit length; zeros stay zeros."""
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)

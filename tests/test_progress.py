@@ -1,0 +1,21 @@
+import pytest
+
+from lookalike import progress
+
+
+def test_without_a_terminal_a_line_comes_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False, raising=False)
+    with progress.shown("images") as callback:
+        now += 50  # work of another kind before the first image does not count
+        callback(1, 101)
+        now += 5
+        callback(21, 101)
+        now += 5
+        callback(41, 101)
+        now += 1
+        callback(45, 101)
+    assert capsys.readouterr().err == "21 images of 101, 20 s left (4.0/s)\n"
