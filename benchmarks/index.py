@@ -2,8 +2,8 @@
 
     python benchmarks/index.py FOLDER [--encoder rootsift] [--images 1000]
 
-The bare encoder is timed on pictures that were decoded beforehand, in as many threads as the pipeline uses; both are timed
-alternately, three times each, and the median counts.
+The bare encoder is timed on pictures that were decoded beforehand, in as many threads as the pipeline uses; both are
+timed alternately, three times each, and the median counts.
 """
 
 import argparse

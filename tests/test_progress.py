@@ -1,3 +1,6 @@
+import sys
+import time
+
 import pytest
 
 from lookalike import progress
@@ -7,8 +10,8 @@ def test_without_a_terminal_a_line_comes_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     with progress.shown("images") as callback:
         now += 50  # work of another kind before the first image does not count
         callback(1, 101)

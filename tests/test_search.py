@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL.Image import Image
 
 from lookalike import search
 from lookalike.errors import QueryError
@@ -19,7 +20,7 @@ class Rows(ExactIndex):
     def vectors(self, ids: Ids) -> Vectors:
         return np.asarray(self.all[ids], np.float32)
 
-    def image(self, row: int) -> None:  # type: ignore[override]
+    def image(self, row: int) -> Image:
         raise NotImplementedError
 
 
@@ -46,7 +47,7 @@ def test_of_several_probe_vectors_the_best_cosine_counts() -> None:
 
 def test_equal_scores_are_ordered_by_row() -> None:
     twins = Rows(np.repeat(AXES[:1], 5, axis=0))
-    ranking = search.rank(probe([1, 0, 0, 0]), twins, 5)  # type: ignore[arg-type]
+    ranking = search.rank(probe([1, 0, 0, 0]), twins, 5)
     assert ranking.ids.tolist() == [0, 1, 2, 3, 4]
 
 

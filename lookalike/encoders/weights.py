@@ -1,19 +1,74 @@
-"""Where weights come from: a local path, the hub's cache on this machine, or the hub."""
+"""Where weights come from: a local path, the hub's cache on this machine, then the hub itself.
 
+The first download of a model records its revision and the SHA-256 of its files; later ones must match (trust on first
+use). `huggingface_hub` does the fetching, with its own variables: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT,
+HF_TOKEN. It is imported only where something is fetched.
+"""
+
+import hashlib
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from lookalike.errors import EncoderError
+from lookalike.paths import cache_dir
+from lookalike.types import Progress
+
+
+@dataclass(frozen=True)
+class Model:
+    """A repository of the hub, and the files of it that are read."""
+
+    repository: str
+    files: tuple[str, ...] = ("config.json", "model.safetensors")
+
 
 HUB = {
-    "dinov2-small": "facebook/dinov2-small",
-    "dinov2-base": "facebook/dinov2-base",
-    "dinov2-large": "facebook/dinov2-large",
-    "dinov2-giant": "facebook/dinov2-giant",
-    "dinov2-small-reg": "facebook/dinov2-with-registers-small",
-    "dinov2-base-reg": "facebook/dinov2-with-registers-base",
-    "dinov2-large-reg": "facebook/dinov2-with-registers-large",
-    "dinov2-giant-reg": "facebook/dinov2-with-registers-giant",
+    "dinov2-small": Model("facebook/dinov2-small"),
+    "dinov2-base": Model("facebook/dinov2-base"),
+    "dinov2-large": Model("facebook/dinov2-large"),
+    "dinov2-giant": Model("facebook/dinov2-giant"),
+    "dinov2-small-reg": Model("facebook/dinov2-with-registers-small"),
+    "dinov2-base-reg": Model("facebook/dinov2-with-registers-base"),
+    "dinov2-large-reg": Model("facebook/dinov2-with-registers-large"),
+    "dinov2-giant-reg": Model("facebook/dinov2-with-registers-giant"),
 }
-FILES = ("config.json", "model.safetensors")
+TIMEOUT_SECONDS = 10.0
+
+
+def model(name: str) -> Model:
+    """The row of a name, or a hub id taken as it is."""
+    return HUB.get(name) or Model(name)
+
+
+def resolve(name: str | Path) -> Path:
+    """The local folder (or file) of a name in `HUB`, a hub id or a path; fetched where it has to be.
+
+    Raises EncoderError, at once, where there is neither a copy nor a network.
+    """
+    if Path(name).exists():
+        return Path(name)
+    return find(str(name)) or pull(str(name))
+
+
+def is_cached(name: str) -> bool:
+    """Whether a name's weights are on this machine."""
+    return find(name) is not None
+
+
+def find(name: str) -> Path | None:
+    """The folder with a model's files in the hub's cache, or None; looks at the disk alone."""
+    wanted = model(name)
+    repository = hub_cache() / f"models--{wanted.repository.replace('/', '--')}"
+    recorded = _recorded(wanted)
+    try:
+        revision = recorded["revision"] if recorded else (repository / "refs" / "main").read_text("utf-8").strip()
+    except OSError:
+        return None
+    folder = repository / "snapshots" / Path(revision).name
+    return folder if all((folder / file).is_file() for file in wanted.files) else None
 
 
 def hub_cache() -> Path:
@@ -24,17 +79,139 @@ def hub_cache() -> Path:
     return Path(home) / "hub"
 
 
-def find(name: str) -> Path | None:
-    """The folder with a model's files in the hub's cache, or None; looks at the disk alone."""
-    repository = hub_cache() / f"models--{HUB.get(name, name).replace('/', '--')}"
+def pull(name: str, progress: Progress | None = None) -> Path:
+    """Fetch a model into the hub's cache and return its folder; an interrupted download goes on where it stopped.
+
+    `progress` hears the bytes of the file at hand. Raises EncoderError.
+    """
+    wanted = model(name)
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        found = find(name)
+        if found is None:
+            raise _nowhere(name, "HF_HUB_OFFLINE is set")
+        return found
+    known = _recorded(wanted)
+    published = _published(name, wanted, known["revision"] if known else None)
+    expected = known["sha256"] if known else published["sha256"]
+    paths = [_fetch(name, wanted, file, published["revision"], progress) for file in wanted.files]
+    actual = {file: _sha256(path) for file, path in zip(wanted.files, paths, strict=True)}
+    for file, digest in actual.items():
+        if expected.get(file, digest) != digest:
+            paths[wanted.files.index(file)].resolve().unlink()
+            raise EncoderError(
+                f"{wanted.repository}/{file} has SHA-256 {digest[:12]}…, not {expected[file][:12]}… as "
+                f"{'recorded at the first download' if known else 'published'}; it was deleted, fetch it again"
+            )
+    if not known:
+        _record(wanted, {"revision": published["revision"], "sha256": actual})
+    return Path(paths[0]).parents[wanted.files[0].count("/")]
+
+
+def _published(name: str, wanted: Model, revision: str | None) -> dict[str, Any]:
+    """The revision, and the SHA-256 of the files that the hub has one for."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
     try:
-        revision = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
-    except OSError:
+        found = HfApi().model_info(wanted.repository, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
+    except RepositoryNotFoundError as error:
+        raise EncoderError(f"{wanted.repository}: no such model on the hub, or it wants a token (HF_TOKEN)") from error
+    except RevisionNotFoundError as error:
+        raise EncoderError(f"{wanted.repository}: the hub no longer has revision {revision}") from error
+    except Exception as error:
+        raise _nowhere(name, _short(error)) from error
+    digests = {file.rfilename: file.lfs.sha256 for file in found.siblings or [] if file.lfs}
+    return {"revision": found.sha, "sha256": digests}
+
+
+def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progress | None) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        bar = _bar(progress)
+        path = hf_hub_download(
+            wanted.repository,
+            file,
+            revision=revision,
+            cache_dir=hub_cache(),
+            etag_timeout=TIMEOUT_SECONDS,
+            tqdm_class=bar,
+        )
+    except LocalEntryNotFoundError as error:
+        raise _nowhere(name, _short(error)) from error
+    except EntryNotFoundError as error:
+        raise EncoderError(f"{wanted.repository} has no {file}; only models with safetensors are read") from error
+    except Exception as error:
+        raise _nowhere(name, _short(error)) from error
+    return Path(path)
+
+
+def _bar(progress: Progress | None) -> Any:
+    """The hub's own way to hear how a download goes: a class in the place of tqdm, which draws nothing."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "disable": False, "file": _Nowhere(), "mininterval": 0.1})
+
+        def update(self, n: float | None = 1) -> bool:
+            shown = super().update(n)
+            if progress:
+                progress(int(self.n), int(self.total) if self.total else None)
+            return bool(shown)
+
+    return Bar
+
+
+class _Nowhere:
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def _nowhere(name: str, why: str) -> EncoderError:
+    return EncoderError(
+        f"the weights of {name} are not on this machine and cannot be fetched ({why}): run `lookalike encoders pull "
+        f"{name}` where there is a network and copy {hub_cache()} here, give a local path, or use --encoder rootsift"
+    )
+
+
+def _short(error: BaseException) -> str:
+    """The root of an error, in a few words."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return " ".join(str(error).split())[:80] or type(error).__name__
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _ledger() -> Path:
+    return cache_dir("weights.json")
+
+
+def _recorded(wanted: Model) -> dict[str, Any] | None:
+    """What the first download of this model was; None where there was none, or the record cannot be read."""
+    try:
+        entry = json.loads(_ledger().read_text("utf-8"))[wanted.repository]
+        return entry if isinstance(entry["revision"], str) and isinstance(entry["sha256"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    folder = repository / "snapshots" / Path(revision).name
-    return folder if all((folder / file).is_file() for file in FILES) else None
 
 
-def is_cached(name: str) -> bool:
-    """Whether a name's weights are on this machine."""
-    return find(name) is not None
+def _record(wanted: Model, entry: dict[str, Any]) -> None:
+    ledger = _ledger()
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        entries = json.loads(ledger.read_text("utf-8"))
+    except (OSError, ValueError):
+        entries = {}
+    draft = ledger.with_name(f"weights.json.{os.getpid()}")
+    draft.write_text(json.dumps({**entries, wanted.repository: entry}, indent=1) + "\n", encoding="utf-8")
+    draft.replace(ledger)

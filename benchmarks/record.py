@@ -1,0 +1,63 @@
+"""Run a benchmark and put what it prints into docs/performance.md, with the machine, the date and the command.
+
+    python benchmarks/record.py "Indexing a folder" -- benchmarks/index.py PHOTOS
+
+A section of that name is replaced, any other is left as it was; so no figure there is ever edited by hand.
+"""
+
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+HEAD = """# Performance
+
+Every section is the output of the command above it, put here by `benchmarks/record.py`; paths to photos are left out.
+Speeds differ from machine to machine; ratios within one section were measured in one run.
+"""
+
+
+def machine() -> str:
+    """Processor, cores, memory: what a reader needs to compare."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists() and (found := re.search(r"model name\s*:\s*(.+)", info.read_text())):
+        model = found[1]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{model}, {cores} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+def section(title: str, command: list[str], output: str) -> str:
+    """One section of the page; absolute and parent paths are shown by their last part alone."""
+    shown = " ".join(Path(part).name if part.startswith(("/", "..")) else part for part in command)
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    return f"## {title}\n\n{machine()}, {today}\n\n```console\n$ python {shown}\n```\n\n{output.strip()}\n"
+
+
+def replaced(page: str, title: str, text: str) -> str:
+    """`page` with the section of this title replaced, or added at its end."""
+    pattern = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    if pattern.search(page):
+        return pattern.sub(lambda _: text + "\n", page).rstrip() + "\n"
+    return f"{page.rstrip()}\n\n{text}"
+
+
+def main() -> None:
+    if len(sys.argv) < 4 or sys.argv[2] != "--":
+        sys.exit(__doc__)
+    title, command = sys.argv[1], sys.argv[3:]
+    run = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True, check=False)
+    print(run.stdout, end="")
+    if run.returncode:
+        sys.exit(f"{command[0]} ended with {run.returncode}; nothing was recorded")
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
+    PAGE.write_text(replaced(page, title, section(title, command, run.stdout)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

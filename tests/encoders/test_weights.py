@@ -1,0 +1,181 @@
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+
+from lookalike.encoders import weights
+from lookalike.errors import EncoderError
+
+REVISION = "a" * 40
+FILES = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 4000}
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """The few answers of the hub that a download needs."""
+
+    files = FILES
+    asked: ClassVar[list[tuple[str, str, str | None]]] = []
+    lied = False
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        path = urlsplit(self.path).path
+        type(self).asked.append((self.command, path, self.headers.get("Range")))
+        if path.startswith("/api/models/facebook/dinov2-small"):
+            return self.reply(json.dumps(self.info()).encode(), body, {"Content-Type": "application/json"})
+        name = path.rpartition("/")[2]
+        if f"/facebook/dinov2-small/resolve/{REVISION}/" not in path or name not in self.files:
+            return self.reply(b"{}", body, {"X-Error-Code": "RepoNotFound"}, 404)
+        return self.reply(self.files[name], body, {"X-Repo-Commit": REVISION, "ETag": f'"{digest(FILES[name])}"'})
+
+    def info(self) -> dict[str, object]:
+        sha = "0" * 64 if self.lied else digest(FILES["model.safetensors"])
+        lfs = {"sha256": sha, "size": len(FILES["model.safetensors"]), "pointerSize": 1}
+        files = [{"rfilename": "config.json"}, {"rfilename": "model.safetensors", "lfs": lfs}]
+        return {"id": "facebook/dinov2-small", "modelId": "facebook/dinov2-small", "sha": REVISION, "siblings": files}
+
+    def reply(self, data: bytes, body: bool, headers: dict[str, str], status: int = 200) -> None:
+        start = 0
+        if (asked := self.headers.get("Range")) and status == 200:
+            start, status = int(asked.removeprefix("bytes=").partition("-")[0]), 206
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": str(len(data) - start)}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data[start:])
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
+    for name in ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    """A hub on this machine; huggingface_hub reads its address when it is imported, so its constants are set too."""
+    from huggingface_hub import constants
+
+    class Own(Hub):
+        asked: ClassVar[list[tuple[str, str, str | None]]] = []
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Own)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    yield Own
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+
+def test_a_model_is_fetched_once_and_found_from_then_on(hub: type[Hub]) -> None:
+    assert not weights.is_cached("dinov2-small")
+    calls: list[tuple[int, int | None]] = []
+    folder = weights.pull("dinov2-small", lambda done, total: calls.append((done, total)))
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert max(done for done, _ in calls) == len(FILES["model.safetensors"])
+    asked = len(hub.asked)
+    assert weights.resolve("dinov2-small") == weights.find("dinov2-small") == folder
+    assert len(hub.asked) == asked
+
+
+def test_the_first_download_is_recorded_and_a_later_one_must_match(hub: type[Hub], tmp_path: Path) -> None:
+    folder = weights.pull("dinov2-small")
+    record = json.loads((tmp_path / "cache" / "weights.json").read_text())["facebook/dinov2-small"]
+    assert record["revision"] == REVISION
+    assert record["sha256"]["model.safetensors"] == digest(FILES["model.safetensors"])
+    for file in folder.iterdir():
+        file.resolve().unlink()
+        file.unlink()
+    hub.files = {**FILES, "model.safetensors": b"\1" * len(FILES["model.safetensors"])}
+    with pytest.raises(EncoderError, match=r"model.safetensors has SHA-256 .* as recorded at the first download"):
+        weights.pull("dinov2-small")
+    assert not weights.is_cached("dinov2-small")
+
+
+def test_a_file_that_is_not_what_the_hub_published_is_refused(hub: type[Hub]) -> None:
+    hub.lied = True
+    with pytest.raises(EncoderError, match=r"not 000000000000… as published; it was deleted"):
+        weights.pull("dinov2-small")
+    assert not weights.is_cached("dinov2-small")
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(hub: type[Hub], tmp_path: Path) -> None:
+    def stop(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        weights.pull("dinov2-small", stop)
+    assert not weights.is_cached("dinov2-small")
+    folder = weights.pull("dinov2-small")
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+def test_an_unknown_model_is_one_line(hub: type[Hub]) -> None:
+    with pytest.raises(EncoderError, match=r"nobody/nothing: no such model on the hub"):
+        weights.resolve("nobody/nothing")
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_without_network_and_cache_three_ways_out_are_named() -> None:
+    with pytest.raises(EncoderError) as caught:
+        weights.resolve("dinov2-base")
+    text = str(caught.value)
+    assert "`lookalike encoders pull dinov2-base` where there is a network" in text
+    assert "a local path" in text
+    assert "--encoder rootsift" in text
+    assert "\n" not in text
+
+
+def test_offline_nothing_is_asked_and_the_cache_serves(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = weights.pull("dinov2-small")
+    hub.asked.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert weights.pull("dinov2-small") == weights.resolve("dinov2-small") == folder
+    with pytest.raises(EncoderError, match="HF_HUB_OFFLINE is set"):
+        weights.resolve("dinov2-base")
+    assert hub.asked == []
+
+
+def test_a_local_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert weights.resolve(tmp_path) == tmp_path
+
+
+def test_hf_home_and_hf_hub_cache_are_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert weights.hub_cache() == tmp_path / "hf" / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "elsewhere"))
+    assert weights.hub_cache() == tmp_path / "elsewhere"
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.delenv("HF_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert weights.hub_cache() == tmp_path / "xdg" / "huggingface" / "hub"
