@@ -51,6 +51,14 @@ def embed(entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], boo
     `known` is called from the decoding threads. A broken image is a result with a reason; a failing encoder raises.
     At most a few batches are held in memory, however many entries there are.
     """
+    from threadpoolctl import threadpool_limits
+
+    # Images are encoded side by side; threads inside each matrix product would only wait for one another.
+    with threadpool_limits(1, "blas"):
+        yield from _embed(entries, encoder, known)
+
+
+def _embed(entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bool]) -> Iterator[Embedded]:
     batch = getattr(encoder, "batch_size", BATCH)
     window = batch + 2 * threads()
     pool = ThreadPoolExecutor(threads(), thread_name_prefix="lookalike-decode")

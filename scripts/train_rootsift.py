@@ -10,20 +10,23 @@ import argparse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike import images
-from lookalike.encoders import rootsift
+from lookalike.encoders import dense_sift
 from lookalike.encoders.rootsift import VOCABULARY, aggregate, to_gray
 from lookalike.sources import Folder
 
-REDUCED, CENTROIDS, DIM = 64, 128, 960
-CROPS = 2
-SAMPLED = 80
-"""Descriptors of each view from which axes and centroids are learned."""
+REDUCED, CENTROIDS, DIM = 64, 64, 1024
+WHITENED = 0.3
+"""Power of the whitening: 0 leaves the variances of the axes as they are, 1 makes them equal."""
+CROPS = 1
+KEPT, SAMPLED = 2000, 60
+"""Descriptors of each view that are aggregated, and from which axes and centroids are learned."""
 
 
 def views(folder: Path) -> Iterator[Image.Image]:
@@ -40,10 +43,12 @@ def views(folder: Path) -> Iterator[Image.Image]:
 
 
 def described(folder: Path) -> list[NDArray[np.uint8]]:
-    """RootSIFT of every view, kept as bytes (a square root of at most 1 times 255)."""
+    """RootSIFT of every view, a random share of it, kept as bytes (numbers of at most 1 times 255)."""
 
     def one(view: Image.Image) -> NDArray[np.uint8]:
-        return np.round(rootsift.rootsift(to_gray(view, view.size)) * 255).astype(np.uint8)
+        found = dense_sift.described(to_gray(view, view.size))
+        kept = np.random.default_rng(len(found)).permutation(len(found))[:KEPT]
+        return np.round(found[kept] * 255).astype(np.uint8)
 
     with ThreadPoolExecutor() as pool:
         return [found for found in pool.map(one, views(folder)) if len(found) >= 20]
@@ -53,14 +58,14 @@ def floats(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(stored / np.float32(255), np.float32)
 
 
-def principal(rows: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and the `count` leading axes as columns; signs fixed, so that runs agree."""
+def principal(rows: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]:
+    """Mean, the `count` leading axes as columns (signs fixed, so that runs agree), and their variances."""
     mean = rows.mean(axis=0)
     centred = rows - mean
     values, vectors = np.linalg.eigh(centred.T @ centred)
     axes = vectors[:, np.argsort(-values)[:count]]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(count)])
-    return np.asarray(mean, np.float32), np.asarray(axes, np.float32)
+    return np.asarray(mean, np.float32), np.asarray(axes, np.float32), np.sort(values)[::-1][:count]
 
 
 def train(folder: Path) -> dict[str, NDArray[np.generic]]:
@@ -69,12 +74,13 @@ def train(folder: Path) -> dict[str, NDArray[np.generic]]:
     found = described(folder)
     random = np.random.default_rng(0)
     sample = np.concatenate([floats(view[random.permutation(len(view))[:SAMPLED]]) for view in found])
-    mean, axes = principal(sample, REDUCED)
+    mean, axes, _ = principal(sample, REDUCED)
     kmeans = faiss.Kmeans(REDUCED, CENTROIDS, niter=20, seed=1, max_points_per_centroid=2000)
     kmeans.train(np.ascontiguousarray((sample - mean) @ axes))
     vocabulary = {"mean": mean, "axes": axes, "centroids": np.asarray(kmeans.centroids)}
     vlads = np.stack([aggregate(floats(view), vocabulary) for view in found])
-    vlad_mean, projection = principal(vlads, DIM)
+    vlad_mean, axes_of_vlads, variances = principal(vlads, DIM)
+    projection = axes_of_vlads * np.asarray((variances / variances[0]) ** (-WHITENED / 2), np.float32)
     scale = np.abs(projection).max(axis=0) / 127
     small = {name: values.astype(np.float16) for name, values in {**vocabulary, "vlad_mean": vlad_mean}.items()}
     rounded = np.round(projection / scale).astype(np.int8)

@@ -70,3 +70,24 @@ def photos(tmp_path: Path) -> Path:
         name = f"trip/{number:02}.png" if number % 3 == 0 else f"{number:02}.jpg"
         picture(number).save(folder / name)
     return folder
+
+
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder of the tests' own, so that the user's is neither used nor changed."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def own_cache(module_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOOKALIKE_CACHE", str(module_cache))
+    monkeypatch.delenv("LOOKALIKE_THREADS", raising=False)
+    return module_cache
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain DINOv2 with three narrow blocks, as a folder of the hub."""
+    import checkpoints
+
+    return checkpoints.write(checkpoints.shrunken("dinov2-small"), tmp_path_factory.mktemp("tiny"))

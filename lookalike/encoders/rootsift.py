@@ -17,26 +17,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike import images
+from lookalike.encoders import dense_sift
 from lookalike.errors import EncoderError
 from lookalike.types import Picture, Vectors
 
 VOCABULARY = Path(__file__).parents[1] / "data" / "rootsift.safetensors"
 VERSION = 1
 SIDE = 640
-"""The longest side that keypoints are looked for on, in pixels."""
+"""The longest side at which a picture is described, in pixels."""
 MOST_ENLARGED = 2.0
 """Small pictures are enlarged by no more than this, or the blur of enlarging would be all that is described."""
-KEYPOINTS = 1500
-CONTRAST = 0.01
-"""A quarter of OpenCV's default: weak keypoints cost little in VLAD, and plain walls have no others."""
 POWER = 0.5
-ENOUGH = 64
-"""With fewer keypoints than this, a grid of patches is described as well."""
-GRID_STEP, GRID_PATCH = 16, 24.0
 
 
 class RootSift:
-    """Upright RootSIFT, aggregated to a VLAD, rotated and cut by PCA; (dim,) float32 of unit length."""
+    """Dense upright RootSIFT, aggregated to a VLAD, cut and partly whitened by PCA; (dim,) float32 of unit length."""
 
     decode_size: int | None = SIDE // images.REDUCING_GAP
 
@@ -49,13 +44,13 @@ class RootSift:
     @property
     def fingerprint(self) -> str:
         """Of the vocabulary and the parameters above."""
-        parameters = (VERSION, SIDE, MOST_ENLARGED, KEYPOINTS, CONTRAST, POWER, ENOUGH, GRID_STEP, GRID_PATCH)
+        parameters = (VERSION, SIDE, MOST_ENLARGED, POWER, dense_sift.SCALES, dense_sift.BIN, dense_sift.STEP)
         return hashlib.sha256(_digest() + repr(parameters).encode()).hexdigest()
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
         """All the work for one image: its vector (dim,). A region keeps the scale that its whole picture has."""
         gray = to_gray(image, full_size or image.size)
-        vlad = aggregate(rootsift(gray), self._vocabulary)
+        vlad = aggregate(dense_sift.described(gray), self._vocabulary)
         vector = (vlad - self._vocabulary["vlad_mean"]) @ self._vocabulary["projection"]
         length = float(np.linalg.norm(vector))
         if not vlad.any() or length < 1e-6:
@@ -110,45 +105,14 @@ def to_gray(image: Image.Image, full_size: tuple[int, int]) -> NDArray[np.uint8]
     return np.asarray(cv2.resize(np.asarray(image.convert("L")), (width, height), interpolation=how), np.uint8)
 
 
-def rootsift(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(n, 128) RootSIFT of upright keypoints, and of a grid where there are few; rows of no gradient are left out."""
-    import cv2
-
-    # OpenCV's type stubs leave SIFT out.
-    detector = cv2.SIFT_create(  # type: ignore[attr-defined]
-        nfeatures=KEYPOINTS, contrastThreshold=CONTRAST
-    )
-    # Photos are taken upright: one orientation for all keypoints tells up from sideways, and merges the duplicates
-    # that SIFT makes of a keypoint with two orientations.
-    upright = {(point.pt, point.size): point for point in detector.detect(gray, None)}
-    points = list(upright.values())
-    for point in points:
-        point.angle = 0.0
-    if len(points) < ENOUGH:
-        points += _grid(gray.shape[1], gray.shape[0])
-    _, described = detector.compute(gray, points)
-    if described is None:
-        return np.empty((0, 128), np.float32)
-    sums = described.sum(axis=1, keepdims=True)
-    return np.asarray(np.sqrt(described / np.maximum(sums, 1e-9))[sums[:, 0] > 0], np.float32)
-
-
-def _grid(width: int, height: int) -> list[Any]:
-    import cv2
-
-    offset = GRID_STEP // 2
-    places = [(x, y) for y in range(offset, height, GRID_STEP) for x in range(offset, width, GRID_STEP)]
-    return [cv2.KeyPoint(float(x), float(y), GRID_PATCH, 0.0) for x, y in places]
-
-
 def aggregate(descriptors: NDArray[np.float32], vocabulary: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """(n, 128) RootSIFT to one VLAD (K d,) of unit length; zeros where there are no descriptors."""
     centroids = vocabulary["centroids"]
     reduced = (descriptors - vocabulary["mean"]) @ vocabulary["axes"]
     nearest = (reduced @ centroids.T - 0.5 * (centroids**2).sum(axis=1)).argmax(axis=1)
-    sums = np.zeros_like(centroids)
-    np.add.at(sums, nearest, unit(reduced - centroids[nearest]))
-    even = unit(sums)
+    belongs = np.zeros((len(reduced), len(centroids)), np.float32)
+    belongs[np.arange(len(reduced)), nearest] = 1
+    even = unit(belongs.T @ unit(reduced - centroids[nearest]))
     powered = np.asarray(np.sign(even) * np.abs(even) ** POWER, np.float32)
     return np.asarray(unit(powered.reshape(1, -1))[0], np.float32)
 

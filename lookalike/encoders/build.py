@@ -1,0 +1,92 @@
+"""A checkpoint to its ONNX graphs in the cache, built once and then found by the checkpoint's own digest."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.encoders import graph, quantize
+from lookalike.encoders.checkpoint import Architecture, open_checkpoint, read_architecture
+from lookalike.encoders.files import Files, checksum
+from lookalike.errors import EncoderError
+from lookalike.paths import cache_dir
+
+POSITIONS, SHAPE = "positions.npy", "architecture.json"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A folder of the cache with cls.onnx, tokens.onnx, weights.bin and positions.npy.
+
+    `digest` is of the checkpoint, the same for every precision.
+    """
+
+    folder: Path
+    architecture: Architecture
+    digest: str
+
+
+def build(files: Files, precision: str) -> Built:
+    """The graphs of a checkpoint in `fp32` or `int8`, from the cache where they are.
+
+    Raises EncoderError for a checkpoint that cannot be used, and leaves nothing behind then.
+    """
+    digest = identify(files)
+    folder = cache_dir("dinov2", f"{digest[:24]}-{precision}-{graph.VERSION}")
+    if not (folder / SHAPE).is_file():
+        with _appearing(folder) as unfinished:
+            _write(files, unfinished, precision)
+    return Built(folder, _read_shape(folder), digest)
+
+
+def identify(files: Files) -> str:
+    """A digest of what decides the vectors: the tensors, and the architecture where a config says it."""
+    shape = "" if files.config is None else repr(read_architecture(files.config))
+    return hashlib.sha256(f"{checksum(files.weights)} {shape}".encode()).hexdigest()
+
+
+def _write(files: Files, folder: Path, precision: str) -> None:
+    checkpoint = open_checkpoint(files.weights, files.config)
+    ranges = quantize.ranges(checkpoint, folder) if precision == "int8" else None
+    graph.write_graphs(checkpoint, folder, ranges)
+    np.save(folder / POSITIONS, checkpoint.tensor("embeddings.position_embeddings"))
+    (folder / SHAPE).write_text(json.dumps(dataclasses.asdict(checkpoint.architecture)), encoding="utf-8")
+
+
+def _read_shape(folder: Path) -> Architecture:
+    try:
+        return Architecture(**json.loads((folder / SHAPE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise EncoderError(f"{folder} is damaged; delete it, and it is made again") from error
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `folder` at once when all went well; another process may do the same."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise EncoderError(f"{folder.parent} cannot be written to ({error.strerror}); set LOOKALIKE_CACHE") from error
+    try:
+        yield unfinished
+        for path in unfinished.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not (folder / SHAPE).is_file():
+                raise
+    except OSError as error:
+        raise EncoderError(f"{folder} cannot be written ({error.strerror}); set LOOKALIKE_CACHE") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

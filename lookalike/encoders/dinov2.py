@@ -1,0 +1,153 @@
+"""DINOv2: a name or a local checkpoint, with options, to an encoder on ONNX Runtime or PyTorch."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike import images
+from lookalike.encoders import devices, weights
+from lookalike.encoders import pooling as poolings
+from lookalike.encoders.build import build, identify
+from lookalike.encoders.checkpoint import Architecture
+from lookalike.encoders.files import locate
+from lookalike.encoders.preprocess import Preprocess
+from lookalike.errors import EncoderError
+from lookalike.types import Picture, Vectors
+
+VERSION = 1  # of preprocessing and pooling: part of the fingerprint
+PRECISIONS = ("fp32", "int8", "auto")
+DEFAULTS = {"preprocess": str(Preprocess()), "pooling": "cls", "precision": "fp32"}
+Pixels = NDArray[np.uint8]
+Rows = NDArray[np.float32]
+
+
+class Backbone(Protocol):
+    """A model in one of the runtimes; images of a batch have the same size."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the checkpoint is."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """How many images are best given at once."""
+        ...
+
+    def class_tokens(self, pixels: Pixels) -> Rows:
+        """(n, height, width, 3) to (n, width)."""
+        ...
+
+    def tokens(self, pixels: Pixels) -> tuple[Rows, Rows]:
+        """(n, height, width, 3) to class tokens (n, width) and patch tokens (n, patches, width)."""
+        ...
+
+
+def load(
+    name: str | Path,
+    preprocess: str = DEFAULTS["preprocess"],
+    pooling: str = DEFAULTS["pooling"],
+    precision: str = DEFAULTS["precision"],
+    device: str | None = None,
+) -> "Dinov2":
+    """The encoder of a name in `weights.HUB`, a local checkpoint, or a hub id.
+
+    `precision`: `auto` is for collections, which try int8 on their own images; here, with no images at hand, it means
+    fp32. `device`: cuda, mps or cpu for PyTorch, onnx for ONNX Runtime; without one, a GPU that PyTorch can use, else
+    ONNX Runtime. Raises EncoderError for weights that are missing or cannot be used, and for unknown options.
+    """
+    if precision not in PRECISIONS:
+        raise EncoderError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    precision = "fp32" if precision == "auto" else precision
+    prepare, pooling = Preprocess.parse(preprocess), poolings.check(pooling)
+    runtime = devices.choose(device, precision)
+    files = locate(weights.resolve(name))
+    identity = Identity(str(name), prepare, pooling, precision, identify(files))
+    if runtime == "onnx":
+        from lookalike.encoders.onnx import OnnxBackbone
+
+        return Dinov2(identity, OnnxBackbone(build(files, precision), precision))
+    from lookalike.encoders.torch import TorchBackbone
+
+    return Dinov2(identity, TorchBackbone(files, runtime))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What decides an encoder's vectors; `digest` is the checkpoint's."""
+
+    checkpoint: str
+    preprocess: Preprocess
+    pooling: str
+    precision: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """What `load_encoder` takes, with the options that are not the usual ones."""
+        given = {"preprocess": str(self.preprocess), "pooling": self.pooling, "precision": self.precision}
+        words = {"preprocess": "", "pooling": "pool=", "precision": "precision="}
+        options = ",".join(words[key] + value for key, value in given.items() if value != DEFAULTS[key])
+        return f"{self.checkpoint}@{options}" if options else self.checkpoint
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for both runtimes: bf16 on a GPU agrees with fp32 to a cosine of 0.9999, int8 need not."""
+        parts = (VERSION, self.digest, str(self.preprocess), self.pooling, self.precision)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+class Dinov2:
+    """Preprocessing, a backbone in one of the runtimes, and pooling. Meets `types.Encoder`; safe in several threads."""
+
+    def __init__(self, identity: Identity, backbone: Backbone) -> None:
+        self._identity, self._backbone = identity, backbone
+        self.name, self.fingerprint = identity.name, identity.fingerprint
+        self.dim = poolings.width(identity.pooling, backbone.architecture.width)
+        self.decode_size: int | None = identity.preprocess.decode_size
+        self.batch_size = backbone.batch_size
+
+    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
+        """An upright RGB picture to (height, width, 3) uint8, sides multiples of 14; `full_size` as in `Preprocess`."""
+        return self._identity.preprocess(image, full_size)
+
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
+        """Arrays from `prepare`, of any sizes, to (n, dim) unit rows."""
+        vectors = np.empty((len(prepared), self.dim), np.float32)
+        for places, pixels in _by_shape(prepared):
+            if self._identity.pooling == "cls":
+                vectors[places] = poolings.unit(self._backbone.class_tokens(pixels))
+            else:
+                vectors[places] = poolings.pool(self._identity.pooling, *self._backbone.tokens(pixels))
+        return vectors
+
+    def encode_patches(self, prepared: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """Arrays from `prepare` to patch tokens (rows, columns, width of the model), as the model gives them.
+
+        The patch at (row, column) has seen the 14 x 14 pixels that begin at (14 row, 14 column) of the array.
+        """
+        patch, found = self._backbone.architecture.patch, dict[int, NDArray[np.float32]]()
+        for places, pixels in _by_shape(prepared):
+            rows, columns = pixels.shape[1] // patch, pixels.shape[2] // patch
+            _, tokens = self._backbone.tokens(pixels)
+            found |= dict(zip(places, tokens.reshape(len(pixels), rows, columns, -1), strict=True))
+        return [found[place] for place in range(len(prepared))]
+
+    def encode(self, images_: Sequence[Picture]) -> Vectors:
+        """Images or paths to (n, dim) unit rows."""
+        return images.encode_images(self, images_)
+
+
+def _by_shape(prepared: Sequence[NDArray[Any]]) -> Iterator[tuple[list[int], Pixels]]:
+    """Batches of one size each, with the places of their images."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, array in enumerate(prepared):
+        places.setdefault(array.shape, []).append(place)
+    for same in places.values():
+        yield same, np.stack([prepared[place] for place in same])

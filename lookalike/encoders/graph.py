@@ -1,0 +1,233 @@
+"""A DINOv2 checkpoint to ONNX graphs, written tensor by tensor: no torch, no exporter.
+
+Pixels come in as (n, height, width, 3) uint8 and the position embedding of their grid as a second input, so that one
+graph serves every size. Mean and deviation are folded into the patch convolution, LayerScale into the projections it
+follows. The tokens of all images lie in one matrix, so that a projection with its bias is one operator; attention is
+the only place where they are told apart.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.encoders.checkpoint import Architecture, Checkpoint, Tensor
+from lookalike.encoders.onnx_writer import Graph, Weights
+
+VERSION = 1  # of what is written; a change makes every cached graph be built again
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+WEIGHTS, CLS, TOKENS = "weights.bin", "cls.onnx", "tokens.onnx"
+SMOOTHING = 0.5  # alpha of SmoothQuant (Xiao et al., ICML 2023): how much of the outliers goes to the weights
+END = np.iinfo(np.int64).max
+Block = Callable[[str], Tensor]
+Ranges = Mapping[str, NDArray[np.float32]]
+
+
+def write_graphs(checkpoint: Checkpoint, folder: Path, ranges: Ranges | None = None) -> None:
+    """Into `folder`: cls.onnx gives the class token (n, 1, width), tokens.onnx all tokens; both read weights.bin.
+
+    With `ranges`, the largest magnitude of each channel that goes into a projection (as `write_observed` names them),
+    projections are int8.
+    """
+    with (folder / WEIGHTS).open("wb") as file:
+        writer = _Writer(checkpoint, Graph(Weights(file, WEIGHTS)), ranges)
+        writer.trunk()
+        class_only = writer.fork()
+        writer.end(folder / TOKENS)
+        class_only.end(folder / CLS, only_class=True)
+
+
+def write_observed(checkpoint: Checkpoint, folder: Path) -> list[str]:
+    """An fp32 tokens.onnx that also gives out what goes into projections; the names of those outputs."""
+    with (folder / WEIGHTS).open("wb") as file:
+        writer = _Writer(checkpoint, Graph(Weights(file, WEIGHTS)))
+        writer.trunk()
+        writer.end(folder / TOKENS, observe=True)
+        return writer.observable
+
+
+@dataclass
+class _Writer:
+    """`stream` is the name of the residual stream as it stands, (n * tokens, width)."""
+
+    checkpoint: Checkpoint
+    graph: Graph
+    ranges: Ranges | None = None
+    stream: str = ""
+    observable: list[str] = field(default_factory=list)
+
+    @property
+    def shape(self) -> Architecture:
+        return self.checkpoint.architecture
+
+    def fork(self) -> "_Writer":
+        """What has been written so far, to be ended in another way."""
+        return _Writer(self.checkpoint, self.graph.copy(), self.ranges, self.stream, list(self.observable))
+
+    def trunk(self) -> None:
+        """All but the last block."""
+        self._embed()
+        for number in range(self.shape.depth - 1):
+            self._block(number)
+
+    def end(self, path: Path, only_class: bool = False, observe: bool = False) -> None:
+        """The last block and norm; what the class token alone needs of them is a quarter."""
+        self._block(self.shape.depth - 1, only_class)
+        tensor = self.checkpoint.tensor
+        rows = self._norm("out", tensor("layernorm.weight"), tensor("layernorm.bias"))
+        self._split_images(rows, "tokens")
+        self.graph.output("tokens", "float32", ["n", "t", self.shape.width])
+        for name in self.observable if observe else ():
+            self.graph.output(name, "float32", ["rows", self.shape.width])
+        self.graph.write(path)
+
+    def _embed(self) -> None:
+        graph, shape, tensor = self.graph, self.shape, self.checkpoint.tensor
+        pixels = graph.input("pixels", "uint8", ["n", "h", "w", 3])
+        positions = graph.input("positions", "float32", [1, "p", shape.width])
+        images = graph.add("Shape", [pixels], "images", start=0, end=1)
+        for name, width in {"by image": shape.width, "by image, thirds": 3 * shape.width}.items():
+            graph.add("Concat", [images, self._ints(f"{name}: sides", -1, width)], name, axis=0)
+        floats = graph.add("Cast", [pixels], "floats", to=1)
+        planes = graph.add("Transpose", [floats], "planes", perm=[0, 3, 1, 2])
+        weight, bias = _patch_projection(tensor)
+        inputs = [planes, graph.constant("patch weight", weight), graph.constant("patch bias", bias)]
+        side = [shape.patch, shape.patch]
+        grid = graph.add("Conv", inputs, "grid", kernel_shape=side, strides=side)
+        flat = graph.add("Reshape", [grid, self._ints("flat shape", 0, shape.width, -1)], "flat")
+        patches = graph.add("Transpose", [flat], "patches", perm=[0, 2, 1])
+        joined = graph.add("Concat", [self._repeated("cls_token", 1), patches], "joined", axis=1)
+        placed = graph.add("Add", [joined, positions], "placed")
+        if shape.registers:  # they follow the class token, and have no position
+            parts = [self._slice("placed", "class row", 0, 1), self._repeated("register_tokens", shape.registers)]
+            parts.append(self._slice("placed", "patch rows", 1, END))
+            placed = graph.add("Concat", parts, "with registers", axis=1)
+        self.stream = self._join_images(placed, "stream")
+
+    def _repeated(self, name: str, rows: int) -> str:
+        """A learnt token, or several, for each image of the batch."""
+        graph, inputs = self.graph, ["images", self._ints(f"{name} rows", rows, self.shape.width)]
+        size = graph.add("Concat", inputs, f"{name} size", axis=0)
+        token = graph.constant(name, self.checkpoint.tensor(f"embeddings.{name}"))
+        return graph.add("Expand", [token, size], f"{name} of each")
+
+    def _block(self, number: int, only_class: bool = False) -> None:
+        block, at = self.checkpoint.block(number), f"block {number}"
+        self._attention(at, block, block("layer_scale1.lambda1"), only_class)
+        feed_forward = self._swiglu if self.shape.swiglu else self._mlp
+        feed_forward(at, block, block("layer_scale2.lambda1"))
+
+    def _attention(self, at: str, block: Block, factor: Tensor, only_class: bool) -> None:
+        names = [f"attention.attention.{part}" for part in ("query", "key", "value")]
+        weight = np.concatenate([_weight(block, name) for name in names], axis=1)
+        bias = np.concatenate([block(f"{name}.bias") for name in names])
+        out = _weight(block, "attention.output.dense") * factor
+        # Attention only averages values, so that what they are divided by can be made up for after it.
+        scales = self._smoothing(f"{at} attended", out)
+        weight[:, -self.shape.width :] /= scales
+        bias[-self.shape.width :] /= scales
+        normal, weight = self._norm_into(f"{at} norm1", block, "norm1", weight)
+        joint = self._split_images(self._linear(f"{at} qkv", normal, weight, bias), f"{at} qkv of each", 3)
+        query, key, value = (f"{at} {part}" for part in ("query", "key", "value"))
+        sizes = self._ints("thirds", *[self.shape.width] * 3)
+        self.graph.add("Split", [joint, sizes], query, key, value, axis=2)
+        if only_class:
+            query = self._slice(query, f"{at} class query", 0, 1)
+            stream = self._split_images(self.stream, f"{at} stream of each")
+            self.stream = self._join_images(self._slice(stream, f"{at} class stream", 0, 1), f"{at} class rows")
+        mixed = self.graph.fused("MultiHeadAttention", [query, key, value], f"{at} mixed", num_heads=self.shape.heads)
+        attended = self._join_images(mixed, f"{at} attended")
+        self.observable.append(attended)
+        output_bias = block("attention.output.dense.bias") * factor
+        self._add(self._linear(f"{at} out", attended, out * scales[:, None], output_bias))
+
+    def _mlp(self, at: str, block: Block, factor: Tensor) -> None:
+        normal, weight = self._norm_into(f"{at} norm2", block, "norm2", _weight(block, "mlp.fc1"))
+        hidden = self._linear(f"{at} fc1", normal, weight, block("mlp.fc1.bias"))
+        active = self.graph.fused("Gelu", [hidden], f"{at} gelu")
+        down = _weight(block, "mlp.fc2") * factor
+        self._add(self._linear(f"{at} fc2", active, down, block("mlp.fc2.bias") * factor))
+
+    def _swiglu(self, at: str, block: Block, factor: Tensor) -> None:
+        graph = self.graph
+        normal, weight = self._norm_into(f"{at} norm2", block, "norm2", _weight(block, "mlp.weights_in"))
+        both = self._linear(f"{at} in", normal, weight, block("mlp.weights_in.bias"))
+        sizes = self._ints("halves", self.shape.hidden, self.shape.hidden)
+        graph.add("Split", [both, sizes], f"{at} gate", f"{at} up", axis=1)
+        gate = graph.fused("QuickGelu", [f"{at} gate"], f"{at} silu", alpha=1.0)  # x * sigmoid(x)
+        active = graph.add("Mul", [gate, f"{at} up"], f"{at} gated")
+        down = _weight(block, "mlp.weights_out") * factor
+        self._add(self._linear(f"{at} down", active, down, block("mlp.weights_out.bias") * factor))
+
+    def _norm_into(self, name: str, block: Block, norm: str, weight: Tensor) -> tuple[str, Tensor]:
+        """A LayerNorm and the weight (in, out) that follows it, with outliers moved from the one to the other."""
+        scales = self._smoothing(name, weight)
+        output = self._norm(name, block(f"{norm}.weight") / scales, block(f"{norm}.bias") / scales)
+        self.observable.append(output)
+        return output, weight * scales[:, None]
+
+    def _norm(self, name: str, gamma: Tensor, beta: Tensor) -> str:
+        # ONNX Runtime's SkipLayerNormalization, which would add as well, takes five times as long as the two apart.
+        inputs = [self.stream, self._constant(f"{name} gamma", gamma), self._constant(f"{name} beta", beta)]
+        return self.graph.add("LayerNormalization", inputs, name, axis=-1, epsilon=self.shape.epsilon)
+
+    def _add(self, value: str) -> None:
+        self.stream = self.graph.add("Add", [self.stream, value], f"{value} added")
+
+    def _linear(self, name: str, value: str, weight: Tensor, bias: Tensor) -> str:
+        """Rows times a weight (in, out), plus a bias."""
+        bias_name = self._constant(f"{name} bias", bias)
+        if self.ranges is None:
+            return self.graph.add("Gemm", [value, self._constant(f"{name} weight", weight), bias_name], name)
+        rounded, scales = quantized(weight)
+        inputs = [value, self._constant(f"{name} int8", rounded), self._constant(f"{name} scales", scales)]
+        return self.graph.fused("DynamicQuantizeMatMul", [*inputs, "", bias_name], name)
+
+    def _smoothing(self, name: str, weight: Tensor) -> Tensor:
+        """What each channel of `name` is to be divided by, and the rows of the weight (in, out) multiplied."""
+        if self.ranges is None:
+            return np.ones(len(weight), np.float32)
+        values, weights = np.maximum(self.ranges[name], 1e-5), np.maximum(np.abs(weight).max(axis=1), 1e-5)
+        return np.asarray(values**SMOOTHING / weights ** (1 - SMOOTHING), np.float32)
+
+    def _split_images(self, rows: str, output: str, times: int = 1) -> str:
+        """(n * tokens, times * width) to (n, tokens, times * width)."""
+        return self.graph.add("Reshape", [rows, "by image, thirds" if times == 3 else "by image"], output)
+
+    def _join_images(self, value: str, output: str) -> str:
+        """(n, tokens, width) to (n * tokens, width)."""
+        return self.graph.add("Reshape", [value, self._ints("all rows", -1, self.shape.width)], output)
+
+    def _constant(self, name: str, array: NDArray[np.generic]) -> str:
+        return self.graph.constant(name, array)
+
+    def _slice(self, value: str, output: str, start: int, end: int) -> str:
+        """Tokens from `start` to `end` of every image."""
+        bounds = {"from": start, "to": end, "axis": 1}
+        inputs = [self._ints(f"{output} {word}", number) for word, number in bounds.items()]
+        return self.graph.add("Slice", [value, *inputs], output)
+
+    def _ints(self, name: str, *values: int) -> str:
+        return self.graph.constant(name, np.array(values, np.int64))
+
+
+def quantized(weight: Tensor) -> tuple[NDArray[np.int8], Tensor]:
+    """A weight (in, out) as int8 with one scale for each output, symmetric around zero."""
+    scales = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127
+    return np.rint(weight / scales).astype(np.int8), scales.astype(np.float32)
+
+
+def _weight(block: Block, name: str) -> Tensor:
+    """As ONNX multiplies: (in, out)."""
+    return np.ascontiguousarray(block(f"{name}.weight").T)
+
+
+def _patch_projection(tensor: Block) -> tuple[Tensor, Tensor]:
+    """The convolution's weight and bias for pixels from 0 to 255."""
+    weight = tensor("embeddings.patch_embeddings.projection.weight").astype(np.float64)
+    bias = tensor("embeddings.patch_embeddings.projection.bias").astype(np.float64)
+    scaled = weight / STD[None, :, None, None]
+    shift = (scaled * MEAN[None, :, None, None]).sum(axis=(1, 2, 3))
+    return (scaled / 255).astype(np.float32), (bias - shift).astype(np.float32)

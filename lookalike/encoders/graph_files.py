@@ -1,0 +1,121 @@
+"""An ONNX file to a session on ONNX Runtime, after a look at which other files it would read."""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from lookalike.errors import EncoderError
+
+# Field numbers of onnx.proto3: where a message holds messages in which a tensor can be. A name maps to its own table.
+NESTED: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "entry"},
+}
+DEEPEST = 100
+Buffer = memoryview
+
+
+def open_session(path: Path, threads: int = 0) -> Any:
+    """An ONNX Runtime session of this file on the CPU; 0 threads: as many as there are cores.
+
+    Raises EncoderError for a file that is missing, no ONNX graph, or keeps its weights outside its own folder.
+    """
+    check_external(path)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    # The errors of ONNX Runtime have no common base.
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise EncoderError(f"{path} cannot be loaded by ONNX Runtime ({_line(error)})") from error
+
+
+def run_session(session: Any, path: Path, inputs: dict[str, Any], outputs: list[str] | None = None) -> list[Any]:
+    """The outputs of one run; raises EncoderError where the graph does not take the inputs."""
+    try:
+        return list(session.run(outputs, inputs))
+    except Exception as error:
+        raise EncoderError(f"{path} failed ({_line(error)})") from error
+
+
+def check_external(path: Path) -> list[Path]:
+    """The files beside an ONNX file that hold its weights; raises EncoderError for one outside its folder."""
+    found = []
+    for location in external_locations(path):
+        inner, windows = PurePosixPath(location), PureWindowsPath(location)
+        if inner.is_absolute() or windows.drive or windows.root or ".." in (*inner.parts, *windows.parts):
+            raise EncoderError(f"{path} wants to read {location!r}, which is outside its folder; do not use this file")
+        if not (path.parent / location).is_file():
+            raise EncoderError(f"{path} needs {location!r} beside it, which is missing")
+        found.append(path.parent / location)
+    return found
+
+
+def external_locations(path: Path) -> list[str]:
+    """The names of the files that an ONNX file keeps weights in, read without loading it."""
+    try:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return sorted(set(_locations(memoryview(data), "model", 0)))
+    except (OSError, ValueError, IndexError, RecursionError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "damaged"
+        raise EncoderError(f"{path} is no usable ONNX file ({reason})") from error
+
+
+def _locations(message: Buffer, kind: str, depth: int) -> Iterator[str]:
+    if depth > DEEPEST:
+        raise ValueError("nested too deeply")
+    nested = NESTED[kind]
+    for field, value in _fields(message):
+        if nested.get(field) == "entry":
+            entry = dict(_fields(value))
+            if bytes(entry.get(1, b"")) == b"location":
+                yield bytes(entry.get(2, b"")).decode("utf-8")
+        elif field in nested:
+            yield from _locations(value, nested[field], depth + 1)
+
+
+def _fields(message: Buffer) -> Iterator[tuple[int, Buffer]]:
+    """Field numbers and contents of the length-delimited fields; numbers are passed over."""
+    at, end = 0, len(message)
+    while at < end:
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 2:
+            length, at = _varint(message, at)
+            if at + length > end:
+                raise ValueError("a field ends beyond its message")
+            yield tag >> 3, message[at : at + length]
+            at += length
+        elif kind == 0:
+            _, at = _varint(message, at)
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"wire type {kind}")
+
+
+def _varint(message: Buffer, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+        if shift > 63:
+            raise ValueError("a number is too long")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,72 @@
+"""Meta's own DINOv2 files (`dinov2_vitb14_pretrain.pth`) to tensors under the names that Hugging Face gave them."""
+
+from pathlib import Path
+from typing import Any
+
+from lookalike.errors import EncoderError
+
+# Meta's names, and what Hugging Face calls them; the second table is for what lies within a block.
+TOP = {
+    "cls_token": "embeddings.cls_token",
+    "mask_token": "embeddings.mask_token",
+    "register_tokens": "embeddings.register_tokens",
+    "pos_embed": "embeddings.position_embeddings",
+    "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
+    "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
+    "norm.weight": "layernorm.weight",
+    "norm.bias": "layernorm.bias",
+}
+BLOCK = {
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "attn.proj": "attention.output.dense",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+    "mlp.w12": "mlp.weights_in",
+    "mlp.w3": "mlp.weights_out",
+}
+SCALES = {"ls1.gamma": "layer_scale1.lambda1", "ls2.gamma": "layer_scale2.lambda1"}
+THIRDS = ("query", "key", "value")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tensors (of torch, float32) by Hugging Face name; raises EncoderError without torch, or for another file."""
+    tensors: dict[str, Any] = {}
+    for name, tensor in _load(path).items():
+        names = renamed(name)
+        if len(names) > 1 and (not tensor.ndim or tensor.shape[0] % len(names)):
+            raise EncoderError(f"{path}: tensor {name} has shape {tuple(tensor.shape)}, which is not three parts")
+        parts = tensor.chunk(len(names)) if len(names) > 1 else [tensor]
+        tensors |= dict(zip(names, parts, strict=True))
+    return tensors
+
+
+def renamed(name: str) -> list[str]:
+    """Hugging Face's name for one of Meta's: three of them for the joint projection, the same name if unknown."""
+    head, _, rest = name.partition("blocks.")
+    number, _, part = rest.partition(".")
+    if head or not number.isdecimal():
+        return [TOP.get(name, name)]
+    stem, _, tail = part.rpartition(".")
+    at = f"encoder.layer.{int(number)}"
+    if stem == "attn.qkv":
+        return [f"{at}.attention.attention.{third}.{tail}" for third in THIRDS]
+    return [f"{at}.{SCALES.get(part) or f'{BLOCK.get(stem, stem)}.{tail}'}"]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise EncoderError(f"{path}: no such file")
+    try:
+        import torch
+    except ImportError as error:
+        raise EncoderError(f"{path}: reading .pth files needs `pip install lookalike[torch]`") from error
+    # Whatever is in the file, the unpickler admits only tensors and plain containers.
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:100]
+        raise EncoderError(f"{path} is no file of weights that torch can read ({reason})") from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise EncoderError(f"{path} holds something else than tensors by name")
+    return {str(name): tensor.detach().float() for name, tensor in tensors.items()}

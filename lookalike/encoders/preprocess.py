@@ -1,0 +1,100 @@
+"""An upright picture to the pixels that a ViT sees: the one preprocessing of index, query, service and evaluation."""
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike.errors import EncoderError
+
+PATCH = 14
+LARGEST = 2016
+BICUBIC = Image.Resampling.BICUBIC
+# The mean of ImageNet: zero, once it is normalised.
+PADDING = (124, 116, 104)
+# Smaller than this, a region of a picture holds too little for the model; it is enlarged instead.
+SMALLEST_REGION = 224
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes pixels whose sides are multiples of 14; `kind` is one of
+
+    - squash: the whole picture at `size` x `size`, its proportions given up (224 in the DINOv2 paper's retrieval);
+    - crop: the shorter side to 256/224 of `size`, then the middle `size` x `size` of that;
+    - pad: the longer side at `size`, proportions kept, filled up with grey at the right and the bottom.
+    """
+
+    kind: str = "squash"
+    size: int = 224
+
+    @classmethod
+    def parse(cls, text: str) -> "Preprocess":
+        """`squash-224`, `crop-224`, `pad-518`; raises EncoderError for anything else."""
+        match = re.fullmatch(r"(squash|crop|pad)-([1-9]\d{0,4})", text)
+        if not match:
+            raise EncoderError(
+                f"preprocessing {text!r} is none of squash-N, crop-N, pad-N (N pixels, as in squash-224)"
+            )
+        kind, size = match[1], int(match[2])
+        if not PATCH <= size <= LARGEST or (kind != "pad" and size % PATCH):
+            nearest = max(PATCH, min(LARGEST, round(size / PATCH) * PATCH))
+            raise EncoderError(f"preprocessing {text}: sides are multiples of 14 up to {LARGEST}; try {kind}-{nearest}")
+        return cls(kind, size)
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.size}"
+
+    @property
+    def decode_size(self) -> int:
+        """A decoded picture's shorter side may be as short as this without loss."""
+        return self._shorter_side if self.kind == "crop" else self.size
+
+    @property
+    def _shorter_side(self) -> int:
+        return round(self.size * 256 / 224)
+
+    def __call__(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """An RGB picture to (height, width, 3).
+
+        `full_size` is the (width, height) of the whole picture where `image` is a region of it: with `pad`, a region
+        is brought to the scale that the whole would have, but not to less than 224 pixels (or `size`).
+        """
+        if self.kind == "squash":
+            resized = image.resize((self.size, self.size), BICUBIC)
+        elif self.kind == "crop":
+            resized = self._crop(image)
+        else:
+            resized = self._pad(image, full_size or image.size)
+        return np.asarray(resized.convert("RGB"))
+
+    def _crop(self, image: Image.Image) -> Image.Image:
+        scale = self._shorter_side / min(image.size)
+        width, height = round(image.width * scale), round(image.height * scale)
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        # Only what remains is resized: a panorama's shorter side to 256 would be a picture of any width.
+        box = (left / scale, top / scale, (left + self.size) / scale, (top + self.size) / scale)
+        if width * height > 4 * self._shorter_side**2:
+            return image.resize((self.size, self.size), BICUBIC, box=_within(box, image.size))
+        return image.resize((width, height), BICUBIC).crop((left, top, left + self.size, top + self.size))
+
+    def _pad(self, image: Image.Image, full_size: tuple[int, int]) -> Image.Image:
+        smallest = min(SMALLEST_REGION, self.size) / max(image.size)
+        scale = min(self.size / max(image.size), max(self.size / max(full_size), smallest))
+        width, height = (max(1, min(self.size, round(side * scale))) for side in image.size)
+        canvas = Image.new("RGB", (_up(width), _up(height)), PADDING)
+        canvas.paste(image.resize((width, height), BICUBIC))
+        return canvas
+
+
+def _up(side: int) -> int:
+    return math.ceil(side / PATCH) * PATCH
+
+
+def _within(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The box without what rounding added beyond the edges."""
+    left, top, right, bottom = box
+    return max(0.0, left), max(0.0, top), min(float(size[0]), right), min(float(size[1]), bottom)

@@ -1,0 +1,129 @@
+"""Texts to token numbers, as the tokenizer files of a CLIP or SigLIP checkpoint say."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import EncoderError
+
+# Far beyond what any text tower reads; what follows could not change the first tokens.
+LONGEST_TEXT = 20_000
+# Transformers writes 10 ** 30 for "no limit".
+LONGEST_SEQUENCE = 4096
+
+log = logging.getLogger(__name__)
+
+
+class Tokens:
+    """The tokenizer of a checkpoint folder, which pads or cuts every text to `length` tokens.
+
+    SigLIP 2 was trained on lower-case text with an end token, whatever its Gemma tokenizer does by itself; both are
+    seen to here, as transformers' Siglip2Tokenizer does.
+    """
+
+    def __init__(self, folder: Path, length: int | None = None) -> None:
+        """`length` None: as tokenizer_config.json says, else 77 for CLIP and 64 for SigLIP.
+
+        Raises EncoderError for a tokenizer.json that is missing or damaged, and without the extra `text`.
+        """
+        config = _read_config(folder / "tokenizer_config.json")
+        self._tokenizer = tokenizer = _load(folder / "tokenizer.json")
+        kind = str(config.get("tokenizer_class", ""))
+        self.is_clip = tokenizer.token_to_id("<|startoftext|>") is not None
+        is_gemma = "Gemma" in kind or "Siglip2" in kind or (not kind and tokenizer.token_to_id("<bos>") is not None)
+        self.length = length or _stated_length(config) or (77 if self.is_clip else 64)
+        if is_gemma or config.get("do_lower_case"):
+            _lower(tokenizer)
+        if is_gemma:
+            _end(tokenizer, config)
+        fallback = "<|endoftext|>" if self.is_clip else "<pad>" if is_gemma else "</s>"
+        pad = _content(config.get("pad_token")) or fallback
+        pad_id = tokenizer.token_to_id(pad)
+        if pad_id is None:
+            raise EncoderError(f"{folder / 'tokenizer.json'} has no token {pad!r} to pad with")
+        side = config.get("padding_side", "right")
+        tokenizer.enable_truncation(self.length)
+        tokenizer.enable_padding(
+            length=self.length, pad_id=pad_id, pad_token=pad, direction=side if side in ("left", "right") else "right"
+        )
+
+    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Texts to token numbers and a mask of what is no padding, both (n, length).
+
+        What a tower cannot read is cut off, as the model's own processor does, the end token kept; that is warned of.
+        """
+        # Bytes that are no UTF-8 come from the command line as lone surrogates, which no tokenizer takes.
+        clean = [text[:LONGEST_TEXT].encode("utf-8", "replace").decode() for text in texts]
+        encoded = self._tokenizer.encode_batch(clean)
+        for text, one in zip(texts, encoded, strict=True):
+            if one.overflowing:
+                log.warning("only the first %d tokens of %r are read", self.length, f"{text[:40]}...")
+        ids = np.array([one.ids for one in encoded], np.int64).reshape(-1, self.length)
+        mask = np.array([one.attention_mask for one in encoded], np.int64).reshape(-1, self.length)
+        return ids, mask
+
+
+def _load(path: Path) -> Any:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise EncoderError("reading text needs `pip install lookalike[text]`") from error
+    if not path.is_file():
+        raise EncoderError(f"{path} is missing; text cannot be read without it")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise EncoderError(f"{path} cannot be read ({' '.join(str(error).split())[:100]})") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{path} cannot be read ({error})") from error
+    if not isinstance(config, dict):
+        raise EncoderError(f"{path} is not a JSON object")
+    return config
+
+
+def _stated_length(config: dict[str, Any]) -> int | None:
+    length = config.get("model_max_length")
+    return int(length) if isinstance(length, int | float) and 2 < length <= LONGEST_SEQUENCE else None
+
+
+def _lower(tokenizer: Any) -> None:
+    """Lower-case first, unless the tokenizer does so by itself."""
+    from tokenizers import normalizers
+
+    present = tokenizer.normalizer
+    if present is None:
+        tokenizer.normalizer = normalizers.Lowercase()
+    elif "Lowercase" not in repr(present):
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), present])
+
+
+def _end(tokenizer: Any, config: dict[str, Any]) -> None:
+    """An end token after every text and, if the config says so, a begin token before it."""
+    from tokenizers import processors
+
+    begin, end = _content(config.get("bos_token")) or "<bos>", _content(config.get("eos_token")) or "<eos>"
+    wanted = ([begin] if config.get("add_bos_token") else []) + [end]
+    numbers = [(token, tokenizer.token_to_id(token)) for token in wanted]
+    missing = [token for token, number in numbers if number is None]
+    if missing:
+        raise EncoderError(f"the tokenizer has no token {missing[0]!r}")
+    single = " ".join([*wanted[:-1], "$A", end])
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=numbers)
+
+
+def _content(token: object) -> str | None:
+    """A token as configs write it: bare, or as an object with its `content`."""
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else None

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookalike.encoders.preprocess import PADDING, Preprocess
+from lookalike.errors import EncoderError
+
+
+def picture(width: int, height: int) -> Image.Image:
+    """Red grows from left to right, green from top to bottom."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0] = np.linspace(0, 255, width)[None].astype(np.uint8)
+    pixels[..., 1] = np.linspace(0, 255, height)[:, None].astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_squash_shows_the_whole_picture_as_a_square() -> None:
+    pixels = Preprocess.parse("squash-224")(picture(600, 100))
+    assert pixels.shape == (224, 224, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[0, 0, 0] < 5
+    assert pixels[-1, -1, 0] > 250
+
+
+def test_crop_is_the_reports_shorter_side_to_256_then_the_middle_224() -> None:
+    image = picture(640, 480)
+    resized = image.resize((341, 256), Image.Resampling.BICUBIC)
+    wanted = np.asarray(resized.crop((58, 16, 282, 240)))
+    assert np.array_equal(Preprocess.parse("crop-224")(image), wanted)
+
+
+@pytest.mark.parametrize("size", [(9000, 3), (3, 9000), (5000, 700)])
+def test_crop_of_a_panorama_is_its_middle_and_takes_little_memory(size: tuple[int, int]) -> None:
+    pixels = Preprocess.parse("crop-224")(picture(*size))
+    assert pixels.shape == (224, 224, 3)
+    along = 0 if size[0] > size[1] else 1
+    assert 100 < pixels[..., along].mean() < 155
+
+
+def test_pad_keeps_proportions_and_fills_up_with_grey_at_the_right_and_bottom() -> None:
+    pixels = Preprocess.parse("pad-518")(picture(1036, 500))
+    assert pixels.shape == (252, 518, 3)
+    assert (pixels[250:] == PADDING).all()
+    assert not (pixels[249] == PADDING).all()
+
+
+@pytest.mark.parametrize(("size", "shape"), [((10_000, 1), (14, 518, 3)), ((1, 10_000), (518, 14, 3)), ((1, 1), (518, 518, 3))])
+def test_pad_of_extreme_shapes(size: tuple[int, int], shape: tuple[int, ...]) -> None:
+    assert Preprocess.parse("pad-518")(picture(*size)).shape == shape
+
+
+def test_a_region_gets_the_scale_that_its_picture_has() -> None:
+    """The picture of 2000 x 1000 is halved twice to 500; its region of 1000 x 600 becomes 250 x 150."""
+    pixels = Preprocess.parse("pad-500")(picture(1000, 600), full_size=(2000, 1000))
+    assert pixels.shape == (154, 252, 3)
+
+
+def test_a_small_region_is_brought_to_224_and_no_region_beyond_n() -> None:
+    assert Preprocess.parse("pad-518")(picture(50, 25), full_size=(4000, 3000)).shape == (112, 224, 3)
+    assert Preprocess.parse("pad-112")(picture(50, 25), full_size=(4000, 3000)).shape == (56, 112, 3)
+    assert Preprocess.parse("pad-518")(picture(900, 450), full_size=(900, 450)).shape == (266, 518, 3)
+
+
+def test_a_picture_may_be_decoded_reduced_down_to_the_size_that_is_used() -> None:
+    sizes = {text: Preprocess.parse(text).decode_size for text in ("squash-224", "crop-224", "pad-518")}
+    assert sizes == {"squash-224": 224, "crop-224": 256, "pad-518": 518}
+
+
+@pytest.mark.parametrize("text", ["squash", "squash-", "squash-0", "squash-230", "crop-9999", "pad-7", "pad-99999999", "Pad-518", "squash-224 "])
+def test_a_size_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(EncoderError, match="preprocessing"):
+        Preprocess.parse(text)
+
+
+def test_its_name_makes_it_again() -> None:
+    for text in ("squash-224", "crop-448", "pad-500"):
+        assert str(Preprocess.parse(text)) == text
