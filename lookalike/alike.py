@@ -1,0 +1,201 @@
+"""Vectors to groups of rows that look alike, in bounded memory however many rows there are.
+
+Every pair of rows is decided exactly, yet most are dismissed at a fraction of the cost: with an orthonormal basis P and
+what it leaves of a vector as R, cos(a, b) <= Pa.Pb + |Ra||Rb|, so a pair whose right side stays below the threshold
+need not be looked at. No pair is kept beyond the block that it was found in.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import QueryError
+from lookalike.types import Ids, Progress, Scores, Vectors
+
+Read = Callable[[Ids], Vectors]
+"""Positions, counted from 0, to their unit rows."""
+
+# Two blocks of scores, their mask and what is found in them stay under 100 MB.
+BLOCK = 2048
+PAIRS_AT_ONCE = 1 << 18
+ELEMENTS_AT_ONCE = 1 << 22
+SAMPLE = 2048
+SKETCHES = (32, 64, 128, 256)
+# What float32 may lose in a dot product of unit rows, and, far more than that, in a bound.
+ROUNDING = 1e-6
+BOUND_ROUNDING = 1e-5
+# In multiplications: what a pair costs beside its dot product, and how much dearer one is on rows gathered one by one.
+PAIR_COST = 24
+GATHER_COST = 40
+
+
+@dataclass(frozen=True)
+class Star:
+    """A `centre` and the `members` within the threshold of it (best first, the centre not among them)."""
+
+    centre: int
+    members: Ids
+    scores: Scores
+
+
+def stars(
+    read: Read, count: int, threshold: float, sides: NDArray[np.uint8] | None = None, progress: Progress | None = None
+) -> list[Star]:
+    """Groups of the `count` rows of `read` in which every member has at least the cosine `threshold` to the centre.
+
+    No row is in two groups. Centres are chosen in the order of how many neighbours a row has, and of how near they are:
+    a centre is the medoid of those around it, and takes those that no other has taken. That is the guard against
+    chaining: of a chain where only neighbours look alike, the ends are not called duplicates. `sides` (count,) holds 1,
+    2 or 3 (both) for each row, and only pairs with both sides between them are counted; sorted sides are compared
+    fastest. Memory grows with `count` by about 0.3 kB a row. Raises QueryError for a threshold that is no cosine above
+    0.
+    """
+    if not 0 < threshold <= 1:
+        raise QueryError(f"a threshold is a cosine above 0 and at most 1, not {threshold:g}")
+    if count < 2:
+        return []
+    sides = np.full(count, 3, np.uint8) if sides is None else sides
+    forest, degrees, totals = Forest(count), np.zeros(count, np.int64), np.zeros(count, np.float64)
+    for a, b, scores in _pairs(read, count, threshold, sides, progress):
+        forest.join(a, b)
+        for ends in (a, b):
+            np.add.at(degrees, ends, 1)
+            np.add.at(totals, ends, scores)
+    found: list[Star] = []
+    for rows in forest.trees(np.flatnonzero(degrees)):
+        order = np.lexsort((rows, -totals[rows], -degrees[rows]))
+        found += _split(read, rows[order], threshold, sides)
+    return found
+
+
+class Forest:
+    """Which of `count` rows hang together: union-find on whole arrays, the lowest row of a tree being its root."""
+
+    def __init__(self, count: int) -> None:
+        self._parents = np.arange(count)
+
+    def join(self, a: Ids, b: Ids) -> None:
+        """Let each row of `a` hang together with that of `b` in the same place."""
+        while len(a):
+            a, b = self.roots(a), self.roots(b)
+            apart = a != b
+            a, b = a[apart], b[apart]
+            np.minimum.at(self._parents, np.maximum(a, b), np.minimum(a, b))
+
+    def roots(self, rows: Ids) -> Ids:
+        """The root of each row."""
+        start, above = rows, self._parents[rows]
+        while (above != rows).any():
+            rows, above = above, self._parents[above]
+        self._parents[start] = rows
+        return rows
+
+    def trees(self, rows: Ids) -> Iterator[Ids]:
+        """`rows` by the tree that they are in."""
+        roots = self.roots(rows)
+        order = np.argsort(roots, kind="stable")
+        starts = np.flatnonzero(np.diff(roots[order])) + 1
+        yield from (tree for tree in np.split(rows[order], starts) if len(tree))
+
+
+def _split(read: Read, rows: Ids, threshold: float, sides: NDArray[np.uint8]) -> Iterator[Star]:
+    """Stars out of `rows` that hang together, those with the most neighbours first."""
+    while len(rows) > 1:
+        centre, rest = rows[0], rows[1:]
+        vector = read(rows[:1])[0]
+        blocks = [read(rest[at : at + BLOCK]) @ vector for at in range(0, len(rest), BLOCK)]
+        scores = np.asarray(np.clip(np.concatenate(blocks), -1, 1), np.float32)
+        near = (scores >= threshold - ROUNDING) & ((sides[rest] | sides[centre]) == 3)
+        if near.any():
+            best = np.argsort(-scores[near], kind="stable")
+            yield Star(int(centre), rest[near][best], scores[near][best])
+        rows = rest[~near]
+
+
+def _pairs(
+    read: Read, count: int, threshold: float, sides: NDArray[np.uint8], progress: Progress | None
+) -> Iterator[tuple[Ids, Ids, Scores]]:
+    """All pairs at or above the threshold with both sides between them, block by block."""
+    sketches = _sketches(read, count, threshold)
+    starts = range(0, count, BLOCK)
+    reach = [np.bitwise_or.reduce(sides[start : start + BLOCK]) for start in starts]
+    jobs = [(i, j) for i in range(len(starts)) for j in range(i, len(starts)) if reach[i] | reach[j] == 3]
+    for done, (i, j) in enumerate(jobs):
+        a, b = _near(sketches, starts[i], starts[j], threshold)
+        wanted = (sides[a] | sides[b]) == 3
+        a, b = a[wanted], b[wanted]
+        for some, scores in _scores(read, a, b):
+            kept = scores >= threshold - ROUNDING
+            if kept.any():
+                yield a[some][kept], b[some][kept], scores[kept]
+        if progress:
+            progress(done + 1, len(jobs))
+
+
+def _near(sketches: NDArray[np.float32], i: int, j: int, threshold: float) -> tuple[Ids, Ids]:
+    """Pairs between the blocks that begin at `i` and `j` whose bound reaches the threshold, each once."""
+    bounds = sketches[i : i + BLOCK] @ sketches[j : j + BLOCK].T
+    places = np.flatnonzero(bounds >= threshold - BOUND_ROUNDING)
+    a, b = np.divmod(places, bounds.shape[1])
+    if i == j:
+        above = a < b
+        a, b = a[above], b[above]
+    return a + i, b + j
+
+
+def _scores(read: Read, a: Ids, b: Ids) -> Iterator[tuple[slice, Scores]]:
+    """The cosines of pairs of two blocks, a part of them at a time."""
+    if not len(a):
+        return
+    whole = None
+    rows_a, places_a = np.unique(a, return_inverse=True)
+    rows_b, places_b = np.unique(b, return_inverse=True)
+    left, right = read(rows_a), read(rows_b)
+    if len(a) * GATHER_COST > len(rows_a) * len(rows_b):
+        whole = left @ right.T
+    at_once = PAIRS_AT_ONCE if whole is not None else max(1, ELEMENTS_AT_ONCE // left.shape[1])
+    for at in range(0, len(a), at_once):
+        some = slice(at, at + at_once)
+        if whole is not None:
+            yield some, whole[places_a[some], places_b[some]]
+        else:
+            yield some, np.einsum("ij,ij->i", left[places_a[some]], right[places_b[some]])
+
+
+def _sketches(read: Read, count: int, threshold: float) -> NDArray[np.float32]:
+    """(count, d) rows whose dot products are upper bounds of the cosines."""
+    basis = _basis(read, count, threshold)
+    sketches = np.empty((count, basis.shape[1] + 1), np.float32)
+    for start in range(0, count, BLOCK):
+        rows = read(np.arange(start, min(start + BLOCK, count)))
+        sketches[start : start + len(rows)] = _sketch(rows, basis)
+    return sketches
+
+
+def _sketch(rows: Vectors, basis: NDArray[np.float32]) -> NDArray[np.float32]:
+    inside = rows @ basis
+    # Not from 1 - |Pa|^2, which would cancel where little is left.
+    left = np.linalg.norm(rows - inside @ basis.T, axis=1, keepdims=True)
+    return np.concatenate([inside, left], axis=1)
+
+
+def _basis(read: Read, count: int, threshold: float) -> NDArray[np.float32]:
+    """The leading principal directions (dim, d) of a sample, as many as make the whole comparison cheapest."""
+    rng = np.random.default_rng(0)
+    sample = read(np.sort(rng.choice(count, min(count, SAMPLE), replace=False)))
+    dim = sample.shape[1]
+    # By the sample's Gram matrix: descriptors can have 16,384 dimensions.
+    values, left = np.linalg.eigh((sample @ sample.T).astype(np.float64))
+    rank = min(int((values > values[-1] * 1e-6).sum()), SKETCHES[-1])
+    directions = sample.T @ left[:, ::-1][:, :rank].astype(np.float32)
+    directions = np.linalg.qr(directions)[0].astype(np.float32)
+    best, lowest = min(rank, SKETCHES[-1]), float(dim * GATHER_COST)
+    for size in (size for size in SKETCHES if size <= rank):
+        sketch = _sketch(sample, directions[:, :size])
+        passed = float((np.triu(sketch @ sketch.T, 1) >= threshold).mean()) * 2
+        cost = size + PAIR_COST + passed * dim * GATHER_COST
+        if cost < lowest:
+            best, lowest = size, cost
+    return np.ascontiguousarray(directions[:, :best])

@@ -1,0 +1,103 @@
+"""Images and a list of words to the words that fit each image best, without training (zero-shot)."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from lookalike.errors import QueryError
+from lookalike.types import Ids, Scores, TextEncoder, Vectors
+
+# CLIP's own default (Radford et al., ICML 2021, section 3.1.4).
+TEMPLATE = "a photo of a {}"
+MOST_LABELS = 100_000
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label of one image; `score` is the cosine between the image and the label's prompt."""
+
+    text: str
+    score: float
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """One label a line, in order; blank lines and those that begin with `#` are passed over. Raises QueryError."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise QueryError(f"{path}: labels cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    labels = list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")))
+    if not labels:
+        raise QueryError(f"{path} has no labels; write one a line")
+    if len(labels) > MOST_LABELS:
+        raise QueryError(f"{path} has {len(labels):,} labels, over the limit of {MOST_LABELS:,}")
+    return labels
+
+
+def label_vectors(encoder: TextEncoder, labels: Sequence[str], templates: Sequence[str] = (TEMPLATE,)) -> Vectors:
+    """Labels to (n, dim) unit rows: each in every template (`{}` is the label), and the mean of these.
+
+    Raises QueryError where there are no labels or a template has no place for one.
+    """
+    wrong = [template for template in templates if template.count("{}") != 1]
+    if wrong or not templates:
+        raise QueryError(f"a template needs one {{}} for the label, as in {TEMPLATE!r}; {wrong or 'none'!r} was given")
+    if not labels:
+        raise QueryError("no labels were given")
+    rows = [encoder.encode_text([template.replace("{}", label) for label in labels]) for template in templates]
+    mean = np.mean(rows, axis=0)
+    return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), np.float32)
+
+
+def best_labels(images: Vectors, labels: Vectors, k: int = 1) -> tuple[Scores, Ids]:
+    """Unit rows of images (n, dim) and labels (m, dim) to (n, min(k, m)) cosines and label numbers, best first."""
+    if k < 1:
+        raise QueryError(f"k must be at least 1, not {k}")
+    if images.shape[1] != labels.shape[1]:
+        raise QueryError(f"images of {images.shape[1]} dimensions cannot be labelled by words of {labels.shape[1]}")
+    k = min(k, len(labels))
+    scores = images @ labels.T
+    ids = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int64)
+    return np.take_along_axis(scores, ids, axis=1), ids
+
+
+def label(
+    images: Vectors,
+    labels: Sequence[str],
+    encoder: TextEncoder,
+    k: int = 1,
+    templates: Sequence[str] = (TEMPLATE,),
+    min_score: float = -1.0,
+) -> Iterator[list[Label]]:
+    """The best `k` labels of each image, best first, leaving out those below `min_score`.
+
+    `images` are the encoder's own vectors (n, dim), perhaps memory-mapped: a block at a time is read. Which cosine is
+    high depends on the encoder; CLIP's lie between 0.15 and 0.35. Raises QueryError at the first item.
+    """
+    words = label_vectors(encoder, labels, templates)
+    for start in range(0, len(images), BLOCK):
+        scores, ids = best_labels(np.asarray(images[start : start + BLOCK]), words, k)
+        for row_scores, row_ids in zip(scores.tolist(), ids.tolist(), strict=True):
+            found = zip(row_ids, row_scores, strict=True)
+            yield [Label(labels[number], score) for number, score in found if score >= min_score]
+
+
+def write_csv(keys: Iterable[str], labelled: Iterable[Sequence[Label]], file: IO[str]) -> None:
+    """One label a line: key, label, score; an image without a label has no line."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("key", "label", "score"))
+    for key, found in zip(keys, labelled, strict=True):
+        writer.writerows((key, one.text, f"{one.score:.6f}") for one in found)
+
+
+def write_json(keys: Iterable[str], labelled: Iterable[Sequence[Label]], file: IO[str]) -> None:
+    """One JSON object a line, so that a million images need no more memory than one."""
+    for key, found in zip(keys, labelled, strict=True):
+        labels = [{"label": one.text, "score": round(one.score, 6)} for one in found]
+        file.write(json.dumps({"key": key, "labels": labels}) + "\n")
