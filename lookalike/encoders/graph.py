@@ -186,11 +186,7 @@ class _Writer:
         return self.graph.fused("DynamicQuantizeMatMul", [*inputs, "", bias_name], name)
 
     def _smoothing(self, name: str, weight: Tensor) -> Tensor:
-        """What each channel of `name` is to be divided by, and the rows of the weight (in, out) multiplied."""
-        if self.ranges is None:
-            return np.ones(len(weight), np.float32)
-        values, weights = np.maximum(self.ranges[name], 1e-5), np.maximum(np.abs(weight).max(axis=1), 1e-5)
-        return np.asarray(values**SMOOTHING / weights ** (1 - SMOOTHING), np.float32)
+        return np.ones(len(weight), np.float32) if self.ranges is None else smoothing(self.ranges[name], weight)
 
     def _split_images(self, rows: str, output: str, times: int = 1) -> str:
         """(n * tokens, times * width) to (n, tokens, times * width)."""
@@ -217,6 +213,12 @@ def quantized(weight: Tensor) -> tuple[NDArray[np.int8], Tensor]:
     """A weight (in, out) as int8 with one scale for each output, symmetric around zero."""
     scales = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127
     return np.rint(weight / scales).astype(np.int8), scales.astype(np.float32)
+
+
+def smoothing(values: NDArray[np.float32], weight: Tensor) -> Tensor:
+    """What each channel is to be divided by, and the rows of the weight (in, out) multiplied, by their magnitudes."""
+    weights = np.maximum(np.abs(weight).max(axis=1), 1e-5)
+    return np.asarray(np.maximum(values, 1e-5) ** SMOOTHING / weights ** (1 - SMOOTHING), np.float32)
 
 
 def _weight(block: Block, name: str) -> Tensor:

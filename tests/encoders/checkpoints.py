@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from lookalike.encoders.checkpoint import Architecture
@@ -60,22 +59,3 @@ def reference(folder: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     with torch.inference_mode():
         tokens: NDArray[np.float32] = published_model(folder)(pixel_values=values).last_hidden_state.numpy()
     return tokens
-
-
-@pytest.fixture(scope="module")
-def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def own_cache(module_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the tests' own, so that the user's is neither used nor changed."""
-    monkeypatch.setenv("LOOKALIKE_CACHE", str(module_cache))
-    monkeypatch.delenv("LOOKALIKE_THREADS", raising=False)
-    return module_cache
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain DINOv2 with three narrow blocks, as a folder of the hub."""
-    return write(shrunken("dinov2-small"), tmp_path_factory.mktemp("tiny"))

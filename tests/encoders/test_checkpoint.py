@@ -13,7 +13,7 @@ from lookalike.encoders.checkpoint import open_checkpoint, read_architecture
 from lookalike.encoders.files import checksum, locate
 from lookalike.errors import EncoderError
 
-pytest_plugins = ["checkpoints"]
+pytest_plugins = ["encoder_fixtures"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 Tensors = dict[str, NDArray[np.float32]]
 LAST = "encoder.layer.2.mlp.fc2.weight"
@@ -140,7 +140,9 @@ def test_the_names_that_transformers_5_uses_inside_are_read_too(tmp_path: Path) 
     from safetensors.torch import save_file
 
     (tmp_path / "inner").mkdir()
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "inner" / "m.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "inner" / "m.safetensors"
+    )
     config = folder / "config.json"
     inner = open_checkpoint(tmp_path / "inner" / "m.safetensors", config)
     usual = open_checkpoint(folder / "model.safetensors", config)

@@ -22,7 +22,7 @@ SIZES = [(224, 224), (518, 518), (126, 322)]
 SHRUNKEN = ["dinov2-large", "dinov2-large-reg", "dinov2-giant", "dinov2-giant-reg"]
 Folders = Callable[[str], Path]
 REAL = ["dinov2-small", "dinov2-small-reg", "dinov2-base"]
-pytest_plugins = ["checkpoints"]
+pytest_plugins = ["encoder_fixtures"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -55,25 +55,19 @@ def worst(backbone: dinov2.Backbone, folder: Path, height: int, width: int) -> f
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", REAL + SHRUNKEN)
-def test_onnx_gives_the_numbers_of_transformers(
-    name: str, size: tuple[int, int], folders: Folders
-) -> None:
+def test_onnx_gives_the_numbers_of_transformers(name: str, size: tuple[int, int], folders: Folders) -> None:
     assert worst(onnx(folders(name)), folders(name), *size) < 1e-4
 
 
 @pytest.mark.parametrize(
     ("name", "size"), [("dinov2-small", (224, 224)), *((name, size) for name in SHRUNKEN for size in SIZES)]
 )
-def test_torch_gives_the_numbers_of_transformers(
-    name: str, size: tuple[int, int], folders: Folders
-) -> None:
+def test_torch_gives_the_numbers_of_transformers(name: str, size: tuple[int, int], folders: Folders) -> None:
     assert worst(TorchBackbone(locate(folders(name)), "cpu"), folders(name), *size) < 1e-4
 
 
 @pytest.mark.parametrize("name", SHRUNKEN)
-def test_a_file_of_meta_gives_the_same_vectors_on_both_runtimes(
-    name: str, tmp_path: Path, folders: Folders
-) -> None:
+def test_a_file_of_meta_gives_the_same_vectors_on_both_runtimes(name: str, tmp_path: Path, folders: Folders) -> None:
     pth = checkpoints.write_meta(checkpoints.shrunken(name), tmp_path / f"{name}.pth")
     assert worst(onnx(pth), folders(name), 126, 322) < 1e-4
     assert worst(TorchBackbone(locate(pth), "cpu"), folders(name), 126, 322) < 1e-4

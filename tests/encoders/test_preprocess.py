@@ -44,7 +44,9 @@ def test_pad_keeps_proportions_and_fills_up_with_grey_at_the_right_and_bottom() 
     assert not (pixels[249] == PADDING).all()
 
 
-@pytest.mark.parametrize(("size", "shape"), [((10_000, 1), (14, 518, 3)), ((1, 10_000), (518, 14, 3)), ((1, 1), (518, 518, 3))])
+@pytest.mark.parametrize(
+    ("size", "shape"), [((10_000, 1), (14, 518, 3)), ((1, 10_000), (518, 14, 3)), ((1, 1), (518, 518, 3))]
+)
 def test_pad_of_extreme_shapes(size: tuple[int, int], shape: tuple[int, ...]) -> None:
     assert Preprocess.parse("pad-518")(picture(*size)).shape == shape
 
@@ -66,7 +68,10 @@ def test_a_picture_may_be_decoded_reduced_down_to_the_size_that_is_used() -> Non
     assert sizes == {"squash-224": 224, "crop-224": 256, "pad-518": 518}
 
 
-@pytest.mark.parametrize("text", ["squash", "squash-", "squash-0", "squash-230", "crop-9999", "pad-7", "pad-99999999", "Pad-518", "squash-224 "])
+@pytest.mark.parametrize(
+    "text",
+    ["squash", "squash-", "squash-0", "squash-230", "crop-9999", "pad-7", "pad-99999999", "Pad-518", "squash-224 "],
+)
 def test_a_size_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(EncoderError, match="preprocessing"):
         Preprocess.parse(text)

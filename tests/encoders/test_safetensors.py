@@ -72,9 +72,10 @@ def test_any_damage_is_an_error_or_an_honest_answer(tmp_path: Path, data: st.Dat
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "damaged").write_bytes(raw)
+    message, tensors = "", {}
     try:
         tensors = safetensors.read(tmp_path / "damaged")
     except EncoderError as error:
-        assert "\n" not in str(error)
-    else:
-        assert all(np.asarray(tensor).nbytes in (8, 0) or np.asarray(tensor).dtype == np.float32 for tensor in tensors.values())
+        message = str(error)
+    assert "\n" not in message
+    assert all(np.asarray(tensor).size <= 8 for tensor in tensors.values())

@@ -1,0 +1,48 @@
+"""Draw docs/results.jpg: a few of the demo's queries, each with its best results in frames.
+
+lookalike demo --out DIR && python scripts/readme_picture.py DIR
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from lookalike import images
+from lookalike.types import Box
+
+SIDE, GAP, RESULTS = 150, 8, 5
+QUERIES = ("station_1", "library_1", "bakery_2")
+FRAMES = {"positive": "#14823c", "negative": "#c62f2f", "junk": "#7d858d"}
+
+
+def tile(picture: Image.Image, frame: str) -> Image.Image:
+    """A square with the picture in its middle and a frame around it."""
+    square = Image.new("RGB", (SIDE, SIDE), "#eef0f2")
+    small = images.thumbnail(picture, SIDE)
+    square.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
+    ImageDraw.Draw(square).rectangle((0, 0, SIDE - 1, SIDE - 1), outline=frame, width=4)
+    return square
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    town = folder / "town" / "images"
+    asked = [query for query in report["queries"] if query["name"] in QUERIES]
+    width = (RESULTS + 1) * (SIDE + GAP) + 2 * GAP
+    sheet = Image.new("RGB", (width, len(asked) * (SIDE + GAP) + GAP), "white")
+    for row, query in enumerate(asked):
+        top = GAP + row * (SIDE + GAP)
+        crop = images.load(town / query["image"], box=Box(*query["box"])).image
+        sheet.paste(tile(crop, "#1c1e21"), (GAP, top))
+        others = [found for found in query["results"] if found["key"] != query["image"]][:RESULTS]
+        for column, found in enumerate(others):
+            left = 2 * GAP + (column + 1) * (SIDE + GAP)
+            sheet.paste(tile(images.load(town / found["key"]).image, FRAMES[found["verdict"]]), (left, top))
+    sheet.save(Path(__file__).parents[1] / "docs" / "results.jpg", quality=82, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import checkpoints
+import numpy as np
+import pytest
+from conftest import PixelEncoder, picture
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike.encoders import graph, quantize
+from lookalike.encoders.build import build
+from lookalike.encoders.files import locate
+from lookalike.encoders.onnx import OnnxBackbone
+from lookalike.encoders.quantize import PrecisionFinding, choose_precision
+from lookalike.types import Vectors
+
+pytest_plugins = ["encoder_fixtures"]
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def cosine(folder: Path) -> float:
+    """The smallest between int8 and fp32 over a few pictures."""
+    pixels = checkpoints.small_pictures(224, 224, count=4)
+    exact, rounded = (OnnxBackbone(build(locate(folder), name), name).class_tokens(pixels) for name in ("fp32", "int8"))
+    lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(rounded, axis=1)
+    return float(((exact * rounded).sum(axis=1) / lengths).min())
+
+
+@pytest.mark.parametrize("name", ["dinov2-small", "dinov2-giant-reg"])
+def test_int8_is_close_to_fp32_on_random_weights(name: str, tmp_path: Path) -> None:
+    assert cosine(checkpoints.write(checkpoints.shrunken(name), tmp_path)) > 0.999
+
+
+def with_outliers(tiny: Path, folder: Path) -> Path:
+    """The same network in fp32, but a channel of each norm is 300 times larger, as happens in trained ViTs."""
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(tiny / "model.safetensors")
+    for layer in range(3):
+        at = f"encoder.layer.{layer}"
+        followers = {
+            "norm1": [f"attention.attention.{part}" for part in ("query", "key", "value")],
+            "norm2": ["mlp.fc1"],
+        }
+        for norm, names in followers.items():
+            tensors[f"{at}.{norm}.weight"][5] *= 300
+            tensors[f"{at}.{norm}.bias"][5] *= 300
+            for name in names:
+                tensors[f"{at}.{name}.weight"][:, 5] /= 300
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_bytes((tiny / "config.json").read_bytes())
+    return folder
+
+
+def test_outlying_channels_cost_little_because_they_are_smoothed(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = with_outliers(tiny, tmp_path)
+    smoothed = cosine(folder)
+    monkeypatch.setattr(graph, "VERSION", "unsmoothed")
+    monkeypatch.setattr(graph, "smoothing", lambda values, weight: np.ones(len(weight), np.float32))
+    assert smoothed > 0.999
+    assert cosine(folder) < smoothed - 0.005
+
+
+def test_the_drawn_pictures_are_the_same_every_time_and_full_of_edges() -> None:
+    drawn = quantize.pictures(2)
+    assert drawn.shape == (2, 224, 224, 3)
+    assert np.array_equal(drawn, quantize.pictures(2))
+    assert np.abs(np.diff(drawn.astype(int), axis=2)).mean() > 2
+    assert drawn.std() > 30
+
+
+class Noisy(PixelEncoder):
+    """The same vectors with a little noise, or much."""
+
+    def __init__(self, noise: float) -> None:
+        super().__init__()
+        self._noise = noise
+
+    def encode_batch(self, prepared: Sequence[NDArray[np.float32]]) -> Vectors:
+        rows = super().encode_batch(prepared)
+        rows = rows + self._noise * np.random.default_rng(0).standard_normal(rows.shape)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def test_int8_must_earn_its_place() -> None:
+    images = [picture(seed) for seed in range(30)]
+    same = choose_precision(PixelEncoder(), PixelEncoder(), images)
+    assert same.chosen == "int8"
+    assert (round(same.smallest_cosine, 5), same.top10_overlap, same.images) == (1, 1, 30)
+    far = choose_precision(PixelEncoder(), Noisy(0.05), images)
+    assert far.chosen == "fp32"
+    assert far.smallest_cosine < 0.995
+
+
+def test_good_cosines_do_not_make_up_for_other_neighbours() -> None:
+    """Thirty pictures that differ in one pixel: a noise that no cosine shows decides who is next to whom."""
+    base = np.asarray(picture(0))
+    images = []
+    for seed in range(30):
+        changed = base.copy()
+        changed[seed, seed] = 0
+        images.append(Image.fromarray(changed))
+    found = choose_precision(PixelEncoder(), Noisy(0.003), images)
+    assert found.smallest_cosine > 0.995
+    assert found.top10_overlap < 0.95
+    assert found.chosen == "fp32"
+
+
+def test_without_images_nothing_is_known_and_fp32_is_chosen() -> None:
+    assert choose_precision(PixelEncoder(), PixelEncoder(), []) == PrecisionFinding("fp32", 0.0, 0.0, 0)
