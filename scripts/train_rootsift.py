@@ -22,8 +22,9 @@ from lookalike.encoders.rootsift import VOCABULARY, aggregate, to_gray
 from lookalike.sources import Folder
 
 REDUCED, CENTROIDS, DIM = 64, 64, 1024
-WHITENED = 0.3
-"""Power of the whitening: 0 leaves the variances of the axes as they are, 1 makes them equal."""
+WHITENED = 0.7
+"""Power of the whitening: 0 leaves the variances of the axes as they are, 1 makes them equal. On warped photos that the
+projection had not seen, the mean reciprocal rank is .40 at 0.3, .48 at 0.7, and flat from 0.6 on."""
 CROPS = 1
 KEPT, SAMPLED = 2000, 60
 """Descriptors of each view that are aggregated, and from which axes and centroids are learned."""

@@ -8,12 +8,12 @@ import lookalike
 PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
-types errors paths
-images progress evaluation.metrics whitening index engines rerank fusion combine layout alike encoders.weights scenes
-sources store
+types errors paths stages
+images progress evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
+sources store combine invariance
 encoders
 embed query gallery explain
-search sync duplicates label
+search sync duplicates label whiten
 collection datasets moves map
 evaluation jobs
 service demo

@@ -20,6 +20,9 @@ LEAST_GRADIENT = 10.0
 CLIPPED = 0.2  # Lowe's limit on one strong edge
 WINDOW_CELLS = 2.0  # Gaussian weight of the cells, in cells: half the patch, as in Lowe's descriptor
 
+PARAMETERS = (SCALES, BIN, STEP, ORIENTATIONS, LEAST_GRADIENT, CLIPPED, WINDOW_CELLS)
+"""All that a description depends on."""
+
 
 def described(gray: NDArray[np.uint8]) -> Floats:
     """(height, width) luma to (n, 128) RootSIFT, rows of unit length; none where nothing has texture."""

@@ -44,7 +44,7 @@ class RootSift:
     @property
     def fingerprint(self) -> str:
         """Of the vocabulary and the parameters above."""
-        parameters = (VERSION, SIDE, MOST_ENLARGED, POWER, dense_sift.SCALES, dense_sift.BIN, dense_sift.STEP)
+        parameters = (VERSION, SIDE, MOST_ENLARGED, POWER, dense_sift.PARAMETERS)
         return hashlib.sha256(_digest() + repr(parameters).encode()).hexdigest()
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,6 @@ import checkpoints
 import numpy as np
 import pytest
 
-from lookalike.encoders import onnx
 from lookalike.encoders.build import build
 from lookalike.encoders.checkpoint import open_checkpoint
 from lookalike.encoders.files import locate
@@ -120,7 +120,7 @@ def test_an_int8_weight_is_rounded_by_the_largest_of_its_column() -> None:
 
 def test_threads_are_those_this_process_may_use_or_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOOKALIKE_THREADS", raising=False)
-    monkeypatch.setattr(onnx.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
     assert thread_count() == 3
     for told, used in {"7": 7, "0": 3, "-2": 3, "many": 3}.items():
         monkeypatch.setenv("LOOKALIKE_THREADS", told)

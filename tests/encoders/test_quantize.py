@@ -80,8 +80,8 @@ class Noisy(PixelEncoder):
         self._noise = noise
 
     def encode_batch(self, prepared: Sequence[NDArray[np.float32]]) -> Vectors:
-        rows = super().encode_batch(prepared)
-        rows = rows + self._noise * np.random.default_rng(0).standard_normal(rows.shape)
+        exact = super().encode_batch(prepared)
+        rows = exact + self._noise * np.random.default_rng(0).standard_normal(exact.shape)
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 

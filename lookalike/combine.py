@@ -1,0 +1,63 @@
+"""Several vectors, some of them wanted and some not, to what is searched for."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import QueryError
+from lookalike.types import Vectors
+
+How = Literal["mean", "max"]
+AWAY = 1.0
+"""How much a negative weighs beside the positives, all of whose weights together count as 1."""
+
+
+def combine(
+    vectors: Vectors,
+    weights: Sequence[float] | None = None,
+    negatives: Vectors | None = None,
+    how: How = "mean",
+) -> Vectors:
+    """Positives (n, dim) and negatives (m, dim) to the rows of a probe.
+
+    `mean` gives one row: the weighted mean of the positives (each of unit length first), less the mean of the negatives
+    (Rocchio's relevance feedback, 1971, in the space of unit vectors). `max` gives a row for each positive, of which an
+    item's best cosine counts; negatives are taken from each, and weights, which a maximum has no use for, are refused.
+    Raises QueryError, also where nothing is left to search for.
+    """
+    positives = _unit(vectors, "a query")
+    if how not in get_args(How):
+        raise QueryError(f"several queries are combined by {' or '.join(get_args(How))}, not {how!r}")
+    if weights is not None and how == "max":
+        raise QueryError("weights go with the mean of several queries, not with the maximum")
+    shares = _shares(weights, len(positives))
+    rows = positives if how == "max" else (shares @ positives)[None]
+    if negatives is not None and len(negatives):
+        away = _unit(negatives, "a negative")
+        if away.shape[1] != rows.shape[1]:
+            raise QueryError(f"a negative has {away.shape[1]} numbers, the query {rows.shape[1]}")
+        # Along the mean alone, so that how far it pushes does not depend on how long the mean is.
+        rows = _unit(rows, "the mean of the queries") - AWAY * away.mean(axis=0)
+    return _unit(rows, "what is left of the query when its negatives are taken away")
+
+
+def _shares(weights: Sequence[float] | None, count: int) -> NDArray[np.float64]:
+    """Weights that add up to 1."""
+    given = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+    if given.shape != (count,):
+        raise QueryError(f"{count} queries need as many weights, not {given.size}")
+    if not np.isfinite(given).all() or (given < 0).any() or not given.sum() > 0:
+        raise QueryError("weights must be positive numbers; what is not wanted is given as a negative")
+    return np.asarray(given / given.sum(), np.float64)
+
+
+def _unit(rows: NDArray[np.floating], what: str) -> Vectors:
+    rows = np.atleast_2d(np.asarray(rows, np.float64))
+    if not rows.size:
+        raise QueryError("no query was given")
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths < 1e-6).any():
+        raise QueryError(f"{what} points nowhere: there is nothing to search for")
+    return np.asarray(rows / lengths, np.float32)

@@ -1,0 +1,86 @@
+"""An encoder whose vectors are whitened, so that queries and new images are treated as the collection was."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from lookalike import images
+from lookalike.errors import EncoderError
+from lookalike.types import Encoder, Picture, TextEncoder, Vectors
+from lookalike.whitening import Whitening
+
+FORWARDED = ("batch_size", "encode_patches", "patch_region")
+"""What only some encoders have, and whitening does not touch."""
+
+
+def whitened(encoder: Encoder, whitening: Whitening) -> "WhitenedEncoder":
+    """`encoder` with `whitening` behind it; one that reads text still does."""
+    return (
+        WhitenedTextEncoder(encoder, whitening)
+        if isinstance(encoder, TextEncoder)
+        else WhitenedEncoder(encoder, whitening)
+    )
+
+
+def fingerprint(encoder: str, whitening: Whitening) -> str:
+    """Of an encoder, by its own fingerprint, and what comes behind it."""
+    return hashlib.sha256(f"{encoder}|whitened|{whitening.fingerprint}".encode()).hexdigest()
+
+
+class WhitenedEncoder:
+    """Meets `types.Encoder`. `name` is the inner encoder's: it is loaded by that, and the collection has the rest."""
+
+    def __init__(self, encoder: Encoder, whitening: Whitening) -> None:
+        """Raises EncoderError where the two do not fit together."""
+        if encoder.dim != whitening.dim_in:
+            raise EncoderError(
+                f"{encoder.name} gives {encoder.dim} numbers, the whitening takes {whitening.dim_in}; "
+                "it was learned with another encoder"
+            )
+        self.inner, self._whitening = encoder, whitening
+        self.fingerprint = fingerprint(encoder.fingerprint, whitening)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in FORWARDED:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.inner, name)
+
+    @property
+    def name(self) -> str:
+        """What `load_encoder` takes for the inner encoder."""
+        return self.inner.name
+
+    @property
+    def dim(self) -> int:
+        """The length of the whitened vectors."""
+        return self._whitening.dim
+
+    @property
+    def decode_size(self) -> int | None:
+        """The inner encoder's."""
+        return self.inner.decode_size
+
+    def prepare(self, image: Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
+        """The inner encoder's."""
+        return self.inner.prepare(image, full_size)
+
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
+        """Arrays from `prepare` to (n, dim) whitened unit rows."""
+        return self._whitening.apply(self.inner.encode_batch(prepared))
+
+    def encode(self, images_: Sequence[Picture]) -> Vectors:
+        """Images or paths to (n, dim) whitened unit rows."""
+        return images.encode_images(self, images_)
+
+
+class WhitenedTextEncoder(WhitenedEncoder):
+    """A whitened encoder that also reads text."""
+
+    inner: TextEncoder
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        """Texts to (n, dim) whitened unit rows."""
+        return self._whitening.apply(self.inner.encode_text(texts))

@@ -1,0 +1,162 @@
+"""What was computed of an image once, kept beside a collection within a budget of bytes."""
+
+import logging
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from lookalike.errors import ImageError
+from lookalike.types import Gallery, Ids
+
+log = logging.getLogger(__name__)
+
+FILE = "features.sqlite"
+BUDGET = 512 * 1024 * 1024
+"""Bytes: keypoints of some 7,500 images."""
+KEPT = 0.9
+"""How much of the budget is left filled when the oldest entries are thrown out."""
+DAY = 86_400
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS features (
+    key BLOB PRIMARY KEY, size INTEGER NOT NULL, used INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL)
+"""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A gallery that has a place for such a cache; one that does not is served without."""
+
+    @property
+    def cache_dir(self) -> Path | None:
+        """A folder that may be deleted at any time; None where there is none."""
+        ...
+
+    def content(self, row: int) -> str:
+        """The SHA-256 of a row's image file, as hexadecimal digits."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Bytes by key in one SQLite file; several processes may use it. What is damaged is forgotten, never returned.
+
+    A cache that cannot be read or written (a full disk, a read-only folder) is an empty one.
+    """
+
+    folder: Path
+    budget: int = BUDGET
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """What is there of `keys`."""
+        found: dict[bytes, bytes] = {}
+        if (self.folder / FILE).exists():
+            self._run(lambda file: found.update(_read(file, keys)))
+        return found
+
+    def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """Keep `entries`; where that passes the budget, those that were used longest ago go."""
+        self._run(lambda file: _write(file, entries, self.budget))
+
+    def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """`work` in a transaction; what goes wrong leaves the cache as it was, or empty if it was damaged."""
+        path = self.folder / FILE
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=1)) as file:
+                file.execute("PRAGMA synchronous = OFF")  # It can all be made again.
+                file.execute(SCHEMA)
+                with file:
+                    work(file)
+        except (sqlite3.OperationalError, OSError) as error:
+            log.debug("%s: %s", path, error)
+        except sqlite3.DatabaseError as error:
+            log.warning("%s is damaged and is begun again (%s)", path, error)
+            for part in ("", "-journal"):
+                path.with_name(FILE + part).unlink(missing_ok=True)
+
+
+def _read(file: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+    today = int(time.time()) // DAY
+    found: dict[bytes, bytes] = {}
+    stale: list[tuple[int, bytes]] = []
+    for key in keys:
+        row = file.execute("SELECT data, checksum, used FROM features WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            continue
+        data, checksum, used = row
+        if isinstance(data, bytes) and zlib.crc32(data) == checksum:
+            found[key] = data
+            stale += [(today, key)] if used != today else []
+        else:
+            file.execute("DELETE FROM features WHERE key = ?", (key,))
+    # The day is precise enough to know the oldest, and makes most reading free of writing.
+    file.executemany("UPDATE features SET used = ? WHERE key = ?", stale)
+    return found
+
+
+def _write(file: sqlite3.Connection, entries: Mapping[bytes, bytes], budget: int) -> None:
+    today = int(time.time()) // DAY
+    kept = {key: data for key, data in entries.items() if len(data) <= budget}
+    rows = [(key, len(data), today, zlib.crc32(data), data) for key, data in kept.items()]
+    file.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
+    (total,) = file.execute("SELECT COALESCE(SUM(size), 0) FROM features").fetchone()
+    if total <= budget:
+        return
+    for key, size in file.execute("SELECT key, size FROM features ORDER BY used, rowid").fetchall():
+        file.execute("DELETE FROM features WHERE key = ?", (key,))
+        total -= size
+        if total <= KEPT * budget:
+            return
+
+
+class Packed(Protocol):
+    """What can be kept."""
+
+    def to_bytes(self) -> bytes:
+        """Everything needed to make it again."""
+        ...
+
+
+Kept = TypeVar("Kept", bound=Packed)
+
+
+def remembered(
+    ids: Ids,
+    gallery: Gallery,
+    settings: str,
+    pool: ThreadPoolExecutor,
+    make: Callable[[int], Kept],
+    read: Callable[[bytes], Kept | None],
+) -> dict[int, Kept]:
+    """What `make(row)` gives for each of `ids`, from the gallery's cache where it has one; without unreadable pictures.
+
+    `settings` says how it is made: entries of other settings are others. `read` undoes `to_bytes`, None for damage.
+    """
+    found: dict[int, Kept] = {}
+    rows, keys, cache = ids.tolist(), {}, None
+    if isinstance(gallery, Remembering) and gallery.cache_dir is not None:
+        cache = Cache(gallery.cache_dir)
+        keys = {row: bytes.fromhex(gallery.content(row)) + settings.encode() for row in rows}
+        stored = cache.get(keys.values())
+        found = {row: one for row, key in keys.items() if key in stored and (one := read(stored[key])) is not None}
+    missing = [row for row in rows if row not in found]
+    made = {row: one for row, one in zip(missing, pool.map(_or_none(make), missing), strict=True) if one is not None}
+    if cache and made:
+        cache.put({keys[row]: one.to_bytes() for row, one in made.items()})
+    return found | made
+
+
+def _or_none(make: Callable[[int], Kept]) -> Callable[[int], Kept | None]:
+    def made(row: int) -> Kept | None:
+        try:
+            return make(row)
+        except ImageError:
+            return None
+
+    return made

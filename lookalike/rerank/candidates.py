@@ -1,0 +1,69 @@
+"""What every re-ranker needs: enough candidates, their cosines, and a ranking in a new order.
+
+The rule for scores is one for all: a re-ranker decides the *order*, and the scores of the ranking that it returns stay
+cosines to the probe. So a shown score is always the cosine, a cut-off by score means the same with and without
+re-ranking, and methods can follow each other without knowing each other's units.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import QueryError
+from lookalike.types import Gallery, Ids, Probe, Ranking, Vectors
+
+Values = NDArray[np.float64]
+"""What a method orders by, in step with the ids that it was asked about; higher is better."""
+
+
+def check(method: str, **bounds: tuple[float, float, float]) -> None:
+    """Refuse a parameter outside its bounds, given as name=(value, lowest, highest); raises QueryError."""
+    for name, (value, lowest, highest) in bounds.items():
+        if not lowest <= value <= highest:
+            raise QueryError(f"{method}: {name} = {value:g} is not between {lowest:g} and {highest:g}")
+
+
+def cosines(probe: Probe, vectors: Vectors) -> NDArray[np.float32]:
+    """(n, dim) unit rows to the best cosine of each with any row of the probe (n,)."""
+    return np.asarray(np.clip((vectors @ probe.vectors.T).max(axis=1), -1, 1), np.float32)
+
+
+def nearest(gallery: Gallery, vectors: Vectors, k: int) -> Ids:
+    """The `k` rows that are closest to any of `vectors` (m, dim), best first, each once; equal ones by row."""
+    scores, ids = gallery.search(vectors, k)
+    flat_scores, flat_ids = scores.ravel(), ids.ravel()
+    order = np.lexsort((flat_ids, -flat_scores))
+    order = order[flat_ids[order] >= 0]
+    _, first = np.unique(flat_ids[order], return_index=True)
+    return np.asarray(flat_ids[order[np.sort(first)]][:k], np.int64)
+
+
+def at_least(ranking: Ranking, top: int, probe: Probe, gallery: Gallery) -> Ranking:
+    """`ranking` followed, where it is shorter than `top`, by the nearest rows that it does not hold."""
+    if len(ranking.ids) >= min(top, len(gallery)):
+        return ranking
+    return ranked(append(ranking.ids, nearest(gallery, probe.vectors, top))[:top], ranking, probe, gallery)
+
+
+def append(ids: Ids, more: Ids) -> Ids:
+    """`ids`, then those of `more` that are not among them."""
+    return np.concatenate([ids, more[~np.isin(more, ids)]])
+
+
+def ranked(ids: Ids, known: Ranking, probe: Probe, gallery: Gallery) -> Ranking:
+    """`ids` in their order with their cosines, which are computed only where `known` does not have them."""
+    order = np.argsort(known.ids, kind="stable")
+    places = np.searchsorted(known.ids[order], ids)
+    places = order[np.minimum(places, len(order) - 1)] if len(order) else np.zeros(len(ids), np.int64)
+    have = known.ids[places] == ids if len(order) else np.zeros(len(ids), np.bool_)
+    scores = np.empty(len(ids), np.float32)
+    scores[have] = known.scores[places[have]]
+    if not have.all():
+        scores[~have] = cosines(probe, gallery.vectors(ids[~have]))
+    return Ranking(ids, scores)
+
+
+def reordered(ranking: Ranking, values: Values) -> Ranking:
+    """The first len(values) of `ranking` by `values`, equal ones as they were; the rest stays behind them."""
+    order = np.argsort(-values, kind="stable")
+    order = np.concatenate([order, np.arange(len(values), len(ranking.ids))])
+    return Ranking(ranking.ids[order], ranking.scores[order])

@@ -1,0 +1,155 @@
+"""Re-ranking by the neighbours that candidates share: k-reciprocal encoding, and diffusion on their graph."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.rerank.candidates import Values, at_least, check, cosines, reordered
+from lookalike.types import Gallery, Probe, Ranking, Vectors
+
+
+@dataclass(frozen=True)
+class KReciprocal:
+    """k-reciprocal encoding (Zhong et al., CVPR 2017), within the first `top` candidates and the query.
+
+    An item is described by who its k-reciprocal neighbours are, and the query's description is compared with each
+    candidate's by the Jaccard distance; `original` is the share of the original distance in the sum. `k1`, `k2` and
+    `original` are the paper's. Distances are squared Euclidean ones over the largest in their row, as in its code.
+    """
+
+    k1: int = 20
+    k2: int = 6
+    original: float = 0.3
+    top: int = 500
+
+    def __post_init__(self) -> None:
+        check("k-reciprocal", k1=(self.k1, 1, 10_000), k2=(self.k2, 1, 10_000))
+        check("k-reciprocal", original=(self.original, 0, 1), top=(self.top, 1, 10_000))
+
+    def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
+        """The first `top`, the smallest sum of both distances first."""
+        ranking = at_least(ranking, self.top, probe, gallery)
+        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+
+    def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
+        """Minus the sum of both distances (n,)."""
+        if not len(ranking.ids):
+            return np.empty(0, np.float64)
+        distances = _distances(probe, gallery.vectors(ranking.ids))
+        order = np.argsort(distances - 2 * np.eye(len(distances)), axis=1, kind="stable")
+        encoded = np.where(self._neighbours(order), np.exp(-distances), 0)
+        encoded /= encoded.sum(axis=1, keepdims=True)
+        # Local query expansion: everyone is described by the mean over its k2 nearest, itself included.
+        encoded = sum((encoded[order[:, place]] for place in range(min(self.k2, len(order)))), np.zeros(()))
+        encoded = encoded / min(self.k2, len(order))
+        shared = np.minimum(encoded[0], encoded[1:]).sum(axis=1)
+        jaccard = 1 - shared / (2 - shared)
+        return np.asarray(-((1 - self.original) * jaccard + self.original * distances[0, 1:]), np.float64)
+
+    def _neighbours(self, order: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Who belongs to R*(p, k1) of whom (n, n): reciprocal neighbours, and theirs where two thirds agree."""
+        wide = _reciprocal(order, self.k1 + 1)
+        narrow = _reciprocal(order, round(self.k1 / 2) + 1)
+        agreeing = wide.astype(np.float32) @ narrow.astype(np.float32).T
+        joining = wide & (agreeing > 2 / 3 * narrow.sum(axis=1))
+        return np.asarray(wide | (joining.astype(np.float32) @ narrow.astype(np.float32) > 0), np.bool_)
+
+
+def _distances(probe: Probe, vectors: Vectors) -> NDArray[np.float64]:
+    """Of the query (row 0) and the candidates, 0 to 1: squared Euclidean, over the largest in each row."""
+    to_query = cosines(probe, vectors)
+    similar = np.empty((len(vectors) + 1, len(vectors) + 1), np.float64)
+    similar[1:, 1:] = vectors @ vectors.T
+    similar[0, 1:] = similar[1:, 0] = to_query
+    np.fill_diagonal(similar, 1)
+    squared = np.maximum(2 - 2 * similar, 0)
+    return np.asarray(squared / np.maximum(squared.max(axis=1, keepdims=True), 1e-12), np.float64)
+
+
+def _reciprocal(order: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
+    """Pairs that are each among the other's first `k`, itself included (n, n)."""
+    among = np.zeros(order.shape, np.bool_)
+    np.put_along_axis(among, order[:, :k], True, axis=1)
+    return among & among.T
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """Diffusion (Iscen et al., CVPR 2017) on the mutual nearest-neighbour graph of the first `top` candidates.
+
+    Solves (I - alpha S) f = y by conjugate gradients: S is the normalised affinity max(cosine, 0) ** gamma of mutual
+    `k`-neighbours, y the affinity of the query to the first `k_query` of the ranking. All parameters are the paper's,
+    for one vector an image; so is truncating the graph to the first candidates. `iterations` bounds the solver.
+    """
+
+    top: int = 2000
+    k: int = 50
+    k_query: int = 10
+    alpha: float = 0.99
+    gamma: float = 3.0
+    iterations: int = 20
+
+    def __post_init__(self) -> None:
+        check("diffusion", top=(self.top, 1, 10_000), k=(self.k, 1, 10_000), k_query=(self.k_query, 1, 10_000))
+        check("diffusion", alpha=(self.alpha, 0, 0.9999), gamma=(self.gamma, 0, 100))
+        check("diffusion", iterations=(self.iterations, 1, 10_000))
+
+    def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
+        """The first `top` by what reaches them; those that nothing reaches stay in their order behind."""
+        ranking = at_least(ranking, self.top, probe, gallery)
+        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+
+    def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
+        """f, what has reached each candidate (n,)."""
+        if not len(ranking.ids):
+            return np.empty(0, np.float64)
+        vectors = gallery.vectors(ranking.ids)
+        start = np.zeros(len(vectors), np.float64)
+        start[: self.k_query] = np.maximum(cosines(probe, vectors[: self.k_query]), 0) ** self.gamma
+        graph = Graph.of(vectors, self.k, self.gamma)
+        return _solve(graph, start, self.alpha, self.iterations)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A sparse symmetric S = D^-1/2 A D^-1/2 of `n` nodes: entry e is `values[e]`, at (`rows[e]`, `columns[e]`)."""
+
+    n: int
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vectors: Vectors, k: int, gamma: float) -> "Graph":
+        """Nodes are joined where each is among the other's `k` nearest (all of those that tie with the k-th)."""
+        similar = vectors @ vectors.T
+        np.fill_diagonal(similar, -np.inf)
+        near = similar > 0
+        if k < len(vectors):
+            near &= similar >= np.partition(similar, len(vectors) - k, axis=1)[:, [len(vectors) - k]]
+        rows, columns = np.divmod(np.flatnonzero(near & near.T), len(vectors))
+        values = similar[rows, columns].astype(np.float64) ** gamma
+        degrees = np.bincount(rows, values, len(vectors))
+        roots = np.sqrt(np.where(degrees > 0, degrees, 1))
+        return cls(len(vectors), rows, columns, values / (roots[rows] * roots[columns]))
+
+    def __matmul__(self, f: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(self.rows, self.values * f[self.columns], self.n), np.float64)
+
+
+def _solve(graph: Graph, y: NDArray[np.float64], alpha: float, iterations: int) -> NDArray[np.float64]:
+    """Conjugate gradients on (I - alpha S) f = y, from f = 0 until the residual is 1e-9 of y."""
+    f, residual = np.zeros_like(y), y.copy()
+    direction, squared = residual.copy(), float(residual @ residual)
+    enough = 1e-18 * squared
+    for _ in range(iterations):
+        if squared <= enough:
+            break
+        image = direction - alpha * (graph @ direction)
+        step = squared / float(direction @ image)
+        f += step * direction
+        residual -= step * image
+        previous, squared = squared, float(residual @ residual)
+        direction = residual + squared / previous * direction
+    return f

@@ -1,0 +1,95 @@
+"""Spatial verification: candidates by how many of their keypoints lie where the query's keypoints say they should."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+from PIL.Image import Image
+
+from lookalike.errors import ImageError, QueryError
+from lookalike.rerank.cache import remembered
+from lookalike.rerank.candidates import Values, at_least, check, reordered
+from lookalike.rerank.keypoints import Keypoints, detect
+from lookalike.rerank.matching import FEWEST, Model, verify
+from lookalike.types import Gallery, Ids, Probe, Ranking
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """Matches keypoints of the query and the first `top` candidates and counts those that one plane explains.
+
+    As Philbin et al., CVPR 2007, with RootSIFT, mutual nearest neighbours, the `ratio` test (Lowe, IJCV 2004: 0.8) and
+    MAGSAC++ in place of their hypotheses from single matches. Their score is the number of inliers; here it is
+    cosine + support(inliers), so that few inliers, which chance also gives, decide little: see `support`.
+
+    The gallery's keypoints are computed when they are first needed, and kept where the gallery has a place for them
+    (`cache.Remembering`). A picture that cannot be read has no inliers.
+    """
+
+    top: int = 100
+    features: int = 500
+    ratio: float = 0.8
+    pixels: float = 8.0
+    model: Model = "homography"
+    upright: bool = True
+
+    def __post_init__(self) -> None:
+        check("spatial", top=(self.top, 1, 10_000), features=(self.features, 10, 10_000))
+        check("spatial", ratio=(self.ratio, 0.1, 1), pixels=(self.pixels, 0.1, 100))
+        if self.model not in FEWEST:
+            raise QueryError(f"spatial: model = {self.model}; there are {', '.join(get_args(Model))}")
+
+    def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
+        """The first `top` by cosine + support; raises QueryError where the query is no picture."""
+        ranking = at_least(ranking, self.top, probe, gallery)
+        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+
+    def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
+        """Cosine + support (n,)."""
+        return ranking.scores + support(self.inliers(probe, ranking, gallery), FEWEST[self.model])
+
+    def inliers(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
+        """How many matches one plane explains, for each of the ranking (n,)."""
+        query = detect(picture("spatial", probe), self.features, self.upright)
+        with ThreadPoolExecutor(threads(), thread_name_prefix="lookalike-spatial") as pool:
+            known = self.keypoints(ranking.ids, gallery, pool)
+
+            def count(row: int) -> int:
+                return len(verify(query, known[row], self.ratio, self.model, self.pixels)) if row in known else 0
+
+            return np.array(list(pool.map(count, ranking.ids.tolist())), np.float64)
+
+    def keypoints(self, ids: Ids, gallery: Gallery, pool: ThreadPoolExecutor) -> dict[int, Keypoints]:
+        """Keypoints of these rows by row, from the gallery's cache or from their pictures; without unreadable ones."""
+        settings = f"|keypoints 1|{self.features}|{self.upright}"
+
+        def make(row: int) -> Keypoints:
+            return detect(gallery.image(row), self.features, self.upright)
+
+        return remembered(ids, gallery, settings, pool, make, Keypoints.from_bytes)
+
+
+def support(inliers: Values, fewest: int) -> Values:
+    """What inliers are worth beside a cosine, 0 to 1: half of it at `HALF` matches beyond those that fit a model."""
+    beyond = np.maximum(inliers - fewest, 0)
+    return beyond**2 / (beyond**2 + HALF**2)
+
+
+HALF = 10.0
+
+
+def picture(method: str, probe: Probe) -> Image:
+    """The query's picture; raises QueryError where it is none, or is gone."""
+    if probe.image is None:
+        raise QueryError(f"{method} compares pictures, and this query is not a single one; leave {method} out")
+    try:
+        return probe.image()
+    except ImageError as error:
+        raise QueryError(f"{method}: the query's picture cannot be read ({error})") from error
+
+
+def threads() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,138 @@
+"""Vectors to shorter ones whose directions count alike: PCA whitening, learned on a collection, stored beside it."""
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import CollectionError, QueryError
+from lookalike.types import Vectors
+
+FILE = "whitening.safetensors"
+BLOCK = 65_536
+SMALLEST = 1e-6
+"""Directions with less than this share of the largest variance are noise of float32, and are left out."""
+LARGEST = 2 * 1024**3
+"""Bytes: no encoder has a whitening of that size."""
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """y = unit((x - mean) projection): `mean` (dim,), `projection` (dim, dim_out), both float32."""
+
+    mean: NDArray[np.float32]
+    projection: NDArray[np.float32]
+
+    @property
+    def dim(self) -> int:
+        """The length of the vectors that come out."""
+        return int(self.projection.shape[1])
+
+    @property
+    def dim_in(self) -> int:
+        """The length of the vectors that go in."""
+        return int(self.projection.shape[0])
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of the numbers; part of the fingerprint of what is whitened."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.mean, "<f4").tobytes())
+        digest.update(np.ascontiguousarray(self.projection, "<f4").tobytes())
+        return digest.hexdigest()
+
+    def apply(self, vectors: Vectors) -> Vectors:
+        """(n, dim_in) to (n, dim) unit rows; a row at the mean itself, which has no direction, gets the first one."""
+        if vectors.shape[1] != self.dim_in:
+            raise QueryError(f"the whitening is for vectors of {self.dim_in} numbers, these have {vectors.shape[1]}")
+        rows = (vectors - self.mean) @ self.projection
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        lost = ~(np.isfinite(lengths) & (lengths > 1e-9))[:, 0]
+        rows[lost], lengths[lost] = np.eye(1, self.dim), 1
+        return np.asarray(rows / lengths, np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write it into `folder`, all at once."""
+        from safetensors.numpy import save_file
+
+        beside = folder / f"{FILE}.new"
+        save_file({"mean": self.mean, "projection": np.ascontiguousarray(self.projection)}, beside)
+        beside.replace(folder / FILE)
+
+
+def load(folder: Path) -> Whitening | None:
+    """The whitening of a collection; None where it has none. Raises CollectionError for a file that is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / FILE
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"{path.stat().st_size:,} bytes")
+        stored = load_file(path)
+        mean, projection = stored["mean"], stored["projection"]
+        if not mean.dtype == projection.dtype == np.float32 or projection.ndim != 2:
+            raise ValueError(f"{mean.dtype} and {projection.dtype}")
+        if mean.shape != projection.shape[:1] or not 0 < projection.shape[1] <= projection.shape[0]:
+            raise ValueError(f"shapes {mean.shape} and {projection.shape}")
+        if not (np.isfinite(mean).all() and np.isfinite(projection).all()):
+            raise ValueError("numbers that are not finite")
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CollectionError(f"{path} is damaged ({error}); index again with --rebuild") from error
+    return Whitening(mean, projection)
+
+
+def fit(vectors: Vectors, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
+    """PCA whitening of (n, dim_in) rows, which may be memory-mapped, to the `dim` directions of the largest variance.
+
+    Jégou & Chum, "Negative evidences and co-occurrences in image retrieval", ECCV 2012. Each direction is divided by
+    its deviation ** `power`: 1 whitens, 0 only turns (and, with `dim`, shortens), 0.5 is between. `shrinkage` moves
+    every variance that far towards their mean, for collections that are small beside `dim_in`. Rows that are not finite
+    are passed over. `dim` defaults to all directions that vary. Raises QueryError where it asks for more.
+    """
+    if not 0 <= power <= 1 or not 0 <= shrinkage <= 1:
+        raise QueryError(f"whitening: power {power:g} and shrinkage {shrinkage:g} must be between 0 and 1")
+    mean, covariance, count = _moments(vectors)
+    if count < 2:
+        raise QueryError(f"whitening is learned on a collection's vectors, and there are {count} usable ones")
+    variances, directions = np.linalg.eigh(covariance)
+    variances, directions = variances[::-1], directions[:, ::-1]
+    # n points span n - 1 directions at most; the rest of the variances is rounding.
+    varying = int((variances[: count - 1] > SMALLEST * variances[0]).sum()) if variances[0] > 0 else 0
+    wanted = varying if dim is None else dim
+    if not 0 < wanted <= varying:
+        raise QueryError(
+            f"whitening: dim = {wanted}, but {count:,} vectors vary in {varying} directions; ask for fewer"
+        )
+    variances = (1 - shrinkage) * variances + shrinkage * variances.sum() / len(variances)
+    kept = variances[:wanted]
+    # One scale for all has no effect on unit rows, and keeps the numbers near 1.
+    projection = directions[:, :wanted] * (kept / kept[0]) ** (-power / 2)
+    return Whitening(mean.astype(np.float32), projection.astype(np.float32))
+
+
+def _moments(vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Mean (d,), covariance (d, d) and how many rows were finite, read in two passes of blocks."""
+    dim = vectors.shape[1]
+    total, count = np.zeros(dim), 0
+    for block in _blocks(vectors):
+        total += block.sum(axis=0, dtype=np.float64)
+        count += len(block)
+    mean = total / max(count, 1)
+    covariance = np.zeros((dim, dim))
+    for block in _blocks(vectors):
+        centred = block - mean.astype(np.float32)
+        covariance += centred.T @ centred
+    return mean, covariance / max(count, 1), count
+
+
+def _blocks(vectors: Vectors) -> Iterator[Vectors]:
+    """Finite rows, some at a time."""
+    for start in range(0, len(vectors), BLOCK):
+        block = np.asarray(vectors[start : start + BLOCK], np.float32)
+        yield block[np.isfinite(block).all(axis=1)]
