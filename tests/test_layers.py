@@ -12,7 +12,7 @@ types errors paths stages
 images progress evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
 sources store combine invariance
 encoders
-embed query gallery explain
+embed query gallery explain precision
 search sync duplicates label whiten
 collection datasets moves map
 evaluation jobs

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lookalike.cli.app import AsJson, CollectionPath, EncoderName, app
-from lookalike.cli.output import note, number, print_json, printable, tell_skipped, write
+from lookalike.cli.app import AsJson, CollectionPath, Device, EncoderName, Precision, app
+from lookalike.cli.output import listed, note, print_json, printable, tell_skipped, write
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ def index(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Embed everything anew; the old one serves until then.")
     ] = False,
+    precision: Annotated[
+        Precision | None, typer.Option(help="auto: int8 if it does as well on 64 of these images; fp32 is the default.")
+    ] = None,
+    device: Device = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -31,12 +35,15 @@ def index(
     from lookalike import collection as collections
     from lookalike.progress import shown
 
-    jobs = [(collections.open(folders[0], encoder=encoder, collection=collection), folders)] if collection else []
+    jobs = [
+        (collections.open(together[0], encoder=encoder, collection=collection, device=device), together)
+        for together in ([folders] if collection else [[folder] for folder in folders])
+    ]
     skipped, printed = 0, []
-    for opened, sources in jobs or [(collections.open(folder, encoder=encoder), [folder]) for folder in folders]:
+    for opened, sources in jobs:
         start = time.monotonic()
         with opened, shown("images") as progress:
-            report = opened.index(sources, progress, rebuild)
+            report = opened.index(sources, progress, rebuild, precision)
             held, reasons = len(opened), opened.skipped()
         printed.append({"collection": str(opened.path), "images": held, **report.to_json()})
         if not as_json:
@@ -66,6 +73,7 @@ def search(
         Literal["cosine", "l2"], typer.Option(help="l2: show squared Euclidean distances (IndexFlatL2) too.")
     ] = "cosine",
     encoder: EncoderName = None,
+    device: Device = None,
     as_json: AsJson = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths alone, one a line.")] = False,
     null: Annotated[bool, typer.Option("-0", help="Print paths alone, each ended by a NUL byte.")] = False,
@@ -78,7 +86,7 @@ def search(
         raise typer.BadParameter("--json, --paths and -0 exclude each other")
     if region and len(query) > 1:
         raise typer.BadParameter("--box goes with one query, not with several")
-    with collections.open(collection, encoder=encoder) as opened:
+    with collections.open(collection, encoder=encoder, device=device) as opened:
         start = time.perf_counter()
         resolved = opened.resolve(query, region)
         ranking = opened.rank(resolved, k, region is not None, exclude_self)
@@ -126,7 +134,7 @@ def info(
             print(f"{printable(key)}\t{printable(reason)}")
     else:
         for name, value in facts.items():
-            print(f"{name:12} {printable(', '.join(value) if isinstance(value, list) else number(value))}")
+            print(f"{name:12} {printable(listed(value))}")
 
 
 @app.command(epilog="Example: lookalike remove ~/Pictures 2019/blurred.jpg")

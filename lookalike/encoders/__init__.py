@@ -22,6 +22,7 @@ ENCODERS = {
     "thumbnail": "lookalike.encoders.thumb:Thumbnail",
 }
 ALIASES = {"pool": "pooling", "prep": "preprocess"}
+SPELLING = {"preprocess": "{}", "pooling": "pool={}"}
 
 
 def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
@@ -56,6 +57,15 @@ def split_name(text: str) -> tuple[str, dict[str, str]]:
             raise EncoderError(f"{text}: {part!r} is no option; write name@squash-224,pool=gem,precision=int8")
         options[ALIASES.get(key, key)] = value
     return name, options
+
+
+def with_options(name: str, **changes: str | None) -> str:
+    """The same name with these options; None takes one out. A path in it becomes absolute."""
+    place, options = split_name(name)
+    options = {key: value for key, value in {**options, **changes}.items() if value is not None}
+    words = ",".join(SPELLING.get(key, f"{key}={{}}").format(value) for key, value in options.items())
+    spelled = str(Path(place).resolve()) if place not in ENCODERS and Path(place).exists() else place
+    return f"{spelled}@{words}" if words else spelled
 
 
 def _factory(name: str) -> Any:
