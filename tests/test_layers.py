@@ -10,7 +10,7 @@ PACKAGE = Path(lookalike.__file__).parent
 ROWS = """
 types errors paths stages
 images progress evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
-sources store combine invariance
+sources store combine invariance workers
 encoders
 embed query gallery explain precision
 search sync duplicates label whiten

@@ -121,4 +121,6 @@ def test_the_sample_is_spread_over_the_folder_and_passes_over_what_is_broken(tmp
         picture(number).save(tmp_path / f"{number:02}.png")
     (tmp_path / "08.png").write_bytes(b"broken")
     found = precisions.sample([Folder(tmp_path)], 10, None)
-    assert [image.tobytes() for image in found] == [picture(4 * number).tobytes() for number in range(10) if number != 2]
+    assert [image.tobytes() for image in found] == [
+        picture(4 * number).tobytes() for number in range(10) if number != 2
+    ]

@@ -57,7 +57,7 @@ class Preprocess:
     def _shorter_side(self) -> int:
         return round(self.size * 256 / 224)
 
-    def __call__(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """An RGB picture to (height, width, 3).
 
         `full_size` is the (width, height) of the whole picture where `image` is a region of it: with `pad`, a region
