@@ -46,7 +46,10 @@ def open(
     if path.is_dir():
         return Collection(path / FOLDER, encoder, [path], device)
     if path.exists():
-        raise CollectionError(f"{path} is not a folder: say where its collection is to lie (--collection DIR)")
+        raise CollectionError(
+            f"{path} is no folder and no collection; `lookalike index {path} --collection DIR` makes one of an archive "
+            "or a list"
+        )
     raise CollectionError(f"{path}: no such folder or collection")
 
 
@@ -236,6 +239,9 @@ class Collection:
 
     def resolve(self, query: Query | Sequence[Query], box: Box | None = None) -> Resolved:
         """The query as vectors, and which rows of the collection are the query itself."""
+        if self._given is not None:
+            # Where an encoder was named it is held against the collection, even if a stored vector will do.
+            self.encoder  # noqa: B018
         return resolve(query, box, lambda: self.encoder, self.gallery)
 
     def rank(

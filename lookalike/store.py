@@ -311,7 +311,9 @@ class Store:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise CollectionError(f"{self.path}/vectors.f32: {(error.strerror or str(error)).lower()}") from error
-        self._execute("COMMIT")
+        # Ctrl-C may have struck between these two, and what is here is called again then.
+        if self._catalog.in_transaction:
+            self._execute("COMMIT")
         self._execute("BEGIN IMMEDIATE")
 
     def add(self, item: Item, vector: NDArray[np.float32]) -> int:
@@ -328,6 +330,8 @@ class Store:
             raise CollectionError(f"{self.path}/vectors.f32: {(error.strerror or str(error)).lower()}") from error
         self._execute("UPDATE items SET removed = 1 WHERE key = ? AND removed = 0", (to_blob(item.key),))
         numbered = replace(item, row=row)
+        # Counted before its row is written: an interrupt in between leaves a surplus vector, never a row without one.
+        self._count += 1
         self._execute(
             f"INSERT INTO items ({ITEM}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",  # noqa: S608
             (
@@ -335,7 +339,6 @@ class Store:
                 *(item.width, item.height, checksum(numbered, vector)),
             ),
         )
-        self._count += 1
         return row
 
     def vector(self, row: int) -> NDArray[np.float32]:

@@ -81,3 +81,17 @@ def test_a_cold_search_loads_neither_torch_nor_what_it_does_not_need(
     _, milliseconds = cold_search.search(place)
     assert milliseconds > 0
     assert set(cold_search.loaded(place)) == {"typer", "onnxruntime", "faiss"}
+
+
+def test_what_is_recorded_names_the_machine_and_the_command_and_no_path_of_it() -> None:
+    import record
+
+    text = record.section("Speed", ["benchmarks/index.py", "/home/me/photos", "--images", "9"], "| a |\n")
+    assert "$ python benchmarks/index.py photos --images 9\n" in text
+    assert "/home/me" not in text
+    assert "cores, " in text.splitlines()[2]
+    page = record.replaced("# Page\n\n## Other\n\nkept\n", "Speed", text)
+    assert page == f"# Page\n\n## Other\n\nkept\n\n{text}"
+    again = record.replaced(page, "Other", "## Other\n\nnew\n")
+    assert again.index("new") < again.index("## Speed")
+    assert "kept" not in again

@@ -151,6 +151,7 @@ def test_remove_and_verify(run: Run, photos: Path) -> None:
         (["search", "{photos}", "x.jpg", "--box", "1,2,3"], 2, "four numbers are wanted"),
         (["search", "{photos}", "x.jpg", "--json", "-0"], 2, "exclude each other"),
         (["search", "{photos}", "x.jpg", "--colour"], 2, "No such option"),
+        (["search", "{photos}/01.jpg", "x.jpg"], 1, "01.jpg is no folder and no collection; `lookalike index"),
         (["frobnicate"], 2, "No such command"),
         (["search", "{photos}"], 2, "Missing argument"),
     ],
@@ -163,6 +164,16 @@ def test_a_mistake_is_one_line_and_its_status(
     assert message.format(photos=photos) in errors
     if status == 1:
         assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_place_that_cannot_be_written_to_is_one_line(run: Run, photos: Path) -> None:
+    (photos / "class").mkdir()
+    for number in (90, 91):
+        picture(number).save(photos / "class" / f"{number}.png")
+    out = photos / "01.jpg"
+    status, _, errors = run("evaluate", "folders", "--root", photos, "--encoder", "thumbnail", "--out", out)
+    assert (status, errors) == (1, f"lookalike: error: {out}: file exists\n")
 
 
 def commands() -> list[list[str]]:

@@ -7,9 +7,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from conftest import PixelEncoder
+
+from lookalike import sync
+from lookalike.collection import Collection
+from lookalike.sources import Folder
+from lookalike.store import Store
 
 COMMAND = [sys.executable, "-m", "lookalike", "index"]
 
@@ -31,7 +38,7 @@ def test_killed_at_twenty_moments_it_ends_as_if_it_had_not_been(
 ) -> None:
     folder, rng = tmp_path / "photos", random.Random(0)
     folder.mkdir()
-    for path in sorted((shared_data / "photos").iterdir())[::60]:
+    for path in sorted((shared_data / "photos").iterdir())[::150]:
         shutil.copy(path, folder)
     shutil.copy(next(folder.iterdir()), folder / "copy.jpg")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
@@ -73,3 +80,43 @@ def test_ctrl_c_keeps_what_was_committed_and_says_so(shared_data: Path, tmp_path
     assert b"Traceback" not in errors
     with sqlite3.connect(tmp_path / "collection" / "catalog.sqlite") as catalog:
         assert catalog.execute("SELECT COUNT(*) FROM items").fetchone()[0] > 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interrupt_at_any_statement_leaves_a_whole_collection(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(sync, "COMMIT_SECONDS", 0.0)
+    execute, interrupted = Store._execute, 0
+
+    def strike(at: int) -> Callable[..., None]:
+        statements = 0
+
+        def counted(self: Store, sql: str, values: Sequence[object] = ()) -> None:
+            nonlocal statements
+            statements += 1
+            if when == "after":
+                execute(self, sql, values)
+            if statements == at:
+                raise KeyboardInterrupt
+            if when == "before":
+                execute(self, sql, values)
+
+        return counted
+
+    while True:
+        monkeypatch.setattr(Store, "_execute", strike(interrupted + 1))
+        with Collection(tmp_path / f"{interrupted}", PixelEncoder()) as opened:
+            try:
+                opened.index([photos])
+                break
+            except KeyboardInterrupt:
+                interrupted += 1
+            monkeypatch.setattr(Store, "_execute", execute)
+            assert not opened.verify()
+            opened.index([photos])
+            assert (sorted(opened.keys()), bool(opened.verify())) == (
+                sorted(entry.key for entry in Folder(photos).entries()),
+                False,
+            )
+    assert interrupted > 12 * 3
