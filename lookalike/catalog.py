@@ -227,7 +227,10 @@ class Catalog:
 
     def rows_of_source(self, source: int) -> Iterator[tuple[int, str]]:
         """(row, key) of the live items of one source; a block of them is held at a time."""
-        sql, last = "SELECT row, key FROM items WHERE source = ? AND removed = 0 AND row > ? ORDER BY row LIMIT 4096", -1
+        sql, last = (
+            "SELECT row, key FROM items WHERE source = ? AND removed = 0 AND row > ? ORDER BY row LIMIT 4096",
+            -1,
+        )
         while block := self.query(sql, (source, last)):
             yield from ((row, from_blob(key)) for row, key in block)
             last = block[-1][0]
@@ -252,7 +255,7 @@ class Catalog:
     def put(self, table: str, *values: object, verb: str = "INSERT") -> None:
         """One row into a table of `COVERED`, with its checksum."""
         marks = ", ".join("?" * (len(values) + 1))
-        sql = f"{verb} INTO {table} ({COVERED[table]}, crc) VALUES ({marks})"  # noqa: S608 - constants of this file
+        sql = f"{verb} INTO {table} ({COVERED[table]}, crc) VALUES ({marks})"
         self.execute(sql, (*values, crc(*values)))
 
     def rename(self, row: int, key: str, size: int, mtime_ns: int) -> None:
@@ -260,7 +263,7 @@ class Catalog:
         sql = (
             "UPDATE items SET key = ?1, size = ?2, mtime_ns = ?3, "
             "crc = crc(row, source, ?1, ?2, ?3, sha256, width, height, removed, vector_crc) "
-            f"WHERE row = ?4 AND crc = crc({ITEM})"  # noqa: S608 - a constant
+            f"WHERE row = ?4 AND crc = crc({ITEM})"
         )
         self.execute(sql, (to_blob(key), size, mtime_ns, row))
 

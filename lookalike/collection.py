@@ -27,9 +27,10 @@ from lookalike.map import MOST, make
 from lookalike.query import Asked, Query, Resolved, query_picture, resolve, several
 from lookalike.rerank.patches import PatchEncoder
 from lookalike.sources import Source, open_source
-from lookalike.store import Damage, Header, Store
+from lookalike.store import Header, Store
 from lookalike.sync import IndexReport, Sync
 from lookalike.types import Box, Encoder, Hit, Probe, Progress, Ranking, Reranker, Scores, TextEncoder
+from lookalike.verify import Damage, verify
 from lookalike.view import View, rerankers
 
 FOLDER = ".lookalike"
@@ -237,11 +238,13 @@ class Collection:
         fresh = beside(self.path, "new")
         if not _continues(fresh, encoder):
             shutil.rmtree(fresh, ignore_errors=True)
-        with Collection(fresh, encoder, device=self._device.get("device")) as made, self.store.writing():
-            report = made.index([Path(place).absolute() for place in places], progress)
-            made.store.relocate(self.path)
+        with self.store.locked():
+            with Collection(fresh, encoder, device=self._device.get("device")) as made:
+                report = made.index([Path(place).absolute() for place in places], progress)
+                with made.store.writing() as written:
+                    written.relocate(self.path)
+            exchange(self.path, fresh)
         self.close()
-        exchange(self.path, fresh)
         self._encoder = None
         return report
 
@@ -462,11 +465,9 @@ class Collection:
 
     def verify(self, repair: bool = False) -> Damage:
         """What does not match its checksum; with `repair` those rows are taken out, for the next run to embed again."""
-        damage = self.store.damage()
-        if repair and damage.rows:
-            with self.store.writing() as opened:
-                opened.remove([row for row, _ in damage.rows], "damaged")
-            self._open_gallery = None
+        damage = verify(self.path, repair)
+        if repair and damage:
+            self.close()
         return damage
 
     def skipped(self) -> list[tuple[str, str]]:

@@ -8,21 +8,24 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lookalike import catalog, header
-from lookalike.catalog import CATALOG, COVERED, Catalog, Item, crc, from_blob, to_blob
+from lookalike.catalog import CATALOG, ITEM, Catalog, Item, crc, from_blob, to_blob
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.header import FORMAT, Header, is_collection, read_header
 from lookalike.types import Vectors
 from lookalike.vectors import DTYPES, RowStore, open_rows
 
 __all__ = ["FORMAT", "Header", "Item", "Store", "create", "from_blob", "is_collection", "read_header", "to_blob"]
+
+Entry = tuple[Any, ...]
+"""source, key, size, mtime_ns, sha256, width, height, removed, vector_crc: a row of the catalog without its number."""
 
 
 def create(path: Path, wanted: Header) -> "Store":
@@ -87,11 +90,11 @@ class Store(Catalog):
 
     def vector(self, row: int) -> NDArray[np.float32]:
         """One stored vector (dim,), also of a row that is not committed yet."""
-        return self.vectors.rows(np.array([row]))[0]
+        return np.asarray(self.vectors.rows(np.array([row]))[0], np.float32)
 
     def is_intact(self, row: int) -> bool:
         """Whether the catalog's entry of a row and its vector match their checksums."""
-        found = self.query(f"SELECT {COVERED['items']}, crc FROM items WHERE row = ?", (row,))  # noqa: S608 - a constant
+        found = self.query(f"SELECT {ITEM}, crc FROM items WHERE row = ?", (row,))  # noqa: S608 - a constant
         if not found or crc(*found[0][:-1]) != found[0][-1]:
             return False
         return len(self.vectors) > row and self.vectors.checksums(row, row + 1) == [found[0][-2]]
@@ -99,11 +102,8 @@ class Store(Catalog):
     # Writing
 
     @contextmanager
-    def writing(self) -> Iterator["Store"]:
-        """The right to write; raises CollectionLocked at once where another process has it.
-
-        Leaving commits; an exception rolls back what `commit` has not yet made safe.
-        """
+    def locked(self) -> Iterator["Store"]:
+        """The right to write or to replace the collection; CollectionLocked where another process has it."""
         lock = FileLock(self.path / "writer.lock", timeout=0)
         try:
             lock.acquire()
@@ -114,17 +114,32 @@ class Store(Catalog):
         try:
             if self.replaced:
                 raise CollectionError(f"{self.path} was replaced by another process; open it again")
-            self._count = self.count_rows()
-            self._writing = True
-            self.execute("BEGIN IMMEDIATE")
             yield self
-            self.commit()
         finally:
-            self._writing = False
-            if self._catalog.in_transaction:
-                self._catalog.rollback()
-            self.vectors.release()
             lock.release()
+
+    @contextmanager
+    def writing(self) -> Iterator["Store"]:
+        """The right to write; raises CollectionLocked at once where another process has it.
+
+        Leaving commits; an exception rolls back what `commit` has not yet made safe.
+        """
+        with self.locked():
+            try:
+                self._count = self.count_rows()
+                self._writing = True
+                self.execute("BEGIN IMMEDIATE")
+                yield self
+                self.commit()
+            finally:
+                self._writing = False
+                if self._catalog.in_transaction:
+                    self._catalog.rollback()
+                self.vectors.release()
+
+    def count(self) -> int:
+        """How many rows there are, those of this transaction included."""
+        return self._count if self._writing else self.count_rows()
 
     def commit(self) -> None:
         """Make everything so far safe: vectors to disk first, then the rows that name them."""
@@ -137,25 +152,32 @@ class Store(Catalog):
         """Append one item (its `row` is given here) and its vector (dim,); a live item of that key is replaced."""
         return self.add_many([item], np.atleast_2d(np.asarray(vector, np.float32)))
 
-    def add_many(self, items: Sequence[Item], vectors: Vectors) -> int:
-        """As `add`, of several items of different keys and their vectors (n, dim); the row of the first."""
-        return self.append_items(items, self.vectors.append(self._count, vectors))
+    def add_many(self, items: Sequence[Item], vectors: Vectors, new_keys: bool = False) -> int:
+        """As `add`, of several items of different keys and their vectors (n, dim); the row of the first.
 
-    def append_items(self, items: Sequence[Item], vector_crcs: Sequence[int]) -> int:
-        """The catalog's half of `add_many`, for vectors that lie behind the last row already."""
+        With `new_keys` none of the keys is in the collection, which is then not looked up.
+        """
+        vector_crcs = self.vectors.append(self._count, vectors)
+        if not new_keys:
+            for row, item in enumerate(items, self._count):
+                self._replace(item.key, row)
+        return self.append_entries(
+            [
+                (
+                    *(item.source, to_blob(item.key), item.size, item.mtime_ns, bytes.fromhex(item.sha256)),
+                    *(item.width, item.height, 0, vector_crc),
+                )
+                for item, vector_crc in zip(items, vector_crcs, strict=True)
+            ]
+        )
+
+    def append_entries(self, entries: Sequence[Entry]) -> int:
+        """The catalog's half of `add_many`: what `ITEM` names behind the row, for vectors that lie in place already."""
         assert self._writing, "inside writing()"
         first = self._count
-        rows = []
-        for row, (item, vector_crc) in enumerate(zip(items, vector_crcs, strict=True), first):
-            entry = (
-                *(row, item.source, to_blob(item.key), item.size, item.mtime_ns, bytes.fromhex(item.sha256)),
-                *(item.width, item.height, int(item.removed), vector_crc),
-            )
-            rows.append((*entry, crc(*entry)))
-            if not item.removed:
-                self._replace(item.key, row)
+        rows = [(row, *entry, crc(row, *entry)) for row, entry in enumerate(entries, first)]
         marks = ", ".join("?" * 11)
-        self.execute_many(f"INSERT INTO items ({COVERED['items']}, crc) VALUES ({marks})", rows)  # noqa: S608
+        self.execute_many(f"INSERT INTO items ({ITEM}, crc) VALUES ({marks})", rows)  # noqa: S608 - constants
         self._count += len(rows)
         return first
 
@@ -175,8 +197,3 @@ class Store(Catalog):
             relative = os.path.relpath(place, path.resolve()) if inside else str(place)
             if relative != location:
                 self.put("sources", id_, to_blob(relative), to_blob(prefix), verb="INSERT OR REPLACE")
-
-
-def at_row(item: Item, row: int) -> Item:
-    """The same item with another number."""
-    return replace(item, row=row)

@@ -40,6 +40,11 @@ class RowStore(Protocol):
         """Numbers in a row."""
         ...
 
+    @property
+    def dtype(self) -> str:
+        """A name in `DTYPES`: how exactly rows are kept."""
+        ...
+
     def __len__(self) -> int:
         """How many rows lie there, committed or not."""
         ...
@@ -112,7 +117,7 @@ def encode(vectors: Vectors, dtype: str) -> NDArray[Any]:
 def decode(stored: NDArray[Any], dtype: str) -> Vectors:
     """The inverse of `encode`, of unit length again; float32 is given back as it lies."""
     if dtype == "float32":
-        return np.asarray(stored).view("<f4")
+        return np.asarray(stored.view("<f4"), np.float32)
     if dtype == "int8":
         stored = np.ascontiguousarray(stored)
         scales = np.ascontiguousarray(stored[:, :4]).view("<f4")
@@ -153,13 +158,11 @@ class VectorFile:
         """Write rows from `first` on, unbuffered."""
         vectors = np.atleast_2d(vectors)
         assert vectors.shape[1] == self.dim, f"vectors of {self.dim} numbers"
-        stored = encode(vectors, self.dtype)
-        self.append_stored(first, stored)
-        return crc_rows(stored)
+        return self.append_stored(first, encode(vectors, self.dtype))
 
-    def append_stored(self, first: int, stored: NDArray[np.uint8]) -> None:
+    def append_stored(self, first: int, stored: NDArray[np.uint8]) -> list[int]:
         """As `append`, of rows that came from the `stored` of another file of this dtype."""
-        view = memoryview(np.ascontiguousarray(stored).reshape(-1))
+        view = np.ascontiguousarray(stored).reshape(-1).data
         try:
             if self._writer is None:
                 self._writer = self.path.open("r+b", buffering=0)
@@ -171,6 +174,7 @@ class VectorFile:
                 view = view[written:]
         except OSError as error:
             raise self._failed(error) from error
+        return crc_rows(stored)
 
     def flush(self, rows: int) -> None:
         """Cut what an interrupted run left behind the last row, and bring the rest to the disk."""
