@@ -12,7 +12,7 @@ from lookalike.scenes.styles import RECIPES, draw_style
 from lookalike.scenes.views import Shot, photograph
 
 Matrix = NDArray[np.float64]
-SIDEWAYS = np.array([[0.8, 0.12, 30], [-0.1, 0.9, 60], [-1e-4, 3e-4, 1]])
+SIDEWAYS = np.array([[0.8, 0.12, 20], [-0.1, 0.9, 40], [-1e-4, 3e-4, 1]])
 """A mild change of viewpoint, from pixels to pixels."""
 
 

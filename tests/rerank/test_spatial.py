@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -14,21 +13,28 @@ from lookalike.rerank.spatial import Spatial, support
 from lookalike.search import rank
 from lookalike.types import Probe, Ranking
 
-SIZE = 8
-RIGHT = 5
-"""Where the gallery holds another view of the query's building; the last row by cosine but for those after it."""
+SIZE = 6
+RIGHT = 3
+"""Where the gallery holds another view of the query's building."""
+
+
+def small(image: Image.Image) -> Image.Image:
+    return image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+
+
+QUERY = small(front())
 
 
 def candidates() -> dict[int, Image.Image]:
-    others = {row: front("castle" if row % 2 else "mill", row) for row in range(SIZE) if row != RIGHT}
-    return others | {RIGHT: warped(front(), SIDEWAYS)}
+    others = {row: small(front("castle" if row % 2 else "mill")) for row in range(SIZE)}
+    return others | {RIGHT: warped(QUERY, SIDEWAYS)}
 
 
 class Kept(Rows):
     """A gallery of pictures with a place for a cache; counts how often a picture is read."""
 
     def __init__(self, folder: Path, pictures: dict[int, Image.Image]) -> None:
-        cosines = np.linspace(0.62, 0.55, SIZE)
+        cosines = np.linspace(0.6, 0.55, SIZE)
         super().__init__(np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1).astype(np.float32), pictures)
         self.cache_dir: Path | None = folder
         self.read: list[int] = []
@@ -42,7 +48,7 @@ class Kept(Rows):
 
 
 def probe(image: Image.Image | None = None) -> Probe:
-    picture = image or front()
+    picture = image or QUERY
     return Probe(np.array([[1, 0]], np.float32), lambda: picture)
 
 
@@ -65,8 +71,8 @@ def test_values_are_cosine_and_support(gallery: Kept, model: str) -> None:
     method = Spatial(model=model)  # type: ignore[arg-type]
     first = rank(probe(), gallery, SIZE)
     inliers = method.inliers(probe(), first, gallery)
-    assert inliers[RIGHT] > 40
-    assert inliers[np.arange(SIZE) != RIGHT].max() < 15
+    assert inliers[RIGHT] > 30
+    assert inliers[np.arange(SIZE) != RIGHT].max() < 12
     fewest = {"homography": 4, "affine": 3}[model]
     assert np.allclose(method.values(probe(), first, gallery), first.scores + support(inliers, fewest))
 
@@ -121,7 +127,7 @@ def test_a_picture_that_is_gone_keeps_its_cosine_alone(gallery: Kept) -> None:
 
 def test_only_the_first_candidates_are_looked_at(gallery: Kept) -> None:
     found = rank(probe(), gallery, SIZE, [Spatial(top=3)])
-    assert found.ids[3:].tolist() == [3, 4, 5, 6, 7]
+    assert found.ids[3:].tolist() == [3, 4, 5]
     assert sorted(gallery.read) == [0, 1, 2]
 
 
@@ -130,16 +136,16 @@ def test_more_than_are_asked_for_are_looked_at(gallery: Kept) -> None:
 
 
 def test_turned_pictures_match_where_keypoints_keep_their_orientation(gallery: Kept) -> None:
-    turned = front().transpose(Image.Transpose.ROTATE_90)
+    turned = QUERY.transpose(Image.Transpose.ROTATE_90)
     first = rank(probe(turned), gallery, SIZE)
     assert Spatial(upright=True).inliers(probe(turned), first, gallery)[RIGHT] < 15
-    assert Spatial(upright=False).inliers(probe(turned), first, gallery)[RIGHT] > 40
+    assert Spatial(upright=False).inliers(probe(turned), first, gallery)[RIGHT] > 30
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_gallery_of_one_or_none(count: int) -> None:
-    gallery = Rows(clusters(2)[:count], {0: front()})
-    found = rank(Probe(clusters(1), front), gallery, 10, [Spatial()])
+    gallery = Rows(clusters(2)[:count], {0: QUERY})
+    found = rank(Probe(clusters(1), lambda: QUERY), gallery, 10, [Spatial()])
     assert found.ids.tolist() == list(range(count))
 
 
@@ -174,7 +180,3 @@ def test_a_query_whose_file_is_gone_is_one_line(gallery: Kept) -> None:
 def test_parameters_have_bounds(options: dict[str, object], words: str) -> None:
     with pytest.raises(QueryError, match=words):
         Spatial(**options)  # type: ignore[arg-type]
-
-
-def shared_facade(folder: Path, names: Sequence[str]) -> list[Image.Image]:
-    return [Image.open(folder / "paris250" / "images" / f"{name}.jpg").convert("RGB") for name in names]
