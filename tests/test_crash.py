@@ -1,5 +1,6 @@
 """An index run is killed at random moments; what it leaves must be what an undisturbed run makes."""
 
+import contextlib
 import random
 import shutil
 import signal
@@ -7,8 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import PixelEncoder
@@ -87,36 +89,33 @@ def test_an_interrupt_at_any_statement_leaves_a_whole_collection(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     monkeypatch.setattr(sync, "COMMIT_SECONDS", 0.0)
-    execute, interrupted = Store._execute, 0
+    originals = {name: getattr(Store, name) for name in ("execute", "execute_many")}
+    at, statements = 0, 0
 
-    def strike(at: int) -> Callable[..., None]:
-        statements = 0
-
-        def counted(self: Store, sql: str, values: Sequence[object] = ()) -> None:
+    def striking(original: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(self: Store, *given: Any) -> Any:
             nonlocal statements
             statements += 1
-            if when == "after":
-                execute(self, sql, values)
+            if statements == at and when == "before":
+                raise KeyboardInterrupt
+            found = original(self, *given)
             if statements == at:
                 raise KeyboardInterrupt
-            if when == "before":
-                execute(self, sql, values)
+            return found
 
         return counted
 
-    while True:
-        monkeypatch.setattr(Store, "_execute", strike(interrupted + 1))
-        with Collection(tmp_path / f"{interrupted}", PixelEncoder()) as opened:
-            try:
+    for name, original in originals.items():
+        monkeypatch.setattr(Store, name, striking(original))
+    while statements >= at:
+        at, statements = at + 1, 0
+        with Collection(tmp_path / f"{at}", PixelEncoder()) as opened:
+            with contextlib.suppress(KeyboardInterrupt):
                 opened.index([photos])
-                break
-            except KeyboardInterrupt:
-                interrupted += 1
-            monkeypatch.setattr(Store, "_execute", execute)
+            reached, statements = statements, 1000
             assert not opened.verify()
             opened.index([photos])
-            assert (sorted(opened.keys()), bool(opened.verify())) == (
-                sorted(entry.key for entry in Folder(photos).entries()),
-                False,
-            )
-    assert interrupted > 12 * 3
+            assert sorted(opened.keys()) == sorted(entry.key for entry in Folder(photos).entries())
+            assert not opened.verify()
+            statements = reached
+    assert at > 12 * 3

@@ -9,12 +9,15 @@ PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
 types errors paths stages
-images progress evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
+vectors catalog
+images progress header evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
 sources store combine invariance workers
+approximate salvage pour
 encoders
-embed query gallery explain precision
-search sync duplicates label whiten
-collection datasets moves map
+embed query gallery explain exchange precision
+search sync verify duplicates label whiten spaces
+view moves map
+collection datasets
 evaluation jobs
 service demo
 cli
