@@ -9,7 +9,7 @@ PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
 types errors paths stages
-vectors catalog
+vectors catalog transfer
 images progress header evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
 sources store combine invariance workers
 approximate salvage pour
