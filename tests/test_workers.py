@@ -4,18 +4,22 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import PixelEncoder, picture
+from numpy.typing import NDArray
 
 from lookalike import images, workers
 from lookalike.embed import embed
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import ImageError, LookalikeError
 from lookalike.sources import Entry
+from lookalike.types import Vectors
 
 STEP = Preprocess("pad", 98)
 
@@ -26,7 +30,7 @@ class Quick(PixelEncoder):
     preparation = STEP
     dim = 3
 
-    def encode_batch(self, prepared):  # type: ignore[no-untyped-def]
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
         rows = np.stack([array.reshape(-1, 3).mean(axis=0) for array in prepared]) + 1
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
@@ -54,7 +58,10 @@ def test_a_process_is_started_only_when_a_picture_waits() -> None:
 
 
 def test_an_encoder_that_outruns_threads_is_fed_by_processes() -> None:
-    entries = [Entry(f"{seed}.jpg", 1, 1, lambda seed=seed: images.to_jpeg(picture(seed))) for seed in range(5)]  # type: ignore[misc]
+    def entry(seed: int) -> Entry:
+        return Entry(f"{seed}.jpg", 1, 1, lambda: images.to_jpeg(picture(seed)))
+
+    entries = [entry(seed) for seed in range(5)]
     entries.append(Entry("bad.jpg", 1, 1, lambda: b"bad"))
     found = list(embed(entries, Quick(), lambda _: False))
     assert [one.reason for one in found] == [None] * 5 + ["not an image"]

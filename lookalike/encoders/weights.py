@@ -146,9 +146,8 @@ def _published(name: str, wanted: Model, revision: str | None) -> dict[str, Any]
 
 def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progress | None) -> Path:
     """One file into the hub's cache. The bytes are ours to fetch, as the hub's own client begins again every time."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
-    from huggingface_hub.utils import build_hf_headers
 
     from lookalike import transfer
 
@@ -159,8 +158,9 @@ def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progres
         if not blob.exists():
             blob.parent.mkdir(parents=True, exist_ok=True)
             # The token is for the hub, and not for the store that it sends us on to.
-            at_home = urlsplit(found.location).netloc == urlsplit(url).netloc
-            transfer.fetch(found.location, blob, progress, build_hf_headers() if at_home else None)
+            at_home, token = urlsplit(found.location).netloc == urlsplit(url).netloc, get_token()
+            headers = {"Authorization": f"Bearer {token}"} if at_home and token else {}
+            transfer.fetch(found.location, blob, progress, headers)
         # Finds the bytes in place and gives them their name.
         return Path(hf_hub_download(wanted.repository, file, revision=revision, cache_dir=hub_cache()))
     except EntryNotFoundError as error:

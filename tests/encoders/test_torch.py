@@ -1,4 +1,5 @@
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,18 @@ def test_the_next_group_is_sent_before_the_last_one_is_waited_for(tiny: Path, mo
     backbone = TorchBackbone(locate(tiny), "cpu")
     monkeypatch.setattr(runtime, "MOST_PATCHES", 4 * 6)
     done: list[str] = []
-    for name in ("_send", "_fetch", "_arrived"):
+
+    def noted(name: str) -> Callable[[Any], Any]:
         original = getattr(backbone, name)
-        monkeypatch.setattr(
-            backbone, name, lambda value, name=name, original=original: (done.append(name), original(value))[1]
-        )
+
+        def call(value: Any) -> Any:
+            done.append(name)
+            return original(value)
+
+        return call
+
+    for name in ("_send", "_fetch", "_arrived"):
+        monkeypatch.setattr(backbone, name, noted(name))
     backbone.class_tokens(checkpoints.small_pictures(56, 84, count=3))
     assert done == ["_send", "_fetch", "_send", "_fetch", "_arrived", "_send", "_fetch", "_arrived", "_arrived"]
 

@@ -28,7 +28,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     tokens: ClassVar[list[tuple[str, str | None]]] = []
     cuts: ClassVar[list[int]] = []
     lied = False
-    elsewhere = ""
+    elsewhere = address = ""
 
     def do_HEAD(self) -> None:
         self.answer(body=False)
@@ -100,7 +100,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
         asked: ClassVar[list[tuple[str, str, str | None]]] = []
         tokens: ClassVar[list[tuple[str, str | None]]] = []
         cuts: ClassVar[list[int]] = []
-        address = ""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Own)
     threading.Thread(target=server.serve_forever, daemon=True).start()
