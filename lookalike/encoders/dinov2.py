@@ -18,7 +18,7 @@ from lookalike.encoders.checkpoint import Architecture
 from lookalike.encoders.files import locate
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import EncoderError
-from lookalike.types import Picture, Preparation, Vectors
+from lookalike.types import Box, Picture, Preparation, Vectors
 
 VERSION = 1  # of preprocessing and pooling: part of the fingerprint
 PRECISIONS = ("fp32", "int8", "auto")
@@ -145,6 +145,10 @@ class Dinov2:
             _, tokens = self._backbone.tokens(pixels)
             found |= dict(zip(places, tokens.reshape(len(pixels), rows, columns, -1), strict=True))
         return [found[place] for place in range(len(prepared))]
+
+    def patch_region(self, width: int, height: int) -> Box:
+        """What the patches of a picture of this size cover, in its pixels; beyond its border where it is padded."""
+        return self._identity.preprocess.covered(width, height)
 
     def encode(self, images_: Sequence[Picture]) -> Vectors:
         """Images or paths to (n, dim) unit rows."""

@@ -80,3 +80,18 @@ def test_a_size_that_cannot_be_is_refused(text: str) -> None:
 def test_its_name_makes_it_again() -> None:
     for text in ("squash-224", "crop-448", "pad-500"):
         assert str(Preprocess.parse(text)) == text
+
+
+@pytest.mark.parametrize("spec", ["squash-224", "crop-224", "crop-98", "pad-224", "pad-518"])
+@pytest.mark.parametrize("size", [(640, 480), (300, 500), (224, 224), (1500, 100)])
+def test_what_the_pixels_show_is_where_they_say_it_is(spec: str, size: tuple[int, int]) -> None:
+    """The colours of a slope tell where in the picture a pixel was taken from."""
+    chosen = Preprocess.parse(spec)
+    pixels, covered = chosen(picture(*size)), chosen.covered(*size)
+    height, width = pixels.shape[:2]
+    for x, y in ((0.5, 0.5), (0.4, 0.6), (0.3, 0.3)):
+        red, green, blue = pixels[int(y * height), int(x * width)].astype(int)
+        if (red, green, blue) == PADDING:
+            continue
+        assert abs(red / 255 * size[0] - (covered.left + x * (covered.right - covered.left))) < 0.03 * size[0] + 5
+        assert abs(green / 255 * size[1] - (covered.top + y * (covered.bottom - covered.top))) < 0.03 * size[1] + 5
