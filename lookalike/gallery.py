@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from lookalike import images
-from lookalike.errors import ImageError, SourceError
+from lookalike.errors import CollectionError, ImageError, SourceError
 from lookalike.index import ExactIndex, Metric
 from lookalike.sources import Folder, Source, TextList, open_source
 from lookalike.store import Item, Store
@@ -71,16 +72,16 @@ class StoredGallery:
         self._store, self._load_encoder = store, encoder
         with store.snapshot():
             self.version = store.version
-            rows, removed = store.rows(), store.removed_rows()
-        self._vectors = store.map_vectors(rows)
-        self._removed, live = removed, None
-        if len(removed):
-            live = np.ones(rows, np.bool_)
-            live[removed[removed < rows]] = False
-        self._index = ExactIndex(self._vectors, live)
+            rows, removed = store.count_rows(), store.removed_rows()
+        if len(store.vectors) < rows:
+            way = f"run `lookalike verify {store.path} --repair`"
+            raise CollectionError(f"{store.path} holds {len(store.vectors)} of {rows} vectors; {way}")
+        self._rows, self._live = rows, _live(rows, removed)
+        self._count = rows if self._live is None else int(np.count_nonzero(self._live))
+        self._exact = ExactIndex(store.vectors, self._live, rows)
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._count
 
     @cached_property
     def origins(self) -> Origins:
@@ -99,21 +100,20 @@ class StoredGallery:
 
     def vectors(self, ids: Ids) -> Vectors:
         """The stored unit rows (len(ids), dim)."""
-        return np.array(self._vectors[np.asarray(ids, np.int64)])
+        return self._store.vectors.rows(ids)
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
-        return self._index.search(vectors, k)
+        return self._exact.search(vectors, k)
 
     def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:
         """As `search`, by cosine or by squared Euclidean distance."""
-        return self._index.search_by(vectors, k, metric)
+        return self._exact.search_by(vectors, k, metric)
 
     def sample(self, count: int) -> Ids:
         """At most `count` random rows that count, the same ones every time."""
-        rows = len(self._vectors)
-        some = np.random.default_rng(0).permutation(rows)[: count + len(self._removed)].astype(np.int64)
-        return some[~np.isin(some, self._removed)][:count]
+        some = np.flatnonzero(self._live) if self._live is not None else self._rows
+        return np.random.default_rng(0).choice(some, min(count, self._count), replace=False).astype(np.int64)
 
     def item(self, row: int) -> Item:
         """The catalog's entry of a row."""
@@ -157,6 +157,15 @@ class StoredGallery:
     def rows_of_content(self, sha256: str) -> list[int]:
         """The rows with these bytes."""
         return [item.row for item in self._store.items_of_content(sha256) if not item.removed]
+
+
+def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:
+    """Which rows count; None where all do."""
+    if not len(removed):
+        return None
+    live = np.ones(rows, np.bool_)
+    live[removed[removed < rows]] = False
+    return live
 
 
 def prefix_for(source: Source, taken: Sequence[str], is_first: bool) -> str:

@@ -9,11 +9,13 @@ PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
 types errors paths stages
-images progress evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
+vectors catalog
+images progress header evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
 sources store combine invariance
+approximate salvage pour
 encoders
-embed query gallery explain exchange
-search sync duplicates label whiten spaces
+embed query gallery explain exchange precision
+search sync verify duplicates label whiten spaces
 view moves map
 collection datasets
 evaluation jobs
