@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from lookalike.engines.address import Address, parse
+from lookalike.engines.address import Address, parse, remember, renamed
 from lookalike.errors import EngineError
 from lookalike.types import Ids, Scores, Vectors
+
+__all__ = ["ENGINES", "Address", "Engine", "Row", "Signature", "connect", "parse", "renamed", "stored"]
 
 ENGINES = {"milvus": "lookalike.engines.milvus:Milvus"}
 
@@ -75,8 +77,13 @@ class Engine(Protocol):
         """The stored unit rows (len(ids), dim), in the order of `ids`; raises EngineError where one is missing."""
         ...
 
-    def search(self, vectors: Vectors, k: int, where: str | None = None) -> tuple[Scores, Ids]:
-        """(m, dim) unit rows to (m, k) cosines and ids, best first; -1 pads. `where` is the server's expression."""
+    def search(
+        self, vectors: Vectors, k: int, where: str | None = None, careful: bool = False
+    ) -> tuple[Scores, Ids]:
+        """(m, dim) unit rows to (m, k) cosines and ids, best first; -1 pads. `where` is the server's expression.
+
+        `careful` takes more time for fewer misses.
+        """
         ...
 
     def matching(self, where: str) -> Ids:
@@ -102,6 +109,13 @@ class Engine(Protocol):
     def close(self) -> None:
         """Let go of the connection."""
         ...
+
+
+def stored(uri: str) -> str:
+    """A URI as it may be written down; what gives entry is kept for this process alone. Raises EngineError."""
+    address = parse(uri)
+    remember(address)
+    return str(address)
 
 
 def connect(uri: str) -> Engine:

@@ -11,7 +11,7 @@ certificate to trust, LOOKALIKE_MILVUS_CERT and LOOKALIKE_MILVUS_KEY the client'
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -43,6 +43,24 @@ class Address:
         return f"{scheme}://{place}{f'?db={self.database}' if self.database else ''}"
 
 
+_TOKENS: dict[tuple[str, str, int], str] = {}
+"""Of this process: what a URI on the command line said, after the stored URI no longer does."""
+
+
+def remember(address: Address) -> None:
+    """Keep what gives entry to a server while this process lives."""
+    if address.token:
+        _TOKENS[address.engine, address.host, address.port] = address.token
+
+
+def renamed(uri: str) -> str:
+    """The address of a collection beside that of `uri`, for what is to take its place."""
+    address = parse(uri)
+    found = re.fullmatch(r"(.*)_r(\d+)", address.name)
+    stem, number = (found[1], int(found[2])) if found else (address.name, 1)
+    return str(replace(address, name=f"{stem[:240]}_r{number + 1}"))
+
+
 def parse(uri: str) -> Address:
     """The parts of a URI, its token from the environment where it has none; raises EngineError."""
     try:
@@ -65,6 +83,7 @@ def parse(uri: str) -> Address:
         return Address(engine, path.name, file=file)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     token = f"{user}:{password}" if password else user
+    token = token or _TOKENS.get((engine, parts.hostname, port), "")
     return Address(
         engine, path.name, parts.hostname, port, bool(plus), database,
         token=token or os.environ.get(f"LOOKALIKE_{engine.upper()}_TOKEN", ""),

@@ -22,15 +22,16 @@ class Kind:
     build: tuple[tuple[str, Any], ...] = ()
     rescored: bool = False
 
-    def search_params(self, k: int) -> dict[str, Any]:
-        """What a search for `k` results says about its effort."""
+    def search_params(self, k: int, careful: bool = False) -> dict[str, Any]:
+        """What a search for `k` results says about its effort; four times that where it is to be `careful`."""
+        times = 4 if careful else 1
         if self.name == "HNSW":
             # 256: recall@10 of .99 on 20,000 random vectors of 256 numbers, which are harder than pictures' (measured).
-            return {"ef": min(32_768, max(256, 2 * k))}
+            return {"ef": min(32_768, times * max(256, 2 * k))}
         if self.name == "IVF_RABITQ":
-            return {"nprobe": 64, "refine_k": 4}
+            return {"nprobe": 64 * times, "refine_k": 4}
         if self.name == "DISKANN":
-            return {"search_list": max(128, 2 * k)}
+            return {"search_list": times * max(128, 2 * k)}
         return {}
 
 

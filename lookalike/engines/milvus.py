@@ -169,7 +169,9 @@ class Milvus:
             )
         return np.stack([found[id_] for id_ in np.asarray(ids).tolist()]) if len(ids) else self._empty()
 
-    def search(self, vectors: Vectors, k: int, where: str | None = None) -> tuple[Scores, Ids]:
+    def search(
+        self, vectors: Vectors, k: int, where: str | None = None, careful: bool = False
+    ) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and ids, best first; -1 pads. `where` is the server's expression."""
         vectors = np.ascontiguousarray(vectors, np.float32)
         if k > MOST_RESULTS:
@@ -179,7 +181,7 @@ class Milvus:
         # Answers of a call stay below a few megabytes, whatever k is.
         for start in range(0, len(vectors), step := max(1, min(256, 262_144 // k))):
             part = vectors[start : start + step]
-            for row, hits in enumerate(self._hits(part, k, where), start):
+            for row, hits in enumerate(self._hits(part, k, where, careful), start):
                 found = [(hit[1], hit[0]) for hit in hits]
                 ids[row, : len(found)] = [id_ for id_, _ in found]
                 scores[row, : len(found)] = [score for _, score in found]
@@ -210,11 +212,13 @@ class Milvus:
 
     # Inside
 
-    def _hits(self, vectors: Vectors, k: int, where: str | None) -> Iterator[list[tuple[float, int]]]:
+    def _hits(
+        self, vectors: Vectors, k: int, where: str | None, careful: bool
+    ) -> Iterator[list[tuple[float, int]]]:
         options: dict[str, Any] = {"output_fields": [FIELD]} if self._kind.rescored else {}
         answer = self._call(
             "search", data=list(vectors), limit=k, filter=where or "", anns_field=FIELD, consistency_level="Session",
-            search_params={"metric_type": "IP", "params": self._kind.search_params(k)}, **options,
+            search_params={"metric_type": "IP", "params": self._kind.search_params(k, careful)}, **options,
         )  # fmt: skip
         for vector, hits in zip(vectors, answer, strict=True):
             if self._kind.rescored and len(hits):
