@@ -10,7 +10,7 @@ import numpy as np
 from PIL.Image import Image
 
 from lookalike import precision as precisions
-from lookalike import spaces, store, whitening
+from lookalike import engines, spaces, store, whitening
 from lookalike.combine import How
 from lookalike.duplicates import Group, Level, find, threshold_for
 from lookalike.encoders import load_encoder, reads_text, with_options
@@ -30,6 +30,7 @@ from lookalike.sources import Source, open_source
 from lookalike.store import Header, Store
 from lookalike.sync import IndexReport, Sync
 from lookalike.types import Box, Encoder, Hit, Probe, Progress, Ranking, Reranker, Scores, TextEncoder
+from lookalike.vectors import SearchingRows
 from lookalike.verify import Damage, verify
 from lookalike.view import View, rerankers
 
@@ -43,21 +44,23 @@ def open(
     encoder: str | Encoder | None = None,
     collection: str | Path | None = None,
     device: str | None = None,
+    engine: str | None = None,
 ) -> "Collection":
     """The collection of a photo folder (or archive, or list), or the one that lies at `path`.
 
     Without `collection` it lies in `path/.lookalike`. Nothing is written before `index`. `encoder` (a name, a path or
     an Encoder) is needed only for a new collection; for one that exists it must be the one that it was made with.
     `device` is where it computes: cuda, mps, cpu; without one, a GPU where PyTorch finds one, else ONNX Runtime.
+    `engine` is the URI of a search server that is to hold the vectors of a new collection (see `engines.address`).
     Raises CollectionError where there is neither a collection nor anything to index.
     """
     path = Path(path).expanduser()
     if collection is not None:
-        return Collection(Path(collection).expanduser(), encoder, [path], device)
+        return Collection(Path(collection).expanduser(), encoder, [path], device, engine)
     if store.is_collection(path) or path.name == FOLDER:
-        return Collection(path, encoder, device=device)
+        return Collection(path, encoder, device=device, engine=engine)
     if path.is_dir():
-        return Collection(path / FOLDER, encoder, [path], device)
+        return Collection(path / FOLDER, encoder, [path], device, engine)
     if path.exists():
         raise CollectionError(
             f"{path} is no folder and no collection; `lookalike index {path} --collection DIR` makes one of an archive "
@@ -75,6 +78,7 @@ class Collection:
         encoder: str | Encoder | None = None,
         sources: Sequence[Path] = (),
         device: str | None = None,
+        engine: str | None = None,
     ) -> None:
         """The collection in the folder `path`, made by the first `index`; `sources` are what that indexes."""
         self.path = Path(path)
@@ -82,6 +86,7 @@ class Collection:
         self._encoder: Encoder | None = None
         self._sources = list(sources)
         self._device = {"device": device} if device else {}
+        self._engine = engines.stored(engine) if engine else None
         self._open_store: Store | None = None
         self._open_gallery: StoredGallery | None = None
         self._open_sets: dict[Path, Collection] = {}
@@ -116,7 +121,14 @@ class Collection:
             if not self.exists:
                 folder = self._sources[0] if self._sources else self.path
                 raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
-            self._open_store = Store(self.path)
+            opened = Store(self.path)
+            if self._engine not in (None, opened.header.engine):
+                place = opened.header.engine or "a file of its own"
+                opened.close()
+                raise CollectionError(
+                    f"{self.path} keeps its vectors in {place}, not in {self._engine}; give another --collection"
+                )
+            self._open_store = opened
         return self._open_store
 
     @property
@@ -205,8 +217,7 @@ class Collection:
             if not opened:
                 raise CollectionError(f"{self.path}: nothing to index; name a folder")
             finding = self._settle_precision(opened)
-            encoder = self.encoder
-            self._open_store = store.create(self.path, Header(self._encoder_spec(), encoder.fingerprint, encoder.dim))
+            self._open_store = store.create(self.path, self._header())
             if finding:
                 precisions.save(finding, self.path)
         encoder, report = self.encoder, IndexReport()
@@ -226,6 +237,10 @@ class Collection:
         self._given, finding = precisions.decide(self._given, sources, self._device.get("device"))
         return finding
 
+    def _header(self) -> Header:
+        encoder = self.encoder
+        return Header(self._encoder_spec(), encoder.fingerprint, encoder.dim, engine=self._engine)
+
     def _encoder_spec(self) -> str:
         """The name by which this encoder can be loaded again from anywhere."""
         assert self._encoder is not None
@@ -242,11 +257,15 @@ class Collection:
         if not _continues(fresh, encoder):
             shutil.rmtree(fresh, ignore_errors=True)
         with self.store.locked():
-            with Collection(fresh, encoder, device=self._device.get("device")) as made:
+            engine = self.store.header.engine
+            beside_engine = engines.renamed(engine) if engine else None
+            with Collection(fresh, encoder, device=self._device.get("device"), engine=beside_engine) as made:
                 report = made.index([Path(place).absolute() for place in places], progress)
                 with made.store.writing() as written:
                     written.relocate(self.path)
             exchange(self.path, fresh)
+        if isinstance(self.store.vectors, SearchingRows):
+            self.store.vectors.drop()
         self.close()
         self._encoder = None
         return report
@@ -509,6 +528,7 @@ class Collection:
             "whitened": whitening.load(self.path) is not None,
             "sources": [str(origins.locate(location)) for _, location, _ in self.store.sources()],
             "format": header.format,
+            **(self.store.vectors.facts() if isinstance(self.store.vectors, SearchingRows) else {}),
             **({"precision": found} if (found := precisions.facts(self.path)) else {}),
         }
 

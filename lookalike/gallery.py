@@ -15,6 +15,7 @@ from lookalike.index import ExactIndex, Metric
 from lookalike.sources import Folder, Source, TextList, open_source
 from lookalike.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
+from lookalike.vectors import SearchingRows
 
 
 class Origins:
@@ -104,6 +105,9 @@ class StoredGallery:
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
+        source = self._store.vectors
+        if isinstance(source, SearchingRows):
+            return source.search(vectors, max(1, min(k, self._rows)), self._rows, self._live)
         return self._exact.search(vectors, k)
 
     def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:

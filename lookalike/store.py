@@ -20,10 +20,12 @@ from lookalike.catalog import CATALOG, ITEM, Catalog, Item, crc, from_blob, to_b
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.header import FORMAT, Header, is_collection, read_header
 from lookalike.types import Vectors
-from lookalike.vectors import DTYPES, RowStore, open_rows
+from lookalike.vectors import DTYPES, RowStore, SearchingRows, create_rows, open_rows
 
 __all__ = ["FORMAT", "Header", "Item", "Store", "create", "from_blob", "is_collection", "read_header", "to_blob"]
 
+AT_ONCE = 500
+"""Rows asked for in one statement; SQLite takes 999 values on old machines."""
 Entry = tuple[Any, ...]
 """source, key, size, mtime_ns, sha256, width, height, removed, vector_crc: a row of the catalog without its number."""
 
@@ -31,6 +33,9 @@ Entry = tuple[Any, ...]
 def create(path: Path, wanted: Header) -> "Store":
     """Make an empty collection in `path`; collection.json is written last, so a half-made one is none."""
     made = header.fresh(wanted)
+    if made.engine is not None:
+        # The server first: where it refuses, nothing is left here.
+        create_rows(made.engine, made.id, made.encoder, made.fingerprint, made.dim)
     try:
         path.mkdir(parents=True, exist_ok=True)
         if made.engine is None:
@@ -68,6 +73,8 @@ class Store(Catalog):
         super().__init__(path)
         self._identity = self._on_disk()
         self.vectors: RowStore = open_rows(path, self.header.dim, self.header.dtype, self.header.engine)
+        if isinstance(self.vectors, SearchingRows):
+            self.vectors.describe = self.described
         self._count = 0
         self._writing = False
 
@@ -131,6 +138,8 @@ class Store(Catalog):
                 self.execute("BEGIN IMMEDIATE")
                 yield self
                 self.commit()
+                if isinstance(self.vectors, SearchingRows):
+                    self.vectors.settle()
             finally:
                 self._writing = False
                 if self._catalog.in_transaction:
@@ -191,6 +200,35 @@ class Store(Catalog):
             self.remove([old.row])
             for column, value in self.query('SELECT "column", value FROM meta WHERE row = ?', (old.row,)):
                 self.put("meta", row, column, value)
+
+    def described(self, rows: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
+        """Key, SHA-256 and columns of some rows, in their order: what an engine's own filters can ask for."""
+        found: dict[int, tuple[str, str, dict[str, Any]]] = {}
+        names = dict(self.query("SELECT id, name FROM columns"))
+        for start in range(0, len(rows), AT_ONCE):
+            part = [int(row) for row in rows[start : start + AT_ONCE]]
+            marks = ", ".join("?" * len(part))
+            for row, key, sha256 in self.query(f"SELECT row, key, sha256 FROM items WHERE row IN ({marks})", part):  # noqa: S608
+                found[row] = (from_blob(key), sha256.hex(), {})
+            sql = f'SELECT row, "column", value FROM meta WHERE row IN ({marks})'  # noqa: S608 - question marks
+            for row, column, value in self.query(sql, part) if names else []:
+                found[row][2][names[column]] = value
+        return [found[int(row)] for row in rows]
+
+    def rename(self, row: int, key: str, size: int, mtime_ns: int) -> None:
+        """As the catalog's; an engine learns the new key."""
+        super().rename(row, key, size, mtime_ns)
+        self._touch(row)
+
+    def put(self, table: str, *values: object, verb: str = "INSERT") -> None:
+        """As the catalog's; an engine learns of new columns."""
+        super().put(table, *values, verb=verb)
+        if table == "meta":
+            self._touch(int(str(values[0])))
+
+    def _touch(self, row: int) -> None:
+        if isinstance(self.vectors, SearchingRows):
+            self.vectors.touch([row])
 
     def relocate(self, path: Path) -> None:
         """Say where the sources lie as seen from `path`, before the collection is moved there."""

@@ -6,7 +6,7 @@
 import importlib
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
@@ -23,8 +23,8 @@ DTYPES: dict[str, tuple[str, str]] = {
     "float16": ("vectors.f16", "<f2"),
     "int8": ("vectors.i8", "i1"),
 }
-ENGINES: dict[str, str] = {}
-"""URI scheme to "module:factory": (path, uri, dim, dtype) -> RowStore."""
+ENGINE_ROWS = "lookalike.engines.rows:EngineRows"
+"""The `SearchingRows` of an engine: (path, uri, dim, dtype). Which engines there are, `engines.ENGINES` says."""
 BLOCK = 4096
 """Rows converted at a time: 12 MiB at 768 numbers, which stays in the cache that a matrix product wants to share."""
 
@@ -82,10 +82,35 @@ class RowStore(Protocol):
 class SearchingRows(RowStore, Protocol):
     """A place that finds neighbours itself: an engine. The gallery hands it the search, and rescores what it finds."""
 
-    def search(
-        self, vectors: Vectors, k: int, rows: int, live: NDArray[np.bool_] | None, recall: float | None
+    describe: Callable[[Sequence[int]], list[tuple[str, str, dict[str, Any]]]]
+    """Key, SHA-256 and columns of some rows, for the engine's own filters; put here by the store."""
+
+    def search(  # noqa: PLR0913 - what a search is made of
+        self,
+        vectors: Vectors,
+        k: int,
+        rows: int,
+        live: NDArray[np.bool_] | None,
+        recall: float | None = None,
+        where: str | None = None,
     ) -> tuple[Scores, Ids]:
         """(m, dim) to (m, k) scores and rows, best first, -1 pads; only rows below `rows` for which `live` holds."""
+        ...
+
+    def touch(self, rows: Sequence[int]) -> None:
+        """What the catalog says of these rows has changed."""
+        ...
+
+    def settle(self) -> None:
+        """After the last commit of a writer: what makes searching quick."""
+        ...
+
+    def facts(self) -> dict[str, str]:
+        """What there is to know about the engine."""
+        ...
+
+    def drop(self) -> None:
+        """Delete the engine's side of the collection."""
         ...
 
 
@@ -93,13 +118,15 @@ def open_rows(path: Path, dim: int, dtype: str = "float32", engine: str | None =
     """The vectors of the collection in `path`, in its own file or in an engine (a URI)."""
     if engine is None:
         return VectorFile(path / DTYPES[dtype][0], dim, dtype)
-    scheme = engine.partition(":")[0]
-    if scheme not in ENGINES:
-        known = ", ".join(sorted(ENGINES)) or "none in this version"
-        raise CollectionError(f"{path}: engine {engine!r} is unknown; known schemes: {known}")
-    module, _, factory = ENGINES[scheme].partition(":")
+    module, _, factory = ENGINE_ROWS.partition(":")
     opened: RowStore = getattr(importlib.import_module(module), factory)(path, engine, dim, dtype)
     return opened
+
+
+def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
+    """Make the engine's side of a new collection; raises EngineError where it is away or holds another's."""
+    module = ENGINE_ROWS.partition(":")[0]
+    importlib.import_module(module).create(uri, owner, encoder, fingerprint, dim)
 
 
 def encode(vectors: Vectors, dtype: str) -> NDArray[Any]:

@@ -10,8 +10,8 @@ PACKAGE = Path(lookalike.__file__).parent
 ROWS = """
 types errors paths stages
 vectors catalog transfer
-images progress header evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
-sources store combine invariance workers
+images progress header evaluation.metrics whitening index rerank fusion layout alike encoders.weights scenes
+sources store combine invariance workers engines
 approximate salvage pour
 encoders
 embed query gallery explain exchange precision
