@@ -16,7 +16,7 @@ approximate salvage pour
 encoders
 embed query gallery explain exchange precision
 search sync verify duplicates label whiten spaces
-view moves map
+view moves map kept
 collection datasets
 evaluation jobs
 service demo

@@ -169,9 +169,7 @@ class Milvus:
             )
         return np.stack([found[id_] for id_ in np.asarray(ids).tolist()]) if len(ids) else self._empty()
 
-    def search(
-        self, vectors: Vectors, k: int, where: str | None = None, careful: bool = False
-    ) -> tuple[Scores, Ids]:
+    def search(self, vectors: Vectors, k: int, where: str | None = None, careful: bool = False) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and ids, best first; -1 pads. `where` is the server's expression."""
         vectors = np.ascontiguousarray(vectors, np.float32)
         if k > MOST_RESULTS:
@@ -212,9 +210,7 @@ class Milvus:
 
     # Inside
 
-    def _hits(
-        self, vectors: Vectors, k: int, where: str | None, careful: bool
-    ) -> Iterator[list[tuple[float, int]]]:
+    def _hits(self, vectors: Vectors, k: int, where: str | None, careful: bool) -> Iterator[list[tuple[float, int]]]:
         options: dict[str, Any] = {"output_fields": [FIELD]} if self._kind.rescored else {}
         answer = self._call(
             "search", data=list(vectors), limit=k, filter=where or "", anns_field=FIELD, consistency_level="Session",
@@ -295,7 +291,9 @@ class Milvus:
         deadline, pause = time.monotonic() + SETTLE_SECONDS, 0.2
         while not done():
             if time.monotonic() > deadline:
-                log.warning("%s has not %s in %d s; until then results may lack some", self.address, what, SETTLE_SECONDS)
+                log.warning(
+                    "%s has not %s in %d s; until then results may lack some", self.address, what, SETTLE_SECONDS
+                )
                 return
             time.sleep(pause)
             pause = min(2 * pause, 5.0)

@@ -102,9 +102,7 @@ class EngineRows:
             self.engine.delete_from(rows)
             held = self.engine.count()
         if held != rows:
-            raise EngineError(
-                f"{self.engine.address} holds {held:,} of {rows:,} vectors; index again with --rebuild"
-            )
+            raise EngineError(f"{self.engine.address} holds {held:,} of {rows:,} vectors; index again with --rebuild")
         self._is_checked = True
 
     def settle(self) -> None:

@@ -32,7 +32,9 @@ def cluster(where: str, cpus: int) -> Iterator[Any]:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise LookalikeError(f"--cluster {where}: no Ray cluster there ({reason}); --cluster local starts one") from error
+        raise LookalikeError(
+            f"--cluster {where}: no Ray cluster there ({reason}); --cluster local starts one"
+        ) from error
     try:
         yield ray
     finally:

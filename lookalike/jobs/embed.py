@@ -198,7 +198,11 @@ def _reason(error: Exception) -> Exception:
         inner = getattr(cause, "cause", None)
         for found in (cause, inner):
             if isinstance(found, LookalikeError):
-                return type(found).__mro__[0](*found.args) if type(found).__module__.startswith("lookalike") else LookalikeError(str(found))
+                return (
+                    type(found).__mro__[0](*found.args)
+                    if type(found).__module__.startswith("lookalike")
+                    else LookalikeError(str(found))
+                )
         cause = cause.__cause__
     return error
 

@@ -126,7 +126,9 @@ def _tar(source: str, path: str, prefix: str) -> Iterator[Listed]:
                 archive.members = []  # type: ignore[attr-defined] # or the list grows with the shard
                 if member.isfile() and sources.is_candidate(member.name):
                     mtime = int(member.mtime * 1e9)
-                    yield Listed(prefix + member.name, path, "file", member.offset_data, member.size, member.size, mtime)
+                    yield Listed(
+                        prefix + member.name, path, "file", member.offset_data, member.size, member.size, mtime
+                    )
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise SourceError(f"{source}: {path} cannot be read as a tar ({places.short(error)})") from error
 
