@@ -126,9 +126,14 @@ class KeptCollection:
         places = sorted((self.path / SETS).glob("*")) if self.exists else []
         for place in places:
             if place not in self._open_sets and store.is_collection(place):
-                self._open_sets[place] = type(self)(place, device=self._device.get("device"))
+                self._further(place)
         further = [self._open_sets[place] for place in places if place in self._open_sets]
         return {self.store.header.encoder: self} | {one.store.header.encoder: one for one in further}
+
+    def _further(self, place: Path, encoder: str | Encoder | None = None) -> Self:
+        """The vector set in `place`, opened where it is or going to be."""
+        self._open_sets[place] = type(self)(place, encoder, device=self._device.get("device"))
+        return self._open_sets[place]
 
     def chosen(self, encoder: str | None) -> Self:
         """The vector set of an encoder; this one where none is named. Raises EncoderMismatch where it has none."""
@@ -146,8 +151,7 @@ class KeptCollection:
         further = self.sets.get(name)
         if further is None:
             place = self.path / SETS / (slug.strip(".") or "set")
-            self._open_sets[place] = type(self)(place, encoder, device=self._device.get("device"))
-            further = self._open_sets[place]
+            further = self._further(place, encoder)
         return further.index([source.location for source, _, _ in self._registered()], progress)
 
     def index(
