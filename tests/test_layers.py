@@ -9,7 +9,7 @@ PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
 types errors paths stages
-vectors catalog transfer
+vectors catalog fetching
 images progress header evaluation.metrics whitening index rerank fusion layout alike encoders.weights scenes
 sources store combine invariance workers engines
 approximate salvage pour
