@@ -31,7 +31,8 @@ SCHEMA = (
     "CREATE TABLE dismissed (key BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, "
     "crc INTEGER NOT NULL)",
     "CREATE TABLE skipped (key BLOB PRIMARY KEY, source INTEGER NOT NULL, reason TEXT NOT NULL, crc INTEGER NOT NULL)",
-    "CREATE TABLE columns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL, crc INTEGER NOT NULL)",
+    "CREATE TABLE columns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL, "
+    "crc INTEGER NOT NULL)",
     'CREATE TABLE meta (row INTEGER NOT NULL, "column" INTEGER NOT NULL, value NOT NULL, crc INTEGER NOT NULL, '
     'PRIMARY KEY (row, "column")) WITHOUT ROWID',
     'CREATE INDEX meta_value ON meta ("column", value)',
@@ -260,11 +261,9 @@ class Catalog:
 
     def rename(self, row: int, key: str, size: int, mtime_ns: int) -> None:
         """The same content under another name, or with other times; a damaged entry keeps its wrong checksum."""
-        sql = (
-            "UPDATE items SET key = ?1, size = ?2, mtime_ns = ?3, "
-            "crc = crc(row, source, ?1, ?2, ?3, sha256, width, height, removed, vector_crc) "
-            f"WHERE row = ?4 AND crc = crc({ITEM})"
-        )
+        entry = "crc(row, source, ?1, ?2, ?3, sha256, width, height, removed, vector_crc)"
+        changed = f"key = ?1, size = ?2, mtime_ns = ?3, crc = {entry}"
+        sql = f"UPDATE items SET {changed} WHERE row = ?4 AND crc = crc({ITEM})"  # noqa: S608 - constants
         self.execute(sql, (to_blob(key), size, mtime_ns, row))
 
     def remove(self, rows: Sequence[int], why: Literal["gone", "by hand", "damaged"] = "gone") -> None:

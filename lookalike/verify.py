@@ -1,4 +1,4 @@
-"""A collection to what is wrong with it: every file against its checksums; and repair, which loses only the rows hit."""
+"""A collection to what is wrong with it: every file against its checksums; and repair, which loses the rows hit."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -101,12 +101,14 @@ def _structure(path: Path) -> list[str]:
 
 def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tuple[int, str]]:
     """Every row against its two checksums; marked as damaged with `repair`."""
-    with closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors:
-        with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
-            held, rows = _held(vectors), _last(opened) + 1
-            if held < rows:
-                faults.append(f"the vectors hold {held} of {rows} rows")
-            damaged = list(_damaged(opened, vectors, held))
+    with (
+        closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors,
+        closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened,
+    ):
+        held, rows = _held(vectors), _last(opened) + 1
+        if held < rows:
+            faults.append(f"the vectors hold {held} of {rows} rows")
+        damaged = list(_damaged(opened, vectors, held))
     if repair and (damaged or held < rows):
         with closing(Store(path)) as store, store.writing():
             store.remove([row for row, _ in damaged], "damaged")

@@ -10,14 +10,16 @@ PACKAGE = Path(lookalike.__file__).parent
 ROWS = """
 types errors paths stages
 vectors catalog fetching
-images progress header evaluation.metrics whitening index rerank fusion layout alike encoders.weights scenes
+images progress header filters arrow evaluation.metrics whitening index rerank
+fusion layout alike encoders.weights scenes
 sources store combine invariance workers engines
-approximate salvage pour
-encoders
+approximate salvage pour metadata
+encoders nearest
 embed query gallery explain exchange precision
-search sync verify duplicates label whiten spaces
+search sync verify duplicates label whiten spaces optimize compact merge transfer
 view moves map kept
 collection datasets
+watch
 evaluation jobs
 service demo
 cli

@@ -25,7 +25,7 @@ def cluster(where: str, cpus: int) -> Iterator[Any]:
     passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": passed}}
     if where == "local":
-        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False, "_node_ip_address": LOOPBACK}
+        options |= {"address": "local", "num_cpus": max(2, cpus), "include_dashboard": False, "_node_ip_address": LOOPBACK}
     else:
         options |= {"address": where}
     try:
