@@ -2,21 +2,33 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 
-from lookalike import search, store
-from lookalike.encoders import load_encoder
+from lookalike import spaces, store, whitening
+from lookalike.combine import How
+from lookalike.duplicates import Group, Level, find, threshold_for
+from lookalike.encoders import load_encoder, reads_text
+from lookalike.encoders.whitened import whitened
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError
+from lookalike.exchange import SETS, beside, exchange, recover
+from lookalike.explain import CONVINCING, Explanation
+from lookalike.explain import explain as matched
 from lookalike.gallery import StoredGallery, prefix_for
-from lookalike.query import Query, Resolved, resolve
+from lookalike.label import BLOCK, TEMPLATE, Label
+from lookalike.label import label as labelled
+from lookalike.map import MOST, make
+from lookalike.query import Asked, Query, Resolved, query_picture, resolve, several
+from lookalike.rerank.patches import PatchEncoder
 from lookalike.sources import Source, open_source
 from lookalike.store import Damage, Header, Store
 from lookalike.sync import IndexReport, Sync
-from lookalike.types import Box, Encoder, Hit, Ids, Probe, Progress, Ranking, Reranker, Scores
+from lookalike.types import Box, Encoder, Hit, Probe, Progress, Ranking, Reranker, Scores, TextEncoder
+from lookalike.view import View, rerankers
 
 FOLDER = ".lookalike"
 DEFAULT_ENCODER = "dinov2-base"
@@ -50,17 +62,20 @@ class Collection:
         """The collection in the folder `path`, made by the first `index`; `sources` are what that indexes."""
         self.path = Path(path)
         self._given = encoder
-        self._encoder: Encoder | None = None if encoder is None or isinstance(encoder, str) else encoder
+        self._encoder: Encoder | None = None
         self._sources = list(sources)
         self._open_store: Store | None = None
         self._open_gallery: StoredGallery | None = None
-        _recover(self.path)
+        self._open_sets: dict[Path, Collection] = {}
+        recover(self.path)
 
     def __len__(self) -> int:
         return len(self.gallery)
 
     def close(self) -> None:
         """Let go of the files."""
+        for further in self._open_sets.values():
+            further.close()
         if self._open_store:
             self._open_store.close()
         self._open_store = self._open_gallery = None
@@ -90,23 +105,54 @@ class Collection:
     def gallery(self) -> StoredGallery:
         """What is searched: the state that was committed last, by this process or another."""
         if self._open_gallery is None or self._open_gallery.version != self.store.version:
-            self._open_gallery = StoredGallery(self.store)
+            self._open_gallery = StoredGallery(self.store, lambda: self.encoder)
         return self._open_gallery
 
     @property
     def encoder(self) -> Encoder:
         """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are another's."""
         if self._encoder is None:
-            name = self._given if isinstance(self._given, str) else None
-            self._encoder = load_encoder(name or (self.store.header.encoder if self.exists else DEFAULT_ENCODER))
+            given = self._given or (self.store.header.encoder if self.exists else DEFAULT_ENCODER)
+            plain = load_encoder(given) if isinstance(given, str) else given
+            learned = whitening.load(self.path) if self.exists else None
+            self._encoder = whitened(plain, learned) if learned else plain
         if self.exists and self._encoder.fingerprint != self.store.header.fingerprint:
             stored = self.store.header.encoder
             raise EncoderMismatch(
                 f"{self.path} was made with {stored} ({self.store.header.fingerprint[:12]}), not "
                 f"{self._encoder.name} ({self._encoder.fingerprint[:12]}); open it with --encoder {stored}, index "
-                "again with --rebuild, or give another --collection"
+                f"again with --rebuild, or keep both: lookalike index --encoder {stored} --encoder {self._encoder.name}"
             )
         return self._encoder
+
+    def through(self, encoder: Encoder) -> "Collection":
+        """The same collection opened once more, which encodes with `encoder`: its own one, wrapped in something."""
+        opened = Collection(self.path, self._given)
+        opened._encoder = encoder
+        return opened
+
+    @property
+    def sets(self) -> dict[str, "Collection"]:
+        """Encoder names to vector sets: this collection itself, and those that were added to it, each a whole one."""
+        places = sorted((self.path / SETS).glob("*")) if self.exists else []
+        for place in places:
+            if place not in self._open_sets and store.is_collection(place):
+                self._open_sets[place] = Collection(place)
+        further = [self._open_sets[place] for place in places if place in self._open_sets]
+        return {self.store.header.encoder: self} | {one.store.header.encoder: one for one in further}
+
+    def add_set(self, encoder: str | Encoder, progress: Progress | None = None) -> IndexReport:
+        """Vectors of one more encoder for the same images, kept beside the first ones, which are not touched.
+
+        Where there is such a set already, it is brought into step. `sets` has it afterwards.
+        """
+        name = encoder if isinstance(encoder, str) else encoder.name
+        slug = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)[-80:]
+        further = self.sets.get(name)
+        if further is None:
+            place = self.path / SETS / (slug.strip(".") or "set")
+            further = self._open_sets[place] = Collection(place, encoder)
+        return further.index([source.location for source, _, _ in self._registered()], progress)
 
     def index(
         self, sources: Sequence[str | Path] = (), progress: Progress | None = None, rebuild: bool = False
@@ -117,8 +163,13 @@ class Collection:
         forgotten. What cannot be used is listed by `skipped()`. May be interrupted at any moment and run again. With
         `rebuild` everything is embedded anew, and the old collection serves until the new one is complete.
         """
-        if rebuild and self.exists:
-            return self._rebuild(sources, progress)
+        begin = self._rebuild if rebuild and self.exists else self._index
+        report = begin(sources, progress)
+        for further in list(self.sets.values())[1:]:
+            further.index([source.location for source, _, _ in self._registered()], progress, rebuild)
+        return report
+
+    def _index(self, sources: Sequence[str | Path], progress: Progress | None) -> IndexReport:
         opened = [open_source(source) for source in sources or self._sources]
         if not self.exists:
             if not opened:
@@ -149,18 +200,15 @@ class Collection:
         registered = [source.location for source, _, _ in self._registered()]
         places = [*sources] or [*registered] or [*self._sources]
         encoder = self._given or self.store.header.encoder
-        fresh, old = _beside(self.path, "new"), _beside(self.path, "old")
+        fresh = beside(self.path, "new")
         if not _continues(fresh, encoder):
             shutil.rmtree(fresh, ignore_errors=True)
         with Collection(fresh, encoder) as made, self.store.writing():
             report = made.index([Path(place).absolute() for place in places], progress)
             made.store.relocate(self.path)
         self.close()
-        shutil.rmtree(old, ignore_errors=True)
-        self.path.rename(old)
-        fresh.rename(self.path)
-        shutil.rmtree(old, ignore_errors=True)
-        self._encoder = None if isinstance(self._given, str) or self._given is None else self._given
+        exchange(self.path, fresh)
+        self._encoder = None
         return report
 
     def _registered(self) -> list[tuple[Source, int, str]]:
@@ -179,44 +227,134 @@ class Collection:
         stored = os.path.relpath(place, self.path.resolve()) if inside else str(place)
         return source, self.store.add_source(stored, prefix), prefix
 
-    def search(
+    def search(  # noqa: PLR0913 - what can be asked at once
         self,
-        query: Query | Sequence[Query],
+        query: Query | Sequence[Query] | None = None,
         k: int = 10,
         box: Box | None = None,
         min_score: float | None = None,
         exclude_self: bool = False,
-        rerank: Sequence[Reranker] = (),
+        rerank: Sequence[str | Reranker] = (),
+        *,
+        text: str | None = None,
+        negatives: Query | Sequence[Query] | None = None,
+        negative_text: str | None = None,
+        weights: Sequence[float] | None = None,
+        combine: How = "mean",
+        invariant: Sequence[str] = (),
+        where: str | None = None,
+        offset: int = 0,
+        fuse: spaces.Fuse = "rank",
     ) -> list[Hit]:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
         `query` is a path, a key of the collection, an open image, image bytes, a URL, a vector, or several of these,
-        whose mean is searched for. `box` is a region of it in pixels of the upright image. The query itself comes
-        first with score 1 where the collection has it, or not at all with `exclude_self`. Raises QueryError.
+        whose mean is searched for (or, with `combine="max"`, all of them at once). `box` is a region of it in pixels of
+        the upright image. The query itself comes first with score 1 where the collection has it, or not at all with
+        `exclude_self`. `text` says what is wanted in words, with or without images; it needs a vector set of an encoder
+        that reads. What `negatives` and `negative_text` show is pushed away. `rerank` names methods of `rerank`, with
+        their parameters; `where` narrows the search to some images. `offset` passes over the first results. Raises
+        QueryError.
         """
-        resolved = self.resolve(query, box)
-        return self.hits(self.rank(resolved, k, bool(box), exclude_self, rerank), min_score)
+        given = tuple(weights) if weights is not None else None
+        asked = Asked(
+            several(query), text, several(negatives), negative_text, box, given, combine, tuple(invariant)
+        )  # fmt: skip
+        return self.find(asked, k, min_score, exclude_self, rerank, where, offset, fuse)
 
-    def resolve(self, query: Query | Sequence[Query], box: Box | None = None) -> Resolved:
-        """The query as vectors, and which rows of the collection are the query itself."""
-        return resolve(query, box, lambda: self.encoder, self.gallery)
+    def find(
+        self,
+        asked: Asked,
+        k: int = 10,
+        min_score: float | None = None,
+        exclude_self: bool = False,
+        rerank: Sequence[str | Reranker] = (),
+        where: str | None = None,
+        offset: int = 0,
+        fuse: spaces.Fuse = "rank",
+    ) -> list[Hit]:
+        """As `search`, with what is asked in one piece."""
+        if k < 1 or offset < 0:
+            raise QueryError(f"k = {k} and offset = {offset}: k is at least 1, offset at least 0")
+        methods = rerankers(rerank)
+        found = spaces.answer(
+            spaces.parts(asked, View(self, methods, where), lambda: View(self.reader(), methods, where)),
+            k + offset,
+            fuse,
+        )
+        space = self.reader() if asked.about_images is None else self
+        ranking = space.placed(found.ranking, found.resolved, k + offset, exclude_self)
+        return space.hits(Ranking(ranking.ids[offset:], ranking.scores[offset:]), min_score, offset)
 
-    def rank(
-        self, resolved: Resolved, k: int, is_region: bool, exclude_self: bool, rerank: Sequence[Reranker] = ()
-    ) -> Ranking:
-        """The search path: candidates, exact cosines, re-ranking, and the query itself put where it belongs."""
-        given, wanted = resolved.probe.vectors.shape[1], self.store.header.dim
-        if given != wanted:
-            raise QueryError(f"the query vector has {given} numbers, the collection's have {wanted}")
+    @property
+    def reads_text(self) -> bool:
+        """Whether it can be searched with words."""
+        return any(map(_reads, self.sets.values()))
+
+    def reader(self) -> "Collection":
+        """The vector set that words are searched in: this one, or the first that can read. Raises QueryError."""
+        for one in (self, *self.sets.values()):
+            if _reads(one):
+                return one
+        stored = self.store.header.encoder
+        raise QueryError(
+            f"{self.path} has no vectors of an encoder that reads text; add them: lookalike index "
+            f"{self.folder} --encoder {stored} --encoder siglip2-base"
+        )
+
+    @property
+    def folder(self) -> Path:
+        """What commands call it: its folder of photos where it lies in one, else its own."""
+        return self.path.parent if self.path.name == FOLDER else self.path
+
+    def resolve(self, asked: Asked) -> Resolved:
+        """What is asked as vectors, and which rows of the collection are the query itself."""
+        return resolve(asked, lambda: self.encoder, self.gallery)
+
+    def placed(self, ranking: Ranking, resolved: Resolved, k: int, exclude_self: bool) -> Ranking:
+        """The query itself first with score 1, or left out; a region of it is no more than what it scores."""
         own = np.array(resolved.own_rows, np.int64)
-        ranking = search.rank(resolved.probe, self.gallery, k + len(own), rerank)
-        if not len(own) or (is_region and not exclude_self):
+        if not len(own) or (resolved.is_region and not exclude_self):
             return ranking.head(k)
         others = ~np.isin(ranking.ids, own)
         ids, scores = ranking.ids[others], ranking.scores[others]
         if not exclude_self:
             ids, scores = np.concatenate([own, ids]), np.concatenate([np.ones(len(own), np.float32), scores])
         return Ranking(ids, scores).head(k)
+
+    def explain(self, query: Query, key: str, box: Box | None = None) -> Explanation:
+        """What a query picture (or a region of it) and an image of the collection have in common.
+
+        Raises QueryError for a key that is not there and for a query that is no picture.
+        """
+        row = self.row(key)
+        if row is None:
+            raise QueryError(f"{key}: no such key in {self.path}")
+        asked, found = self.picture(query, box), self.gallery.image(row)
+        explained = matched(asked, found)
+        if explained.inliers < CONVINCING and isinstance(self.encoder, PatchEncoder):
+            explained = matched(asked, found, self.encoder)
+        return explained
+
+    def picture(self, query: Query, box: Box | None = None) -> Image:
+        """The upright picture of a query at full size, cut to its box; raises QueryError."""
+        return query_picture(query, box, self.gallery)
+
+    def whiten(
+        self, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0, source: str | Path | None = None
+    ) -> whitening.Whitening:
+        """Turn and scale all vectors so that their directions count alike, by what this collection holds or another.
+
+        Queries and new images are whitened likewise from then on. See `whitening.fit`; raises CollectionError where it
+        is whitened already.
+        """
+        from lookalike.whiten import whiten
+
+        self.store.header  # noqa: B018 - says so in a line where nothing was indexed yet
+        learned = whiten(self.path, dim, power, shrinkage, None if source is None else open(source).path)
+        self.close()
+        self._encoder = None
+        return learned
 
     def hits(self, ranking: Ranking, min_score: float | None = None, offset: int = 0) -> list[Hit]:
         """Rows and scores as keys and paths; ranks count from `offset` + 1."""
@@ -227,11 +365,49 @@ class Collection:
                 found.append(Hit(offset + len(found) + 1, item.key, self.gallery.origins.path(item), float(score)))
         return found
 
-    def distances(self, probe: Probe, ids: Ids) -> Scores:
-        """Squared Euclidean distances between the probe's first vector and these rows, as IndexFlatL2 gives them."""
+    def distances(self, probe: Probe, keys: Sequence[str]) -> Scores:
+        """Squared Euclidean distances between the probe's first vector and these images, as IndexFlatL2 gives them."""
         scores, found = self.gallery.search_by(probe.vectors[:1], len(self), "l2")
         by_row = dict(zip(found[0].tolist(), scores[0].tolist(), strict=True))
-        return np.array([by_row[row] for row in ids.tolist()], np.float32)
+        return np.array([by_row[self.row(key) or 0] for key in keys], np.float32)
+
+    def chosen(self, encoder: str | None) -> "Collection":
+        """The vector set of an encoder; this one where none is named. Raises EncoderMismatch where it has none."""
+        if encoder is None or encoder == self.store.header.encoder:
+            return self
+        return self.sets.get(encoder) or Collection(self.path, encoder)
+
+    def duplicates(
+        self,
+        level: Level = "exact",
+        threshold: float | None = None,
+        other: "Collection | None" = None,
+        progress: Progress | None = None,
+    ) -> list[Group]:
+        """Groups of copies, or what of `other` has copies here; see `duplicates.find`. Raises QueryError."""
+        mine, theirs = self.store.header, (other or self).store.header
+        if (threshold is not None or level != "exact") and mine.fingerprint != theirs.fingerprint:
+            raise EncoderMismatch(f"{self.path} was made with {mine.encoder}, the other with {theirs.encoder}")
+        least = threshold_for(mine.encoder, level) if threshold is None else threshold
+        return find([self.gallery, other.gallery] if other else [self.gallery], least, progress)
+
+    def label(
+        self, labels: Sequence[str], k: int = 1, templates: Sequence[str] = (TEMPLATE,), min_score: float = -1.0
+    ) -> tuple[Iterator[str], Iterator[list[Label]]]:
+        """The keys of all images and, in step with them, the best `k` labels of each; see `label.label`."""
+        reader = self.reader()
+        gallery, encoder = reader.gallery, reader.encoder
+        assert isinstance(encoder, TextEncoder), "reader() gives one that reads"
+        rows = np.array([item.row for item in gallery.live_items()], np.int64)
+        blocks = (gallery.vectors(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK))
+        keys = (item.key for item in gallery.live_items())
+        return keys, labelled(blocks, labels, encoder, k, templates, min_score)
+
+    def map(
+        self, out: str | Path, groups: int | None = None, most: int = MOST, progress: Progress | None = None
+    ) -> int:
+        """Write a page that shows all images, like ones together, to `out`; how many it shows. See `map.make`."""
+        return make(self.gallery, out, groups, self.folder.resolve().name, None, most, progress)
 
     def remove(self, keys: Sequence[str]) -> int:
         """Take images out of the collection, whose files stay where they are; how many were there.
@@ -246,6 +422,8 @@ class Collection:
                 raise QueryError(f"{missing[0]}: no such key in {self.path}; nothing was removed")
             opened.remove([item.row for item in items.values() if item], "by hand")
         self._open_gallery = None
+        for further in list(self.sets.values())[1:]:
+            further.remove([key for key in keys if further.row(key) is not None])
         return len(items)
 
     def verify(self, repair: bool = False) -> Damage:
@@ -286,20 +464,19 @@ class Collection:
             "removed": len(self.store.removed_rows()),
             "skipped": len(self.skipped()),
             "bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
+            "sets": [name for name in self.sets if name != header.encoder],
+            "whitened": whitening.load(self.path) is not None,
             "sources": [str(origins.locate(location)) for _, location, _ in self.store.sources()],
             "format": header.format,
         }
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(f"{path.name}.{suffix}")
-
-
-def _recover(path: Path) -> None:
-    """Finish the exchange that a rebuild was interrupted in: the name is free between two renames."""
-    old = _beside(path, "old")
-    if not path.exists() and store.is_collection(old):
-        old.rename(path)
+def _reads(collection: Collection) -> bool:
+    """Whether its encoder reads text, as far as can be said without loading it."""
+    given = collection._given
+    if given is None or isinstance(given, str):
+        return reads_text(collection.store.header.encoder)
+    return isinstance(given, TextEncoder)
 
 
 def _continues(fresh: Path, encoder: str | Encoder) -> bool:

@@ -60,7 +60,8 @@ class CalibratedScores:
     """The weighted sum of scores, each in the deviations of its own encoder from what is usual.
 
     An item that a ranking does not have counts with that ranking's last score, which is the best it could have had.
-    Longer rankings make this fairer. Unlike ranks, scores keep how much better one item is than the next.
+    Longer rankings make this fairer. Unlike ranks, scores keep how much better one item is than the next. A negative
+    weight takes away from what is closer than usual to something unwanted, and gives nothing to what is farther.
     """
 
     calibrations: tuple[Calibration, ...]
@@ -78,7 +79,9 @@ class CalibratedScores:
             if len(ranking.ids):
                 values = np.full(len(ids), ranking.scores.min(), np.float32)
                 values[place] = ranking.scores
-                sums += weight * calibration(values)
+                usual = calibration(values)
+                # To be unlike what is not wanted, more than is usual, is no merit.
+                sums += weight * (usual if weight > 0 else np.maximum(usual, 0))
         return _ranked(ids, sums)
 
 

@@ -1,7 +1,7 @@
 """What a collection holds at one moment: the rows that are searched, and the way from a row to its picture."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from lookalike.errors import ImageError, SourceError
 from lookalike.index import ExactIndex, Metric
 from lookalike.sources import Folder, Source, TextList, open_source
 from lookalike.store import Item, Store
-from lookalike.types import Ids, Scores, Vectors
+from lookalike.types import Encoder, Ids, Scores, Vectors
 
 
 class Origins:
@@ -66,13 +66,14 @@ class Origins:
 class StoredGallery:
     """The committed rows of a collection; meets `types.Gallery` and `query.Known`."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, encoder: Callable[[], Encoder] | None = None) -> None:
+        """`encoder` gives the one that made the vectors; only re-rankers that look at patches ask for it."""
+        self._store, self._load_encoder = store, encoder
         with store.snapshot():
             self.version = store.version
             rows, removed = store.rows(), store.removed_rows()
         self._vectors = store.map_vectors(rows)
-        live = None
+        self._removed, live = removed, None
         if len(removed):
             live = np.ones(rows, np.bool_)
             live[removed[removed < rows]] = False
@@ -86,6 +87,16 @@ class StoredGallery:
         """Where the images come from."""
         return Origins(self._store)
 
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder that made the vectors, where it is known."""
+        return self._load_encoder() if self._load_encoder else None
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return self._store.header.dim
+
     def vectors(self, ids: Ids) -> Vectors:
         """The stored unit rows (len(ids), dim)."""
         return np.array(self._vectors[np.asarray(ids, np.int64)])
@@ -98,9 +109,28 @@ class StoredGallery:
         """As `search`, by cosine or by squared Euclidean distance."""
         return self._index.search_by(vectors, k, metric)
 
+    def sample(self, count: int) -> Ids:
+        """At most `count` random rows that count, the same ones every time."""
+        rows = len(self._vectors)
+        some = np.random.default_rng(0).permutation(rows)[: count + len(self._removed)].astype(np.int64)
+        return some[~np.isin(some, self._removed)][:count]
+
     def item(self, row: int) -> Item:
         """The catalog's entry of a row."""
         return self._store.item(row)
+
+    def live_items(self) -> Iterator[Item]:
+        """All items that count, in the order of their rows."""
+        return self._store.live_items()
+
+    def content(self, row: int) -> str:
+        """The SHA-256 of a row's image file, as hexadecimal digits."""
+        return self._store.item(row).sha256
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where re-rankers keep what they computed of the images; may be deleted at any time."""
+        return self._store.path / "cache"
 
     def image(self, row: int) -> Image:
         """The upright picture of a row at full size; raises ImageError where it is gone."""

@@ -68,7 +68,7 @@ def best_labels(images: Vectors, labels: Vectors, k: int = 1) -> tuple[Scores, I
 
 
 def label(
-    images: Vectors,
+    blocks: Iterable[Vectors],
     labels: Sequence[str],
     encoder: TextEncoder,
     k: int = 1,
@@ -77,12 +77,12 @@ def label(
 ) -> Iterator[list[Label]]:
     """The best `k` labels of each image, best first, leaving out those below `min_score`.
 
-    `images` are the encoder's own vectors (n, dim), perhaps memory-mapped: a block at a time is read. Which cosine is
-    high depends on the encoder; CLIP's lie between 0.15 and 0.35. Raises QueryError at the first item.
+    `blocks` are the encoder's own vectors (n, dim), some thousand rows at a time. Which cosine is high depends on the
+    encoder; CLIP's lie between 0.15 and 0.35. Raises QueryError at the first item.
     """
     words = label_vectors(encoder, labels, templates)
-    for start in range(0, len(images), BLOCK):
-        scores, ids = best_labels(np.asarray(images[start : start + BLOCK]), words, k)
+    for images in blocks:
+        scores, ids = best_labels(images, words, k)
         for row_scores, row_ids in zip(scores.tolist(), ids.tolist(), strict=True):
             found = zip(row_ids, row_scores, strict=True)
             yield [Label(labels[number], score) for number, score in found if score >= min_score]

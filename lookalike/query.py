@@ -1,8 +1,8 @@
-"""Queries: an image, a region of one, an item of the collection, a vector, or several of these, made into a probe."""
+"""Queries: images, regions, items of the collection, vectors and words, wanted or not, made into a probe."""
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,10 +11,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike import images, sources
+from lookalike.combine import How, combine
 from lookalike.errors import ImageError, QueryError
-from lookalike.types import Box, Encoder, Ids, Picture, Probe, Vectors
+from lookalike.invariance import parse, variants
+from lookalike.stages import stage
+from lookalike.types import Box, Encoder, Ids, Picture, Probe, TextEncoder, Vectors
 
-Query = Picture | bytes | NDArray[np.float32]
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the collection and never a path or a URL, whatever it looks like: for keys that a stranger names."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Query = Picture | Key | bytes | NDArray[np.float32]
 """An open image, a path, a key of the collection, a URL, encoded image bytes, or a vector (dim,)."""
 
 
@@ -43,11 +57,67 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Everything that is asked at once.
+
+    `images` and `text` are wanted, `negatives` and `negative_text` are not. `box` is a region of the only image, in
+    pixels of the upright picture. Several images are combined by their `mean`, each with its weight, or by the `max` of
+    their cosines. `invariant` ("flip", "rotate"): the images are asked for mirrored and turned as well.
+    """
+
+    images: tuple[Query, ...] = ()
+    text: str | None = None
+    negatives: tuple[Query, ...] = ()
+    negative_text: str | None = None
+    box: Box | None = None
+    weights: tuple[float, ...] | None = None
+    combine: How = "mean"
+    invariant: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises QueryError for what does not go together."""
+        if not (self.images or self.text or self.negatives or self.negative_text):
+            raise QueryError("no query was given")
+        if self.box and len(self.images) != 1:
+            raise QueryError("a box goes with one query image, not with several" if self.images else "a box of what?")
+        if self.invariant:
+            parse(",".join(self.invariant))
+        if not (self.images or self.text):
+            raise QueryError("something must be wanted, not only unwanted: give an image or a text")
+
+    @property
+    def about_images(self) -> "Asked | None":
+        """The part that is asked with pictures; only what is not wanted becomes what is looked for (see `pushes`)."""
+        if not self.images and not self.negatives:
+            return None
+        if not self.images:
+            return Asked(images=self.negatives)
+        return replace(self, text=None, negative_text=None)
+
+    @property
+    def about_text(self) -> "Asked | None":
+        """The part that is asked with words, likewise."""
+        if not self.text and not self.negative_text:
+            return None
+        return Asked(text=self.text, negative_text=self.negative_text) if self.text else Asked(text=self.negative_text)
+
+
+@dataclass(frozen=True)
 class Resolved:
     """A probe, and the rows of the collection that are the query itself."""
 
     probe: Probe
     own_rows: tuple[int, ...] = ()
+    is_region: bool = False
+
+
+def several(query: Query | Sequence[Query] | None) -> tuple[Query, ...]:
+    """One query, several or none, as a tuple."""
+    if query is None:
+        return ()
+    if isinstance(query, Sequence) and not isinstance(query, str | bytes):
+        return tuple(query)
+    return (query,)
 
 
 def normalise(vectors: NDArray[np.float32]) -> Vectors:
@@ -59,69 +129,134 @@ def normalise(vectors: NDArray[np.float32]) -> Vectors:
     return np.asarray(vectors / lengths, np.float32)
 
 
-def resolve(query: Query | Sequence[Query], box: Box | None, encoder: Callable[[], Encoder], known: Known) -> Resolved:
-    """One query, or several whose mean is searched for; `encoder` is called only where something must be encoded."""
-    if isinstance(query, Sequence) and not isinstance(query, str | bytes):
-        if not query:
-            raise QueryError("no query was given")
-        if box and len(query) > 1:
-            raise QueryError("a box goes with one query image, not with several")
-        if len(query) > 1:
-            return _mean([_resolve_one(one, None, encoder, known) for one in query])
-        query = query[0]
-    return _resolve_one(query, box, encoder, known)
+def resolve(asked: Asked, encoder: Callable[[], Encoder], known: Known) -> Resolved:
+    """What is asked as vectors of one encoder; `encoder` is called only where something must be encoded."""
+    resolver = _Resolver(encoder, known, asked.invariant)
+    wanted = [resolver.one(query, asked.box) for query in asked.images]
+    unwanted = [replace(resolver, invariant=()).one(query, None) for query in asked.negatives]
+    rows = [part.probe.vectors for part in wanted]
+    away = [part.probe.vectors for part in unwanted]
+    if asked.text:
+        rows.append(resolver.text(asked.text))
+    if asked.negative_text:
+        away.append(resolver.text(asked.negative_text))
+    own = tuple(dict.fromkeys(row for part in wanted for row in part.own_rows))
+    picture = wanted[0].probe.image if len(wanted) == 1 else None
+    return Resolved(Probe(_combined(rows, away, asked), picture), own, asked.box is not None)
 
 
-def _mean(parts: Sequence[Resolved]) -> Resolved:
-    vectors = np.concatenate([part.probe.vectors for part in parts])
-    own = tuple(dict.fromkeys(row for part in parts for row in part.own_rows))
-    return Resolved(Probe(normalise(vectors.mean(axis=0))), own)
+def _combined(rows: Sequence[Vectors], away: Sequence[Vectors], asked: Asked) -> Vectors:
+    """Wanted (each with its mirrored and turned copies) and unwanted vectors to the rows of a probe."""
+    if len(rows) == 1 and not away and asked.weights is None:
+        return rows[0]
+    negatives = np.concatenate(away) if away else None
+    if asked.combine == "max":
+        return combine(np.concatenate(rows), asked.weights, negatives, "max")
+    # The mean of all as they are, of all mirrored, and so on.
+    copies = max(len(one) for one in rows)
+    stacked = [np.stack([one[min(copy, len(one) - 1)] for one in rows]) for copy in range(copies)]
+    return np.concatenate([combine(each, asked.weights, negatives, "mean") for each in stacked])
 
 
-def _resolve_one(query: Query, box: Box | None, encoder: Callable[[], Encoder], known: Known) -> Resolved:
-    if isinstance(query, np.ndarray):
-        return Resolved(Probe(normalise(query)))
-    try:
-        if isinstance(query, Image.Image):
-            return Resolved(_encode(query, box, encoder))
-        if isinstance(query, bytes):
-            return _of_bytes(query, (), box, encoder, known)
+@dataclass(frozen=True)
+class _Resolver:
+    """One query at a time to its probe."""
+
+    encoder: Callable[[], Encoder]
+    known: Known
+    invariant: tuple[str, ...] = ()
+
+    def text(self, text: str) -> Vectors:
+        encoder = self.encoder()
+        if not isinstance(encoder, TextEncoder):
+            raise QueryError(f"{encoder.name} cannot read; text needs an encoder such as siglip2-base")
+        with stage("encode"):
+            return normalise(encoder.encode_text([text]))
+
+    def one(self, query: Query, box: Box | None) -> Resolved:
+        if isinstance(query, np.ndarray):
+            if self.invariant or box:
+                raise QueryError("a vector has no picture that could be cut, mirrored or turned")
+            return Resolved(Probe(normalise(query)))
+        try:
+            if isinstance(query, Image.Image):
+                return Resolved(self._encode(query, box))
+            if isinstance(query, bytes):
+                return self._of_bytes(query, (), box)
+            return self._of_name(query, box)
+        except ImageError as error:
+            raise QueryError(f"{_name(query)}: {error}") from error
+
+    def _of_name(self, query: str | Path | Key, box: Box | None) -> Resolved:
+        if isinstance(query, Key):
+            return self._of_row(_row_of(query, self.known), box)
         path = Path(query).expanduser()
         if not sources.is_url(str(query)) and (path.exists() or path.is_symlink()):
-            return _of_bytes(images.read(path), known.rows_of_file(path), box, encoder, known)
-        row = known.row(str(query))
+            return self._of_bytes(images.read(path), self.known.rows_of_file(path), box)
+        row = self.known.row(str(query))
         if row is not None:
-            return _of_row(row, box, encoder, known)
+            return self._of_row(row, box)
         if sources.is_url(str(query)):
-            return _of_bytes(sources.fetch(str(query)), (), box, encoder, known)
+            return self._of_bytes(sources.fetch(str(query)), (), box)
+        raise QueryError(f"{query}: no such file, and no such key in the collection")
+
+    def _of_bytes(self, data: bytes, own: Sequence[int], box: Box | None) -> Resolved:
+        same = self.known.rows_of_content(hashlib.sha256(data).hexdigest())
+        own = tuple(own or same)
+        if same and not box and not self.invariant:
+            # The same bytes under the same encoder: the stored vector is the answer, and no model need be loaded.
+            return Resolved(Probe(self.known.vectors(np.array(same[:1])), lambda: images.decode(data).image), own)
+        return Resolved(self._encode(data, box), own)
+
+    def _of_row(self, row: int, box: Box | None) -> Resolved:
+        if box or self.invariant:
+            return Resolved(self._encode(self.known.read(row), box), (row,))
+        stored = self.known.vectors(np.array([row]))
+        return Resolved(Probe(stored, lambda: images.decode(self.known.read(row)).image), (row,))
+
+    def _encode(self, query: Image.Image | bytes, box: Box | None) -> Probe:
+        encoder = self.encoder()
+        with stage("decode"):
+            decoded = images.load(query, size=encoder.decode_size, box=box)
+            prepared = [images.prepare(encoder, copy) for copy in self._copies(decoded)]
+        with stage("encode"):
+            vectors = normalise(encoder.encode_batch(prepared))
+        return Probe(vectors, lambda: images.load(query, box=box).image)
+
+    def _copies(self, decoded: images.Decoded) -> list[images.Decoded]:
+        turned = replace(decoded, width=decoded.height, height=decoded.width)
+        quarters = "rotate" in self.invariant
+        return [
+            replace(turned if quarters and number % 2 else decoded, image=copy)
+            for number, copy in enumerate(variants(decoded.image, self.invariant))
+        ]
+
+
+def query_picture(query: Query, box: Box | None, known: Known) -> Image.Image:
+    """The upright picture of a query at full size, cut to its box; raises QueryError where it has none."""
+    try:
+        if isinstance(query, np.ndarray):
+            raise QueryError("a vector has no picture")
+        if isinstance(query, Key):
+            query = known.read(_row_of(query, known))
+        if isinstance(query, str | Path):
+            path = Path(query).expanduser()
+            if sources.is_url(str(query)) or not path.exists():
+                row = known.row(str(query))
+                if row is None and not sources.is_url(str(query)):
+                    raise QueryError(f"{query}: no such file, and no such key in the collection")
+                query = sources.fetch(str(query)) if row is None else known.read(row)
+        return images.load(query, box=box).image
     except ImageError as error:
         raise QueryError(f"{_name(query)}: {error}") from error
-    raise QueryError(f"{query}: no such file, and no such key in the collection")
 
 
-def _of_bytes(
-    data: bytes, own: Sequence[int], box: Box | None, encoder: Callable[[], Encoder], known: Known
-) -> Resolved:
-    same = known.rows_of_content(hashlib.sha256(data).hexdigest())
-    own = tuple(own or same)
-    if same and not box:
-        # The same bytes under the same encoder: the stored vector is the answer, and no model need be loaded.
-        return Resolved(Probe(known.vectors(np.array(same[:1])), lambda: images.decode(data).image), own)
-    return Resolved(_encode(data, box, encoder), own)
-
-
-def _of_row(row: int, box: Box | None, encoder: Callable[[], Encoder], known: Known) -> Resolved:
-    if box:
-        return Resolved(_encode(known.read(row), box, encoder), (row,))
-    return Resolved(Probe(known.vectors(np.array([row])), lambda: images.decode(known.read(row)).image), (row,))
-
-
-def _encode(query: Image.Image | bytes, box: Box | None, encoder: Callable[[], Encoder]) -> Probe:
-    loaded = encoder()
-    decoded = images.load(query, size=loaded.decode_size, box=box)
-    vectors = normalise(loaded.encode_batch([images.prepare(loaded, decoded)]))
-    return Probe(vectors, lambda: images.load(query, box=box).image)
+def _row_of(key: Key, known: Known) -> int:
+    row = known.row(key.name)
+    if row is None:
+        raise QueryError(f"{key}: no such key in the collection")
+    return row
 
 
 def _name(query: Query) -> str:
-    return str(query) if isinstance(query, str | Path) else "the query image"
+    return str(query) if isinstance(query, str | Path | Key) else "the query image"

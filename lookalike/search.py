@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lookalike.errors import QueryError
+from lookalike.stages import stage
 from lookalike.types import Gallery, Probe, Ranking, Reranker
 
 
@@ -15,9 +16,11 @@ def rank(probe: Probe, gallery: Gallery, k: int, rerankers: Sequence[Reranker] =
     """
     if k < 1:
         raise QueryError(f"k must be at least 1, not {k}")
-    found = _best(probe, gallery, k)
+    with stage("search"):
+        found = _best(probe, gallery, k)
     for reranker in rerankers:
-        found = reranker(probe, found, gallery)
+        with stage("rerank"):
+            found = reranker(probe, found, gallery)
     return found.head(k)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from lookalike import store, whitening
 from lookalike.encoders.whitened import fingerprint
 from lookalike.errors import CollectionError, EncoderMismatch
+from lookalike.exchange import beside, exchange
 from lookalike.store import Item, Store, checksum
 from lookalike.types import Vectors
 from lookalike.whitening import Whitening
@@ -45,11 +46,11 @@ def whiten(
     with closing(Store(path)) as old:
         _refuse_second(path)
         learned = _learned(old, source, dim, power, shrinkage)
-        fresh = path.with_name(f"{path.name}.{SUFFIX}")
+        fresh = beside(path, SUFFIX)
         shutil.rmtree(fresh, ignore_errors=True)
         with old.writing():
             _copy(old, fresh, learned)
-    _exchange(path, fresh)
+    exchange(path, fresh)
     return learned
 
 
@@ -113,12 +114,3 @@ def _checksums(catalog: sqlite3.Connection, start: int, before: Vectors, after: 
         if checksum(item, before[row - start]) == stored:
             found.append((checksum(item, after[row - start]), row))
     return found
-
-
-def _exchange(path: Path, fresh: Path) -> None:
-    """Put the new one in the place of the old one."""
-    old = path.with_name(f"{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    path.rename(old)
-    fresh.rename(path)
-    shutil.rmtree(old, ignore_errors=True)

@@ -152,7 +152,9 @@ def test_remove_and_verify(run: Run, photos: Path) -> None:
         (["search", "{photos}", "x.jpg", "--json", "-0"], 2, "exclude each other"),
         (["search", "{photos}", "x.jpg", "--colour"], 2, "No such option"),
         (["frobnicate"], 2, "No such command"),
-        (["search", "{photos}"], 2, "Missing argument"),
+        (["search", "{photos}"], 2, "name a QUERY"),
+        (["search", "{photos}", "x.jpg", "--exact", "l2", "--text", "red"], 2, "--exact l2 goes with one query image"),
+        (["remove", "{photos}"], 2, "Missing argument"),
     ],
 )
 def test_a_mistake_is_one_line_and_its_status(

@@ -12,9 +12,10 @@ types errors paths stages
 images progress evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
 sources store combine invariance
 encoders
-embed query gallery explain
-search sync duplicates label whiten
-collection datasets moves map
+embed query gallery explain exchange
+search sync duplicates label whiten spaces
+view moves map
+collection datasets
 evaluation jobs
 service demo
 cli

@@ -1,23 +1,28 @@
-"""Commands that make, ask and keep collections: index, search, info, remove, verify."""
+"""Commands that make and keep collections: index, info, remove, verify, whiten."""
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.app import AsJson, CollectionPath, EncoderName, app
-from lookalike.cli.output import note, number, print_json, printable, tell_skipped, write
+from lookalike.cli.app import AsJson, CollectionPath, app
+from lookalike.cli.output import note, number, print_json, printable, tell_skipped
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
-    from lookalike.types import Box
+    from lookalike.collection import Collection
+    from lookalike.sync import IndexReport
+    from lookalike.types import Progress
 
 
 @app.command(epilog="Example: lookalike index ~/Pictures --encoder rootsift")
 def index(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders, tars, zips or text lists.")],
-    encoder: EncoderName = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="See `lookalike encoders`; several keep a set of vectors each."),
+    ] = None,
     collection: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the collection here, not in FOLDER/.lookalike.")
     ] = None,
@@ -31,12 +36,13 @@ def index(
     from lookalike import collection as collections
     from lookalike.progress import shown
 
-    jobs = [(collections.open(folders[0], encoder=encoder, collection=collection), folders)] if collection else []
+    names = list(encoder or ())
+    jobs = [(collections.open(folders[0], collection=collection), folders)] if collection else []
     skipped, printed = 0, []
-    for opened, sources in jobs or [(collections.open(folder, encoder=encoder), [folder]) for folder in folders]:
+    for opened, sources in jobs or [(collections.open(folder), [folder]) for folder in folders]:
         start = time.monotonic()
         with opened, shown("images") as progress:
-            report = opened.index(sources, progress, rebuild)
+            report = _index(opened, sources, names, progress, rebuild)
             held, reasons = len(opened), opened.skipped()
         printed.append({"collection": str(opened.path), "images": held, **report.to_json()})
         if not as_json:
@@ -52,58 +58,6 @@ def index(
         print_json(printed[0] if len(printed) == 1 else printed)
     if strict and skipped:
         raise typer.Exit(3)
-
-
-@app.command(epilog="Example: lookalike search ~/Pictures holiday.jpg -k 20 --min-score 0.5")
-def search(
-    collection: CollectionPath,
-    query: Annotated[list[str], typer.Argument(metavar="QUERY", help="Image files or keys; several are averaged.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
-    box: Annotated[str | None, typer.Option(metavar="L,T,R,B", help="Search for this region, in pixels.")] = None,
-    min_score: Annotated[float | None, typer.Option(help="Leave out results below this cosine.")] = None,
-    exclude_self: Annotated[bool, typer.Option("--exclude-self", help="Leave out the query itself.")] = False,
-    exact: Annotated[
-        Literal["cosine", "l2"], typer.Option(help="l2: show squared Euclidean distances (IndexFlatL2) too.")
-    ] = "cosine",
-    encoder: EncoderName = None,
-    as_json: AsJson = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Print paths alone, one a line.")] = False,
-    null: Annotated[bool, typer.Option("-0", help="Print paths alone, each ended by a NUL byte.")] = False,
-) -> None:
-    """Find the images that look most like QUERY. A score is a cosine: higher is better, 1 is the same."""
-    from lookalike import collection as collections
-
-    region = _box(box)
-    if as_json + paths + null > 1:
-        raise typer.BadParameter("--json, --paths and -0 exclude each other")
-    if region and len(query) > 1:
-        raise typer.BadParameter("--box goes with one query, not with several")
-    with collections.open(collection, encoder=encoder) as opened:
-        start = time.perf_counter()
-        resolved = opened.resolve(query, region)
-        ranking = opened.rank(resolved, k, region is not None, exclude_self)
-        hits = opened.hits(ranking, min_score)
-        took = 1000 * (time.perf_counter() - start)
-        extra: list[dict[str, Any]] = [{} for _ in hits]
-        if exact == "l2":
-            distances = opened.distances(resolved.probe, ranking.ids[: len(hits)])
-            extra = [{"distance": float(distance)} for distance in distances]
-        shown = [
-            {"rank": hit.rank, "key": hit.key, "path": str(hit.path) if hit.path else None, "score": hit.score, **more}
-            for hit, more in zip(hits, extra, strict=True)
-        ]
-        if as_json:
-            asked = query[0] if len(query) == 1 else query
-            name = opened.store.header.encoder
-            print_json({"query": asked, "encoder": name, "k": k, "took_ms": round(took, 3), "results": shown})
-        elif paths or null:
-            for hit in hits:
-                write(str(hit.path or hit.key), "\0" if null else "\n")
-        else:
-            for result in shown:
-                numbers = f"{result['rank']:4d}  {result['score']:7.4f}"
-                distance = f"  {result['distance']:7.4f}" if "distance" in result else ""
-                print(f"{numbers}{distance}  {printable(result['path'] or result['key'])}")
 
 
 @app.command(epilog="Example: lookalike info ~/Pictures --skipped")
@@ -167,13 +121,47 @@ def verify(
         note("run `lookalike index` to embed them again")
 
 
-def _box(text: str | None) -> "Box | None":
-    if text is None:
-        return None
-    from lookalike.types import Box
+def _index(
+    opened: "Collection", sources: list[Path], encoders: list[str], progress: "Progress", rebuild: bool
+) -> "IndexReport":
+    """The vectors of every encoder that is named; without one, of all that the collection has."""
+    from lookalike.collection import Collection
 
-    try:
-        left, top, right, bottom = (float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"--box {text}: four numbers are wanted, left,top,right,bottom") from None
-    return Box(left, top, right, bottom)
+    own = opened.store.header.encoder if opened.exists else None
+    if own is None or len(encoders) < 2:
+        further = own is not None and bool(encoders) and encoders[0] != own and encoders[0] in opened.sets
+        if further and not rebuild:
+            return opened.add_set(encoders[0], progress)
+        first = Collection(opened.path, encoders[0] if encoders else None, sources)
+        report = first.index(sources, progress, rebuild)
+    elif own in encoders:
+        report = opened.index(sources, progress, rebuild)
+    else:
+        raise LookalikeError(f"{opened.path} was made with {own}: name it too, --encoder {own} --encoder …")
+    # Another object may have put another collection in its place.
+    opened.close()
+    for name in encoders if len(encoders) > 1 else ():
+        if name != (own or encoders[0]):
+            opened.add_set(name, progress)
+    return report
+
+
+@app.command(epilog="Example: lookalike whiten ~/Pictures --dim 512")
+def whiten(
+    collection: CollectionPath,
+    dim: Annotated[
+        int | None, typer.Option(min=1, help="Shorten vectors to this length; default: all that vary.")
+    ] = None,
+    power: Annotated[float, typer.Option(min=0, max=1, help="1 whitens, 0 only turns.")] = 1.0,
+    shrinkage: Annotated[float, typer.Option(min=0, max=1, help="Move variances towards their mean.")] = 0.0,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="OTHER", help="Learn from this collection, of the same encoder.")
+    ] = None,
+) -> None:
+    """Let all directions of the vectors count alike (PCA whitening), here and for every query from now on."""
+    from lookalike import collection as collections
+
+    with collections.open(collection) as opened:
+        before = opened.info()["dim"]
+        learned = opened.whiten(dim, power, shrinkage, source)
+        print(f"{opened.path}: {len(opened):,} vectors whitened, from {before} to {learned.dim} numbers each")

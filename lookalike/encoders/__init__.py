@@ -9,6 +9,7 @@ from lookalike.errors import EncoderError
 from lookalike.types import Encoder
 
 DINOV2 = "lookalike.encoders.dinov2:load"
+CLIP = "lookalike.encoders.clip:load"
 ENCODERS = {
     "dinov2-small": DINOV2,
     "dinov2-base": DINOV2,
@@ -20,6 +21,14 @@ ENCODERS = {
     "dinov2-giant-reg": DINOV2,
     "rootsift": "lookalike.encoders.rootsift:RootSift",
     "thumbnail": "lookalike.encoders.thumb:Thumbnail",
+    "siglip2-base": CLIP,
+    "siglip2-base-fp16": CLIP,
+    "siglip2-base-int8": CLIP,
+    "clip-vit-b32": CLIP,
+    "clip-vit-b32-fp16": CLIP,
+    "clip-vit-b32-int8": CLIP,
+    "clip-vit-b16": CLIP,
+    "clip-vit-l14": CLIP,
 }
 ALIASES = {"pool": "pooling", "prep": "preprocess"}
 
@@ -56,6 +65,14 @@ def split_name(text: str) -> tuple[str, dict[str, str]]:
             raise EncoderError(f"{text}: {part!r} is no option; write name@squash-224,pool=gem,precision=int8")
         options[ALIASES.get(key, key)] = value
     return name, options
+
+
+def reads_text(name: str) -> bool:
+    """Whether the encoder of this name reads text; nothing is loaded."""
+    name, _ = split_name(name)
+    if name in ENCODERS:
+        return ENCODERS[name] == CLIP
+    return Path(name).exists() and _kind(Path(name)) == CLIP.partition(":")[0]
 
 
 def _factory(name: str) -> Any:

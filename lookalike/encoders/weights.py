@@ -25,6 +25,12 @@ class Model:
     files: tuple[str, ...] = ("config.json", "model.safetensors")
 
 
+def _towers(repository: str, suffix: str = "") -> Model:
+    """An ONNX export of an image and a text tower; `suffix` is that of its precision."""
+    described = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
+    return Model(repository, (*described, f"onnx/vision_model{suffix}.onnx", f"onnx/text_model{suffix}.onnx"))
+
+
 HUB = {
     "dinov2-small": Model("facebook/dinov2-small"),
     "dinov2-base": Model("facebook/dinov2-base"),
@@ -34,6 +40,14 @@ HUB = {
     "dinov2-base-reg": Model("facebook/dinov2-with-registers-base"),
     "dinov2-large-reg": Model("facebook/dinov2-with-registers-large"),
     "dinov2-giant-reg": Model("facebook/dinov2-with-registers-giant"),
+    "siglip2-base": _towers("onnx-community/siglip2-base-patch16-224-ONNX"),
+    "siglip2-base-fp16": _towers("onnx-community/siglip2-base-patch16-224-ONNX", "_fp16"),
+    "siglip2-base-int8": _towers("onnx-community/siglip2-base-patch16-224-ONNX", "_quantized"),
+    "clip-vit-b32": _towers("Xenova/clip-vit-base-patch32"),
+    "clip-vit-b32-fp16": _towers("Xenova/clip-vit-base-patch32", "_fp16"),
+    "clip-vit-b32-int8": _towers("Xenova/clip-vit-base-patch32", "_quantized"),
+    "clip-vit-b16": _towers("Xenova/clip-vit-base-patch16"),
+    "clip-vit-l14": _towers("Xenova/clip-vit-large-patch14"),
 }
 TIMEOUT_SECONDS = 10.0
 

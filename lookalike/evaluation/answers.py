@@ -19,6 +19,7 @@ from lookalike.collection import Collection as Stored
 from lookalike.datasets import Benchmark, Query
 from lookalike.errors import EvaluationError, LookalikeError
 from lookalike.paths import cache_dir
+from lookalike.query import Asked
 from lookalike.search import rank
 from lookalike.types import Box, Encoder, Gallery, Ids, Probe, Progress, Ranking, Reranker, Scores, Vectors
 
@@ -153,7 +154,7 @@ def answers(
 
 def ask_collection(collection: Stored) -> Ask:
     """Queries as the product resolves them."""
-    return lambda query, box: collection.resolve(query.image, box).probe
+    return lambda query, box: collection.resolve(Asked((query.image,), box=box)).probe
 
 
 def ask_encoder(encoder: Encoder) -> Ask:

@@ -19,7 +19,7 @@ def search(served: Served, asked: Search) -> dict[str, Any]:
     resolver = Resolver(served, needs_pixels(options))
     queries = [resolver.query(one) for one in asked.queries]
     collection = served.collection
-    hits = collection.search(queries or None, options.k, **resolver.arguments(asked))
+    hits = collection.search(queries, options.k, **resolver.arguments(asked))
     return {
         "encoder": collection.store.header.encoder,
         "k": options.k,

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.service import tokens
-from lookalike.service.errors import ApiError, try_later, internal
+from lookalike.service.errors import ApiError, internal, try_later
 from lookalike.service.metrics import Metrics
 from lookalike.service.settings import Settings
 

@@ -2,16 +2,12 @@
 
 import re
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from html import unescape
 from typing import TYPE_CHECKING
 
 from lookalike import map as maps
-from lookalike.collection import Collection
 from lookalike.service.ids import to_id
-from lookalike.store import Item
-from lookalike.types import Ids, Vectors
 
 if TYPE_CHECKING:
     from lookalike.service.served import Served
@@ -19,22 +15,6 @@ if TYPE_CHECKING:
 MOST = 10_000
 """Images on one map: more make a page of over 20 MB, which a phone does not show."""
 _POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]+)"')
-
-
-class _Shown:
-    """A collection as `map` asks it."""
-
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-
-    def live_items(self) -> Iterator[Item]:
-        return self._collection.store.live_items()
-
-    def vectors(self, ids: Ids) -> Vectors:
-        return self._collection.gallery.vectors(ids)
-
-    def read(self, row: int) -> bytes:
-        return self._collection.gallery.read(row)
 
 
 class Maps:
@@ -64,7 +44,7 @@ class Maps:
 
     def _make(self) -> str:
         page, _ = maps.render(
-            _Shown(self._served.collection),
+            self._served.collection.gallery,
             title=self._served.name,
             link=lambda item: f"/#q=i.{to_id(item.key)}",
             most=MOST,

@@ -147,13 +147,13 @@ class Resolver:
         return one.data
 
     def arguments(self, search: Search) -> dict[str, Any]:
-        """What to call `Collection.search` with, beside the query; what is not asked for is left out."""
+        """What to call `Collection.search` with, beside the query and k."""
         options = search.options
         given: dict[str, Any] = {
             "box": to_box(options.box),
             "min_score": options.min_score,
             "exclude_self": options.exclude_self,
-            "rerank": [rerank.parse(spec) for spec in options.rerank],
+            "rerank": options.rerank,
             "text": options.text,
             "negative_text": options.negative_text,
             "negatives": [self.query(one) for one in search.negatives],
@@ -163,10 +163,7 @@ class Resolver:
             "where": _where(options.filter),
             "offset": options.offset,
         }
-        usual = {"combine": "mean"}
-        return {name: value for name, value in given.items() if value and value != usual.get(name)} | (
-            {"min_score": options.min_score} if options.min_score is not None else {}
-        )
+        return given
 
 
 def _where(asked: Filter | None) -> str | None:

@@ -75,8 +75,10 @@ class Served:
             batch = getattr(encoder, "batch_size", BATCH)
             self._batcher = Batcher(encoder.encode_batch, self.slots, batch, self._seen)
             self.encoder: Encoder = batched(encoder, self._batcher)
-            loaded = Collection(self._given.path, self.encoder)
+            loaded = self._given.through(self.encoder)
             len(loaded)  # opens the files
+            if loaded.reads_text:
+                loaded.reader().encoder  # noqa: B018 - loaded now, and not by the first who asks
             self._loaded = loaded
         except LookalikeError as error:
             self.failure = error

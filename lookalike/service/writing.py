@@ -10,7 +10,7 @@ from lookalike import images
 from lookalike.collection import Collection
 from lookalike.errors import CollectionLocked, ImageError, LookalikeError
 from lookalike.service.bodies import Upload
-from lookalike.service.errors import ApiError, try_later, of_image
+from lookalike.service.errors import ApiError, of_image, try_later
 from lookalike.service.served import Served
 from lookalike.store import Item
 
@@ -92,7 +92,7 @@ def _of_content(served: Served, data: bytes) -> Item | None:
 
 def _writer(served: Served) -> Collection:
     # A connection of its own: readers of the served one must not see what is not committed yet.
-    return Collection(served.collection.path, served.encoder)
+    return served.collection.through(served.encoder)
 
 
 def _index(served: Served) -> None:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from lookalike.errors import ImageError
 from lookalike.service import thumbnails
 from lookalike.service.bodies import Upload, kind
-from lookalike.service.errors import ApiError, not_found, json_response, responses
+from lookalike.service.errors import ApiError, json_response, not_found, responses
 from lookalike.service.ids import shown
 from lookalike.service.models import OldAnswer, Options
 from lookalike.service.queries import Resolver

@@ -7,9 +7,9 @@ import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from lookalike import images
+from lookalike import images, query
 from lookalike.service.bodies import Upload, kind
-from lookalike.service.errors import ApiError, json_response, responses
+from lookalike.service.errors import json_response, responses
 from lookalike.service.ids import shown, to_id
 from lookalike.service.models import ById, EmbedAnswer, EmbedBody, One
 from lookalike.service.queries import Asked, Resolver, fetched, half, named, parse_box, to_box
@@ -55,9 +55,9 @@ async def embed(request: Request, served: Service) -> Response:
 
 
 def _of_image(served: Served, one: Asked, box: Box | None, shows: bool) -> dict[str, Any]:
-    query = Resolver(served, needs_pixels=shows).query(one)
+    wanted = Resolver(served, needs_pixels=shows).query(one)
     collection = served.collection
-    resolved = collection.resolve(query, box)
+    resolved = collection.resolve(query.Asked((wanted,), box=box))
     own = collection.gallery.item(resolved.own_rows[0]) if resolved.own_rows else None
     facts: dict[str, Any] = {"id": None, "key": None, "width": None, "height": None, "preview": None}
     if own:
@@ -73,11 +73,10 @@ def _of_image(served: Served, one: Asked, box: Box | None, shows: bool) -> dict[
 
 
 def _of_text(served: Served, text: str) -> dict[str, Any]:
-    encoder: Any = served.encoder
-    if not hasattr(encoder, "encode_text"):
-        raise ApiError(422, "no_text", f"{encoder.name} reads no text", "search with an image")
+    # In the space of the images' vectors; a further vector set that reads text is asked by searching with the text.
+    vectors = served.collection.resolve(query.Asked(text=text)).probe.vectors
     facts = {"id": None, "key": None, "width": None, "height": None, "preview": None}
-    return _answer(served, encoder.encode_text([text])[0], facts)
+    return _answer(served, vectors[0], facts)
 
 
 def _answer(served: Served, vector: Any, facts: dict[str, Any]) -> dict[str, Any]:

@@ -54,9 +54,12 @@ def _explained(served: Served, asked: Asked, item: str, box: Box | None) -> dict
     found = served.item(item)
     query = Resolver(served, needs_pixels=True).query(asked)
     explanation = named(lambda: served.collection.explain(query, found.key, box), "the pictures")
+    answer = explanation.to_json()
+    if box:
+        _as_of_the_whole(answer, max(0, round(box.left)), max(0, round(box.top)))
     return {
         "text": explanation.text(),
-        **explanation.to_json(),
+        **answer,
         "query": _size(served, query, asked),
         "item": {"width": found.width, "height": found.height},
     }
@@ -69,3 +72,11 @@ def _size(served: Served, query: Any, asked: Asked) -> dict[str, int]:
     assert isinstance(asked, Upload)
     decoded = images.decode(asked.data, size=16)
     return {"width": decoded.width, "height": decoded.height}
+
+
+def _as_of_the_whole(answer: dict[str, Any], left: int, top: int) -> None:
+    """Points of a region told as points of the whole picture, which is what the caller has."""
+    for match in answer["matches"]:
+        match["a"] = [match["a"][0] + left, match["a"][1] + top]
+    for row in answer["matrix"] or ():
+        row[2] -= row[0] * left + row[1] * top

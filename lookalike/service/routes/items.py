@@ -9,7 +9,7 @@ from lookalike.errors import ImageError
 from lookalike.service import thumbnails, writing
 from lookalike.service.answers import entry
 from lookalike.service.bodies import kind
-from lookalike.service.errors import ApiError, not_found, json_response, responses
+from lookalike.service.errors import ApiError, json_response, not_found, responses
 from lookalike.service.ids import shown, to_id
 from lookalike.service.models import Added, Entries, Entry, Removed
 from lookalike.service.routes.common import FILE, Service, body_of, form_only, jpeg

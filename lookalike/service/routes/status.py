@@ -5,7 +5,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from lookalike.service import tokens
 from lookalike.service.bodies import kind
-from lookalike.service.errors import ApiError, try_later, json_response, responses
+from lookalike.service.errors import ApiError, json_response, responses, try_later
 from lookalike.service.models import About, LoginBody, State
 from lookalike.service.routes.common import Service, body_of, json_only
 from lookalike.service.settings import Settings

@@ -1,0 +1,142 @@
+"""Commands that ask a collection: search, and explain."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lookalike.cli.app import AsJson, CollectionPath, EncoderName, app
+from lookalike.cli.output import note, print_json, printable, write
+from lookalike.errors import LookalikeError
+
+if TYPE_CHECKING:
+    from lookalike.types import Box, Hit
+
+BoxText = Annotated[str | None, typer.Option("--box", metavar="L,T,R,B", help="Only this region of it, in pixels.")]
+
+
+@app.command(epilog="Example: lookalike search ~/Pictures holiday.jpg -k 20 --min-score 0.5")
+def search(
+    collection: CollectionPath,
+    query: Annotated[
+        list[str] | None, typer.Argument(metavar="QUERY", help="Image files, keys or URLs; several are averaged.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    box: BoxText = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out results below this cosine.")] = None,
+    exclude_self: Annotated[bool, typer.Option("--exclude-self", help="Leave out the query itself.")] = False,
+    text: Annotated[str | None, typer.Option(metavar="WORDS", help="What is wanted, in words.")] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option("--not", metavar="IMAGE", help="Push away what looks like this; repeatable.")
+    ] = None,
+    negative_text: Annotated[str | None, typer.Option("--not-text", metavar="WORDS", help="Push this away.")] = None,
+    weight: Annotated[list[float] | None, typer.Option("--weight", help="One for each QUERY, in their order.")] = None,
+    combine: Annotated[
+        Literal["mean", "max"], typer.Option(help="Several queries: their mean, or the best of their scores.")
+    ] = "mean",
+    invariant: Annotated[
+        str | None, typer.Option(metavar="flip,rotate", help="Ask for mirrored and turned copies too.")
+    ] = None,
+    rerank: Annotated[
+        list[str] | None, typer.Option("--rerank", metavar="SPEC", help="Such as spatial,top=100; repeatable.")
+    ] = None,
+    fuse: Annotated[
+        Literal["rank", "scores"], typer.Option(help="How images and words together become one ranking.")
+    ] = "rank",
+    offset: Annotated[int, typer.Option(min=0, help="Pass over this many results.")] = 0,
+    exact: Annotated[
+        Literal["cosine", "l2"], typer.Option(help="l2: show squared Euclidean distances (IndexFlatL2) too.")
+    ] = "cosine",
+    encoder: EncoderName = None,
+    as_json: AsJson = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Print paths alone, one a line.")] = False,
+    null: Annotated[bool, typer.Option("-0", help="Print paths alone, each ended by a NUL byte.")] = False,
+) -> None:
+    """Find the images that look most like QUERY, or fit the words. A score is a cosine: 1 is the same."""
+    from lookalike import collection as collections
+    from lookalike.query import Asked
+
+    region = parse_box(box)
+    if as_json + paths + null > 1:
+        raise typer.BadParameter("--json, --paths and -0 exclude each other")
+    if not query and not text:
+        raise typer.BadParameter("name a QUERY, or say --text what is wanted")
+    if region and len(query or ()) != 1:
+        raise typer.BadParameter("--box goes with one query, not with several")
+    if exact == "l2" and (len(query or ()) != 1 or text or negative or negative_text or invariant):
+        raise typer.BadParameter("--exact l2 goes with one query image and nothing else")
+    kinds = tuple(invariant.split(",")) if invariant else ()
+    asked = Asked(
+        tuple(query or ()), text, tuple(negative or ()), negative_text, region,
+        tuple(weight) if weight else None, combine, kinds,
+    )  # fmt: skip
+    with collections.open(collection) as whole:
+        opened = whole.chosen(encoder)
+        start = time.perf_counter()
+        hits = opened.find(asked, k, min_score, exclude_self, rerank or (), offset=offset, fuse=fuse)
+        took = 1000 * (time.perf_counter() - start)
+        distances = opened.distances(opened.resolve(asked).probe, [hit.key for hit in hits]) if exact == "l2" else None
+        shown = [_row(hit) for hit in hits]
+        if distances is not None:
+            shown = [row | {"distance": float(far)} for row, far in zip(shown, distances, strict=True)]
+        if as_json:
+            asked_for: dict[str, Any] = {"query": query[0] if query and len(query) == 1 else query}
+            asked_for |= {"text": text} if text else {}
+            name = opened.store.header.encoder if query else opened.reader().store.header.encoder
+            print_json(asked_for | {"encoder": name, "k": k, "took_ms": round(took, 3), "results": shown})
+        elif paths or null:
+            for hit in hits:
+                write(str(hit.path or hit.key), "\0" if null else "\n")
+        else:
+            _print(shown)
+
+
+def _row(hit: "Hit") -> dict[str, Any]:
+    return {"rank": hit.rank, "key": hit.key, "path": str(hit.path) if hit.path else None, "score": hit.score}
+
+
+def _print(shown: list[dict[str, Any]]) -> None:
+    for result in shown:
+        numbers = f"{result['rank']:4d}  {result['score']:7.4f}"
+        distance = f"  {result['distance']:7.4f}" if "distance" in result else ""
+        print(f"{numbers}{distance}  {printable(result['path'] or result['key'])}")
+
+
+@app.command(epilog="Example: lookalike explain ~/Pictures holiday.jpg beach.jpg --out why.png")
+def explain(
+    collection: CollectionPath,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="An image file, a key or a URL.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="An image of the collection, as --json prints it.")],
+    box: BoxText = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw both, with what matches.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why two images look alike: the points (or patches) that match, and the map that they agree on."""
+    from lookalike import collection as collections
+    from lookalike.explain import draw
+
+    region = parse_box(box)
+    with collections.open(collection) as opened:
+        found = opened.explain(query, key, region)
+        if out:
+            picture = draw(found, opened.picture(query, region), opened.picture(key))
+            try:
+                picture.save(out)
+            except (OSError, ValueError) as error:
+                raise LookalikeError(f"{out} cannot be written ({error})") from error
+            note(f"wrote {out}")
+    print_json(found.to_json()) if as_json else print(found.text())
+
+
+def parse_box(text: str | None) -> "Box | None":
+    """L,T,R,B as a Box; a usage error for anything else."""
+    if text is None:
+        return None
+    from lookalike.types import Box
+
+    try:
+        left, top, right, bottom = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--box {text}: four numbers are wanted, left,top,right,bottom") from None
+    return Box(left, top, right, bottom)
