@@ -49,7 +49,8 @@ class Body:
     settings: Settings
     buffered: Buffered
     _taken: int = 0
-    _deadline: float = field(default=0.0)
+    _deadline: float = 0.0
+    _ended: bool = False
 
     def __enter__(self) -> "Body":
         self._deadline = time.monotonic() + self.settings.body_seconds
@@ -95,7 +96,7 @@ class Body:
 
     async def _next(self) -> bytes:
         """The next piece; empty at the end."""
-        while True:
+        while not self._ended:
             left = min(self.settings.idle_seconds, self._deadline - time.monotonic())
             try:
                 message = await asyncio.wait_for(self.request.receive(), max(0.0, left))
@@ -104,9 +105,10 @@ class Body:
                 raise ApiError(400, "slow_body", "the body came too slowly", hint, {"Connection": "close"}) from error
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            body: bytes = message.get("body", b"")
-            if body or not message.get("more_body", False):
-                return body
+            self._ended = not message.get("more_body", False)
+            if body := message.get("body", b""):
+                return bytes(body)
+        return b""
 
     async def _linger(self) -> None:
         self._deadline = time.monotonic() + LINGER_SECONDS

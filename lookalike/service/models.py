@@ -120,6 +120,7 @@ class EmbedBody(Strict):
     query: One | None = None
     box: Region | None = None
     text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    preview: Annotated[bool, Field(description="Of a URL: a small JPEG comes with the answer.")] = False
 
     @model_validator(mode="after")
     def _asks_for_one(self) -> "EmbedBody":
