@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from lookalike import precision as precisions
 from lookalike import spaces, store, whitening
 from lookalike.combine import How
 from lookalike.duplicates import Group, Level, find, threshold_for
-from lookalike.encoders import load_encoder, reads_text
+from lookalike.encoders import load_encoder, reads_text, with_options
+from lookalike.encoders.quantize import PrecisionFinding
 from lookalike.encoders.whitened import whitened
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError
 from lookalike.exchange import SETS, beside, exchange, recover
@@ -35,21 +37,26 @@ DEFAULT_ENCODER = "dinov2-base"
 
 
 def open(
-    path: str | Path, *, encoder: str | Encoder | None = None, collection: str | Path | None = None
+    path: str | Path,
+    *,
+    encoder: str | Encoder | None = None,
+    collection: str | Path | None = None,
+    device: str | None = None,
 ) -> "Collection":
     """The collection of a photo folder (or archive, or list), or the one that lies at `path`.
 
     Without `collection` it lies in `path/.lookalike`. Nothing is written before `index`. `encoder` (a name, a path or
     an Encoder) is needed only for a new collection; for one that exists it must be the one that it was made with.
+    `device` is where it computes: cuda, mps, cpu; without one, a GPU where PyTorch finds one, else ONNX Runtime.
     Raises CollectionError where there is neither a collection nor anything to index.
     """
     path = Path(path).expanduser()
     if collection is not None:
-        return Collection(Path(collection).expanduser(), encoder, [path])
+        return Collection(Path(collection).expanduser(), encoder, [path], device)
     if store.is_collection(path) or path.name == FOLDER:
-        return Collection(path, encoder)
+        return Collection(path, encoder, device=device)
     if path.is_dir():
-        return Collection(path / FOLDER, encoder, [path])
+        return Collection(path / FOLDER, encoder, [path], device)
     if path.exists():
         raise CollectionError(f"{path} is not a folder: say where its collection is to lie (--collection DIR)")
     raise CollectionError(f"{path}: no such folder or collection")
@@ -58,12 +65,19 @@ def open(
 class Collection:
     """Images, their vectors and where they came from. Reading is safe from several threads and processes."""
 
-    def __init__(self, path: str | Path, encoder: str | Encoder | None = None, sources: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        encoder: str | Encoder | None = None,
+        sources: Sequence[Path] = (),
+        device: str | None = None,
+    ) -> None:
         """The collection in the folder `path`, made by the first `index`; `sources` are what that indexes."""
         self.path = Path(path)
         self._given = encoder
         self._encoder: Encoder | None = None
         self._sources = list(sources)
+        self._device = {"device": device} if device else {}
         self._open_store: Store | None = None
         self._open_gallery: StoredGallery | None = None
         self._open_sets: dict[Path, Collection] = {}
@@ -112,8 +126,7 @@ class Collection:
     def encoder(self) -> Encoder:
         """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are another's."""
         if self._encoder is None:
-            given = self._given or (self.store.header.encoder if self.exists else DEFAULT_ENCODER)
-            plain = load_encoder(given) if isinstance(given, str) else given
+            plain = self._given if self._given is not None and not isinstance(self._given, str) else self._load()
             learned = whitening.load(self.path) if self.exists else None
             self._encoder = whitened(plain, learned) if learned else plain
         if self.exists and self._encoder.fingerprint != self.store.header.fingerprint:
@@ -131,13 +144,23 @@ class Collection:
         opened._encoder = encoder
         return opened
 
+    def _name(self) -> str:
+        """What the encoder was asked for by, or is known by to the collection."""
+        if isinstance(self._given, str):
+            return self._given
+        return self.store.header.encoder if self.exists else DEFAULT_ENCODER
+
+    def _load(self) -> Encoder:
+        name, stored = self._name(), self.store.header.encoder if self.exists else None
+        return load_encoder(precisions.settled(name, stored) if stored else name, **self._device)
+
     @property
     def sets(self) -> dict[str, "Collection"]:
         """Encoder names to vector sets: this collection itself, and those that were added to it, each a whole one."""
         places = sorted((self.path / SETS).glob("*")) if self.exists else []
         for place in places:
             if place not in self._open_sets and store.is_collection(place):
-                self._open_sets[place] = Collection(place)
+                self._open_sets[place] = Collection(place, device=self._device.get("device"))
         further = [self._open_sets[place] for place in places if place in self._open_sets]
         return {self.store.header.encoder: self} | {one.store.header.encoder: one for one in further}
 
@@ -151,18 +174,27 @@ class Collection:
         further = self.sets.get(name)
         if further is None:
             place = self.path / SETS / (slug.strip(".") or "set")
-            further = self._open_sets[place] = Collection(place, encoder)
+            further = self._open_sets[place] = Collection(place, encoder, device=self._device.get("device"))
         return further.index([source.location for source, _, _ in self._registered()], progress)
 
     def index(
-        self, sources: Sequence[str | Path] = (), progress: Progress | None = None, rebuild: bool = False
+        self,
+        sources: Sequence[str | Path] = (),
+        progress: Progress | None = None,
+        rebuild: bool = False,
+        precision: str | None = None,
     ) -> IndexReport:
         """Bring the collection into step with `sources`, or with those that it was made from.
 
         New and changed images are embedded, renamed and duplicate ones recognised by their content, missing ones
         forgotten. What cannot be used is listed by `skipped()`. May be interrupted at any moment and run again. With
-        `rebuild` everything is embedded anew, and the old collection serves until the new one is complete.
+        `rebuild` everything is embedded anew, and the old collection serves until the new one is complete. `precision`
+        is fp32, int8, or auto: a new collection tries both on 64 of its images, and `info()` says what was found.
         """
+        if precision:
+            if self._given is not None and not isinstance(self._given, str):
+                raise CollectionError(f"precision {precision!r} goes with the name of an encoder, not with an open one")
+            self._given, self._encoder = with_options(self._name(), precision=precision), None
         begin = self._rebuild if rebuild and self.exists else self._index
         report = begin(sources, progress)
         for further in list(self.sets.values())[1:]:
@@ -174,8 +206,11 @@ class Collection:
         if not self.exists:
             if not opened:
                 raise CollectionError(f"{self.path}: nothing to index; name a folder")
+            finding = self._settle_precision(opened)
             encoder = self.encoder
             self._open_store = store.create(self.path, Header(self._encoder_spec(), encoder.fingerprint, encoder.dim))
+            if finding:
+                precisions.save(finding, self.path)
         encoder, report = self.encoder, IndexReport()
         with self.store.writing():
             registered = [self._register(source) for source in opened] if opened else self._registered()
@@ -187,13 +222,18 @@ class Collection:
         self._open_gallery = None
         return report
 
+    def _settle_precision(self, sources: Sequence[Source]) -> PrecisionFinding | None:
+        if not isinstance(self._given, str):
+            return None
+        self._given, finding = precisions.decide(self._given, sources, self._device.get("device"))
+        return finding
+
     def _encoder_spec(self) -> str:
         """The name by which this encoder can be loaded again from anywhere."""
         assert self._encoder is not None
         if not isinstance(self._given, str):
             return self._encoder.name
-        place, at, options = self._given.partition("@")
-        return f"{Path(place).resolve()}{at}{options}" if Path(place).exists() else self._given
+        return with_options(self._given, device=None)
 
     def _rebuild(self, sources: Sequence[str | Path], progress: Progress | None) -> IndexReport:
         """Make the new one beside the old one, then let it take its place."""
@@ -203,7 +243,7 @@ class Collection:
         fresh = beside(self.path, "new")
         if not _continues(fresh, encoder):
             shutil.rmtree(fresh, ignore_errors=True)
-        with Collection(fresh, encoder) as made, self.store.writing():
+        with Collection(fresh, encoder, device=self._device.get("device")) as made, self.store.writing():
             report = made.index([Path(place).absolute() for place in places], progress)
             made.store.relocate(self.path)
         self.close()
@@ -468,6 +508,7 @@ class Collection:
             "whitened": whitening.load(self.path) is not None,
             "sources": [str(origins.locate(location)) for _, location, _ in self.store.sources()],
             "format": header.format,
+            **({"precision": found} if (found := precisions.facts(self.path)) else {}),
         }
 
 
@@ -483,5 +524,5 @@ def _continues(fresh: Path, encoder: str | Encoder) -> bool:
     """Whether an interrupted rebuild with this encoder can go on."""
     if not store.is_collection(fresh):
         return False
-    name = encoder if isinstance(encoder, str) else encoder.name
-    return store.read_header(fresh).encoder == name
+    name, stored = encoder if isinstance(encoder, str) else encoder.name, store.read_header(fresh).encoder
+    return precisions.settled(name, stored) == stored

@@ -12,7 +12,7 @@ types errors paths stages
 images progress evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
 sources store combine invariance
 encoders
-embed query gallery explain exchange
+embed query gallery explain exchange precision
 search sync duplicates label whiten spaces
 view moves map
 collection datasets

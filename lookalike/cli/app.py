@@ -1,7 +1,7 @@
 """The command line's root, and the arguments that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,4 +17,8 @@ app = typer.Typer(
 
 CollectionPath = Annotated[Path, typer.Argument(metavar="COLLECTION", help="An indexed folder, or a collection.")]
 EncoderName = Annotated[str | None, typer.Option("--encoder", metavar="NAME", help="See `lookalike encoders`.")]
+Device = Annotated[
+    str | None, typer.Option(metavar="NAME", help="cuda, mps or cpu for PyTorch; without it, a GPU if there is one.")
+]
+Precision = Literal["fp32", "int8", "auto"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

@@ -1,13 +1,14 @@
 """Commands that make and keep collections: index, info, remove, verify, whiten."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.app import AsJson, CollectionPath, app
-from lookalike.cli.output import note, number, print_json, printable, tell_skipped
+from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
+from lookalike.cli.output import listed, note, print_json, printable, tell_skipped
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ def index(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Embed everything anew; the old one serves until then.")
     ] = False,
+    precision: Annotated[
+        Precision | None, typer.Option(help="auto: int8 if it does as well on 64 of these images; fp32 is the default.")
+    ] = None,
+    device: Device = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -37,12 +42,12 @@ def index(
     from lookalike.progress import shown
 
     names = list(encoder or ())
-    jobs = [(collections.open(folders[0], collection=collection), folders)] if collection else []
+    jobs = [(collections.open(folders[0], collection=collection, device=device), folders)] if collection else []
     skipped, printed = 0, []
-    for opened, sources in jobs or [(collections.open(folder), [folder]) for folder in folders]:
+    for opened, sources in jobs or [(collections.open(folder, device=device), [folder]) for folder in folders]:
         start = time.monotonic()
         with opened, shown("images") as progress:
-            report = _index(opened, sources, names, progress, rebuild)
+            report = _index(opened, sources, names, Run(progress, rebuild, precision, device))
             held, reasons = len(opened), opened.skipped()
         printed.append({"collection": str(opened.path), "images": held, **report.to_json()})
         if not as_json:
@@ -80,7 +85,7 @@ def info(
             print(f"{printable(key)}\t{printable(reason)}")
     else:
         for name, value in facts.items():
-            print(f"{name:12} {printable(', '.join(value) if isinstance(value, list) else number(value))}")
+            print(f"{name:12} {printable(listed(value))}")
 
 
 @app.command(epilog="Example: lookalike remove ~/Pictures 2019/blurred.jpg")
@@ -121,28 +126,36 @@ def verify(
         note("run `lookalike index` to embed them again")
 
 
-def _index(
-    opened: "Collection", sources: list[Path], encoders: list[str], progress: "Progress", rebuild: bool
-) -> "IndexReport":
+@dataclass(frozen=True)
+class Run:
+    """How the vectors of every encoder are made."""
+
+    progress: "Progress"
+    rebuild: bool
+    precision: str | None
+    device: str | None
+
+
+def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
     """The vectors of every encoder that is named; without one, of all that the collection has."""
     from lookalike.collection import Collection
 
     own = opened.store.header.encoder if opened.exists else None
     if own is None or len(encoders) < 2:
         further = own is not None and bool(encoders) and encoders[0] != own and encoders[0] in opened.sets
-        if further and not rebuild:
-            return opened.add_set(encoders[0], progress)
-        first = Collection(opened.path, encoders[0] if encoders else None, sources)
-        report = first.index(sources, progress, rebuild)
+        if further and not run.rebuild:
+            return opened.add_set(encoders[0], run.progress)
+        first = Collection(opened.path, encoders[0] if encoders else None, sources, device=run.device)
+        report = first.index(sources, run.progress, run.rebuild, run.precision)
     elif own in encoders:
-        report = opened.index(sources, progress, rebuild)
+        report = opened.index(sources, run.progress, run.rebuild)
     else:
         raise LookalikeError(f"{opened.path} was made with {own}: name it too, --encoder {own} --encoder …")
     # Another object may have put another collection in its place.
     opened.close()
     for name in encoders if len(encoders) > 1 else ():
         if name != (own or encoders[0]):
-            opened.add_set(name, progress)
+            opened.add_set(name, run.progress)
     return report
 
 

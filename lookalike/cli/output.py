@@ -8,7 +8,16 @@ from pathlib import Path
 
 def number(value: object) -> str:
     """With thousands set apart."""
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def listed(value: object) -> str:
+    """A fact in one line: lists by commas, tables as names and values."""
+    if isinstance(value, list):
+        return ", ".join(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {number(inner)}" for name, inner in value.items())
+    return number(value)
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lookalike.cli.app import AsJson, CollectionPath, EncoderName, app
+from lookalike.cli.app import AsJson, CollectionPath, Device, EncoderName, app
 from lookalike.cli.output import note, print_json, printable, write
 from lookalike.errors import LookalikeError
 
@@ -49,6 +49,7 @@ def search(
         Literal["cosine", "l2"], typer.Option(help="l2: show squared Euclidean distances (IndexFlatL2) too.")
     ] = "cosine",
     encoder: EncoderName = None,
+    device: Device = None,
     as_json: AsJson = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths alone, one a line.")] = False,
     null: Annotated[bool, typer.Option("-0", help="Print paths alone, each ended by a NUL byte.")] = False,
@@ -71,7 +72,7 @@ def search(
         tuple(query or ()), text, tuple(negative or ()), negative_text, region,
         tuple(weight) if weight else None, combine, kinds,
     )  # fmt: skip
-    with collections.open(collection) as whole:
+    with collections.open(collection, device=device) as whole:
         opened = whole.chosen(encoder)
         start = time.perf_counter()
         hits = opened.find(asked, k, min_score, exclude_self, rerank or (), offset=offset, fuse=fuse)

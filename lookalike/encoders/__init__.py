@@ -31,6 +31,7 @@ ENCODERS = {
     "clip-vit-l14": CLIP,
 }
 ALIASES = {"pool": "pooling", "prep": "preprocess"}
+SPELLING = {"preprocess": "{}", "pooling": "pool={}"}
 
 
 def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
@@ -73,6 +74,15 @@ def reads_text(name: str) -> bool:
     if name in ENCODERS:
         return ENCODERS[name] == CLIP
     return Path(name).exists() and _kind(Path(name)) == CLIP.partition(":")[0]
+
+
+def with_options(name: str, **changes: str | None) -> str:
+    """The same name with these options; None takes one out. A path in it becomes absolute."""
+    place, options = split_name(name)
+    options = {key: value for key, value in {**options, **changes}.items() if value is not None}
+    words = ",".join(SPELLING.get(key, f"{key}={{}}").format(value) for key, value in options.items())
+    spelled = str(Path(place).resolve()) if place not in ENCODERS and Path(place).exists() else place
+    return f"{spelled}@{words}" if words else spelled
 
 
 def _factory(name: str) -> Any:

@@ -18,13 +18,15 @@ SAMPLES = 8
 SMALLEST_COSINE = 0.995
 SMALLEST_OVERLAP = 0.95
 NEIGHBOURS = 10
+FEWEST = 20
+"""Among fewer images, ten neighbours are most of them, and nothing was shown."""
 
 
 @dataclass(frozen=True)
 class PrecisionFinding:
     """How int8 did on `images` pictures of the user's: the worst cosine to fp32, and the mean share of ten neighbours.
 
-    `chosen` is `int8` where both are good enough, else `fp32`.
+    `chosen` is `int8` where both are good enough and there were enough images to tell, else `fp32`.
     """
 
     chosen: str
@@ -36,15 +38,15 @@ class PrecisionFinding:
 def choose_precision(fp32: Encoder, int8: Encoder, images: Sequence[Picture]) -> PrecisionFinding:
     """Encode the images both ways; int8 is chosen from a cosine of 0.995 and a top-10 overlap of 0.95 on.
 
-    The ten neighbours are searched among the images themselves, so that fewer than about fifty say little.
+    The ten neighbours are searched among the images themselves, so fewer than twenty say nothing.
     """
     exact, rounded = fp32.encode(images), int8.encode(images)
     if not len(images):
         return PrecisionFinding("fp32", 0.0, 0.0, 0)
     cosine = float((exact * rounded).sum(axis=1).min())
     overlap = _overlap(exact, rounded)
-    chosen = "int8" if cosine >= SMALLEST_COSINE and overlap >= SMALLEST_OVERLAP else "fp32"
-    return PrecisionFinding(chosen, cosine, overlap, len(images))
+    earned = len(images) >= FEWEST and cosine >= SMALLEST_COSINE and overlap >= SMALLEST_OVERLAP
+    return PrecisionFinding("int8" if earned else "fp32", cosine, overlap, len(images))
 
 
 def _overlap(exact: Vectors, rounded: Vectors) -> float:
