@@ -110,6 +110,12 @@ class KeptCollection:
             )
         return self._encoder
 
+    def through(self, encoder: Encoder) -> Self:
+        """The same collection opened once more, which encodes with `encoder`: its own one, wrapped in something."""
+        opened = type(self)(self.path, self._given)
+        opened._encoder = encoder
+        return opened
+
     def _name(self) -> str:
         """What the encoder was asked for by, or is known by to the collection."""
         if isinstance(self._given, str):
