@@ -5,7 +5,8 @@ LookalikeError
 ├── SourceError           a folder, archive or list that cannot be read
 ├── CollectionError       a collection that is missing, damaged or of another version
 │   ├── EncoderMismatch   made with another encoder, preprocessing or whitening
-│   └── CollectionLocked  another process is writing to it
+│   ├── CollectionLocked  another process is writing to it
+│   └── EngineError       a search server that is away, refuses, or holds something else
 ├── EncoderError          weights that are missing or cannot be used, an unknown encoder
 ├── IndexSpecError        an index that FAISS cannot build, or a search that it cannot answer
 ├── QueryError            a query that cannot be made into a vector
@@ -35,6 +36,10 @@ class EncoderMismatch(CollectionError):  # noqa: N818 - named for what it says, 
 
 class CollectionLocked(CollectionError):  # noqa: N818
     """Another process is writing to the collection."""
+
+
+class EngineError(CollectionError):
+    """A search server that cannot be reached, refuses, or holds something else than it should."""
 
 
 class EncoderError(LookalikeError):

@@ -2,18 +2,27 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from lookalike import images
-from lookalike.errors import ImageError, SourceError
-from lookalike.index import ExactIndex, Metric
+from lookalike.approximate import Candidates, open_candidates
+from lookalike.errors import CollectionError, ImageError, QueryError, SourceError
+from lookalike.filters import select
+from lookalike.index import Metric
+from lookalike.nearest import Nearest
 from lookalike.sources import Folder, Source, TextList, open_source
 from lookalike.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
+
+KEPT_SELECTIONS = 16
+"""Filters whose rows are remembered: a service asks the same ones again, and one takes a byte a row."""
 
 
 class Origins:
@@ -69,18 +78,47 @@ class StoredGallery:
     def __init__(self, store: Store, encoder: Callable[[], Encoder] | None = None) -> None:
         """`encoder` gives the one that made the vectors; only re-rankers that look at patches ask for it."""
         self._store, self._load_encoder = store, encoder
+        self._selections: dict[str, NDArray[np.bool_]] = {}
         with store.snapshot():
             self.version = store.version
-            rows, removed = store.rows(), store.removed_rows()
-        self._vectors = store.map_vectors(rows)
-        self._removed, live = removed, None
-        if len(removed):
-            live = np.ones(rows, np.bool_)
-            live[removed[removed < rows]] = False
-        self._index = ExactIndex(self._vectors, live)
+            rows, removed = store.count_rows(), store.removed_rows()
+        if len(store.vectors) < rows:
+            way = f"run `lookalike verify {store.path} --repair`"
+            raise CollectionError(f"{store.path} holds {len(store.vectors)} of {rows} vectors; {way}")
+        self._rows, self._live = rows, _live(rows, removed)
+        self._nearest = Nearest(store.vectors, rows, self._live, lambda: self._candidates(self._live))
+
+    def _candidates(self, live: NDArray[np.bool_] | None) -> Candidates | None:
+        store = self._store
+        return open_candidates(store.path, store.header.id, self._rows, live, store.digest)
+
+    def where(self, expression: str) -> "StoredGallery":
+        """Only the rows for which `expression` holds (see `filters`); raises QueryError."""
+        if expression not in self._selections:
+            if len(self._selections) >= KEPT_SELECTIONS:
+                self._selections.pop(next(iter(self._selections)))
+            chosen = select(expression, self._store, self._rows)
+            self._selections[expression] = chosen if self._live is None else chosen & self._live
+        return self._with(self._selections[expression], self._nearest.recall)
+
+    def aiming(self, recall: float | None) -> "StoredGallery":
+        """The same rows, searched for a share of the true nearest: 1 is exact, None as `optimize` would have it."""
+        if recall is not None and not 0 < recall <= 1:
+            raise QueryError(f"recall {recall:g} must be above 0 and at most 1")
+        return self if recall == self._nearest.recall else self._with(self._live, recall)
+
+    def _with(self, live: NDArray[np.bool_] | None, recall: float | None) -> "StoredGallery":
+        made = copy(self)
+        made._live, made._selections = live, {}
+        made._nearest = Nearest(self._store.vectors, self._rows, live, lambda: self._candidates(live), recall)
+        return made
+
+    def holds(self, row: int) -> bool:
+        """Whether a row is among those that are searched."""
+        return 0 <= row < self._rows and (self._live is None or bool(self._live[row]))
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._nearest.count
 
     @cached_property
     def origins(self) -> Origins:
@@ -99,25 +137,29 @@ class StoredGallery:
 
     def vectors(self, ids: Ids) -> Vectors:
         """The stored unit rows (len(ids), dim)."""
-        return np.array(self._vectors[np.asarray(ids, np.int64)])
+        return self._store.vectors.rows(ids)
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
-        return self._index.search(vectors, k)
+        return self._nearest.search(vectors, k)
 
     def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:
         """As `search`, by cosine or by squared Euclidean distance."""
-        return self._index.search_by(vectors, k, metric)
+        return self._nearest.search_by(vectors, k, metric)
 
     def sample(self, count: int) -> Ids:
         """At most `count` random rows that count, the same ones every time."""
-        rows = len(self._vectors)
-        some = np.random.default_rng(0).permutation(rows)[: count + len(self._removed)].astype(np.int64)
-        return some[~np.isin(some, self._removed)][:count]
+        some: Any = np.flatnonzero(self._live) if self._live is not None else self._rows
+        chosen = np.random.default_rng(0).choice(some, min(count, len(self)), replace=False)
+        return np.asarray(chosen, np.int64)
 
     def item(self, row: int) -> Item:
-        """The catalog's entry of a row."""
-        return self._store.item(row)
+        """The catalog's entry of a row; raises CollectionError where it or the vector is not what was stored."""
+        item = self._store.item(row)
+        if not self._store.is_intact(row):
+            way = f"run `lookalike verify {self._store.path} --repair`"
+            raise CollectionError(f"{self._store.path}: row {row} ({item.key}) is damaged; {way}")
+        return item
 
     def live_items(self) -> Iterator[Item]:
         """All items that count, in the order of their rows."""
@@ -157,6 +199,15 @@ class StoredGallery:
     def rows_of_content(self, sha256: str) -> list[int]:
         """The rows with these bytes."""
         return [item.row for item in self._store.items_of_content(sha256) if not item.removed]
+
+
+def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:
+    """Which rows count; None where all do."""
+    if not len(removed):
+        return None
+    live = np.ones(rows, np.bool_)
+    live[removed[removed < rows]] = False
+    return live
 
 
 def prefix_for(source: Source, taken: Sequence[str], is_first: bool) -> str:

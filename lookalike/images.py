@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lookalike.errors import ImageError
-from lookalike.types import Box, Encoder, Picture, Vectors
+from lookalike.types import Box, Encoder, Picture, Preparation, Vectors
 
 # Formats that Pillow decodes by itself, without a helper program (EPS runs Ghostscript) and from a real signature.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI", "PCX")
@@ -137,7 +137,7 @@ def encode_images(encoder: Encoder, images: Sequence[Picture]) -> Vectors:
     return encoder.encode_batch([prepare(encoder, load(image, size=encoder.decode_size)) for image in images])
 
 
-def prepare(encoder: Encoder, decoded: Decoded) -> NDArray[Any]:
+def prepare(encoder: Preparation, decoded: Decoded) -> NDArray[Any]:
     """`encoder.prepare` on a decoded picture, told how large the whole picture is at that scale."""
     whole = max(1, round(decoded.width * decoded.scale)), max(1, round(decoded.height * decoded.scale))
     return encoder.prepare(decoded.image, whole)

@@ -1,25 +1,87 @@
-"""Stored vectors to a structure that finds the nearest: FAISS, exact."""
+"""Stored vectors to their nearest, exactly: FAISS over the rows as they lie on disk, block by block where need be."""
 
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.types import Ids, Scores, Vectors
 
+T = TypeVar("T")
+U = TypeVar("U")
 Metric = Literal["cosine", "l2"]
+WORST = {"cosine": np.float32(-1), "l2": np.float32(np.inf)}
+FROM_BATCH = 20
+"""From this many queries on FAISS multiplies matrices (its `distance_compute_blas_threshold`)."""
+GATHERED = 8192
+"""Rows that are copied or converted at a time: 24 MiB at 768 numbers."""
+LEAST = 16_384
+"""Rows for which it is worth waking another thread."""
+SPARSE = 8
+"""Where fewer than one row in this many counts, those that do are picked out; else they are passed over."""
+
+
+class Blocks(Protocol):
+    """Rows as `vectors.RowStore` gives them."""
+
+    @property
+    def dtype(self) -> str:
+        """How they are stored."""
+        ...
+
+    def block(self, start: int, stop: int) -> Vectors:
+        """Consecutive rows."""
+        ...
+
+    def rows(self, ids: Ids) -> Vectors:
+        """Some rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """An array as `Blocks`."""
+
+    array: Vectors
+    dtype: str = "float32"
+
+    def block(self, start: int, stop: int) -> Vectors:
+        """A view."""
+        return self.array[start:stop]
+
+    def rows(self, ids: Ids) -> Vectors:
+        """A copy."""
+        return self.array[ids]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows that FAISS can be given in one call: `vectors`, and their numbers from `first` on or in `ids`."""
+
+    vectors: Vectors
+    first: int
+    ids: Ids | None = None
+    bits: NDArray[np.uint8] | None = None
 
 
 class ExactIndex:
-    """Exhaustive search over rows as they lie on disk; nothing is copied, and removed rows are never returned.
+    """Exhaustive search over rows as they lie on disk; removed rows are never returned.
 
-    `vectors` (n, dim) float32, C-contiguous, may be memory-mapped; `live` (n,) bool or None where all rows count.
+    float32 rows, (n, dim) C-contiguous and maybe memory-mapped, are not copied; others are converted block by block.
+    `live` (n,) bool says which rows count; None: all of the first `count`.
     """
 
-    def __init__(self, vectors: Vectors, live: NDArray[np.bool_] | None = None) -> None:
-        self._vectors = vectors
-        self._bits = None if live is None else np.packbits(live, bitorder="little")
-        self._count = len(vectors) if live is None else int(live.sum())
+    def __init__(
+        self, vectors: Vectors | Blocks, live: NDArray[np.bool_] | None = None, count: int | None = None
+    ) -> None:
+        self._source: Blocks = InMemory(vectors) if isinstance(vectors, np.ndarray) else vectors
+        self._rows = len(vectors) if count is None and isinstance(vectors, np.ndarray) else (count or 0)
+        self._live = live
+        self._count = self._rows if live is None else int(np.count_nonzero(live))
 
     def __len__(self) -> int:
         """The number of rows that can be found."""
@@ -32,31 +94,143 @@ class ExactIndex:
     def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:
         """As `search`; with `l2` the first array holds squared Euclidean distances, lower is better (IndexFlatL2)."""
         vectors = np.ascontiguousarray(vectors, np.float32)
-        k = max(1, min(k, len(self._vectors)))
-        scores = np.empty((len(vectors), k), np.float32)
-        ids = np.empty((len(vectors), k), np.int64)
+        k = max(1, min(k, self._rows))
+        found = empty(len(vectors), k, metric)
         if not self._count or not len(vectors):
-            scores.fill(-1 if metric == "cosine" else np.inf)
-            ids.fill(-1)
-            return scores, ids
-        import faiss
+            return found
 
-        # The arrays as they lie, instead of an IndexFlat, which would copy them.
-        function: Any = faiss.knn_inner_product if metric == "cosine" else faiss.knn_L2sqr
-        pointer = faiss.swig_ptr
-        sizes = (self._vectors.shape[1], len(vectors), len(self._vectors), k)
-        extra: tuple[Any, ...] = () if metric == "cosine" else (None,)
-        function(
-            pointer(vectors), pointer(self._vectors), *sizes, pointer(scores), pointer(ids), *extra, self._selector()
-        )
+        def search(part: _Part) -> tuple[Scores, Ids]:
+            return _search(vectors, part, k, metric)
+
+        if len(vectors) < FROM_BATCH and self._rows > LEAST:
+            # FAISS gives each query a thread: a few of them would leave the others idle.
+            results = _ahead(search, self._parts(threads()), threads())
+        else:
+            results = map(search, self._parts(1))
+        for result in results:
+            found = merged([found, result], k, metric)
         if metric == "cosine":
             # A unit row against itself may come out as 1.0000001.
-            np.clip(scores, -1, 1, out=scores)
-        return scores, ids
+            np.clip(found[0], -1, 1, out=found[0])
+        return found
 
-    def _selector(self) -> Any:
-        if self._bits is None:
-            return None
-        import faiss
+    def _parts(self, wanted: int) -> Iterator[_Part]:
+        if self._count * SPARSE < self._rows:
+            assert self._live is not None, "not all rows count"
+            yield from self._gathered(np.flatnonzero(self._live))
+        elif self._source.dtype != "float32":
+            yield from self._converted()
+        else:
+            yield from self._as_they_lie(wanted)
 
-        return faiss.IDSelectorBitmap(len(self._bits) * 8, faiss.swig_ptr(self._bits))
+    def _gathered(self, ids: Ids) -> Iterator[_Part]:
+        for at in range(0, len(ids), GATHERED):
+            some = ids[at : at + GATHERED]
+            yield _Part(self._source.rows(some), 0, some)
+
+    def _converted(self) -> Iterator[_Part]:
+        def convert(start: int) -> _Part:
+            stop = min(start + GATHERED, self._rows)
+            block = self._source.block(start, stop)
+            if self._live is None or self._live[start:stop].all():
+                return _Part(block, start)
+            kept = np.flatnonzero(self._live[start:stop])
+            return _Part(block[kept], 0, kept + start)
+
+        # The next blocks are converted while one is searched; no more than that many are held.
+        yield from _ahead(convert, range(0, self._rows, GATHERED), threads())
+
+    def _as_they_lie(self, wanted: int) -> Iterator[_Part]:
+        # Bits of eight rows share a byte.
+        size = max(LEAST, -(-self._rows // wanted) + 7 & ~7)
+        for start in range(0, self._rows, size):
+            stop = min(start + size, self._rows)
+            block = self._source.block(start, stop)
+            live = None if self._live is None else self._live[start:stop]
+            if live is None or live.all():
+                yield _Part(block, start)
+            else:
+                yield _Part(block, start, bits=np.packbits(live, bitorder="little"))
+
+
+def _search(vectors: Vectors, part: _Part, k: int, metric: Metric) -> tuple[Scores, Ids]:
+    """One part; where some of its rows do not count and matrices are multiplied, the rows that do are copied."""
+    if part.bits is not None and len(vectors) >= FROM_BATCH:
+        return _search_copied(vectors, part, k, metric)
+    scores, ids = _knn(vectors, part.vectors, k, metric, part.bits)
+    if part.ids is not None:
+        return scores, np.where(ids >= 0, part.ids[np.maximum(ids, 0)], -1)
+    return scores, np.where(ids >= 0, ids + part.first, -1)
+
+
+def _search_copied(vectors: Vectors, part: _Part, k: int, metric: Metric) -> tuple[Scores, Ids]:
+    """With a selection FAISS would not multiply matrices, and take several times as long."""
+    assert part.bits is not None
+    live = np.unpackbits(part.bits, count=len(part.vectors), bitorder="little").view(np.bool_)
+    found = empty(len(vectors), k, metric)
+    for start in range(0, len(live), GATHERED):
+        kept = np.flatnonzero(live[start : start + GATHERED])
+        block = part.vectors[start : start + GATHERED]
+        if len(kept):
+            scores, ids = _knn(vectors, block if len(kept) == len(block) else block[kept], k, metric, None)
+            numbers = np.where(ids >= 0, kept[np.maximum(ids, 0)] + (start + part.first), -1)
+            found = merged([found, (scores, numbers)], k, metric)
+    return found
+
+
+def _knn(vectors: Vectors, rows: Vectors, k: int, metric: Metric, bits: NDArray[np.uint8] | None) -> tuple[Scores, Ids]:
+    """FAISS over an array as it lies, instead of an IndexFlat, which would copy it."""
+    import faiss
+
+    k = min(k, len(rows))
+    rows = np.ascontiguousarray(rows, np.float32)
+    scores, ids = np.empty((len(vectors), k), np.float32), np.empty((len(vectors), k), np.int64)
+    selector = None if bits is None else faiss.IDSelectorBitmap(len(bits) * 8, faiss.swig_ptr(bits))
+    function: Any = faiss.knn_inner_product if metric == "cosine" else faiss.knn_L2sqr
+    pointer = faiss.swig_ptr
+    sizes = (rows.shape[1], len(vectors), len(rows), k)
+    extra: tuple[Any, ...] = () if metric == "cosine" else (None,)
+    function(pointer(vectors), pointer(rows), *sizes, pointer(scores), pointer(ids), *extra, selector)
+    return scores, ids
+
+
+def empty(queries: int, k: int, metric: Metric = "cosine") -> tuple[Scores, Ids]:
+    """No results for `queries` queries."""
+    return np.full((queries, k), WORST[metric], np.float32), np.full((queries, k), -1, np.int64)
+
+
+def merged(found: Sequence[tuple[Scores, Ids]], k: int, metric: Metric = "cosine") -> tuple[Scores, Ids]:
+    """The best `k` of several results for the same queries, of which no two hold the same row; ties by row."""
+    scores = np.concatenate([scores for scores, _ in found], axis=1)
+    ids = np.concatenate([ids for _, ids in found], axis=1)
+    worse = -scores if metric == "cosine" else scores
+    # What is no result (-1) comes last, whatever its score.
+    worse = np.where((ids >= 0) & ~np.isnan(worse), worse, np.inf)
+    if worse.shape[1] > 4 * k:
+        part = np.argpartition(worse, k, axis=1)[:, : k + 1]
+        scores, ids, worse = (np.take_along_axis(array, part, 1) for array in (scores, ids, worse))
+    order = np.lexsort((ids, worse), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+
+
+def _ahead(job: Callable[[T], U], arguments: Iterable[T], held: int) -> Iterator[U]:
+    """Results in order, computed in threads, at most `held` ahead; `arguments` are taken as they are needed."""
+    running: list[Future[U]] = []
+    for argument in arguments:
+        running.append(_pool().submit(job, argument))
+        if len(running) > held:
+            yield running.pop(0).result()
+    for future in running:
+        yield future.result()
+
+
+def threads() -> int:
+    """As many as FAISS may use."""
+    import faiss
+
+    return int(faiss.omp_get_max_threads())
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads(), thread_name_prefix="lookalike-search")

@@ -191,7 +191,7 @@ def _has_signature(item: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _is_candidate(name: str) -> bool:
+def is_candidate(name: str) -> bool:
     """Whether an archive's member is worth reading: an image's extension, and in no hidden folder."""
     parts = name.split("/")
     return Path(name).suffix.lower() in images.EXTENSIONS and not any(_is_hidden(part) for part in parts if part)
@@ -242,7 +242,7 @@ class Tar:
             while member := archive.next():
                 # Forget what was passed, or the list of members grows with the archive.
                 archive.members = []  # type: ignore[attr-defined]
-                if member.isfile() and _is_candidate(member.name):
+                if member.isfile() and is_candidate(member.name):
                     yield member
             self._check_end(archive)
         except (tarfile.TarError, OSError, EOFError, ValueError, *PACKING_ERRORS) as error:
@@ -282,7 +282,7 @@ class Zip:
             raise SourceError(f"{self.location}: cannot be read as a zip ({error})") from error
 
     def _members(self) -> Iterator[zipfile.ZipInfo]:
-        return (info for info in self._archive.infolist() if not info.is_dir() and _is_candidate(info.filename))
+        return (info for info in self._archive.infolist() if not info.is_dir() and is_candidate(info.filename))
 
     def entries(self) -> Iterator[Entry]:
         """Members in the order of the archive's directory."""

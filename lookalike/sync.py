@@ -40,7 +40,7 @@ class Sync:
         self._store, self._source, self._id, self._prefix = store, source, source_id, prefix
         self.report = report
         # One byte a row: a set of numbers would take sixty.
-        self._seen = bytearray(store.rows())
+        self._seen = bytearray(store.count_rows())
         self._unknown: list[str] = []
         self._done = 0
         self._committed_at = time.monotonic()
@@ -78,7 +78,11 @@ class Sync:
         self._committed_at = time.monotonic()
 
     def _is_known(self, sha256: str) -> bool:
-        return bool(self._store.items_of_content(sha256))
+        return bool(self._same_content(sha256))
+
+    def _same_content(self, sha256: str) -> list[Item]:
+        """Items of these bytes; a damaged vector must not be copied, or its checksum would become right."""
+        return [item for item in self._store.items_of_content(sha256) if self._store.is_intact(item.row)]
 
     def _wanted(self, progress: Progress | None, start: int, total: int | None) -> Iterator[Entry]:
         """Entries that have to be read; the unchanged are counted as they pass."""
@@ -116,7 +120,7 @@ class Sync:
 
     def _store_content(self, embedded: Embedded, key: str, old: Item | None) -> None:
         entry = embedded.entry
-        same = self._store.items_of_content(embedded.sha256)
+        same = self._same_content(embedded.sha256)
         renamed = next((item for item in same if self._was_renamed(item)), None) if old is None else None
         if renamed:
             self._store.rename(renamed.row, key, entry.size, entry.mtime_ns)

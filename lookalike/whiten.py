@@ -1,33 +1,40 @@
 """A collection to the same collection with whitened vectors, made beside it and then put in its place."""
 
-import os
 import shutil
-import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from lookalike import store, whitening
 from lookalike.encoders.whitened import fingerprint
 from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.exchange import beside, exchange
-from lookalike.store import Item, Store, checksum
+from lookalike.pour import Pour, copy_tables
+from lookalike.store import Store
 from lookalike.types import Vectors
 from lookalike.whitening import Whitening
 
 SUFFIX = "whitened"
-BLOCK = 16_384
+
+
+class LiveRows:
+    """The rows of a collection that count, as `whitening.Rows`: read when they are sliced."""
+
+    def __init__(self, opened: Store) -> None:
+        self._vectors = opened.vectors
+        self._ids = opened.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
+        self.shape = (len(self._ids), opened.header.dim)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, some: slice) -> Vectors:
+        return self._vectors.rows(self._ids[some])
 
 
 def learn(opened: Store, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
     """The whitening of the images that a collection holds; raises QueryError where they are too few for `dim`."""
-    rows = opened.rows()
-    vectors = opened.map_vectors(rows)
-    live = np.ones(rows, np.bool_)
-    live[opened.removed_rows()] = False
-    return whitening.fit(vectors if live.all() else vectors[live], dim, power, shrinkage)
+    return whitening.fit(LiveRows(opened), dim, power, shrinkage)
 
 
 def whiten(
@@ -48,9 +55,10 @@ def whiten(
         learned = _learned(old, source, dim, power, shrinkage)
         fresh = beside(path, SUFFIX)
         shutil.rmtree(fresh, ignore_errors=True)
-        with old.writing():
+        with old.locked():
             _copy(old, fresh, learned)
-    exchange(path, fresh)
+            # Inside the writer's lock, or what another process adds in between would be lost.
+            exchange(path, fresh)
     return learned
 
 
@@ -76,41 +84,10 @@ def _copy(old: Store, fresh: Path, learned: Whitening) -> None:
     """The files of the new collection, with every row where it was."""
     header = replace(old.header, fingerprint=fingerprint(old.header.fingerprint, learned), dim=learned.dim)
     try:
-        store.create(fresh, header).close()
-        (fresh / "catalog.sqlite").unlink()
-        with (
-            closing(sqlite3.connect(old.path / "catalog.sqlite")) as stored,
-            closing(sqlite3.connect(fresh / "catalog.sqlite")) as catalog,
-        ):
-            stored.backup(catalog)
-            _write_vectors(old, fresh / "vectors.f32", catalog, learned)
+        with closing(store.create(fresh, header)) as new, new.writing():
+            copy_tables(old, new, ("sources", "dismissed", "skipped", "columns"))
+            Pour(learned.apply, with_removed=True)(old, new)
         learned.save(fresh)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, CollectionError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise CollectionError(f"{fresh}: cannot be written ({error}); the collection is as it was") from error
-
-
-def _write_vectors(old: Store, path: Path, catalog: sqlite3.Connection, learned: Whitening) -> None:
-    """Whitened vectors to the file, and their checksums to the catalog."""
-    vectors = old.map_vectors(old.rows())
-    with path.open("wb") as file, catalog:
-        for start in range(0, len(vectors), BLOCK):
-            block = np.array(vectors[start : start + BLOCK])
-            whitened = learned.apply(block)
-            file.write(np.ascontiguousarray(whitened, "<f4").tobytes())
-            catalog.executemany(
-                "UPDATE items SET checksum = ? WHERE row = ?", _checksums(catalog, start, block, whitened)
-            )
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _checksums(catalog: sqlite3.Connection, start: int, before: Vectors, after: Vectors) -> list[tuple[int, int]]:
-    """(checksum, row) of a block; a row that was damaged before keeps its old one, so that it still does not match."""
-    sql = "SELECT row, sha256, width, height, checksum FROM items WHERE row >= ? AND row < ?"
-    found = []
-    for row, sha256, width, height, stored in catalog.execute(sql, (start, start + len(before))):
-        item = Item(row, 0, "", 0, 0, sha256.hex(), width, height)
-        if checksum(item, before[row - start]) == stored:
-            found.append((checksum(item, after[row - start]), row))
-    return found

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,20 @@ def load(folder: Path) -> Whitening | None:
     return Whitening(mean, projection)
 
 
-def fit(vectors: Vectors, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
+class Rows(Protocol):
+    """Rows that are read by slices: an array, or what lies on disk in another form."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, dim)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, some: slice, /) -> Vectors: ...
+
+
+def fit(vectors: Rows, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
     """PCA whitening of (n, dim_in) rows, which may be memory-mapped, to the `dim` directions of the largest variance.
 
     Jégou & Chum, "Negative evidences and co-occurrences in image retrieval", ECCV 2012. Each direction is divided by
@@ -116,7 +130,7 @@ def fit(vectors: Vectors, dim: int | None = None, power: float = 1.0, shrinkage:
     return Whitening(mean.astype(np.float32), projection.astype(np.float32))
 
 
-def _moments(vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+def _moments(vectors: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Mean (d,), covariance (d, d) and how many rows were finite, read in two passes of blocks."""
     dim = vectors.shape[1]
     total, count = np.zeros(dim), 0
@@ -131,7 +145,7 @@ def _moments(vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return mean, covariance / max(count, 1), count
 
 
-def _blocks(vectors: Vectors) -> Iterator[Vectors]:
+def _blocks(vectors: Rows) -> Iterator[Vectors]:
     """Finite rows, some at a time."""
     for start in range(0, len(vectors), BLOCK):
         block = np.asarray(vectors[start : start + BLOCK], np.float32)

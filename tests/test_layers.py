@@ -9,13 +9,17 @@ PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
 types errors paths stages
-images progress evaluation.metrics whitening index engines rerank fusion layout alike encoders.weights scenes
-sources store combine invariance
-encoders
+vectors catalog fetching
+images progress header filters arrow evaluation.metrics whitening index rerank
+fusion layout alike encoders.weights scenes
+sources store combine invariance workers engines
+approximate salvage pour metadata
+encoders nearest
 embed query gallery explain exchange precision
-search sync duplicates label whiten spaces
-view moves map
+search sync verify duplicates label whiten spaces optimize compact merge transfer
+view moves map kept
 collection datasets
+watch
 evaluation jobs
 service demo
 cli

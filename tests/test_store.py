@@ -1,5 +1,6 @@
 import multiprocessing
 import sqlite3
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from lookalike import store
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.store import Header, Item, Store
+from lookalike.verify import verify
 
 HEADER = Header("pixels", "f" * 64, 4)
 
@@ -34,8 +36,9 @@ def test_rows_and_vectors_come_back_as_they_were_stored(tmp_path: Path) -> None:
     filled(tmp_path).close()
     opened = Store(tmp_path)
     assert [(found.row, found.key) for found in opened.live_items()] == [(0, "0.jpg"), (1, "1.jpg"), (2, "2.jpg")]
-    assert np.array_equal(opened.map_vectors(3), np.eye(4, dtype=np.float32)[:3])
-    assert opened.header == HEADER
+    assert np.array_equal(opened.vectors.block(0, 3), np.eye(4, dtype=np.float32)[:3])
+    assert replace(opened.header, id="") == HEADER
+    assert len(opened.header.id) == 32
 
 
 def test_a_key_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
@@ -70,8 +73,8 @@ def test_surplus_vectors_of_a_crashed_run_are_overwritten(tmp_path: Path) -> Non
     with opened.writing():
         opened.add(item("next.jpg"), vector(1))
     assert (tmp_path / "vectors.f32").stat().st_size == 2 * 16
-    assert np.array_equal(opened.map_vectors(2), np.eye(4, dtype=np.float32)[:2])
-    assert not opened.damage()
+    assert np.array_equal(opened.vectors.block(0, 2), np.eye(4, dtype=np.float32)[:2])
+    assert not verify(tmp_path)
 
 
 def test_a_replaced_key_has_one_live_item(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_a_second_writer_is_told_at_once(tmp_path: Path) -> None:
         assert ready.wait(30)
         with pytest.raises(CollectionLocked, match="being written to by another process"), opened.writing():
             pass
-        assert opened.rows() == 3  # a reader is not held up
+        assert opened.count_rows() == 3  # a reader is not held up
     finally:
         done.set()
         process.join()
@@ -106,37 +109,42 @@ def test_a_second_writer_is_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_a_flipped_bit_in_a_vector_is_found_in_its_row(tmp_path: Path, row: int) -> None:
-    opened = filled(tmp_path)
+    filled(tmp_path)
     data = bytearray((tmp_path / "vectors.f32").read_bytes())
     data[row * 16 + 5] ^= 4
     (tmp_path / "vectors.f32").write_bytes(data)
-    assert opened.damage().rows == ((row, f"{row}.jpg"),)
+    assert verify(tmp_path).rows == ((row, f"{row}.jpg"),)
 
 
 def test_a_wrong_catalog_entry_is_found_in_its_row(tmp_path: Path) -> None:
-    opened = filled(tmp_path)
+    filled(tmp_path)
     with sqlite3.connect(tmp_path / "catalog.sqlite") as catalog:
         catalog.execute("UPDATE items SET width = 4 WHERE row = 1")
-    assert opened.damage().rows == ((1, "1.jpg"),)
+    assert verify(tmp_path).rows == ((1, "1.jpg"),)
 
 
 def test_a_vector_file_that_is_too_short_is_refused_and_named(tmp_path: Path) -> None:
     opened = filled(tmp_path)
     with (tmp_path / "vectors.f32").open("r+b") as file:
         file.truncate(20)
-    assert opened.damage().faults == ("vectors.f32 holds 1 of 3 vectors",)
-    assert [row for row, _ in opened.damage().rows] == [1, 2]
+    assert verify(tmp_path).faults == ("the vectors hold 1 of 3 rows",)
+    assert [row for row, _ in verify(tmp_path).rows] == [1, 2]
     with pytest.raises(CollectionError, match=r"holds 1 of 3 vectors; run `lookalike verify .* --repair`"):
-        opened.map_vectors(3)
+        opened.vectors.block(0, 3)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot be read; index again with --rebuild"),
+        ("", "cannot be read; run `lookalike verify .* --repair`, or index again with --rebuild"),
         ("[1]", "cannot be read"),
         ('{"encoder": "x", "fingerprint": "y", "dim": 4, "dtype": "float32", "format": 99}', "has format 99"),
-        ('{"encoder": "x", "fingerprint": "y", "dim": -4, "dtype": "float32", "format": 1}', r"damaged \(dim -4\)"),
+        (
+            '{"encoder": "x", "fingerprint": "y", "dim": 4, "dtype": "float32", "format": 1}',
+            "has format 1, this version",
+        ),
+        (replace(HEADER, dim=-4).to_text(), r"damaged \(dim -4"),
+        (HEADER.to_text().replace("pixels", "pixelt"), "damaged .its checksum does not match"),
     ],
 )
 def test_a_damaged_header_is_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -150,7 +158,9 @@ def test_a_damaged_header_is_one_line(tmp_path: Path, text: str, message: str) -
 def test_a_damaged_catalog_is_one_line(tmp_path: Path, content: bytes) -> None:
     filled(tmp_path).close()
     (tmp_path / "catalog.sqlite").write_bytes(content)
-    with pytest.raises(CollectionError, match=r"catalog.sqlite is damaged \(.*\); index again with --rebuild"):
+    with pytest.raises(
+        CollectionError, match=r"catalog.sqlite is damaged \(.*\); run .* or index again with --rebuild"
+    ):
         Store(tmp_path)
 
 

@@ -44,6 +44,12 @@ def _run(arguments: list[str], debug: bool) -> int:
         # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
         sys.stdout = None
         return 0
+    except OSError as error:
+        # A folder that cannot be written to, a full disk: whatever met it, the system's own reason is the news.
+        if debug or not error.strerror:
+            raise
+        note(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror.lower()}")
+        return 1
     except Exception as error:
         if debug or not hasattr(error, "exit_code"):
             raise

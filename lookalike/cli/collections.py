@@ -30,6 +30,9 @@ def index(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Embed everything anew; the old one serves until then.")
     ] = False,
+    engine: Annotated[
+        str | None, typer.Option(metavar="URI", help="Keep the vectors in a server: milvus://HOST:19530/NAME.")
+    ] = None,
     precision: Annotated[
         Precision | None, typer.Option(help="auto: int8 if it does as well on 64 of these images; fp32 is the default.")
     ] = None,
@@ -42,12 +45,15 @@ def index(
     from lookalike.progress import shown
 
     names = list(encoder or ())
-    jobs = [(collections.open(folders[0], collection=collection, device=device), folders)] if collection else []
+    if engine and len(folders) > 1 and not collection:
+        raise typer.BadParameter("--engine holds one collection: give one FOLDER, or --collection")
+    where = {"device": device, "engine": engine}
+    jobs = [(collections.open(folders[0], collection=collection, **where), folders)] if collection else []
     skipped, printed = 0, []
-    for opened, sources in jobs or [(collections.open(folder, device=device), [folder]) for folder in folders]:
+    for opened, sources in jobs or [(collections.open(folder, **where), [folder]) for folder in folders]:
         start = time.monotonic()
         with opened, shown("images") as progress:
-            report = _index(opened, sources, names, Run(progress, rebuild, precision, device))
+            report = _index(opened, sources, names, Run(progress, rebuild, precision, device, engine))
             held, reasons = len(opened), opened.skipped()
         printed.append({"collection": str(opened.path), "images": held, **report.to_json()})
         if not as_json:
@@ -134,6 +140,7 @@ class Run:
     rebuild: bool
     precision: str | None
     device: str | None
+    engine: str | None = None
 
 
 def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
@@ -145,7 +152,7 @@ def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: 
         further = own is not None and bool(encoders) and encoders[0] != own and encoders[0] in opened.sets
         if further and not run.rebuild:
             return opened.add_set(encoders[0], run.progress)
-        first = Collection(opened.path, encoders[0] if encoders else None, sources, device=run.device)
+        first = Collection(opened.path, encoders[0] if encoders else None, sources, run.device, run.engine)
         report = first.index(sources, run.progress, run.rebuild, run.precision)
     elif own in encoders:
         report = opened.index(sources, run.progress, run.rebuild)

@@ -55,8 +55,11 @@ class Cache:
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """What is there of `keys`."""
         found: dict[bytes, bytes] = {}
+        stale: list[bytes] = []
         if (self.folder / FILE).exists():
-            self._run(lambda file: found.update(_read(file, keys)))
+            self._run(lambda file: _read(file, keys, found, stale))
+        if stale:
+            self._run(lambda file: _touch(file, stale))
         return found
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
@@ -81,29 +84,35 @@ class Cache:
                 path.with_name(FILE + part).unlink(missing_ok=True)
 
 
-def _read(file: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-    today = int(time.time()) // DAY
-    found: dict[bytes, bytes] = {}
-    stale: list[tuple[int, bytes]] = []
+def _read(file: sqlite3.Connection, keys: Iterable[bytes], found: dict[bytes, bytes], stale: list[bytes]) -> None:
+    """What is whole of `keys` into `found`; into `stale` what has to be touched: last used on another day.
+
+    That is a second step because it may fail where reading works: in a read-only folder, or while another one writes.
+    """
     for key in keys:
         row = file.execute("SELECT data, checksum, used FROM features WHERE key = ?", (key,)).fetchone()
         if row is None:
             continue
         data, checksum, used = row
-        if isinstance(data, bytes) and zlib.crc32(data) == checksum:
-            found[key] = data
-            stale += [(today, key)] if used != today else []
-        else:
-            file.execute("DELETE FROM features WHERE key = ?", (key,))
+        if not isinstance(data, bytes) or zlib.crc32(data) != checksum:
+            continue  # `put` will replace it.
+        found[key] = data
+        if used != _today():
+            stale.append(key)
+
+
+def _touch(file: sqlite3.Connection, keys: Iterable[bytes]) -> None:
     # The day is precise enough to know the oldest, and makes most reading free of writing.
-    file.executemany("UPDATE features SET used = ? WHERE key = ?", stale)
-    return found
+    file.executemany("UPDATE features SET used = ? WHERE key = ?", [(_today(), key) for key in keys])
+
+
+def _today() -> int:
+    return int(time.time()) // DAY
 
 
 def _write(file: sqlite3.Connection, entries: Mapping[bytes, bytes], budget: int) -> None:
-    today = int(time.time()) // DAY
     kept = {key: data for key, data in entries.items() if len(data) <= budget}
-    rows = [(key, len(data), today, zlib.crc32(data), data) for key, data in kept.items()]
+    rows = [(key, len(data), _today(), zlib.crc32(data), data) for key, data in kept.items()]
     file.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
     (total,) = file.execute("SELECT COALESCE(SUM(size), 0) FROM features").fetchone()
     if total <= budget:

@@ -69,7 +69,7 @@ def detect(image: Image.Image, most: int, upright: bool = True) -> Keypoints:
         size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
         gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
     # OpenCV's type stubs leave SIFT out.
-    detector = cv2.SIFT_create(nfeatures=most)  # type: ignore[attr-defined]
+    detector = cv2.SIFT_create()  # type: ignore[attr-defined]
     found = sorted(detector.detect(gray, None), key=lambda point: -point.response)
     if upright:
         # SIFT makes two keypoints of one with two orientations.

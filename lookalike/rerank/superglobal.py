@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookalike.rerank.candidates import Values, at_least, check, reordered
-from lookalike.types import Gallery, Probe, Ranking
+from lookalike.types import Gallery, Probe, Ranking, Vectors
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,17 @@ class SuperGlobal:
         vectors = gallery.vectors(ranking.ids)
         if not len(vectors):
             return np.empty(0, np.float64)
-        similar = vectors @ vectors.T
-        np.fill_diagonal(similar, np.inf)  # Each comes first in its own list, whatever duplicates it has.
-        nearest = np.argsort(-similar, axis=1, kind="stable")[:, : self.k + 1]
-        weights = self.beta * np.maximum(np.take_along_axis(similar, nearest, axis=1), 0)
-        weights[:, 0] = 1
-        refined = np.einsum("nk,nkd->nd", weights, vectors[nearest]) / weights.sum(axis=1, keepdims=True)
+        refined = self._refined(vectors)
         first = (refined @ probe.vectors.T).max(axis=1)
         expanded = refined[np.argsort(-first, kind="stable")[: self.k + 1]].max(axis=0)
         return np.asarray((first + refined @ expanded) / 2, np.float64)
+
+    def _refined(self, vectors: Vectors) -> Vectors:
+        """Every row (n, dim) as the weighted mean of itself and its nearest."""
+        similar = vectors @ vectors.T
+        np.fill_diagonal(similar, -np.inf)  # None is its own neighbour, whatever duplicates it has.
+        count = min(self.k, len(vectors) - 1)
+        nearest = np.argpartition(-similar, max(count - 1, 0), axis=1)[:, :count]
+        weights = np.zeros_like(similar)
+        np.put_along_axis(weights, nearest, self.beta * np.maximum(np.take_along_axis(similar, nearest, 1), 0), 1)
+        return np.asarray((vectors + weights @ vectors) / (1 + weights.sum(axis=1, keepdims=True)), np.float32)

@@ -91,7 +91,7 @@ def test_the_published_model_gives_the_published_numbers(shared_data: Path) -> N
     if folder is None or not picture.is_file():
         pytest.skip("needs the weights of dinov2-base in the cache, and coco/000000039769.jpg in the test data")
     with Image.open(picture) as image:
-        pixels = Preprocess("crop", 224)(image.convert("RGB"))
+        pixels = Preprocess("crop", 224).prepare(image.convert("RGB"))
     class_tokens, patches = onnx(folder).tokens(pixels[None])
     found = np.stack([class_tokens[0, :3], *patches[0, :2, :3]])
     wanted = [[-2.1747, -0.4729, 1.0936], [-3.2780, -0.8269, -0.9210], [-2.9129, 1.1284, -0.7306]]

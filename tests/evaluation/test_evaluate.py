@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from angles import AngleEncoder, paint, vgg
 from conftest import PixelEncoder
 from PIL import Image
 
-from lookalike.datasets import Benchmark, Query, Truth
+from lookalike.datasets import Benchmark, Query, Truth, load
 from lookalike.errors import EvaluationError
 from lookalike.evaluation import run
 from lookalike.evaluation.answers import QueryVectors, WithoutRows
@@ -222,6 +223,14 @@ def test_a_benchmark_that_was_made_by_hand_is_checked_like_any_other(tmp_path: P
         evaluate(lost, encoder=AngleEncoder(), cache=cache)
 
 
+def test_figures_of_dinov2_on_oxford_and_paris_say_what_it_was_trained_on(root: Path, cache: Path) -> None:
+    encoder, benchmark = AngleEncoder(), load("vgg", root)
+    encoder.name = "dinov2-base@pad-518"
+    for name, noted in (("roxford5k", True), ("paris6k", True), ("vgg", False)):
+        report = evaluate(replace(benchmark, name=name), encoder=encoder, cache=cache)
+        assert any("among the seeds" in note for note in report.notes) == noted
+
+
 def test_a_protocol_that_the_ground_truth_cannot_answer_is_refused(root: Path, cache: Path) -> None:
     with pytest.raises(EvaluationError, match="protocol revisited scores the setups easy, medium, hard, vgg has all"):
         evaluate("vgg", root, AngleEncoder(), protocol="revisited", cache=cache)
@@ -248,6 +257,19 @@ def test_a_reranker_changes_what_is_measured_and_is_named(root: Path, cache: Pat
     assert report.queries[0].setups["all"].ranks == (4, 8, 10)
     assert report.to_json()["rerank"] == ["backwards"]
     assert "backwards" in report.heading()
+
+
+def test_a_reranker_is_given_every_image_whatever_the_ground_truth_says(root: Path, cache: Path) -> None:
+    """A shortlist without junk or wrong images, as some published code makes it, would be measured too kindly."""
+    (root / "groundtruth" / "q_junk.txt").write_text("a30\n")
+    seen: list[list[int]] = []
+
+    def look(probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
+        seen.append(sorted(ranking.ids.tolist()))
+        return ranking
+
+    evaluate("vgg", root, AngleEncoder(), rerank=[look], cache=cache)
+    assert seen == [list(range(10))]
 
 
 class Shortlist(Backwards):

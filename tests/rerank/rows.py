@@ -7,7 +7,7 @@ from PIL.Image import Image
 
 from lookalike.errors import ImageError
 from lookalike.index import ExactIndex
-from lookalike.types import Ids, Probe, Ranking, Vectors
+from lookalike.types import Ids, Probe, Ranking, Scores, Vectors
 
 
 class Rows(ExactIndex):
@@ -42,3 +42,16 @@ def first_list(vector: Vectors, gallery: Rows, k: int) -> tuple[Probe, Ranking]:
     scores, ids = gallery.search(probe.vectors, k)
     kept = ids[0] >= 0
     return probe, Ranking(ids[0][kept], scores[0][kept])
+
+
+class Approximate(Rows):
+    """What an engine may do: it finds `most` rows at most, and says so by ids of -1 with FAISS's score for nothing."""
+
+    def __init__(self, vectors: Vectors, most: int) -> None:
+        super().__init__(vectors)
+        self.most = most
+
+    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
+        scores, ids = super().search(vectors, k)
+        scores[:, self.most :], ids[:, self.most :] = -3.4e38, -1
+        return scores, ids

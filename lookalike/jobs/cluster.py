@@ -1,0 +1,41 @@
+"""A Ray cluster to work on: one of this machine's own, or one that runs already."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lookalike.errors import LookalikeError
+
+LOOPBACK = "127.0.0.1"
+PASSED_ON = ("AWS_", "GOOGLE_", "AZURE_", "HF_", "LOOKALIKE_", "HADOOP_", "XDG_CACHE_HOME")
+"""Variables that the workers need as well: where weights, photos and stores are, and how to get in."""
+
+
+@contextmanager
+def cluster(where: str, cpus: int) -> Iterator[Any]:
+    """`ray`, connected to `local` (started here with `cpus` cores, on loopback alone), `auto`, or an address."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if where == "local":
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise LookalikeError("`lookalike embed` needs `pip install lookalike[ray]`") from error
+    passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": passed}}
+    if where == "local":
+        options |= {"address": "local", "num_cpus": max(2, cpus), "include_dashboard": False, "_node_ip_address": LOOPBACK}
+    else:
+        options |= {"address": where}
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise LookalikeError(
+            f"--cluster {where}: no Ray cluster there ({reason}); --cluster local starts one"
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

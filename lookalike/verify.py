@@ -1,0 +1,180 @@
+"""A collection to what is wrong with it: every file against its checksums; and repair, which loses the rows hit."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lookalike import approximate, catalog, header, whitening
+from lookalike.catalog import CATALOG, COVERED, ITEM, SCHEMA, crc, from_blob
+from lookalike.encoders.whitened import fingerprint
+from lookalike.errors import CollectionError
+from lookalike.header import Header
+from lookalike.salvage import SIDE_TABLES, salvage
+from lookalike.store import Store
+from lookalike.vectors import RowStore, open_rows
+
+BLOCK = 4096
+WHITENING = "whitening"
+"""The fact under which the catalog keeps a copy of the whitening file."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What `verify` found: rows whose vector or catalog entry does not match its checksum, and what else is wrong."""
+
+    rows: tuple[tuple[int, str], ...]
+    faults: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.faults)
+
+
+def verify(path: Path, repair: bool = False) -> Damage:
+    """Compare everything in the folder of a collection with its checksums; with `repair`, mend what can be mended.
+
+    Repair restores collection.json and the whitening from the copies in the catalog, throws a damaged index away, and
+    takes the rows out that were hit, for the next `index` to embed again. Raises CollectionError where the collection
+    cannot be told at all, from neither collection.json nor the catalog.
+    """
+    if not path.is_dir():
+        raise CollectionError(f"{path}: no such collection")
+    faults: list[str] = []
+    told = _header(path, faults, repair)
+    broken = _structure(path)
+    faults += broken
+    rows: list[tuple[int, str]] = []
+    if broken and repair:
+        with closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors:
+            rows += salvage(path, told, _held(vectors))
+    if not broken or repair:
+        rows += _rows(path, told, faults, repair)
+        faults += _tables(path, repair)
+        faults += _whitening(path, told, repair)
+    faults += approximate.damage(path, repair)
+    return Damage(tuple(rows), tuple(faults))
+
+
+def _header(path: Path, faults: list[str], repair: bool) -> Header:
+    """collection.json, or its copy in the catalog."""
+    copy = _copied(path)
+    try:
+        told = header.read_header(path)
+    except CollectionError as error:
+        if copy is None:
+            raise
+        faults.append(str(error).partition("; ")[0])
+        told = header.parse(copy, path)
+        if repair:
+            header.write_header(path, told)
+    return told
+
+
+def _copied(path: Path) -> bytes | None:
+    try:
+        with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
+            found = opened.execute("SELECT name, value, crc FROM facts WHERE name = 'header'").fetchone()
+    except sqlite3.Error:
+        return None
+    return found[1].encode() if found and crc(*found[:2]) == found[2] else None
+
+
+def _structure(path: Path) -> list[str]:
+    """What SQLite itself and the schema say about the catalog."""
+    if not (path / CATALOG).is_file():
+        return [f"{CATALOG} is missing"]
+    try:
+        with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
+            faults = [f"{CATALOG}: {line}" for (line,) in opened.execute("PRAGMA integrity_check(20)") if line != "ok"]
+            schema = {sql for (sql,) in opened.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+            if schema != set(SCHEMA):
+                faults.append(f"{CATALOG}: its tables are not as they were made")
+            count, last = opened.execute("SELECT COUNT(*), MAX(row) FROM items").fetchone()
+            if last is not None and count != last + 1:
+                faults.append(f"{CATALOG}: rows are missing")
+    except sqlite3.Error as error:
+        return [f"{CATALOG}: {error}"]
+    return faults
+
+
+def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tuple[int, str]]:
+    """Every row against its two checksums; marked as damaged with `repair`."""
+    with (
+        closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors,
+        closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened,
+    ):
+        held, rows = _held(vectors), _last(opened) + 1
+        if held < rows:
+            faults.append(f"the vectors hold {held} of {rows} rows")
+        damaged = list(_damaged(opened, vectors, held))
+    if repair and (damaged or held < rows):
+        with closing(Store(path)) as store, store.writing():
+            store.remove([row for row, _ in damaged], "damaged")
+    return damaged
+
+
+def _held(vectors: RowStore) -> int:
+    try:
+        return len(vectors)
+    except CollectionError:
+        return 0
+
+
+def _last(opened: sqlite3.Connection) -> int:
+    return int(opened.execute("SELECT COALESCE(MAX(row), -1) FROM items").fetchone()[0])
+
+
+def _damaged(opened: sqlite3.Connection, vectors: RowStore, held: int) -> Iterator[tuple[int, str]]:
+    sql = f"SELECT {ITEM}, crc FROM items WHERE row >= ? AND row < ? ORDER BY row"  # noqa: S608 - a constant
+    for start in range(0, _last(opened) + 1, BLOCK):
+        found = vectors.checksums(start, min(start + BLOCK, held)) if start < held else []
+        for values in opened.execute(sql, (start, start + BLOCK)):
+            row, mark, vector_crc = values[0], values[8], values[9]
+            at = row - start
+            if crc(*values[:-1]) == values[-1]:
+                is_whole = mark == 3 or (at < len(found) and found[at] == vector_crc)
+            else:
+                is_whole = False
+            if not is_whole:
+                yield row, _name(values[2])
+
+
+def _name(key: Any) -> str:
+    return from_blob(key) if isinstance(key, bytes) else ascii(key)
+
+
+def _tables(path: Path, repair: bool) -> list[str]:
+    """The tables beside the items; with `repair` their damaged rows go."""
+    faults = []
+    with closing(catalog.connect(path / CATALOG, "" if repair else "?mode=ro")) as opened:
+        for table in SIDE_TABLES:
+            wrong = f"FROM {table} WHERE crc IS NOT crc({COVERED[table]})"
+            count = opened.execute(f"SELECT COUNT(*) {wrong}").fetchone()[0]
+            if count:
+                faults.append(f"{CATALOG}: {count} entries of {table} do not match their checksums")
+                if repair:
+                    opened.execute(f"DELETE {wrong}")
+    return faults
+
+
+def _whitening(path: Path, told: Header, repair: bool) -> list[str]:
+    """The whitening, which the collection's fingerprint covers, and its copy."""
+    with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
+        found = opened.execute("SELECT value FROM facts WHERE name = ?", (WHITENING,)).fetchone()
+        inner = opened.execute("SELECT value FROM facts WHERE name = 'inner fingerprint'").fetchone()
+    if found is None:
+        return []
+    try:
+        learned = whitening.load(path)
+        if learned and inner and fingerprint(str(inner[0]), learned) == told.fingerprint:
+            return []
+        reason = "does not match the collection's fingerprint" if learned else "is missing"
+    except CollectionError as error:
+        reason = str(error).partition("; ")[0]
+    if repair:
+        draft = path / f"{whitening.FILE}.new"
+        draft.write_bytes(found[0])
+        draft.replace(path / whitening.FILE)
+    return [f"{whitening.FILE}: {reason}"]
