@@ -10,6 +10,8 @@ from lookalike.cli.output import note
 from lookalike.errors import LookalikeError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SHORTEST = 16
+"""Letters of a token that nobody guesses."""
 
 
 @app.command(epilog="Example: lookalike serve ~/Pictures --port 8000")
@@ -31,19 +33,20 @@ def serve(
     encoder: EncoderName = None,
 ) -> None:
     """Serve a page and a JSON API for COLLECTION, until Ctrl-C or SIGTERM. The address is printed on stdout."""
-    from lookalike import collection as collections
-    from lookalike.service import server, tokens
-    from lookalike.service.app import create_app
-    from lookalike.service.settings import Settings
-
     is_local = host.strip("[]") in LOOPBACK
     if not is_local and not token:
         raise LookalikeError(f"--host {host} lets other machines in; give them a --token (or LOOKALIKE_TOKEN)")
-    if token is not None and len(token) < tokens.SHORTEST:
-        note(f"a token of {len(token)} letters can be guessed; take {tokens.SHORTEST} or more")
+    if token is not None and len(token) < SHORTEST:
+        note(f"a token of {len(token)} letters can be guessed; take {SHORTEST} or more")
+    from lookalike import collection as collections
+
     with collections.open(collection, encoder=encoder) as opened:
         if not opened.exists:
             raise LookalikeError(f"{collection} has not been indexed; run `lookalike index {collection}`")
+        from lookalike.service import server
+        from lookalike.service.app import create_app
+        from lookalike.service.settings import Settings
+
         settings = Settings(
             token=token or None, allow_urls=allow_urls, writable=writable, origins=tuple(allow_origin or ()),
             hosts=("127.0.0.1", "localhost", "[::1]") if is_local and not token else None,

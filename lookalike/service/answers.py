@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from lookalike.service.errors import ApiError
 from lookalike.service.ids import shown, to_id
 from lookalike.service.queries import Resolver, Search, checked_depth, needs_pixels
 from lookalike.service.served import Served
@@ -19,6 +20,10 @@ def search(served: Served, asked: Search) -> dict[str, Any]:
     resolver = Resolver(served, needs_pixels(options))
     queries = [resolver.query(one) for one in asked.queries]
     collection = served.collection
+    if (options.text or options.negative_text) and not collection.reads_text:
+        # Said here, as the library's own words name the folder to be indexed.
+        hint = "add vectors of an encoder that reads: lookalike index FOLDER --encoder siglip2-base"
+        raise ApiError(422, "no_text", "this collection cannot be searched with words", hint)
     hits = collection.search(queries, options.k, **resolver.arguments(asked))
     return {
         "encoder": collection.store.header.encoder,

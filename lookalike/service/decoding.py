@@ -13,8 +13,10 @@ from lookalike.service.batching import Slots
 from lookalike.service.decode_worker import HEAD
 from lookalike.service.errors import ApiError, of_image
 
-TRIED_BYTES = 2 * 1024 * 1024
-"""Above this a file is tried first: a million empty segments take a parser seconds."""
+PARTS = 2000
+"""Segments or chunks above which a file is tried first: Pillow takes seconds over a hundred thousand empty ones."""
+TRIED_BYTES = 256 * 1024
+"""Files of other formats, whose parts are not counted here, are tried first above this."""
 TRIED_COST = 30_000_000
 """Pixels times passes over them above which an image is tried first; below it no format takes a second or two."""
 COSTS = {"JPEG2000": 10, "AVIF": 3, "HEIF": 4, "WEBP": 2, "TIFF": 2}
@@ -41,7 +43,7 @@ class Examiner:
                 raise ImageError("not an image" if data else "empty file")
             if len(data) > self._limits.bytes:
                 raise ImageError(f"{len(data):,} bytes, over the limit of {self._limits.bytes:,}")
-            if len(data) <= TRIED_BYTES:
+            if not is_crowded(data):
                 facts = images.examine(data, self._limits)
                 cost = facts.width * facts.height * facts.passes * COSTS.get(facts.format, 1)
                 if cost <= TRIED_COST:
@@ -92,6 +94,34 @@ class Examiner:
             worker.kill()
             worker.wait()
             _close(worker)
+
+
+def is_crowded(data: bytes) -> bool:
+    """Whether a file has so many parts that only looking at its header could take long."""
+    if data.startswith(b"\x89PNG"):
+        return _count_chunks(data) > PARTS
+    if data.startswith(b"\xff\xd8"):
+        return _count_segments(data) > PARTS
+    return len(data) > TRIED_BYTES
+
+
+def _count_chunks(data: bytes) -> int:
+    """The chunks of a PNG, counted no further than one above the limit."""
+    count, at = 0, 8
+    while at + 8 <= len(data) and count <= PARTS:
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        count += 1
+    return count
+
+
+def _count_segments(data: bytes) -> int:
+    """The segments of a JPEG before its first scan, likewise; bytes between segments count as well."""
+    count, at = 0, 2
+    while at + 4 <= len(data) and data[at : at + 2] != b"\xff\xda" and count <= PARTS:
+        is_segment = data[at] == 0xFF and data[at + 1] not in (0, 0xFF)
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big") if is_segment else 1
+        count += 1
+    return count
 
 
 def _asked(worker: "subprocess.Popen[bytes]", message: bytes) -> str:

@@ -77,13 +77,15 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI entries of these refusals; 401, 429 and 503 can come from any route of the API."""
-    return {status: _documented(status) for status in sorted({400, 401, 429, 503, *statuses})}
+    """The OpenAPI entries of these refusals; 400, 401, 422, 429 and 503 can come from any of the API."""
+    return {status: _documented(status) for status in sorted({400, 401, 422, 429, 503, *statuses})}
 
 
 def _documented(status: int) -> dict[str, Any]:
-    entry: dict[str, Any] = {"model": ErrorAnswer, "description": TEXTS[status]}
-    entry["content"] = {"application/json": {"example": EXAMPLES[status].as_json()}}
+    # Written out, as FastAPI leaves the schema away where a route answers with pictures.
+    schema = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
+    content = {"application/json": {"schema": schema, "example": EXAMPLES[status].as_json()}}
+    entry: dict[str, Any] = {"description": TEXTS[status], "content": content}
     if status in (429, 503):
         entry["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
     return entry

@@ -1,6 +1,5 @@
 """What all requests share: the collection with its batching encoder, the threads, the limits, what was counted."""
 
-import logging
 import threading
 from functools import cached_property
 
@@ -19,8 +18,6 @@ from lookalike.service.urls import Fetcher
 from lookalike.service.work import Work
 from lookalike.store import Item
 from lookalike.types import Encoder
-
-log = logging.getLogger(__name__)
 
 FETCHES = 8
 
@@ -82,7 +79,6 @@ class Served:
             self._loaded = loaded
         except LookalikeError as error:
             self.failure = error
-            log.error("%s", error)
 
     def _seen(self, size: int) -> None:
         self.metrics.observe("lookalike_batch_size", size)

@@ -37,23 +37,25 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(app: FastAPI, listening: socket.socket, drain_seconds: float) -> None:
     """Serve until SIGTERM or Ctrl-C; raises LookalikeError where the collection cannot be loaded."""
-    served: Served = app.state.served
-    config = uvicorn.Config(
-        app, http=_protocol(served.settings.header_seconds, served.settings.connections), ws="none", lifespan="on",
-        log_config=None, access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS, h11_max_incomplete_event_size=HEAD_BYTES,
-    )  # fmt: skip
-    Server(config, served, drain_seconds).run(sockets=[listening])
-    if served.failure:
-        raise served.failure
+    server = Server(app, drain_seconds)
+    server.run(sockets=[listening])
+    if server.served.failure:
+        raise server.served.failure
 
 
 class Server(uvicorn.Server):
     """Is not ready for a while before it stops taking requests, so that a balancer sends them elsewhere."""
 
-    def __init__(self, config: uvicorn.Config, served: Served, drain_seconds: float) -> None:
+    def __init__(self, app: FastAPI, drain_seconds: float) -> None:
+        self.served: Served = app.state.served
+        settings = self.served.settings
+        config = uvicorn.Config(
+            app, http=_protocol(settings.header_seconds, settings.connections), ws="none", lifespan="on",
+            log_config=None, access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS, h11_max_incomplete_event_size=HEAD_BYTES,
+        )  # fmt: skip
         super().__init__(config)
-        self._served, self._drain_seconds = served, drain_seconds
+        self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -63,16 +65,16 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to end."""
-        return await super().on_tick(counter) or self._served.failure is not None
+        return await super().on_tick(counter) or self.served.failure is not None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the end, a second one hurries it."""
-        if self._served.is_draining or self._loop is None or sig == signal.SIGINT:
-            self._served.is_draining = True
+        if self.served.is_draining or self._loop is None or sig == signal.SIGINT:
+            self.served.is_draining = True
             self.force_exit = self.should_exit and sig == signal.SIGINT
             self.should_exit = True
             return
-        self._served.is_draining = True
+        self.served.is_draining = True
         self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_seconds, self._end)
 
     def _end(self) -> None:

@@ -6,8 +6,6 @@ from http.cookies import CookieError, SimpleCookie
 
 COOKIE = "lookalike_session"
 COOKIE_SECONDS = 30 * 24 * 3600
-SHORTEST = 16
-"""Letters of a token that nobody guesses."""
 
 
 def session(token: str) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from conftest import PixelEncoder, picture
 
 from lookalike.collection import Collection
@@ -55,24 +54,19 @@ def running(folder: Path, encoder: Encoder | None = None, **options: Any) -> Ite
     collection = Collection(folder / ".lookalike", encoder or PixelEncoder(), [folder])
     if not collection.exists:
         collection.index()
-    app = create_app(collection, Settings(**options))
     listening = server.listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        app, http=server._protocol(Settings(**options).header_seconds, 2000), log_config=None, lifespan="on"
-    )
-    running_server = server.Server(config, app.state.served, 0)
-    thread = threading.Thread(target=running_server.run, kwargs={"sockets": [listening]})
+    started = server.Server(create_app(collection, Settings(**options)), 0)
+    thread = threading.Thread(target=started.run, kwargs={"sockets": [listening]})
     thread.start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     headers = {"Authorization": f"Bearer {options['token']}"} if options.get("token") else {}
     try:
         with httpx.Client(base_url=url, timeout=60, headers=headers) as client:
             wait_ready(url)
-            yield Running(url, client, app.state.served, folder)
+            yield Running(url, client, started.served, folder)
     finally:
-        running_server.should_exit = running_server.force_exit = True
+        started.should_exit = True
         thread.join(timeout=60)
-        app.state.served.close()
         collection.close()
         listening.close()
 

@@ -16,7 +16,10 @@ async function call(path, options) {
     throw new Refused(0, { code: "offline", message: "", hint: "" });
   }
   if (response.status === 204) return null;
-  const body = await response.json().catch(() => ({}));
+  const body = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return {};
+  });
   if (!response.ok) throw new Refused(response.status, body.error || { code: "failed", message: "", hint: "" });
   return body;
 }

@@ -144,7 +144,9 @@ function wire() {
   byId("count").addEventListener("change", (event) => go({ ...state, count: Math.max(1, Math.min(500, Number(event.target.value) || states.COUNT)) }));
   const least = byId("least");
   least.addEventListener("input", () => { byId("least-shown").textContent = Number(least.value).toFixed(2); });
-  least.addEventListener("change", () => go({ ...state, least: Number(least.value) }));
+  // A key that is held down is one search, and one step back.
+  let waiting = 0;
+  least.addEventListener("change", () => { clearTimeout(waiting); waiting = setTimeout(() => go({ ...state, least: Number(least.value) }), 250); });
   byId("text-form").addEventListener("submit", (event) => { event.preventDefault(); go({ ...state, text: byId("text").value.trim() }); });
   byId("url-form").addEventListener("submit", (event) => { event.preventDefault(); takeUrl(byId("url").value.trim()); });
   boxes.listen(takeBox);
