@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from lookalike import precision as precisions
 from lookalike import engines, spaces, store, whitening
+from lookalike import precision as precisions
 from lookalike.combine import How
 from lookalike.duplicates import Group, Level, find, threshold_for
 from lookalike.encoders import load_encoder, reads_text, with_options

@@ -99,18 +99,18 @@ class StoredGallery:
                 self._selections.pop(next(iter(self._selections)))
             chosen = select(expression, self._store, self._rows)
             self._selections[expression] = chosen if self._live is None else chosen & self._live
-        return self._with(self._selections[expression], self._nearest.recall)
+        return self._with(self._selections[expression], self._nearest.recall, expression)
 
     def aiming(self, recall: float | None) -> "StoredGallery":
         """The same rows, searched for a share of the true nearest: 1 is exact, None as `optimize` would have it."""
         if recall is not None and not 0 < recall <= 1:
             raise QueryError(f"recall {recall:g} must be above 0 and at most 1")
-        return self if recall == self._nearest.recall else self._with(self._live, recall)
+        return self if recall == self._nearest.recall else self._with(self._live, recall, self._nearest.where)
 
-    def _with(self, live: NDArray[np.bool_] | None, recall: float | None) -> "StoredGallery":
+    def _with(self, live: NDArray[np.bool_] | None, recall: float | None, where: str | None) -> "StoredGallery":
         made = copy(self)
         made._live, made._selections = live, {}
-        made._nearest = Nearest(self._store.vectors, self._rows, live, lambda: self._candidates(live), recall)
+        made._nearest = Nearest(self._store.vectors, self._rows, live, lambda: self._candidates(live), recall, where)
         return made
 
     def holds(self, row: int) -> bool:

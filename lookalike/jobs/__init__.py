@@ -1,1 +1,1 @@
-"""Images to vectors on many machines: Ray Data reads, schedules and starts again; here is only what it is given to do."""
+"""Images to vectors on many machines: Ray Data reads, schedules and starts again; here is what it is given to do."""
