@@ -17,6 +17,7 @@ from lookalike.errors import CollectionError, ImageError, QueryError, SourceErro
 from lookalike.filters import select
 from lookalike.index import Metric
 from lookalike.nearest import Nearest
+from lookalike.places import Remote, is_remote
 from lookalike.sources import Folder, Source, TextList, open_source
 from lookalike.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
@@ -30,7 +31,9 @@ class Origins:
 
     def __init__(self, store: Store) -> None:
         self._base = store.path
-        self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in store.sources()}
+        told = store.sources()
+        self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in told}
+        self._remote = {id_: Remote(location) for id_, location, _ in told if is_remote(location)}
         self._opened: dict[int, Source] = {}
 
     def locate(self, location: str) -> Path:
@@ -63,7 +66,9 @@ class Origins:
     def _inner(self, item: Item) -> str:
         return item.key.removeprefix(self._places[item.source][1])
 
-    def _source(self, item: Item) -> Source:
+    def _source(self, item: Item) -> Source | Remote:
+        if item.source in self._remote:
+            return self._remote[item.source]
         if item.source not in self._opened:
             try:
                 self._opened[item.source] = open_source(self._places[item.source][0])

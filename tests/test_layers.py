@@ -11,7 +11,7 @@ ROWS = """
 types errors paths stages
 vectors catalog
 images progress header filters arrow evaluation.metrics whitening index rerank fusion layout alike encoders.weights scenes
-sources store combine invariance engines
+sources store combine invariance engines places
 approximate salvage pour metadata
 encoders nearest
 embed query gallery explain exchange precision

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+from lookalike import places
 from lookalike.encoders import load_encoder
 from lookalike.errors import LookalikeError, SourceError
-from lookalike.jobs import places, records
+from lookalike.jobs import records
 from lookalike.jobs.cluster import OWN_CPUS
 from lookalike.jobs.listing import Columns, choose, listed
 from lookalike.jobs.work import Decode, Encode

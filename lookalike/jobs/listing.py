@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lookalike import images, sources
+from lookalike import images, places, sources
 from lookalike.errors import SourceError
-from lookalike.jobs import places
 
 SHARDS_AT_ONCE = 8
 KEYS = ("key", "__key__", "id", "path", "file_name", "filename", "name", "url")
