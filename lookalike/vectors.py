@@ -83,7 +83,7 @@ class SearchingRows(RowStore, Protocol):
     describe: Callable[[Sequence[int]], list[tuple[str, str, dict[str, Any]]]]
     """Key, SHA-256 and columns of some rows, for the engine's own filters; put here by the store."""
 
-    def search(  # noqa: PLR0913 - what a search is made of
+    def search(
         self,
         vectors: Vectors,
         k: int,

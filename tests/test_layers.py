@@ -12,7 +12,7 @@ types errors paths stages
 vectors catalog fetching
 images progress header filters arrow evaluation.metrics whitening index rerank
 fusion layout alike encoders.weights scenes
-sources store combine invariance workers engines
+sources store combine invariance workers engines places
 approximate salvage pour metadata
 encoders nearest
 embed query gallery explain exchange precision

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
+from lookalike.cli.cluster import take
 from lookalike.cli.output import listed, note, print_json, printable, tell_skipped
 from lookalike.errors import LookalikeError
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: lookalike index ~/Pictures --encoder rootsift")
 def index(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders, tars, zips or text lists.")],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="FOLDER", help="Folders, tars, zips or text lists.")
+    ] = None,
     encoder: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="See `lookalike encoders`; several keep a set of vectors each."),
@@ -31,12 +34,16 @@ def index(
         bool, typer.Option("--rebuild", help="Embed everything anew; the old one serves until then.")
     ] = False,
     engine: Annotated[
-        str | None, typer.Option(metavar="URI", help="Keep the vectors in a server: milvus://HOST:19530/NAME.")
+        str | None,
+        typer.Option("--engine", "--to", metavar="URI", help="Keep the vectors in a server: milvus://HOST:19530/NAME."),
     ] = None,
     precision: Annotated[
         Precision | None, typer.Option(help="auto: int8 if it does as well on 64 of these images; fp32 is the default.")
     ] = None,
     device: Device = None,
+    taken: Annotated[
+        str | None, typer.Option("--from", metavar="URI", help="In place of FOLDER: what `lookalike embed` made.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,6 +51,10 @@ def index(
     from lookalike import collection as collections
     from lookalike.progress import shown
 
+    if taken:
+        return take(taken, collection, engine, as_json)
+    if not folders:
+        raise typer.BadParameter("name a FOLDER, or --from URI")
     names = list(encoder or ())
     if engine and len(folders) > 1 and not collection:
         raise typer.BadParameter("--engine holds one collection: give one FOLDER, or --collection")
