@@ -3,20 +3,24 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 
+from lookalike import compact as compacting
+from lookalike import metadata, spaces, store, whitening
+from lookalike import optimize as optimizing
 from lookalike import precision as precisions
-from lookalike import spaces, store, whitening
+from lookalike.approximate import facts
 from lookalike.combine import How
 from lookalike.duplicates import Group, Level, find, threshold_for
 from lookalike.encoders import load_encoder, reads_text, with_options
 from lookalike.encoders.quantize import PrecisionFinding
 from lookalike.encoders.whitened import whitened
-from lookalike.errors import CollectionError, EncoderMismatch, QueryError
+from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
 from lookalike.exchange import SETS, beside, exchange, recover
 from lookalike.explain import CONVINCING, Explanation
 from lookalike.explain import explain as matched
@@ -28,7 +32,8 @@ from lookalike.query import Asked, Query, Resolved, query_picture, resolve, seve
 from lookalike.rerank.patches import PatchEncoder
 from lookalike.sources import Source, open_source
 from lookalike.store import Header, Store
-from lookalike.sync import IndexReport, Sync
+from lookalike.sync import IndexReport, Part, Sync
+from lookalike.transfer import Format, export
 from lookalike.types import Box, Encoder, Hit, Probe, Progress, Ranking, Reranker, Scores, TextEncoder
 from lookalike.verify import Damage, verify
 from lookalike.view import View, rerankers
@@ -109,6 +114,10 @@ class Collection:
     @property
     def store(self) -> Store:
         """The files behind it; raises CollectionError where nothing was indexed yet."""
+        if self._open_store is not None and self._open_store.replaced and self.exists:
+            # Another process, or another object of this one, has put another collection in its place.
+            self._open_store.close()
+            self._open_store = self._open_gallery = self._encoder = None
         if self._open_store is None:
             if not self.exists:
                 folder = self._sources[0] if self._sources else self.path
@@ -178,6 +187,8 @@ class Collection:
         progress: Progress | None = None,
         rebuild: bool = False,
         precision: str | None = None,
+        dtype: str | None = None,
+        meta: Sequence[str | Path] = (),
     ) -> IndexReport:
         """Bring the collection into step with `sources`, or with those that it was made from.
 
@@ -185,25 +196,37 @@ class Collection:
         forgotten. What cannot be used is listed by `skipped()`. May be interrupted at any moment and run again. With
         `rebuild` everything is embedded anew, and the old collection serves until the new one is complete. `precision`
         is fp32, int8, or auto: a new collection tries both on 64 of its images, and `info()` says what was found.
+        `dtype` is how a new collection keeps its vectors: float32, float16 or int8. `meta` are CSV or Parquet files of
+        columns about the images, which `where` can then ask for.
         """
+        if dtype and self.exists and not rebuild and dtype != self.store.header.dtype:
+            raise CollectionError(f"{self.path} keeps {self.store.header.dtype}; `lookalike compact --store {dtype}`")
         if precision:
             if self._given is not None and not isinstance(self._given, str):
                 raise CollectionError(f"precision {precision!r} goes with the name of an encoder, not with an open one")
             self._given, self._encoder = with_options(self._name(), precision=precision), None
         begin = self._rebuild if rebuild and self.exists else self._index
-        report = begin(sources, progress)
+        report = begin(sources, progress, dtype)
+        for table in meta:
+            self.attach(table)
         for further in list(self.sets.values())[1:]:
             further.index([source.location for source, _, _ in self._registered()], progress, rebuild)
         return report
 
-    def _index(self, sources: Sequence[str | Path], progress: Progress | None) -> IndexReport:
+    def attach(self, table: str | Path) -> tuple[int, int]:
+        """Keep the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
+        with self.store.writing() as opened:
+            return metadata.attach(opened, Path(table))
+
+    def _index(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
         opened = [open_source(source) for source in sources or self._sources]
         if not self.exists:
             if not opened:
                 raise CollectionError(f"{self.path}: nothing to index; name a folder")
             finding = self._settle_precision(opened)
             encoder = self.encoder
-            self._open_store = store.create(self.path, Header(self._encoder_spec(), encoder.fingerprint, encoder.dim))
+            header = Header(self._encoder_spec(), encoder.fingerprint, encoder.dim, dtype or "float32")
+            self._open_store = store.create(self.path, header)
             if finding:
                 precisions.save(finding, self.path)
         encoder, report = self.encoder, IndexReport()
@@ -230,22 +253,46 @@ class Collection:
             return self._encoder.name
         return with_options(self._given, device=None)
 
-    def _rebuild(self, sources: Sequence[str | Path], progress: Progress | None) -> IndexReport:
-        """Make the new one beside the old one, then let it take its place."""
-        registered = [source.location for source, _, _ in self._registered()]
-        places = [*sources] or [*registered] or [*self._sources]
-        encoder = self._given or self.store.header.encoder
-        fresh = beside(self.path, "new")
-        if not _continues(fresh, encoder):
-            shutil.rmtree(fresh, ignore_errors=True)
-        with self.store.locked():
-            with Collection(fresh, encoder, device=self._device.get("device")) as made:
-                report = made.index([Path(place).absolute() for place in places], progress)
-                with made.store.writing() as written:
-                    written.relocate(self.path)
-            exchange(self.path, fresh)
+    def _rebuild(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
+        """Make the new one beside the old one, then let it take its place; of one that is damaged nothing is asked."""
+        try:
+            with self.store.locked() as old:
+                registered = [source.location for source, _, _ in self._registered()]
+                encoder, dtype = self._given or old.header.encoder, dtype or old.header.dtype
+                report = self._made_anew([*sources] or [*registered] or [*self._sources], encoder, progress, dtype, old)
+        except CollectionError as error:
+            places = [*sources] or [*self._sources]
+            if isinstance(error, CollectionLocked | EncoderMismatch) or not places or self._is_readable():
+                raise
+            report = self._made_anew(places, self._given or DEFAULT_ENCODER, progress, dtype, None)
         self.close()
         self._encoder = None
+        return report
+
+    def _is_readable(self) -> bool:
+        try:
+            return self.store.count_rows() >= 0
+        except CollectionError:
+            return False
+
+    def _made_anew(
+        self,
+        places: Sequence[str | Path],
+        encoder: str | Encoder,
+        progress: Progress | None,
+        dtype: str | None,
+        old: Store | None,
+    ) -> IndexReport:
+        fresh = beside(self.path, "new")
+        if not _continues(fresh, encoder, dtype):
+            shutil.rmtree(fresh, ignore_errors=True)
+        with Collection(fresh, encoder, device=self._device.get("device")) as made:
+            report = made.index([Path(place).absolute() for place in places], progress, dtype=dtype)
+            with made.store.writing() as written:
+                written.relocate(self.path)
+                if old is not None:
+                    metadata.carry(old, written)
+        exchange(self.path, fresh)
         return report
 
     def _registered(self) -> list[tuple[Source, int, str]]:
@@ -282,6 +329,7 @@ class Collection:
         where: str | None = None,
         offset: int = 0,
         fuse: spaces.Fuse = "rank",
+        recall: float | None = None,
     ) -> list[Hit]:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
@@ -290,16 +338,16 @@ class Collection:
         the upright image. The query itself comes first with score 1 where the collection has it, or not at all with
         `exclude_self`. `text` says what is wanted in words, with or without images; it needs a vector set of an encoder
         that reads. What `negatives` and `negative_text` show is pushed away. `rerank` names methods of `rerank`, with
-        their parameters; `where` narrows the search to some images. `offset` passes over the first results. Raises
-        QueryError.
+        their parameters; `where` narrows the search to some images (see `filters`). `offset` passes over the first
+        results. `recall` is which share of the true nearest an index must find: 1 is exact. Raises QueryError.
         """
         given = tuple(weights) if weights is not None else None
         asked = Asked(
             several(query), text, several(negatives), negative_text, box, given, combine, tuple(invariant)
         )  # fmt: skip
-        return self.find(asked, k, min_score, exclude_self, rerank, where, offset, fuse)
+        return self.find(asked, k, min_score, exclude_self, rerank, where, offset, fuse, recall)
 
-    def find(
+    def find(  # noqa: PLR0913, PLR0917 - as above
         self,
         asked: Asked,
         k: int = 10,
@@ -309,18 +357,27 @@ class Collection:
         where: str | None = None,
         offset: int = 0,
         fuse: spaces.Fuse = "rank",
+        recall: float | None = None,
     ) -> list[Hit]:
         """As `search`, with what is asked in one piece."""
         if k < 1 or offset < 0:
             raise QueryError(f"k = {k} and offset = {offset}: k is at least 1, offset at least 0")
         methods = rerankers(rerank)
         found = spaces.answer(
-            spaces.parts(asked, View(self, methods, where), lambda: View(self.reader(), methods, where)),
+            spaces.parts(
+                asked,
+                View(self, methods, where, recall),
+                lambda: View(self.reader(), methods, where, recall),
+            ),
             k + offset,
             fuse,
         )
         space = self.reader() if asked.about_images is None else self
-        ranking = space.placed(found.ranking, found.resolved, k + offset, exclude_self)
+        resolved = found.resolved
+        if where is not None:
+            searched = space.gallery.where(where)
+            resolved = replace(resolved, own_rows=tuple(filter(searched.holds, resolved.own_rows)))
+        ranking = space.placed(found.ranking, resolved, k + offset, exclude_self)
         return space.hits(Ranking(ranking.ids[offset:], ranking.scores[offset:]), min_score, offset)
 
     @property
@@ -398,7 +455,7 @@ class Collection:
         found: list[Hit] = []
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
             if min_score is None or score >= min_score:
-                item = self.gallery.item(row)
+                item = self.gallery.found(row)
                 found.append(Hit(offset + len(found) + 1, item.key, self.gallery.origins.path(item), float(score)))
         return found
 
@@ -470,6 +527,35 @@ class Collection:
             self.close()
         return damage
 
+    def optimize(self, spec: str = "auto", progress: Progress | None = None) -> optimizing.Report:
+        """Make an index for searching many images quickly; see `optimize.optimize`."""
+        self.store.header  # noqa: B018 - says so in a line where nothing was indexed yet
+        report = optimizing.optimize(self.path, spec, progress)
+        self._open_gallery = None
+        return report
+
+    def compact(self, dtype: str | None = None, progress: Progress | None = None) -> compacting.Report:
+        """Leave the rows of removed images behind; see `compact.compact`."""
+        self.store.header  # noqa: B018 - as above
+        return compacting.compact(self.path, dtype, progress)
+
+    def export(self, out: str | Path, kind: Format, progress: Progress | None = None) -> list[Path]:
+        """Write vectors and keys to files of another format; see `transfer.export`."""
+        return export(self.store, Path(out), kind, progress)
+
+    def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
+        """Bring just these files or folders into step, which lie in folders that were indexed; see `sync.Part`."""
+        report, encoder = IndexReport(), self.encoder
+        with self.store.writing():
+            for source, id_, prefix in self._registered():
+                part = Part.of(source, paths)
+                if part is not None:
+                    Sync(self.store, part, id_, prefix, report).run(encoder, progress, 0, None)
+        self._open_gallery = None
+        for further in list(self.sets.values())[1:]:
+            further.refresh(paths, progress)
+        return report
+
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of what could not be used at the last run."""
         return self.store.skipped()
@@ -503,6 +589,7 @@ class Collection:
             "whitened": whitening.load(self.path) is not None,
             "sources": [str(origins.locate(location)) for _, location, _ in self.store.sources()],
             "format": header.format,
+            **({"index": index} if (index := facts(self.path, self.store.header.id, self.store.count_rows())) else {}),
             **({"precision": found} if (found := precisions.facts(self.path)) else {}),
         }
 
@@ -515,9 +602,13 @@ def _reads(collection: Collection) -> bool:
     return isinstance(given, TextEncoder)
 
 
-def _continues(fresh: Path, encoder: str | Encoder) -> bool:
+def _continues(fresh: Path, encoder: str | Encoder, dtype: str | None) -> bool:
     """Whether an interrupted rebuild with this encoder can go on."""
     if not store.is_collection(fresh):
         return False
-    name, stored = encoder if isinstance(encoder, str) else encoder.name, store.read_header(fresh).encoder
-    return precisions.settled(name, stored) == stored
+    try:
+        header = store.read_header(fresh)
+    except CollectionError:
+        return False
+    name = encoder if isinstance(encoder, str) else encoder.name
+    return precisions.settled(name, header.encoder) == header.encoder and header.dtype == (dtype or "float32")

@@ -15,8 +15,8 @@ sources store combine invariance
 approximate salvage pour metadata
 encoders nearest
 embed query gallery explain exchange precision
-search sync verify duplicates label whiten spaces optimize compact merge transfer
-view moves map
+search sync duplicates label whiten spaces optimize compact merge transfer
+verify view moves map
 collection datasets
 watch
 evaluation jobs

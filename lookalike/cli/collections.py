@@ -1,6 +1,7 @@
 """Commands that make and keep collections: index, info, remove, verify, whiten."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
+from lookalike.cli.maintenance import Stored, watch
 from lookalike.cli.output import listed, note, print_json, printable, tell_skipped
 from lookalike.errors import LookalikeError
 
@@ -34,6 +36,11 @@ def index(
         Precision | None, typer.Option(help="auto: int8 if it does as well on 64 of these images; fp32 is the default.")
     ] = None,
     device: Device = None,
+    stored: Stored = None,
+    meta: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A CSV or Parquet of columns for `search --filter`.")
+    ] = None,
+    watching: Annotated[bool, typer.Option("--watch", help="Go on: follow every change until Ctrl-C.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,13 +48,15 @@ def index(
     from lookalike import collection as collections
     from lookalike.progress import shown
 
+    if watching and len(folders) > 1 and not collection:
+        raise typer.BadParameter("--watch goes with one folder, or with one --collection of several")
     names = list(encoder or ())
     jobs = [(collections.open(folders[0], collection=collection, device=device), folders)] if collection else []
     skipped, printed = 0, []
     for opened, sources in jobs or [(collections.open(folder, device=device), [folder]) for folder in folders]:
         start = time.monotonic()
         with opened, shown("images") as progress:
-            report = _index(opened, sources, names, Run(progress, rebuild, precision, device))
+            report = _index(opened, sources, names, Run(progress, rebuild, precision, device, stored, meta or ()))
             held, reasons = len(opened), opened.skipped()
         printed.append({"collection": str(opened.path), "images": held, **report.to_json()})
         if not as_json:
@@ -61,6 +70,9 @@ def index(
             note(f"{sources[0]} holds no images")
     if as_json:
         print_json(printed[0] if len(printed) == 1 else printed)
+    if watching:
+        with opened:
+            watch(opened, sources)
     if strict and skipped:
         raise typer.Exit(3)
 
@@ -134,6 +146,8 @@ class Run:
     rebuild: bool
     precision: str | None
     device: str | None
+    dtype: str | None
+    meta: Sequence[Path]
 
 
 def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
@@ -146,9 +160,9 @@ def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: 
         if further and not run.rebuild:
             return opened.add_set(encoders[0], run.progress)
         first = Collection(opened.path, encoders[0] if encoders else None, sources, device=run.device)
-        report = first.index(sources, run.progress, run.rebuild, run.precision)
+        report = first.index(sources, run.progress, run.rebuild, run.precision, run.dtype, run.meta)
     elif own in encoders:
-        report = opened.index(sources, run.progress, run.rebuild)
+        report = opened.index(sources, run.progress, run.rebuild, None, run.dtype, run.meta)
     else:
         raise LookalikeError(f"{opened.path} was made with {own}: name it too, --encoder {own} --encoder …")
     # Another object may have put another collection in its place.

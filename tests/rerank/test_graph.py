@@ -102,7 +102,9 @@ def plain_graph(rows: Vectors, k: int, gamma: float) -> Matrix:
     affinity = np.zeros((count, count))
     near = []
     for item in range(count):
-        others = sorted((other for other in range(count) if other != item), key=lambda o: -float(exact[item] @ exact[o]))
+        others = sorted(
+            (other for other in range(count) if other != item), key=lambda o: -float(exact[item] @ exact[o])
+        )
         near.append(set(others[:k]))
     for item in range(count):
         for other in near[item]:
