@@ -159,8 +159,12 @@ class StoredGallery:
         return np.asarray(chosen, np.int64)
 
     def item(self, row: int) -> Item:
-        """The catalog's entry of a row; raises CollectionError where it or the vector is not what was stored."""
-        item = self._store.item(row)
+        """The catalog's entry of a row."""
+        return self._store.item(row)
+
+    def found(self, row: int) -> Item:
+        """The entry of a result; raises CollectionError where it or its vector is not what was stored."""
+        item = self.item(row)
         if not self._store.is_intact(row):
             way = f"run `lookalike verify {self._store.path} --repair`"
             raise CollectionError(f"{self._store.path}: row {row} ({item.key}) is damaged; {way}")

@@ -16,8 +16,9 @@ sources store combine invariance workers engines places
 approximate salvage pour metadata
 encoders nearest
 embed query gallery explain exchange precision
-search sync verify duplicates label whiten spaces optimize compact merge transfer
-view moves map kept
+search sync duplicates label whiten spaces optimize compact merge transfer
+verify view moves map kept
+growing
 collection datasets
 watch
 evaluation jobs
