@@ -31,7 +31,8 @@ SCHEMA = (
     "CREATE TABLE dismissed (key BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, "
     "crc INTEGER NOT NULL)",
     "CREATE TABLE skipped (key BLOB PRIMARY KEY, source INTEGER NOT NULL, reason TEXT NOT NULL, crc INTEGER NOT NULL)",
-    "CREATE TABLE columns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL, crc INTEGER NOT NULL)",
+    "CREATE TABLE columns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL, "
+    "crc INTEGER NOT NULL)",
     'CREATE TABLE meta (row INTEGER NOT NULL, "column" INTEGER NOT NULL, value NOT NULL, crc INTEGER NOT NULL, '
     'PRIMARY KEY (row, "column")) WITHOUT ROWID',
     'CREATE INDEX meta_value ON meta ("column", value)',
@@ -235,6 +236,13 @@ class Catalog:
             yield from ((row, from_blob(key)) for row, key in block)
             last = block[-1][0]
 
+    def rows_under(self, source: int, key: str) -> Iterator[tuple[int, str]]:
+        """(row, key) of the live item of a key, and of those in the folder of that name."""
+        inside = "key = ? OR (key >= ? AND key < ?)"
+        sql = f"SELECT row, key FROM items WHERE removed = 0 AND source = ? AND ({inside})"  # noqa: S608 - a constant
+        for row, found in self.query(sql, (source, *_at_or_in(key))):
+            yield row, from_blob(found)
+
     def sources(self) -> list[tuple[int, str, str]]:
         """(id, location, prefix) of every source that was indexed."""
         rows = self.query("SELECT id, location, prefix FROM sources ORDER BY id")
@@ -244,11 +252,6 @@ class Catalog:
         """(key, reason) of what could not be used at the last run."""
         rows = self.query("SELECT key, reason FROM skipped ORDER BY key")
         return [(from_blob(key), reason) for key, reason in rows]
-
-    def fact(self, name: str) -> bytes | None:
-        """Something that is kept beside the items under a name."""
-        found = self.query("SELECT value FROM facts WHERE name = ?", (name,))
-        return bytes(found[0][0]) if found else None
 
     # Writing: each is one statement; `Store.writing` makes transactions of them.
 
@@ -260,11 +263,9 @@ class Catalog:
 
     def rename(self, row: int, key: str, size: int, mtime_ns: int) -> None:
         """The same content under another name, or with other times; a damaged entry keeps its wrong checksum."""
-        sql = (
-            "UPDATE items SET key = ?1, size = ?2, mtime_ns = ?3, "
-            "crc = crc(row, source, ?1, ?2, ?3, sha256, width, height, removed, vector_crc) "
-            f"WHERE row = ?4 AND crc = crc({ITEM})"
-        )
+        entry = "crc(row, source, ?1, ?2, ?3, sha256, width, height, removed, vector_crc)"
+        changed = f"key = ?1, size = ?2, mtime_ns = ?3, crc = {entry}"
+        sql = f"UPDATE items SET {changed} WHERE row = ?4 AND crc = crc({ITEM})"  # noqa: S608 - constants
         self.execute(sql, (to_blob(key), size, mtime_ns, row))
 
     def remove(self, rows: Sequence[int], why: Literal["gone", "by hand", "damaged"] = "gone") -> None:
@@ -288,9 +289,19 @@ class Catalog:
         """Forget what was skipped of one source, before it is read again."""
         self.execute("DELETE FROM skipped WHERE source = ?", (source,))
 
+    def clear_skipped_under(self, key: str) -> None:
+        """Forget what was skipped at a key, or in the folder of that name."""
+        self.execute("DELETE FROM skipped WHERE key = ? OR (key >= ? AND key < ?)", _at_or_in(key))
+
     def add_skipped(self, source: int, key: str, reason: str) -> None:
         """Note why a file could not be used."""
         self.put("skipped", to_blob(key), source, reason, verb="INSERT OR REPLACE")
+
+
+def _at_or_in(key: str) -> tuple[bytes, bytes, bytes]:
+    """A key, and the bounds of the keys in a folder of its name: "0" comes behind "/"."""
+    blob = to_blob(key)
+    return blob, blob + b"/", blob + b"0"
 
 
 def to_item(values: tuple[Any, ...]) -> Item:

@@ -7,7 +7,7 @@ from lookalike import store
 
 SETS = "sets"
 """The folder of a collection that holds its further vector sets, which outlive an exchange."""
-SUFFIXES = ("new", "whitened")
+SUFFIXES = ("new", "whitened", "compact")
 """What is made beside a collection to take its place."""
 
 

@@ -2,20 +2,28 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from lookalike import images
-from lookalike.errors import CollectionError, ImageError, SourceError
-from lookalike.index import ExactIndex, Metric
+from lookalike.approximate import Candidates, open_candidates
+from lookalike.errors import CollectionError, ImageError, QueryError, SourceError
+from lookalike.filters import select
+from lookalike.index import Metric
+from lookalike.nearest import Nearest
+from lookalike.places import Remote, is_remote
 from lookalike.sources import Folder, Source, TextList, open_source
 from lookalike.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
-from lookalike.vectors import SearchingRows
+
+KEPT_SELECTIONS = 16
+"""Filters whose rows are remembered: a service asks the same ones again, and one takes a byte a row."""
 
 
 class Origins:
@@ -23,7 +31,9 @@ class Origins:
 
     def __init__(self, store: Store) -> None:
         self._base = store.path
-        self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in store.sources()}
+        told = store.sources()
+        self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in told}
+        self._remote = {id_: Remote(location) for id_, location, _ in told if is_remote(location)}
         self._opened: dict[int, Source] = {}
 
     def locate(self, location: str) -> Path:
@@ -56,7 +66,9 @@ class Origins:
     def _inner(self, item: Item) -> str:
         return item.key.removeprefix(self._places[item.source][1])
 
-    def _source(self, item: Item) -> Source:
+    def _source(self, item: Item) -> Source | Remote:
+        if item.source in self._remote:
+            return self._remote[item.source]
         if item.source not in self._opened:
             try:
                 self._opened[item.source] = open_source(self._places[item.source][0])
@@ -71,6 +83,7 @@ class StoredGallery:
     def __init__(self, store: Store, encoder: Callable[[], Encoder] | None = None) -> None:
         """`encoder` gives the one that made the vectors; only re-rankers that look at patches ask for it."""
         self._store, self._load_encoder = store, encoder
+        self._selections: dict[str, NDArray[np.bool_]] = {}
         with store.snapshot():
             self.version = store.version
             rows, removed = store.count_rows(), store.removed_rows()
@@ -78,11 +91,45 @@ class StoredGallery:
             way = f"run `lookalike verify {store.path} --repair`"
             raise CollectionError(f"{store.path} holds {len(store.vectors)} of {rows} vectors; {way}")
         self._rows, self._live = rows, _live(rows, removed)
-        self._count = rows if self._live is None else int(np.count_nonzero(self._live))
-        self._exact = ExactIndex(store.vectors, self._live, rows)
+        self._nearest = Nearest(store.vectors, rows, self._live, lambda: self._candidates(self._live))
+
+    def _candidates(self, live: NDArray[np.bool_] | None) -> Candidates | None:
+        store = self._store
+        return open_candidates(store.path, store.header.id, self._rows, live, store.digest)
+
+    def where(self, expression: str) -> "StoredGallery":
+        """Only the rows for which `expression` holds (see `filters`); raises QueryError."""
+        if expression not in self._selections:
+            if len(self._selections) >= KEPT_SELECTIONS:
+                self._selections.pop(next(iter(self._selections)))
+            chosen = select(expression, self._store, self._rows)
+            self._selections[expression] = chosen if self._live is None else chosen & self._live
+        return self._with(self._selections[expression], self._nearest.recall, expression)
+
+    def without(self, rows: Sequence[int]) -> "StoredGallery":
+        """As if these rows were not there."""
+        live = np.ones(self._rows, np.bool_) if self._live is None else self._live.copy()
+        live[np.asarray(rows, np.int64)] = False
+        return self._with(live, self._nearest.recall, self._nearest.where)
+
+    def aiming(self, recall: float | None) -> "StoredGallery":
+        """The same rows, searched for a share of the true nearest: 1 is exact, None as `optimize` would have it."""
+        if recall is not None and not 0 < recall <= 1:
+            raise QueryError(f"recall {recall:g} must be above 0 and at most 1")
+        return self if recall == self._nearest.recall else self._with(self._live, recall, self._nearest.where)
+
+    def _with(self, live: NDArray[np.bool_] | None, recall: float | None, where: str | None) -> "StoredGallery":
+        made = copy(self)
+        made._live, made._selections = live, {}
+        made._nearest = Nearest(self._store.vectors, self._rows, live, lambda: self._candidates(live), recall, where)
+        return made
+
+    def holds(self, row: int) -> bool:
+        """Whether a row is among those that are searched."""
+        return 0 <= row < self._rows and (self._live is None or bool(self._live[row]))
 
     def __len__(self) -> int:
-        return self._count
+        return self._nearest.count
 
     @cached_property
     def origins(self) -> Origins:
@@ -105,23 +152,29 @@ class StoredGallery:
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
-        source = self._store.vectors
-        if isinstance(source, SearchingRows):
-            return source.search(vectors, max(1, min(k, self._rows)), self._rows, self._live)
-        return self._exact.search(vectors, k)
+        return self._nearest.search(vectors, k)
 
     def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:
         """As `search`, by cosine or by squared Euclidean distance."""
-        return self._exact.search_by(vectors, k, metric)
+        return self._nearest.search_by(vectors, k, metric)
 
     def sample(self, count: int) -> Ids:
         """At most `count` random rows that count, the same ones every time."""
-        some = np.flatnonzero(self._live) if self._live is not None else self._rows
-        return np.random.default_rng(0).choice(some, min(count, self._count), replace=False).astype(np.int64)
+        some: Any = np.flatnonzero(self._live) if self._live is not None else self._rows
+        chosen = np.random.default_rng(0).choice(some, min(count, len(self)), replace=False)
+        return np.asarray(chosen, np.int64)
 
     def item(self, row: int) -> Item:
         """The catalog's entry of a row."""
         return self._store.item(row)
+
+    def found(self, row: int) -> Item:
+        """The entry of a result; raises CollectionError where it or its vector is not what was stored."""
+        item = self.item(row)
+        if not self._store.is_intact(row):
+            way = f"run `lookalike verify {self._store.path} --repair`"
+            raise CollectionError(f"{self._store.path}: row {row} ({item.key}) is damaged; {way}")
+        return item
 
     def live_items(self) -> Iterator[Item]:
         """All items that count, in the order of their rows."""

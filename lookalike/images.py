@@ -98,6 +98,30 @@ def decode(data: bytes, *, size: int | None = None, box: Box | None = None, limi
         return _decode(image, size, box, limits)
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What an image's header says: format, pixels as stored, and the passes over them that decoding will take."""
+
+    format: str
+    width: int
+    height: int
+    passes: int
+
+
+def examine(data: bytes, limits: Limits = LIMITS) -> Facts:
+    """Look at an image without decoding it; raises ImageError for what is none or is over the limits."""
+    if not data:
+        raise ImageError("empty file")
+    if len(data) > limits.bytes:
+        raise ImageError(f"{len(data):,} bytes, over the limit of {limits.bytes:,}")
+    with _reasons(limits), _open(data) as image:
+        width, height = image.size
+        if width * height > limits.pixels:
+            raise ImageError(f"{width} x {height} pixels, over the limit of {limits.pixels:,}")
+        passes = _scans(data) if image.format in DRAFTED else 1
+        return Facts(str(image.format), width, height, max(1, passes))
+
+
 def load(source: bytes | Picture, *, size: int | None = None, box: Box | None = None) -> Decoded:
     """`decode` for whatever the Python API is given: bytes, a path, or an image that is already open."""
     if isinstance(source, Image.Image):

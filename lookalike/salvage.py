@@ -1,6 +1,5 @@
 """A catalog that SQLite finds broken to a new one of all entries that can still be read."""
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -37,7 +36,7 @@ def salvage(path: Path, told: Header, held: int) -> list[tuple[int, str]]:
         new.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (*values, crc(*values)))
         new.execute("COMMIT")
     (path / f"{CATALOG}-journal").unlink(missing_ok=True)
-    os.replace(draft / CATALOG, path / CATALOG)
+    (draft / CATALOG).replace(path / CATALOG)
     sync_folder(path)
     shutil.rmtree(draft, ignore_errors=True)
     return lost

@@ -1,98 +1,311 @@
-"""A URL to a file, over HTTP, going on where an earlier attempt or an earlier run stopped."""
+"""Collections to files that other programs read, and other programs' vectors to a collection."""
 
-import http.client
-import logging
-import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from functools import cache
-from importlib.util import find_spec
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, Literal, get_args
 
-from lookalike.types import Progress
+import numpy as np
+from numpy.typing import NDArray
 
-CHUNK = 1 << 20
-TIMEOUT_SECONDS = 60
-ATTEMPTS = 5
-Dropped = (http.client.HTTPException, TimeoutError, ConnectionError)
-Failed = (urllib.error.URLError, *Dropped)
-"""What `fetch` raises where the network or the server is at fault; any other OSError is the disk's."""
+from lookalike import store
+from lookalike.arrow import parquet, parquet_batches
+from lookalike.catalog import Item
+from lookalike.errors import CollectionError, SourceError
+from lookalike.header import Header
+from lookalike.metadata import Line, key_column, put_row
+from lookalike.store import Store, sync_folder
+from lookalike.types import Encoder, Progress, Vectors
 
-log = logging.getLogger(__name__)
+Format = Literal["npy", "parquet", "csv", "faiss"]
+BLOCK = 4096
 
 
-def fetch(url: str, file: Path, progress: Progress | None = None, headers: Mapping[str, str] | None = None) -> None:
-    """`url` (http or https) to `file`, which is there only once it is whole; what has come so far is FILE.part.
+def export(opened: Store, out: Path, kind: Format, progress: Progress | None = None) -> list[Path]:
+    """Write the live rows to the folder `out`, some at a time; the files.
 
-    `progress` hears bytes. A connection that ends early is taken up again, up to five times and while it gets further.
-    Raises `Failed`.
+    npy: vectors.npy (n, dim) float32, and keys.jsonl with a JSON string a line in step with it. faiss: vectors.faiss,
+    an IndexFlatIP, with the same keys.jsonl. csv: key, width, height, sha256 and v0, v1, … parquet: the same with the
+    vector as one list. Nothing is replaced: raises CollectionError where a file is there already.
     """
-    part = file.with_name(f"{file.name}.part")
-    for attempt in range(1, ATTEMPTS + 1):
-        before = _size(part)
-        try:
-            if _fetch_rest(url, part, progress, headers or {}):
-                part.replace(file)
-                return
-            log.warning("%s: the connection ended early, going on", url)
-        except Dropped as error:
-            if attempt == ATTEMPTS or _size(part) == before:
-                raise
-            log.warning("%s: %s, going on", url, error)
-    raise http.client.IncompleteRead(b"")
-
-
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-def _fetch_rest(url: str, part: Path, progress: Progress | None, headers: Mapping[str, str]) -> bool:
-    """Append what is missing of `part`; whether it is complete."""
-    have = _size(part)
-    request = urllib.request.Request(url, headers={"User-Agent": "lookalike", **headers})  # noqa: S310 - as the caller says
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+    if kind not in get_args(Format):
+        raise CollectionError(f"format {kind!r} is unknown; there are: {', '.join(get_args(Format))}")
+    names = {"npy": ["vectors.npy", "keys.jsonl"], "faiss": ["vectors.faiss", "keys.jsonl"]}
+    paths = [out / name for name in names.get(kind, [f"vectors.{kind}"])]
+    for path in paths:
+        if path.exists():
+            raise CollectionError(f"{path} is there already; name another folder")
+    writers: dict[str, Callable[..., None]] = {"npy": _npy, "faiss": _faiss, "csv": _csv, "parquet": _parquet}
+    drafts = [path.with_name(f"{path.name}.new") for path in paths]
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=_certificates())  # noqa: S310
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
-                return True
-            if error.code == 416:
-                part.unlink()
-                return False
-        raise
-    with response:
-        total = _total(response, have)
-        mode = "ab" if response.status == 206 else "wb"
-        have = have if response.status == 206 else 0
-        with part.open(mode) as file:
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                have += len(chunk)
-                if progress:
-                    progress(have, total)
-    return total is None or have == total
+        out.mkdir(parents=True, exist_ok=True)
+        with opened.snapshot():
+            rows = opened.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
+            writers[kind](_told(_blocks(opened), len(rows), progress), len(rows), opened.header.dim, *drafts)
+        for draft, path in zip(drafts, paths, strict=True):
+            draft.replace(path)
+    except OSError as error:
+        raise CollectionError(f"{out}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+    finally:
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+    return paths
 
 
-def _total(response: http.client.HTTPResponse, have: int) -> int | None:
-    """The length of the whole file, as the server says it."""
-    length = response.headers.get("Content-Length")
-    if response.status != 206:
-        return int(length) if length else None
-    start, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-    if not start.startswith(f"{have}-"):
-        raise http.client.HTTPException(f"asked for bytes from {have}, got {start or 'others'}")
-    return int(whole) if whole.isdecimal() else None
+Block = tuple[list[Item], Vectors]
 
 
-@cache
-def _certificates() -> ssl.SSLContext:
-    """The system's certificates, and certifi's where it is installed: some Pythons come without any."""
-    context = ssl.create_default_context()
-    if find_spec("certifi"):
-        import certifi
+def _blocks(opened: Store) -> Iterator[Block]:
+    items = opened.live_items()
+    while block := list(islice(items, BLOCK)):
+        for item in block:
+            if not opened.is_intact(item.row):
+                way = f"run `lookalike verify {opened.path} --repair` first"
+                raise CollectionError(f"{opened.path}: row {item.row} ({item.key}) is damaged; {way}")
+        yield block, opened.vectors.rows(np.array([item.row for item in block], np.int64))
 
-        context.load_verify_locations(certifi.where())
-    return context
+
+def _told(blocks: Iterator[Block], total: int, progress: Progress | None) -> Iterator[Block]:
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block[0])
+        if progress:
+            progress(done, total)
+
+
+def _keys(items: Sequence[Item]) -> str:
+    """JSON, a string a line: a name may hold a line break, and bytes that are not UTF-8."""
+    return "".join(f"{json.dumps(item.key)}\n" for item in items)
+
+
+def _npy(blocks: Iterator[Block], rows: int, dim: int, vectors: Path, keys: Path) -> None:
+    with vectors.open("wb") as file, keys.open("w", encoding="ascii") as names:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for items, block in blocks:
+            file.write(np.ascontiguousarray(block, "<f4").data)
+            names.write(_keys(items))
+
+
+def _faiss(blocks: Iterator[Block], _: int, dim: int, vectors: Path, keys: Path) -> None:
+    import faiss
+
+    index = faiss.IndexFlatIP(dim)
+    with keys.open("w", encoding="ascii") as names:
+        for items, block in blocks:
+            index.add(np.ascontiguousarray(block))
+            names.write(_keys(items))
+    try:
+        faiss.write_index(index, str(vectors))
+    except RuntimeError as error:
+        raise CollectionError(f"{vectors}: cannot be written ({str(error).splitlines()[-1]})") from error
+
+
+def _csv(blocks: Iterator[Block], _: int, dim: int, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(["key", "width", "height", "sha256", *(f"v{number}" for number in range(dim))])
+        for items, block in blocks:
+            for item, vector in zip(items, block, strict=True):
+                numbers = [f"{value:.9g}" for value in vector.tolist()]
+                writer.writerow([item.key, item.width, item.height, item.sha256, *numbers])
+
+
+def _parquet(blocks: Iterator[Block], _: int, dim: int, path: Path) -> None:
+    module = parquet()
+    import pyarrow as pa
+
+    vector = pa.list_(pa.float32(), dim)
+    schema = pa.schema(
+        [
+            ("key", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("sha256", pa.string()),
+            ("vector", vector),
+        ]
+    )
+    with module.ParquetWriter(path, schema) as writer:
+        for items, block in blocks:
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), dim)
+            # Parquet's text is UTF-8; other bytes are shown as the escapes that Python shows.
+            keys = [item.key.encode("utf-8", "backslashreplace").decode() for item in items]
+            columns = [keys, *([getattr(item, name) for item in items] for name in ("width", "height", "sha256")), flat]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """How many vectors became images of the collection, and how many could not be used."""
+
+    added: int
+    unusable: int
+
+
+def import_vectors(
+    source: Path,
+    into: Path,
+    names: Path | None = None,
+    images: Path | None = None,
+    encoder: Encoder | None = None,
+    dtype: str = "float32",
+    progress: Progress | None = None,
+) -> Imported:
+    """Make the collection `into` of vectors that were computed elsewhere.
+
+    `source` is a .npy of (n, dim) with `names`, a text file of a key (or a JSON string) a line, or a folder as
+    clip-retrieval writes it: img_emb/*.npy and metadata/*.parquet, whose other columns become metadata. `images` is the
+    folder that the names are relative to, which is what shows the pictures. Without `encoder`, the one that made the
+    vectors, it can be searched by keys and vectors alone. Raises SourceError and CollectionError.
+    """
+    if into.exists():
+        raise CollectionError(f"{into} is there already; name a new folder")
+    stream = _clip_retrieval(source) if source.is_dir() else _npy_with_names(source, names)
+    first = next(stream, None)
+    if first is None:
+        raise SourceError(f"{source}: no vectors")
+    dim = first[1].shape[1]
+    if encoder is not None and encoder.dim != dim:
+        raise CollectionError(f"{source} holds vectors of {dim} numbers, {encoder.name} makes {encoder.dim}")
+    spec = encoder.name if encoder else f"imported-{dim}"
+    fingerprint = encoder.fingerprint if encoder else hashlib.sha256(f"{source.resolve()} {dim}".encode()).hexdigest()
+    draft = into.with_name(f"{into.name}.importing")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        with ExitStack() as stack:
+            opened = store.create(draft, Header(spec, fingerprint, dim, dtype))
+            stack.callback(opened.close)
+            stack.enter_context(opened.writing())
+            place = images.resolve() if images else source.resolve().parent
+            inside = into.absolute().is_relative_to(place)
+            source_id = opened.add_source(os.path.relpath(place, into.absolute()) if inside else str(place), "")
+            done = _take(opened, source_id, chain([first], stream), place if images else None, progress)
+        draft.rename(into)
+        sync_folder(into.absolute().parent)
+    except OSError as error:
+        raise CollectionError(f"{draft}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return done
+
+
+Batch = tuple[list[Line], NDArray[Any]]
+"""What is known of some images, the key under KEY, and their vectors (n, dim)."""
+KEY = ""
+
+
+def _take(
+    opened: Store, source: int, batches: Iterator[Batch], images: Path | None, progress: Progress | None
+) -> Imported:
+    added = unusable = 0
+    seen: set[bytes] = set()
+    for number, (lines, batch) in enumerate(batches, 1):
+        vectors = np.asarray(batch, np.float32)
+        if vectors.shape[1] != opened.header.dim:
+            raise SourceError(f"vectors of {vectors.shape[1]} and of {opened.header.dim} numbers cannot be mixed")
+        lengths = np.linalg.norm(vectors, axis=1)
+        usable = np.isfinite(lengths) & (lengths > 1e-12)
+        keys = [_key(str(line[KEY]), images) for line in lines]
+        for at, key in enumerate(keys):
+            mark = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).digest()
+            usable[at] &= mark not in seen
+            seen.add(mark)
+        kept = np.flatnonzero(usable)
+        if len(kept):
+            items = [Item(-1, source, keys[at], -1, -1, "", 0, 0) for at in kept.tolist()]
+            row = opened.add_many(items, vectors[kept] / lengths[kept, None], new_keys=True)
+            for offset, at in enumerate(kept.tolist()):
+                put_row(opened, row + offset, {name: value for name, value in lines[at].items() if name != KEY})
+        added, unusable = added + len(kept), unusable + len(lines) - len(kept)
+        if number % 16 == 0:
+            opened.commit()
+        if progress:
+            progress(added + unusable, None)
+    return Imported(added, unusable)
+
+
+def _key(name: str, images: Path | None) -> str:
+    """A key is relative to the folder of the images."""
+    path = Path(name)
+    if images is not None and path.is_absolute() and path.is_relative_to(images):
+        return path.relative_to(images).as_posix()
+    return name
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(f"{path}: cannot be read as an array ({error})") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
+        raise SourceError(f"{path}: a matrix of floating-point numbers is wanted, one row an image")
+    return array
+
+
+def _npy_with_names(path: Path, names: Path | None) -> Iterator[Batch]:
+    array = _mapped(path)
+    if names is None:
+        raise SourceError(f"{path}: which images are these? --names FILE lists them, one a line")
+    try:
+        with names.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            for start in range(0, len(array), BLOCK):
+                block = array[start : start + BLOCK]
+                keys = [_name(line) for line in islice(file, len(block))]
+                if len(keys) < len(block):
+                    raise SourceError(f"{names} has {start + len(keys):,} names for {len(array):,} vectors")
+                yield [{KEY: key} for key in keys], block
+            if file.readline().strip():
+                raise SourceError(f"{names} has more names than {path} has vectors ({len(array):,})")
+    except OSError as error:
+        raise SourceError(f"{names}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _name(line: str) -> str:
+    line = line.rstrip("\r\n")
+    if line.startswith('"'):
+        try:
+            return str(json.loads(line))
+        except ValueError:
+            return line
+    return line
+
+
+def _clip_retrieval(folder: Path) -> Iterator[Batch]:
+    arrays = sorted((folder / "img_emb").glob("*.npy"), key=_number)
+    tables = {_number(path): path for path in (folder / "metadata").glob("*.parquet")}
+    if not arrays:
+        raise SourceError(f"{folder}: no img_emb/*.npy; name a .npy file, or a folder as clip-retrieval writes it")
+    for path in arrays:
+        if _number(path) not in tables:
+            raise SourceError(f"{path}: no metadata/*.parquet of the same number beside it")
+        array, start = _mapped(path), 0
+        for batch in parquet_batches(tables[_number(path)], size=BLOCK):
+            lines = [dict(line) for line in batch.to_pylist()]
+            name = key_column(lines[0], tables[_number(path)]) if lines else KEY
+            told = [{KEY: line[name], **{key: _value(value) for key, value in line.items()}} for line in lines]
+            if len(array) < start + len(told):
+                raise SourceError(f"{tables[_number(path)]} has more lines than {path} has vectors ({len(array):,})")
+            yield told, array[start : start + len(told)]
+            start += len(told)
+        if start < len(array):
+            raise SourceError(f"{tables[_number(path)]} has {start:,} lines for {len(array):,} vectors in {path}")
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return value if value is None or isinstance(value, int | float | str | bytes) else str(value)
+
+
+def _number(path: Path) -> int:
+    found = re.findall(r"\d+", path.stem)
+    return int(found[-1]) if found else -1

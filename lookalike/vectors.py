@@ -1,6 +1,6 @@
 """Vectors on disk: one flat file, memory-mapped, as float32, float16 or int8; read back as float32 rows of unit length.
 
-`RowStore` is all that a collection asks of the place where its vectors lie, so that an engine can stand in for the file.
+`RowStore` is all that a collection asks of the place where its vectors lie, so that an engine can stand in for a file.
 """
 
 import importlib
@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,6 @@ DTYPES: dict[str, tuple[str, str]] = {
 }
 ENGINE_ROWS = "lookalike.engines.rows:EngineRows"
 """The `SearchingRows` of an engine: (path, uri, dim, dtype). Which engines there are, `engines.ENGINES` says."""
-BLOCK = 4096
-"""Rows converted at a time: 12 MiB at 768 numbers, which stays in the cache that a matrix product wants to share."""
 
 
 class RowStore(Protocol):
@@ -85,7 +83,7 @@ class SearchingRows(RowStore, Protocol):
     describe: Callable[[Sequence[int]], list[tuple[str, str, dict[str, Any]]]]
     """Key, SHA-256 and columns of some rows, for the engine's own filters; put here by the store."""
 
-    def search(  # noqa: PLR0913 - what a search is made of
+    def search(
         self,
         vectors: Vectors,
         k: int,
@@ -144,11 +142,11 @@ def encode(vectors: Vectors, dtype: str) -> NDArray[Any]:
 def decode(stored: NDArray[Any], dtype: str) -> Vectors:
     """The inverse of `encode`, of unit length again; float32 is given back as it lies."""
     if dtype == "float32":
-        return np.asarray(stored.view("<f4"), np.float32)
+        return cast("Vectors", stored.view("<f4"))
     if dtype == "int8":
         stored = np.ascontiguousarray(stored)
         scales = np.ascontiguousarray(stored[:, :4]).view("<f4")
-        return np.multiply(stored[:, 4:].view(np.int8), scales, dtype=np.float32)
+        return cast("Vectors", np.multiply(stored[:, 4:].view(np.int8), scales, dtype=np.float32))
     vectors = np.ascontiguousarray(stored).view("<f2").astype(np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     # What a bit flip made infinite stays what it is; `verify` finds it.
@@ -256,8 +254,3 @@ class VectorFile:
 
     def _failed(self, error: OSError) -> CollectionError:
         return CollectionError(f"{self.path}: {(error.strerror or str(error)).lower()}")
-
-
-def blocks(rows: RowStore, stop: int, size: int = BLOCK, start: int = 0) -> Sequence[tuple[int, int]]:
-    """The bounds of consecutive blocks of rows."""
-    return [(at, min(at + size, stop)) for at in range(start, stop, size)]

@@ -1,4 +1,4 @@
-"""A collection to what is wrong with it: every file against its checksums; and repair, which loses only the rows hit."""
+"""A collection to what is wrong with it: every file against its checksums; and repair, which loses the rows hit."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -15,10 +15,9 @@ from lookalike.header import Header
 from lookalike.salvage import SIDE_TABLES, salvage
 from lookalike.store import Store
 from lookalike.vectors import RowStore, open_rows
+from lookalike.whiten import INNER, WHITENING
 
 BLOCK = 4096
-WHITENING = "whitening"
-"""The fact under which the catalog keeps a copy of the whitening file."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,14 @@ def _structure(path: Path) -> list[str]:
 
 def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tuple[int, str]]:
     """Every row against its two checksums; marked as damaged with `repair`."""
-    with closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors:
-        with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
-            held, rows = _held(vectors), _last(opened) + 1
-            if held < rows:
-                faults.append(f"the vectors hold {held} of {rows} rows")
-            damaged = list(_damaged(opened, vectors, held))
+    with (
+        closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors,
+        closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened,
+    ):
+        held, rows = _held(vectors), _last(opened) + 1
+        if held < rows:
+            faults.append(f"the vectors hold {held} of {rows} rows")
+        damaged = list(_damaged(opened, vectors, held))
     if repair and (damaged or held < rows):
         with closing(Store(path)) as store, store.writing():
             store.remove([row for row, _ in damaged], "damaged")
@@ -161,7 +162,7 @@ def _whitening(path: Path, told: Header, repair: bool) -> list[str]:
     """The whitening, which the collection's fingerprint covers, and its copy."""
     with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
         found = opened.execute("SELECT value FROM facts WHERE name = ?", (WHITENING,)).fetchone()
-        inner = opened.execute("SELECT value FROM facts WHERE name = 'inner fingerprint'").fetchone()
+        inner = opened.execute("SELECT value FROM facts WHERE name = ?", (INNER,)).fetchone()
     if found is None:
         return []
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import PixelEncoder, picture
 
-from lookalike import collection as collections
+from lookalike import kept
 from lookalike.cli import _run
 
 Run = Callable[..., tuple[int, str, str]]
@@ -17,7 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line in this process, with the quick encoder behind the name `pixels`."""
-    monkeypatch.setattr(collections, "load_encoder", lambda _: encoder)
+    monkeypatch.setattr(kept, "load_encoder", lambda _: encoder)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         status = _run([str(argument) for argument in arguments], debug=False)
@@ -55,7 +55,7 @@ def test_search_json_is_one_stable_document(run: Run, photos: Path) -> None:
 def test_paths_are_printed_byte_for_byte(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collections, "load_encoder", lambda _: encoder)
+    monkeypatch.setattr(kept, "load_encoder", lambda _: encoder)
     name = b"new\nline \xe9.png"
     picture(1).save(tmp_path / "plain.png")
     os.rename(tmp_path / "plain.png", os.path.join(os.fsencode(tmp_path), name))  # noqa: PTH104, PTH118

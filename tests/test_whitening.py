@@ -169,7 +169,9 @@ def test_no_file_is_no_whitening(tmp_path: Path) -> None:
     assert load(tmp_path) is None
 
 
-@pytest.mark.parametrize("kind", ["empty", "short", "text", "other shapes", "not finite", "float64", "wider", "missing"])
+@pytest.mark.parametrize(
+    "kind", ["empty", "short", "text", "other shapes", "not finite", "float64", "wider", "missing"]
+)
 def test_a_damaged_file_is_one_line(kind: str, tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 

@@ -86,7 +86,7 @@ def evaluate(
 
 
 def _default_encoder() -> str:
-    from lookalike.collection import DEFAULT_ENCODER
+    from lookalike.kept import DEFAULT_ENCODER
 
     return DEFAULT_ENCODER
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from lookalike import transfer
+from lookalike import fetching
 from lookalike.datasets import load
 from lookalike.errors import EvaluationError
 from lookalike.types import Progress
@@ -82,7 +82,7 @@ def download(
             _settle(remote, file, root)
             done.touch()
             file.unlink(missing_ok=True)
-    except transfer.Failed as error:
+    except fetching.Failed as error:
         raise EvaluationError(_by_hand(chosen, root, error)) from error
     except OSError as error:
         raise EvaluationError(f"{root}: {(error.strerror or str(error)).lower()}") from error
@@ -103,7 +103,7 @@ def fetch(remote: Remote, folder: Path, progress: Progress | None = None) -> Pat
     """`remote` into `folder`, going on with what an interrupted run left; raises EvaluationError for wrong contents."""
     file = folder / remote.name
     if not file.exists():
-        transfer.fetch(remote.url, file, progress)
+        fetching.fetch(remote.url, file, progress)
     if remote.md5 and (found := _md5(file)) != remote.md5:
         file.unlink()
         raise EvaluationError(f"{remote.url}: md5 {found}, expected {remote.md5}; it was removed, run again")

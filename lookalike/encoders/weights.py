@@ -149,7 +149,7 @@ def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progres
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    from lookalike import transfer
+    from lookalike import fetching
 
     try:
         url = hf_hub_url(wanted.repository, file, revision=revision)
@@ -160,7 +160,7 @@ def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progres
             # The token is for the hub, and not for the store that it sends us on to.
             at_home, token = urlsplit(found.location).netloc == urlsplit(url).netloc, get_token()
             headers = {"Authorization": f"Bearer {token}"} if at_home and token else {}
-            transfer.fetch(found.location, blob, progress, headers)
+            fetching.fetch(found.location, blob, progress, headers)
         # Finds the bytes in place and gives them their name.
         return Path(hf_hub_download(wanted.repository, file, revision=revision, cache_dir=hub_cache()))
     except EntryNotFoundError as error:

@@ -77,9 +77,7 @@ class Engine(Protocol):
         """The stored unit rows (len(ids), dim), in the order of `ids`; raises EngineError where one is missing."""
         ...
 
-    def search(
-        self, vectors: Vectors, k: int, where: str | None = None, careful: bool = False
-    ) -> tuple[Scores, Ids]:
+    def search(self, vectors: Vectors, k: int, where: str | None = None, careful: bool = False) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and ids, best first; -1 pads. `where` is the server's expression.
 
         `careful` takes more time for fewer misses.

@@ -1,4 +1,4 @@
-"""A source to vectors at a target, on a cluster: list, then read, decode, encode and write as one stream of Ray Data."""
+"""A source to vectors at a target, on a cluster: list, then read, decode, encode and write as a stream of Ray Data."""
 
 import json
 import logging
@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+from lookalike import places
 from lookalike.encoders import load_encoder
 from lookalike.errors import LookalikeError, SourceError
-from lookalike.jobs import places, records
+from lookalike.jobs import records
+from lookalike.jobs.cluster import OWN_CPUS
 from lookalike.jobs.listing import Columns, choose, listed
 from lookalike.jobs.work import Decode, Encode
 
@@ -19,8 +21,16 @@ SMALLEST_PART, LARGEST_PART = 16, 512
 PARTS_PER_CPU = 8
 LARGEST_FILE = 10_000
 """Rows of a file of the result, and so what is lost at most where everything is killed."""
-DECODE_CPUS, ENCODE_CPUS = 0.25, 0.5
-"""Of a core that a task or actor is counted with: an actor for each core, and decoding that keeps them busy beside it."""
+DECODE_CPUS, ENCODE_CPUS = 0.5, 0.25
+"""Of a core that a task or actor is counted with: an actor for each core, and decoding that keeps them busy beside it.
+They differ, or Ray would make one operator of the two, and each encoder would wait for its own decoding.
+
+Ray's own actor that leaves out what a checkpoint holds counts as a whole core: with more for the others, a cluster of
+two cores would wait for ever (seen)."""
+SMALLEST_CLUSTER = 2
+
+
+ANY_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class Options:
     gpus: int = 0
     batch: int = 32
     dtype: str = "float32"
-    columns: Columns = Columns()
+    columns: Columns = ANY_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -62,9 +72,11 @@ def embed(ray: Any, source: str, target: str, encoder: str, options: Options = O
     job = _job(source, target, encoder, options)
     cpus, workers = _size(ray, options)
     before, skipped_before = records.counts(target)
-    count = _write_manifest(source, target, options.columns, cpus)
+    count, left = _write_manifest(source, target, options.columns, cpus)
     start = time.monotonic()
-    _run(ray, job, target, (count, part_size(count, cpus)), workers, options)
+    if left:
+        # Ray Data waits for ever for the output of a checkpoint that leaves nothing to do (2.60).
+        _run(ray, job, target, (left, part_size(left, cpus)), workers, options)
     seconds = time.monotonic() - start
     images, skipped = records.counts(target)
     held = images + sum(skipped.values())
@@ -82,9 +94,8 @@ def _job(source: str, target: str, encoder: str, options: Options) -> records.Jo
     loaded = load_encoder(encoder)
     kept = source if "://" in source else places.place(source)[1]
     columns = options.columns
-    job = records.Job(
-        kept, encoder, loaded.fingerprint, loaded.dim, options.dtype, columns.key, columns.image or _image_column(source, columns)
-    )  # fmt: skip
+    image = columns.image or _image_column(source, columns)
+    job = records.Job(kept, encoder, loaded.fingerprint, loaded.dim, options.dtype, columns.key, image)
     held = records.read_job(target)
     if held is None:
         records.write_job(target, job)
@@ -120,15 +131,17 @@ def _size(ray: Any, options: Options) -> tuple[int, int]:
     """Cores of the cluster, and encoders to run; raises LookalikeError where it has fewer GPUs than asked for."""
     held = ray.cluster_resources()
     cpus, gpus = int(held.get("CPU", 1)), int(held.get("GPU", 0))
+    if cpus < SMALLEST_CLUSTER:
+        raise LookalikeError(f"this cluster has {cpus} core; Ray Data needs {SMALLEST_CLUSTER}")
     if options.gpus > gpus:
         raise LookalikeError(f"--gpus {options.gpus}: this cluster has {gpus} GPUs")
-    return cpus, options.gpus or options.workers or cpus
+    return cpus, options.gpus or options.workers or max(1, cpus - OWN_CPUS)
 
 
-def _write_manifest(source: str, target: str, columns: Columns, cpus: int) -> int:
-    """The list of images as Parquet files of one part each; how many images there are.
+def _write_manifest(source: str, target: str, columns: Columns, cpus: int) -> tuple[int, int]:
+    """The images that the target lacks as Parquet files of one part each; how many there are, and how many of these.
 
-    It is made anew by every run: what has been done is left out by the checkpoint, and what is new is done.
+    It is made anew by every run, so that images which have come since are embedded too.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -141,15 +154,30 @@ def _write_manifest(source: str, target: str, columns: Columns, cpus: int) -> in
     entries = list(listed(source, columns))
     if not entries:
         raise SourceError(f"{source} holds no images")
-    size = part_size(len(entries), cpus)
-    stream: Iterator[Any] = iter(entries)
+    done = _done(target)
+    left = [entry for entry in entries if entry.key not in done]
+    stream: Iterator[Any] = iter(left)
     number = 0
-    while part := list(islice(stream, size)):
+    while part := list(islice(stream, part_size(len(left), cpus))):
         table = pa.Table.from_pylist([asdict(entry) for entry in part], schema=records.listed_schema())
         with system.open_output_stream(f"{path}/{number:06}.parquet") as file:
             pq.write_table(table, file)
         number += 1
-    return len(entries)
+    return len(entries), len(left)
+
+
+def _done(target: str) -> set[str]:
+    """The keys that Ray's checkpoint has committed; a file whose name says pending is not yet."""
+    import pyarrow.parquet as pq
+    from pyarrow import fs
+
+    system, path = places.place(places.join(target, records.CHECKPOINT))
+    done: set[str] = set()
+    for info in system.get_file_info(fs.FileSelector(path, allow_not_found=True)):
+        if info.path.endswith(".parquet") and not info.path.endswith(".pending.parquet"):
+            with system.open_input_file(info.path) as file:
+                done.update(pq.read_table(file, columns=["key"]).column(0).to_pylist())
+    return done
 
 
 def part_size(count: int, cpus: int) -> int:
@@ -167,7 +195,10 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
     context.checkpoint_config = CheckpointConfig(
         "key", checkpoint, override_filesystem=system, delete_checkpoint_on_success=False
     )
+    context.checkpoint_config.checkpoint_actor_pool_max_size = 1
     context.enable_progress_bars = False
+    # The newer reader starts 32 actors for the footers of any Parquet file: half a minute on two cores.
+    context.use_datasource_v2 = False
     # A broken image is a row with a reason; a node that dies takes nothing with it that is not computed again.
     context.max_errored_blocks = 0
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -192,13 +223,12 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
 
 
 def _reason(error: Exception) -> Exception:
-    """The refusal of a worker as it stands; anything else of Ray's as it comes."""
+    """The refusal of a worker in its own words; anything else as Ray tells it."""
     cause: BaseException | None = error
     while cause is not None:
-        inner = getattr(cause, "cause", None)
-        for found in (cause, inner):
+        for found in (getattr(cause, "cause", None), cause):
             if isinstance(found, LookalikeError):
-                return type(found).__mro__[0](*found.args) if type(found).__module__.startswith("lookalike") else LookalikeError(str(found))
+                return LookalikeError(str(found).splitlines()[-1].partition("Error: ")[2] or str(found))
         cause = cause.__cause__
     return error
 

@@ -136,9 +136,7 @@ class Graph:
         return np.asarray(np.bincount(self.rows, self.values * f[self.columns], self.n), np.float64)
 
 
-def _mutual(
-    similar: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def _mutual(similar: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Rows, columns and values of the entries above 0 that are among the `k` largest of their row and of their column.
 
     `similar` (n, n) is symmetric, but for rounding.

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lookalike import transfer
+from lookalike import fetching
 from lookalike.encoders import weights
 from lookalike.errors import EncoderError
 
@@ -155,7 +155,7 @@ def ranges(hub: type[Hub]) -> list[str | None]:
 
 
 def test_an_interrupted_download_goes_on_where_it_stopped(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "CHUNK", 100_000)
+    monkeypatch.setattr(fetching, "CHUNK", 100_000)
 
     def stop(done: int, total: int | None) -> None:
         if done == 300_000:

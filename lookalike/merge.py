@@ -1,0 +1,111 @@
+"""Several collections of one encoder to a new one that holds what all of them hold."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lookalike import store, whitening
+from lookalike.catalog import from_blob, to_blob
+from lookalike.errors import CollectionError, EncoderMismatch
+from lookalike.exchange import beside
+from lookalike.metadata import column
+from lookalike.pour import Pour, copy_tables
+from lookalike.store import Store, sync_folder
+from lookalike.types import Progress
+
+
+@dataclass(frozen=True)
+class Report:
+    """How many images the new collection has, and how many were in more than one."""
+
+    images: int
+    shared: int
+
+
+def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -> Report:
+    """Make the collection `into` of those in `paths`; where two know the same file, the first one's row is taken.
+
+    A source keeps its prefix, or gets the next free one. It is made beside `into` and renamed, so an interruption
+    leaves nothing. Raises EncoderMismatch where the vectors are of different encoders.
+    """
+    if into.exists():
+        raise CollectionError(f"{into} is there already; name a new folder")
+    draft = beside(into, "merging")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        with ExitStack() as stack:
+            parts = [stack.enter_context(closing(Store(path))) for path in paths]
+            _check(parts)
+            for part in parts:
+                stack.enter_context(part.snapshot())
+            with closing(store.create(draft, replace(parts[0].header, engine=None))) as new:
+                with new.writing():
+                    copy_tables(parts[0], new, ("facts",))
+                    shared = sum(_pour(part, new, into, progress) for part in parts)
+                report = Report(new.count_rows(), shared)
+            learned = whitening.load(parts[0].path)
+            if learned:
+                learned.save(draft)
+        draft.rename(into)
+        sync_folder(into.absolute().parent)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CollectionError(f"{draft}: cannot be written ({reason}); nothing was made") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return report
+
+
+def _check(parts: Sequence[Store]) -> None:
+    first = parts[0].header
+    for part in parts[1:]:
+        if part.header.fingerprint != first.fingerprint:
+            raise EncoderMismatch(
+                f"{part.path} was made with {part.header.encoder} ({part.header.fingerprint[:12]}), {parts[0].path} "
+                f"with {first.encoder} ({first.fingerprint[:12]}); only vectors of one encoder can be merged"
+            )
+
+
+def _pour(part: Store, new: Store, into: Path, progress: Progress | None) -> int:
+    """Rows, sources, metadata and dismissals of one collection; how many keys were there already."""
+    sources, prefixes, known = {}, {}, _known(new, into)
+    for id_, location, prefix in part.sources():
+        place = os.path.normpath(part.path.resolve() / location)
+        sources[id_], fresh = known.get(place) or _add(new, into, place, prefix)
+        prefixes[id_] = (prefix, fresh)
+    taken = 0
+
+    def renamed(source: int, key: bytes) -> bytes | None:
+        nonlocal taken
+        before, after = prefixes[source]
+        name = after + from_blob(key).removeprefix(before)
+        if new.live_item(name):
+            taken += 1
+            return None
+        return to_blob(name)
+
+    columns = {number: column(new, name) for number, name in part.query("SELECT id, name FROM columns")}
+    Pour(key=renamed, sources=sources, columns=columns)(part, new, progress)
+    for key, size, mtime_ns in part.query("SELECT key, size, mtime_ns FROM dismissed"):
+        new.put("dismissed", key, size, mtime_ns, verb="INSERT OR REPLACE")
+    return taken
+
+
+def _known(new: Store, into: Path) -> dict[str, tuple[int, str]]:
+    """Where the new collection's images come from so far."""
+    places = {os.path.normpath(into.absolute() / location): (id_, prefix) for id_, location, prefix in new.sources()}
+    return places
+
+
+def _add(new: Store, into: Path, place: str, prefix: str) -> tuple[int, str]:
+    taken = {prefix for _, _, prefix in new.sources()}
+    name = prefix or (f"{Path(place).name}/" if taken else "")
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name.rstrip('/')}-{number}/", number + 1
+    inside = into.absolute().is_relative_to(place)
+    location = os.path.relpath(place, into.absolute()) if inside else place
+    return new.add_source(location, free), free
