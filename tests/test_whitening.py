@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +151,7 @@ def test_what_is_saved_is_loaded_to_the_bit(tmp_path: Path) -> None:
     assert (again.mean == learned.mean).all()
     assert (again.projection == learned.projection).all()
     assert again.fingerprint == learned.fingerprint
-    assert os.listdir(tmp_path) == [FILE]
+    assert [entry.name for entry in tmp_path.iterdir()] == [FILE]
     assert (again.dim_in, again.dim) == (8, 5)
 
 

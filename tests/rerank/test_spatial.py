@@ -155,7 +155,7 @@ def test_an_empty_ranking_has_no_inliers(gallery: Kept) -> None:
 
 
 def test_a_query_that_is_no_picture_is_one_line(gallery: Kept) -> None:
-    with pytest.raises(QueryError, match="spatial compares pictures.*leave spatial out"):
+    with pytest.raises(QueryError, match=r"spatial compares pictures.*leave spatial out"):
         rank(Probe(np.array([[1, 0]], np.float32)), gallery, 3, [Spatial()])
 
 
@@ -163,7 +163,7 @@ def test_a_query_whose_file_is_gone_is_one_line(gallery: Kept) -> None:
     def gone() -> Image.Image:
         raise ImageError("no such file")
 
-    with pytest.raises(QueryError, match="spatial: the query's picture cannot be read .no such file"):
+    with pytest.raises(QueryError, match=r"spatial: the query's picture cannot be read .no such file"):
         rank(Probe(np.array([[1, 0]], np.float32), gone), gallery, 3, [Spatial()])
 
 
