@@ -1,19 +1,21 @@
 """A collection of images on disk that can be asked which of them look alike."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL.Image import Image
 
-from lookalike import spaces, store, whitening
+from lookalike import spaces, store
 from lookalike.combine import How
 from lookalike.duplicates import Group, Level, find, threshold_for
 from lookalike.encoders import reads_text
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError
 from lookalike.explain import CONVINCING, Explanation
 from lookalike.explain import explain as matched
-from lookalike.kept import FOLDER, KeptCollection
+from lookalike.growing import GrowingCollection
+from lookalike.kept import FOLDER
 from lookalike.label import BLOCK, TEMPLATE, Label
 from lookalike.label import label as labelled
 from lookalike.map import MOST, make
@@ -54,8 +56,8 @@ def open(
     raise CollectionError(f"{path}: no such folder or collection")
 
 
-class Collection(KeptCollection):
-    """What a user of the library holds: a `KeptCollection` that can be searched, explained and looked at as a whole."""
+class Collection(GrowingCollection):
+    """What a user of the library holds: it grows, and can be searched, explained and looked at as a whole."""
 
     def search(  # noqa: PLR0913 - what can be asked at once
         self,
@@ -75,6 +77,7 @@ class Collection(KeptCollection):
         where: str | None = None,
         offset: int = 0,
         fuse: spaces.Fuse = "rank",
+        recall: float | None = None,
     ) -> list[Hit]:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
@@ -83,16 +86,16 @@ class Collection(KeptCollection):
         the upright image. The query itself comes first with score 1 where the collection has it, or not at all with
         `exclude_self`. `text` says what is wanted in words, with or without images; it needs a vector set of an encoder
         that reads. What `negatives` and `negative_text` show is pushed away. `rerank` names methods of `rerank`, with
-        their parameters; `where` narrows the search to some images. `offset` passes over the first results. Raises
-        QueryError.
+        their parameters; `where` narrows the search to some images (see `filters`). `offset` passes over the first
+        results. `recall` is which share of the true nearest an index must find: 1 is exact. Raises QueryError.
         """
         given = tuple(weights) if weights is not None else None
         asked = Asked(
             several(query), text, several(negatives), negative_text, box, given, combine, tuple(invariant)
         )  # fmt: skip
-        return self.find(asked, k, min_score, exclude_self, rerank, where, offset, fuse)
+        return self.find(asked, k, min_score, exclude_self, rerank, where, offset, fuse, recall)
 
-    def find(
+    def find(  # noqa: PLR0913, PLR0917 - as above
         self,
         asked: Asked,
         k: int = 10,
@@ -102,18 +105,27 @@ class Collection(KeptCollection):
         where: str | None = None,
         offset: int = 0,
         fuse: spaces.Fuse = "rank",
+        recall: float | None = None,
     ) -> list[Hit]:
         """As `search`, with what is asked in one piece."""
         if k < 1 or offset < 0:
             raise QueryError(f"k = {k} and offset = {offset}: k is at least 1, offset at least 0")
         methods = rerankers(rerank)
         found = spaces.answer(
-            spaces.parts(asked, View(self, methods, where), lambda: View(self.reader(), methods, where)),
+            spaces.parts(
+                asked,
+                View(self, methods, where, recall),
+                lambda: View(self.reader(), methods, where, recall),
+            ),
             k + offset,
             fuse,
         )
         space = self.reader() if asked.about_images is None else self
-        ranking = space.placed(found.ranking, found.resolved, k + offset, exclude_self)
+        resolved = found.resolved
+        if where is not None:
+            searched = space.gallery.where(where)
+            resolved = replace(resolved, own_rows=tuple(filter(searched.holds, resolved.own_rows)))
+        ranking = space.placed(found.ranking, resolved, k + offset, exclude_self)
         return space.hits(Ranking(ranking.ids[offset:], ranking.scores[offset:]), min_score, offset)
 
     @property
@@ -168,28 +180,12 @@ class Collection(KeptCollection):
         """The upright picture of a query at full size, cut to its box; raises QueryError."""
         return query_picture(query, box, self.gallery)
 
-    def whiten(
-        self, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0, source: str | Path | None = None
-    ) -> whitening.Whitening:
-        """Turn and scale all vectors so that their directions count alike, by what this collection holds or another.
-
-        Queries and new images are whitened likewise from then on. See `whitening.fit`; raises CollectionError where it
-        is whitened already.
-        """
-        from lookalike.whiten import whiten
-
-        self.store.header  # noqa: B018 - says so in a line where nothing was indexed yet
-        learned = whiten(self.path, dim, power, shrinkage, None if source is None else open(source).path)
-        self.close()
-        self._encoder = None
-        return learned
-
     def hits(self, ranking: Ranking, min_score: float | None = None, offset: int = 0) -> list[Hit]:
         """Rows and scores as keys and paths; ranks count from `offset` + 1."""
         found: list[Hit] = []
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
             if min_score is None or score >= min_score:
-                item = self.gallery.item(row)
+                item = self.gallery.found(row)
                 found.append(Hit(offset + len(found) + 1, item.key, self.gallery.origins.path(item), float(score)))
         return found
 

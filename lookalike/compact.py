@@ -50,7 +50,7 @@ def compact(path: Path, dtype: str | None = None, progress: Progress | None = No
 
 
 def _copy(old: Store, new: Store, progress: Progress | None) -> None:
-    copy_tables(old, new, ("sources", "dismissed", "skipped", "columns"))
+    copy_tables(old, new, ("facts", "sources", "dismissed", "skipped", "columns"))
     Pour()(old, new, progress)
 
 

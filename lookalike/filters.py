@@ -12,7 +12,7 @@ without a value meets no test of that column.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from lookalike.errors import QueryError
 from lookalike.types import Ids
 
+T = TypeVar("T", bound=Any)
+T_co = TypeVar("T_co", covariant=True)
 Mask = NDArray[np.bool_]
 OPERATORS = ("<=", ">=", "!=", "=", "<", ">", ":")
 WORDS = ("and", "or", "not", "in")
@@ -50,9 +52,27 @@ class Asked(Protocol):
 
 def select(expression: str, catalog: Asked, rows: int) -> Mask:
     """(rows,) bool: the rows for which `expression` holds; raises QueryError for what is no filter."""
+    return read(expression, _Columns(catalog, rows))
+
+
+class Columns(Protocol[T_co]):
+    """What each test of a filter comes to; the results are put together with `&`, `|` and `~`."""
+
+    def key(self, pattern: str) -> T_co:
+        """The key against a pattern."""
+        ...
+
+    def test(self, name: str, operator: str, values: Sequence[object]) -> T_co:
+        """The key or a column against values."""
+        ...
+
+
+def read(expression: str, columns: Columns[T]) -> T:
+    """What `expression` comes to, test by test; raises QueryError for what is no filter."""
     if len(expression) > LONGEST:
         raise QueryError(f"a filter of {len(expression):,} letters; at most {LONGEST:,} are read")
-    return _Parser(expression, _Columns(catalog, rows)).parse()
+    met: T = _Parser(expression, columns).parse()
+    return met
 
 
 @dataclass
@@ -116,11 +136,11 @@ def _after(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b""
 
 
-class _Parser:
-    def __init__(self, text: str, columns: _Columns) -> None:
+class _Parser(Generic[T]):
+    def __init__(self, text: str, columns: Columns[T]) -> None:
         self._text, self._at, self._columns, self._depth = text, 0, columns, 0
 
-    def parse(self) -> Mask:
+    def parse(self) -> T:
         mask = self._either()
         if self._peek():
             raise self._wrong("the end")
@@ -142,21 +162,21 @@ class _Parser:
         where = f"at {rest[:20]!r}" if rest else "at its end"
         return QueryError(f"filter {self._text!r}: {wanted} is wanted {where}, as in: key:beach/* and year >= 2019")
 
-    def _either(self) -> Mask:
+    def _either(self) -> T:
         mask = self._both()
         while self._peek().lower() == "or":
             self._next()
             mask = mask | self._both()
         return mask
 
-    def _both(self) -> Mask:
+    def _both(self) -> T:
         mask = self._one()
         while self._peek().lower() == "and":
             self._next()
             mask = mask & self._one()
         return mask
 
-    def _one(self) -> Mask:
+    def _one(self) -> T:
         self._depth += 1
         if self._depth > DEEPEST:
             raise QueryError(f"a filter with more than {DEEPEST} brackets inside one another")
@@ -178,7 +198,7 @@ class _Parser:
             raise self._wrong(repr(sign))
         self._next()
 
-    def _test(self) -> Mask:
+    def _test(self) -> T:
         name = self._peek()
         if not name or name in (*OPERATORS, ")", ",") or name.lower() in WORDS:
             raise self._wrong("a column")

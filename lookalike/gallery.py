@@ -17,6 +17,7 @@ from lookalike.errors import CollectionError, ImageError, QueryError, SourceErro
 from lookalike.filters import select
 from lookalike.index import Metric
 from lookalike.nearest import Nearest
+from lookalike.places import Remote, is_remote
 from lookalike.sources import Folder, Source, TextList, open_source
 from lookalike.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
@@ -30,7 +31,9 @@ class Origins:
 
     def __init__(self, store: Store) -> None:
         self._base = store.path
-        self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in store.sources()}
+        told = store.sources()
+        self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in told}
+        self._remote = {id_: Remote(location) for id_, location, _ in told if is_remote(location)}
         self._opened: dict[int, Source] = {}
 
     def locate(self, location: str) -> Path:
@@ -63,7 +66,9 @@ class Origins:
     def _inner(self, item: Item) -> str:
         return item.key.removeprefix(self._places[item.source][1])
 
-    def _source(self, item: Item) -> Source:
+    def _source(self, item: Item) -> Source | Remote:
+        if item.source in self._remote:
+            return self._remote[item.source]
         if item.source not in self._opened:
             try:
                 self._opened[item.source] = open_source(self._places[item.source][0])
@@ -99,18 +104,24 @@ class StoredGallery:
                 self._selections.pop(next(iter(self._selections)))
             chosen = select(expression, self._store, self._rows)
             self._selections[expression] = chosen if self._live is None else chosen & self._live
-        return self._with(self._selections[expression], self._nearest.recall)
+        return self._with(self._selections[expression], self._nearest.recall, expression)
+
+    def without(self, rows: Sequence[int]) -> "StoredGallery":
+        """As if these rows were not there."""
+        live = np.ones(self._rows, np.bool_) if self._live is None else self._live.copy()
+        live[np.asarray(rows, np.int64)] = False
+        return self._with(live, self._nearest.recall, self._nearest.where)
 
     def aiming(self, recall: float | None) -> "StoredGallery":
         """The same rows, searched for a share of the true nearest: 1 is exact, None as `optimize` would have it."""
         if recall is not None and not 0 < recall <= 1:
             raise QueryError(f"recall {recall:g} must be above 0 and at most 1")
-        return self if recall == self._nearest.recall else self._with(self._live, recall)
+        return self if recall == self._nearest.recall else self._with(self._live, recall, self._nearest.where)
 
-    def _with(self, live: NDArray[np.bool_] | None, recall: float | None) -> "StoredGallery":
+    def _with(self, live: NDArray[np.bool_] | None, recall: float | None, where: str | None) -> "StoredGallery":
         made = copy(self)
         made._live, made._selections = live, {}
-        made._nearest = Nearest(self._store.vectors, self._rows, live, lambda: self._candidates(live), recall)
+        made._nearest = Nearest(self._store.vectors, self._rows, live, lambda: self._candidates(live), recall, where)
         return made
 
     def holds(self, row: int) -> bool:
@@ -154,8 +165,12 @@ class StoredGallery:
         return np.asarray(chosen, np.int64)
 
     def item(self, row: int) -> Item:
-        """The catalog's entry of a row; raises CollectionError where it or the vector is not what was stored."""
-        item = self._store.item(row)
+        """The catalog's entry of a row."""
+        return self._store.item(row)
+
+    def found(self, row: int) -> Item:
+        """The entry of a result; raises CollectionError where it or its vector is not what was stored."""
+        item = self.item(row)
         if not self._store.is_intact(row):
             way = f"run `lookalike verify {self._store.path} --repair`"
             raise CollectionError(f"{self._store.path}: row {row} ({item.key}) is damaged; {way}")

@@ -30,6 +30,8 @@ class Nearest:
     live: NDArray[np.bool_] | None
     candidates: Callable[[], Candidates | None]
     recall: float | None = None
+    where: str | None = None
+    """The filter that `live` is of, in words: an engine has its own way to meet it."""
     count: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,7 +51,7 @@ class Nearest:
         vectors = np.ascontiguousarray(vectors, np.float32)
         k = max(1, min(k, self.rows))
         if isinstance(self.source, SearchingRows):
-            _, ids = self.source.search(vectors, k, self.rows, self.live, self.recall)
+            _, ids = self.source.search(vectors, k, self.rows, self.live, self.recall, self.where)
             return merged([(self._scores(vectors, ids), ids)], k)
         found = self._index if self.count > FEW and (self.recall or 0) < 1 else None
         if found is None or k * WHOLE > self.count or found.share < LEAST_SHARE:

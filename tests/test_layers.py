@@ -12,12 +12,13 @@ types errors paths stages
 vectors catalog fetching
 images progress header filters arrow evaluation.metrics whitening index rerank
 fusion layout alike encoders.weights scenes
-sources store combine invariance workers engines
+sources store combine invariance workers engines places
 approximate salvage pour metadata
 encoders nearest
 embed query gallery explain exchange precision
-search sync verify duplicates label whiten spaces optimize compact merge transfer
-view moves map kept
+search sync duplicates label whiten spaces optimize compact merge transfer
+verify view moves map kept
+growing
 collection datasets
 watch
 evaluation jobs

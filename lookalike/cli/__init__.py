@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from lookalike.cli import collections, encoders, evaluation, search, serve, whole
+from lookalike.cli import cluster, collections, encoders, evaluation, maintenance, search, serve, whole
 from lookalike.cli.app import app
 from lookalike.cli.output import note
 from lookalike.errors import LookalikeError
@@ -17,7 +17,7 @@ from lookalike.errors import LookalikeError
 INTERRUPTED = 130
 """The status that typer gives a command that Ctrl-C ended, as the shell would."""
 
-__all__ = ["app", "collections", "encoders", "evaluation", "main", "search", "serve", "whole"]
+__all__ = ["app", "cluster", "collections", "encoders", "evaluation", "main", "maintenance", "search", "serve", "whole"]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

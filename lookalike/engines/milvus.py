@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lookalike.engines import Row, Signature
 from lookalike.engines.address import Address
+from lookalike.engines.expressions import RESERVED, storable
 from lookalike.engines.kinds import FLAT, KINDS, MOST_RESULTS, Kind, wanted
 from lookalike.engines.patience import Patience, patience_seconds
 from lookalike.errors import EngineError
@@ -36,12 +37,14 @@ SETTLE_SECONDS = 1800.0
 SMALLEST_INDEXED = 1024
 """Rows of a segment below which Milvus builds no index and looks at every row."""
 PATH_BYTES = 65_535
+LONGEST_KEY = PATH_BYTES // 4
+"""Letters, of four bytes at most."""
 # What a server says while it starts, stops, moves segments about or is asked too much at once.
 PASSING = (
     "unavailable", "not ready", "not loaded", "not fully loaded", "not healthy", "not initialized", "not available",
     "rate limit", "request limit", "no available", "connecting to server", "channel not", "node not", "node offline",
-    "retry timeout", "retry run out", "timeout", "timed out", "deadline", "distribution", "lack", "connection", "closed channel",
-    "shard delegator", "fail to get shard leaders", "recovering", "initializing", "abnormal",
+    "retry timeout", "retry run out", "timeout", "timed out", "deadline", "distribution", "lack", "connection",
+    "closed channel", "shard delegator", "fail to get shard leaders", "recovering", "initializing", "abnormal",
 )  # fmt: skip
 REFUSED = ("auth", "privilege", "permission", "unauthenticated")
 
@@ -58,7 +61,7 @@ class Milvus:
 
         self.address = address
         errors = (MilvusException, grpc.RpcError, grpc.FutureTimeoutError)
-        self._patience = Patience(patience_seconds(), is_passing, lambda error: self._told(error), errors)
+        self._patience = Patience(patience_seconds(), is_passing, self._told, errors)
         self._client: Any = None
         self._kind = FLAT
         self._dim = 0
@@ -107,7 +110,13 @@ class Milvus:
         size = max(1, BATCH_BYTES // (4 * self._dim))
         for start in range(0, len(rows), size):
             data = [
-                {**row.fields, "id": row.id, "key": storable(row.key), "sha256": row.sha256, FIELD: vector}
+                {
+                    **plain_fields(row.fields),
+                    "id": row.id,
+                    "key": storable(row.key)[:LONGEST_KEY],
+                    "sha256": row.sha256,
+                    FIELD: vector,
+                }
                 for row, vector in zip(rows[start : start + size], vectors[start : start + size], strict=True)
             ]
             self._call("upsert", data=data)
@@ -350,6 +359,15 @@ def import_client() -> None:
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
+def plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """What can be a dynamic field: numbers and text, under names that the schema does not have."""
+    return {
+        name: storable(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+        if name not in RESERVED and isinstance(value, int | float | str)
+    }
+
+
 def connected(address: Address) -> Any:
     """A MilvusClient; raises what pymilvus raises."""
     from pymilvus import MilvusClient
@@ -384,12 +402,6 @@ def plain(error: Exception) -> str:
         text = str(error.details())  # type: ignore[attr-defined]
     line = " ".join((text or str(error) or type(error).__name__).split())
     return line if len(line) <= 200 else line[:199] + "…"
-
-
-def storable(key: str) -> str:
-    """A key as UTF-8 text of at most what a field holds; the catalog has the key itself."""
-    data = key.encode("utf-8", "backslashreplace")[:PATH_BYTES]
-    return data.decode("utf-8", "ignore")
 
 
 def _mismatch(address: Address, held: Signature, given: Signature) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.engines import Engine, Row, Signature, connect
+from lookalike.engines.expressions import translate
 from lookalike.errors import CollectionError, EngineError
 from lookalike.header import read_header
 from lookalike.types import Ids, Scores, Vectors
@@ -166,14 +167,15 @@ class EngineRows:
     ) -> tuple[Scores, Ids]:
         """(m, dim) to (m, k) scores and rows, best first, -1 pads; only rows below `rows` for which `live` holds.
 
-        `where` is the server's expression for what `live` says; it only makes the answer come sooner.
+        `where` is the filter that `live` is of; it only makes the answer come sooner.
         """
+        said = translate(where) or None if where else None
         count = rows if live is None else int(np.count_nonzero(live))
         if live is not None and 0 < count <= NAMED:
-            where = f"id in {np.flatnonzero(live).tolist()}"
-        found = self._filtered(vectors, k, rows, live, recall, where)
-        if where is not None and (found[1] >= 0).sum(axis=1).min(initial=k) < min(k, count):
-            # The server and the catalog see a filter differently (a value that one of them lacks): the catalog is right.
+            said = f"id in {np.flatnonzero(live).tolist()}"
+        found = self._filtered(vectors, k, rows, live, recall, said)
+        if said is not None and (found[1] >= 0).sum(axis=1).min(initial=k) < min(k, count):
+            # The server and the catalog see a filter differently (a value that one lacks): the catalog is right.
             found = self._filtered(vectors, k, rows, live, recall, None)
         return found
 

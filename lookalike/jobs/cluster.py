@@ -7,6 +7,8 @@ from typing import Any
 
 from lookalike.errors import LookalikeError
 
+OWN_CPUS = 1
+"""Ray's own actor that leaves out what a checkpoint holds is counted as a core beside those that work."""
 LOOPBACK = "127.0.0.1"
 PASSED_ON = ("AWS_", "GOOGLE_", "AZURE_", "HF_", "LOOKALIKE_", "HADOOP_", "XDG_CACHE_HOME")
 """Variables that the workers need as well: where weights, photos and stores are, and how to get in."""
@@ -25,7 +27,12 @@ def cluster(where: str, cpus: int) -> Iterator[Any]:
     passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": passed}}
     if where == "local":
-        options |= {"address": "local", "num_cpus": max(2, cpus), "include_dashboard": False, "_node_ip_address": LOOPBACK}
+        options |= {
+            "address": "local",
+            "num_cpus": cpus + OWN_CPUS,
+            "include_dashboard": False,
+            "_node_ip_address": LOOPBACK,
+        }
     else:
         options |= {"address": where}
     try:

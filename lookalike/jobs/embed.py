@@ -1,4 +1,4 @@
-"""A source to vectors at a target, on a cluster: list, then read, decode, encode and write as one stream of Ray Data."""
+"""A source to vectors at a target, on a cluster: list, then read, decode, encode and write as a stream of Ray Data."""
 
 import json
 import logging
@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+from lookalike import places
 from lookalike.encoders import load_encoder
 from lookalike.errors import LookalikeError, SourceError
-from lookalike.jobs import places, records
+from lookalike.jobs import records
+from lookalike.jobs.cluster import OWN_CPUS
 from lookalike.jobs.listing import Columns, choose, listed
 from lookalike.jobs.work import Decode, Encode
 
@@ -19,13 +21,16 @@ SMALLEST_PART, LARGEST_PART = 16, 512
 PARTS_PER_CPU = 8
 LARGEST_FILE = 10_000
 """Rows of a file of the result, and so what is lost at most where everything is killed."""
-DECODE_CPUS, ENCODE_CPUS = 0.25, 0.3
+DECODE_CPUS, ENCODE_CPUS = 0.5, 0.25
 """Of a core that a task or actor is counted with: an actor for each core, and decoding that keeps them busy beside it.
 They differ, or Ray would make one operator of the two, and each encoder would wait for its own decoding.
 
 Ray's own actor that leaves out what a checkpoint holds counts as a whole core: with more for the others, a cluster of
 two cores would wait for ever (seen)."""
 SMALLEST_CLUSTER = 2
+
+
+ANY_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Options:
     gpus: int = 0
     batch: int = 32
     dtype: str = "float32"
-    columns: Columns = Columns()
+    columns: Columns = ANY_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,8 @@ def _job(source: str, target: str, encoder: str, options: Options) -> records.Jo
     loaded = load_encoder(encoder)
     kept = source if "://" in source else places.place(source)[1]
     columns = options.columns
-    job = records.Job(
-        kept, encoder, loaded.fingerprint, loaded.dim, options.dtype, columns.key, columns.image or _image_column(source, columns)
-    )  # fmt: skip
+    image = columns.image or _image_column(source, columns)
+    job = records.Job(kept, encoder, loaded.fingerprint, loaded.dim, options.dtype, columns.key, image)
     held = records.read_job(target)
     if held is None:
         records.write_job(target, job)
@@ -131,7 +135,7 @@ def _size(ray: Any, options: Options) -> tuple[int, int]:
         raise LookalikeError(f"this cluster has {cpus} core; Ray Data needs {SMALLEST_CLUSTER}")
     if options.gpus > gpus:
         raise LookalikeError(f"--gpus {options.gpus}: this cluster has {gpus} GPUs")
-    return cpus, options.gpus or options.workers or cpus
+    return cpus, options.gpus or options.workers or max(1, cpus - OWN_CPUS)
 
 
 def _write_manifest(source: str, target: str, columns: Columns, cpus: int) -> tuple[int, int]:

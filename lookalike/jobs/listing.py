@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lookalike import images, sources
+from lookalike import images, places, sources
 from lookalike.errors import SourceError
-from lookalike.jobs import places
 
 SHARDS_AT_ONCE = 8
 KEYS = ("key", "__key__", "id", "path", "file_name", "filename", "name", "url")
@@ -49,15 +48,17 @@ class Columns:
 def listed(source: str, columns: Columns = Columns()) -> Iterator[Listed]:
     """Everything in `source`, each key once (the first counts); raises SourceError."""
     seen: set[str] = set()
-    for entry in _all(source, columns):
-        try:
-            entry.key.encode("utf-8")
-        except UnicodeEncodeError:
-            shown = entry.key.encode("utf-8", "backslashreplace").decode()
-            entry = replace(entry, key=shown, reason="the name is not UTF-8")
+    for found in _all(source, columns):
+        entry = _utf8(found)
         if entry.key not in seen:
             seen.add(entry.key)
             yield entry
+
+
+def _utf8(entry: Listed) -> Listed:
+    """Parquet holds no other text: a name in other bytes is listed as such, and skipped."""
+    shown = entry.key.encode("utf-8", "backslashreplace").decode()
+    return entry if shown == entry.key else replace(entry, key=shown, place="", reason="the name is not UTF-8")
 
 
 def _all(source: str, columns: Columns) -> Iterator[Listed]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lookalike import places
 from lookalike.errors import SourceError
-from lookalike.jobs import places
 from lookalike.types import Vectors
 
 VECTORS, MANIFEST, CHECKPOINT, JOB, SKIPPED = "vectors", "manifest", "checkpoint", "job.json", "skipped.jsonl"

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lookalike import images, sources
+from lookalike import images, places, sources
 from lookalike.encoders import load_encoder
 from lookalike.errors import EncoderMismatch, ImageError
-from lookalike.jobs import places, records
+from lookalike.jobs import records
 from lookalike.types import Encoder
 
 READS_AT_ONCE = 4

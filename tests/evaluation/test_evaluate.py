@@ -4,18 +4,17 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from angles import AngleEncoder, paint, vgg
 from conftest import PixelEncoder
 from PIL import Image
 
+from lookalike import collection as collections
 from lookalike.datasets import Benchmark, Query, Truth, load
 from lookalike.errors import EvaluationError
 from lookalike.evaluation import run
-from lookalike.evaluation.answers import QueryVectors, WithoutRows
+from lookalike.evaluation.answers import QueryVectors
 from lookalike.evaluation.run import evaluate
 from lookalike.types import Box, Gallery, Probe, Ranking
 
@@ -311,31 +310,17 @@ def test_a_damaged_file_of_query_vectors_is_made_again(root: Path, cache: Path) 
     assert QueryVectors(file, "x")._known
 
 
-class Four:
-    """A gallery of four rows, whose scores fall with the row number."""
-
-    def __len__(self) -> int:
-        return 4
-
-    def vectors(self, ids: Any) -> Any:
-        return np.eye(4, dtype=np.float32)[ids]
-
-    def search(self, vectors: Any, k: int) -> Any:
-        ids = np.full((len(vectors), k), -1, np.int64)
-        ids[:, : min(k, 4)] = np.arange(min(k, 4))
-        return np.where(ids < 0, -3.4e38, 1 - ids / 10).astype(np.float32), ids
-
-    def image(self, row: int) -> Image.Image:
-        return Image.new("RGB", (row, row))
-
-
-def test_hidden_rows_are_as_if_they_were_not_there() -> None:
-    gallery = WithoutRows(Four(), {0, 2})
-    scores, ids = gallery.search(np.ones((2, 4), np.float32), 3)
-    assert ids.tolist() == [[1, 3], [1, 3]]
-    assert scores[0] == pytest.approx([0.9, 0.7])
-    assert (len(gallery), gallery.image(3).size) == (2, (3, 3))
-    assert gallery.vectors(np.array([1]))[0].tolist() == [0, 1, 0, 0]
+def test_hidden_rows_are_as_if_they_were_not_there(tmp_path: Path) -> None:
+    for number in range(4):
+        paint(tmp_path / f"{number}.png", 10 * number)
+    with collections.open(tmp_path, encoder=AngleEncoder()) as collection:
+        collection.index()
+        gallery = collection.gallery.without([0, 2])
+        scores, ids = gallery.search(AngleEncoder().encode([tmp_path / "0.png"] * 2), 3)
+        assert ids.tolist() == [[1, 3, -1], [1, 3, -1]]
+        # cos 10 and cos 30 degrees, as far as whole colours tell
+        assert scores[0][:2] == pytest.approx([0.985, 0.866], abs=0.005)
+        assert (len(gallery), len(collection.gallery)) == (2, 4)
 
 
 def test_paris_250_runs_with_every_photo_as_a_distractor(shared_data: Path, cache: Path) -> None:

@@ -1,9 +1,11 @@
 """A path or URI to the file system behind it: local, s3://, gs://, hdfs:// by Arrow, any other scheme by fsspec."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookalike.errors import SourceError
+from lookalike import images
+from lookalike.errors import ImageError, SourceError
 
 
 def place(uri: str) -> tuple[Any, str]:
@@ -87,3 +89,30 @@ def short(error: Exception) -> str:
     """A short line of what Arrow says."""
     line = " ".join((getattr(error, "strerror", None) or str(error)).split())
     return line if len(line) <= 160 else line[:159] + "…"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Files below a URI, one by one: how the pictures of a collection are found that was embedded elsewhere."""
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """The bytes of one file; raises ImageError."""
+        try:
+            system, path = place(self.uri)
+            with system.open_input_file(f"{path.rstrip('/')}/{key}") as file:
+                if file.size() > images.LIMITS.bytes:
+                    raise ImageError(f"{file.size():,} bytes, over the limit of {images.LIMITS.bytes:,}")
+                return bytes(file.read())
+        except (OSError, SourceError) as error:
+            raise ImageError(f"{self.uri}: {short(error)}") from error
+
+    def path(self, key: str) -> Path | None:
+        """None: it is no file of this machine."""
+        return None
+
+
+def is_remote(location: str) -> bool:
+    """Whether a source lies behind a URI."""
+    return "://" in location

@@ -1,0 +1,81 @@
+"""Commands that go beyond one machine: embed. What it makes, `lookalike index --from` takes."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lookalike.cli.app import AsJson, app
+from lookalike.cli.output import note, print_json
+from lookalike.errors import LookalikeError
+
+
+@app.command(epilog="Example: lookalike embed s3://photos/2024 --to s3://vectors/2024 --cluster auto --gpus 8")
+def embed(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A folder, .tar shards or Parquet files; also a URI.")
+    ],
+    to: Annotated[
+        str, typer.Option("--to", metavar="URI", help="Where the vectors go: a folder, s3://, gs://, hdfs://.")
+    ],
+    cluster: Annotated[
+        str, typer.Option(metavar="WHERE", help="local: this machine; auto: the Ray cluster here; or its address.")
+    ] = "local",
+    encoder: Annotated[str, typer.Option(metavar="NAME", help="See `lookalike encoders`.")] = "dinov2-base",
+    gpus: Annotated[int, typer.Option(min=0, help="Encoders that have a GPU each; 0 encodes on cores.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Encoders on cores; 0 for one a core.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Images an encoder takes at once.")] = 32,
+    dtype: Annotated[Literal["float32", "float16"], typer.Option(help="How vectors are written.")] = "float32",
+    key: Annotated[str, typer.Option(metavar="COLUMN", help="Of Parquet: the column of keys.")] = "",
+    image: Annotated[str, typer.Option(metavar="COLUMN", help="Of Parquet: the column of bytes or URLs.")] = "",
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="What the cluster costs an hour: shows the cost of a million images.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Embed images on a Ray cluster. May be killed at any moment: the same command goes on, and each key is there once.
+
+    S3 is reached as the variables AWS_* say, which are passed on to the workers.
+    """
+    from lookalike import jobs
+    from lookalike.jobs.cluster import cluster as connected
+    from lookalike.jobs.listing import Columns
+
+    options = jobs.Options(workers, gpus, batch, dtype, Columns(key, image))
+    with connected(cluster, workers or jobs.cores()) as ray:
+        summary = jobs.embed(ray, source, to, encoder, options)
+    shown = summary.to_json(price_per_hour)
+    if as_json:
+        print_json({"to": to, **shown})
+    else:
+        cost = f", {shown['cost_per_million']:,} a million" if "cost_per_million" in shown else ""
+        rate = f"{shown['added']:,} in {summary.seconds:,.1f} s, {shown['images_per_second']:,}/s"
+        print(f"{to}: {summary.images:,} images ({rate}{cost})")
+    for reason, count in list(summary.skipped.items())[:5]:
+        note(f"skipped {count:,}: {reason}")
+    if summary.skipped:
+        note(f"{sum(summary.skipped.values()):,} skipped in all; {to}/skipped.jsonl lists them")
+    if not summary.images:
+        raise LookalikeError(f"{source}: none of {sum(summary.skipped.values()):,} images could be used")
+    if strict and summary.skipped:
+        raise typer.Exit(3)
+
+
+def take(target: str, collection: Path | None, engine: str | None, as_json: bool) -> None:
+    """`index --from`: the result of a job as a collection."""
+    from dataclasses import asdict
+
+    from lookalike import engines
+    from lookalike.jobs.load import load
+    from lookalike.progress import shown
+
+    if collection is None:
+        raise typer.BadParameter("--from goes with --collection DIR, where the collection is to lie")
+    with shown("images") as progress:
+        done = load(target, collection.expanduser(), engines.stored(engine) if engine else None, progress)
+    if as_json:
+        print_json({"collection": str(collection), **asdict(done)})
+    else:
+        counts = ", ".join(f"{count:,} {name}" for name, count in asdict(done).items() if count)
+        print(f"{collection}: {counts or 'nothing to do'}")
