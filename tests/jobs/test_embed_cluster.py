@@ -1,6 +1,7 @@
 """Photos from S3 to S3 over several raylets, with a driver, a worker and a node killed on the way."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -37,6 +38,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An S3 server of this process, on loopback."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -116,18 +118,23 @@ def wait_for_more(job: "subprocess.Popen[str]", than: int) -> None:
         time.sleep(0.2)
 
 
-def a_worker_of(raylet: int) -> int:
-    """A process that this raylet started and that encodes or decodes."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
+def a_worker_of(raylets: set[int]) -> int:
+    """A process that one of these started, and that encodes or decodes right now."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdecimal():
+                continue
             try:
-                status = (folder / "stat").read_text().rpartition(")")[2].split()
-                line = (folder / "cmdline").read_bytes()
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                name = (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(status[1]) == raylet and line.startswith(b"ray::"):
+            # Agents of a raylet are named so too, and it ends with them.
+            if parent in raylets and name.startswith(b"ray::") and b"MapBatches" in name:
                 return int(folder.name)
-    raise AssertionError(f"raylet {raylet} has no worker at work")
+        time.sleep(0.05)
+    raise AssertionError("no worker is at work")
 
 
 def raylet_of(node: Any) -> int:
@@ -148,7 +155,7 @@ def test_whatever_is_killed_every_image_is_there_once(pictures: Path, store: str
     job = embedding(cluster.address)
     wait_for_more(job, after_driver)
     workers = list(cluster.worker_nodes)
-    os.kill(a_worker_of(raylet_of(cluster.head_node)), signal.SIGKILL)
+    os.kill(a_worker_of({raylet_of(node) for node in [cluster.head_node, *workers]}), signal.SIGKILL)
     wait_for_more(job, committed())
     cluster.remove_node(workers[0], allow_graceful=False)
     output, errors = job.communicate(timeout=PATIENCE)
