@@ -1,6 +1,6 @@
 """Images a second from JPEG files to vectors on this processor: the report's pipeline, ours, and PyTorch bf16.
 
-    python benchmarks/encode.py PHOTOS [--report PATH] [--images 24] [--rounds 5] [--model dinov2-base]
+    python benchmarks/encode.py PHOTOS --report report_pipeline.py [--images 24] [--rounds 5] [--model dinov2-base]
 
 All are run in turn, round after round, so that whatever else the machine does falls on all of them alike; the best
 round counts. "Bare" is the model alone on pixels that are ready; the others begin with the files. The weights are
@@ -33,7 +33,6 @@ from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
 from lookalike.sources import Entry, open_source
 
-REPORT = Path(__file__).resolve().parents[2] / "shared" / "tools" / "report_pipeline.py"
 Contender = Callable[[], None]
 
 
@@ -128,7 +127,7 @@ def measure(runs: dict[str, Contender], rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--report", type=Path, default=REPORT)
+    parser.add_argument("--report", type=Path, required=True, help="the report's own code: load(model), pixels(path)")
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", default="dinov2-base")

@@ -21,12 +21,25 @@ Speeds differ from machine to machine; ratios within one section were measured i
 """
 
 
+VECTORS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx_vnni": "AVX VNNI",
+    "amx_int8": "AMX",
+}
+
+
 def machine() -> str:
-    """Processor, cores, memory: what a reader needs to compare."""
-    model = platform.processor() or platform.machine()
+    """Processor, the vector instructions that decide its speed, cores, memory: what a reader needs to compare."""
     info = Path("/proc/cpuinfo")
-    if info.exists() and (found := re.search(r"model name\s*:\s*(.+)", info.read_text())):
-        model = found[1]
+    described = dict(
+        re.findall(r"^([a-z][a-z ]+?)\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
+    )
+    model = described.get("model name") or platform.processor() or platform.machine()
+    if "flags" in described:
+        has = set(described["flags"].split())
+        model += f" ({', '.join(f'{label}' if flag in has else f'no {label}' for flag, label in VECTORS.items())})"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{model}, {cores} cores, {memory:.0f} GiB, Python {platform.python_version()}"

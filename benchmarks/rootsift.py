@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from lookalike import images
 from lookalike.embed import threads
 from lookalike.encoders import load_encoder
@@ -29,7 +31,8 @@ Made = TypeVar("Made")
 
 def timed(job: Callable[[Given], Made], given: Iterable[Given]) -> tuple[list[Made], float, float]:
     """What `job` made of each, and the milliseconds an item by the clock and by the processor."""
-    with ThreadPoolExecutor(threads()) as pool:
+    # As `lookalike index` does it: threads inside each matrix product would only wait for one another.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
         clock, processor = time.perf_counter(), time.process_time()
         made = list(pool.map(job, given))
         spent = time.perf_counter() - clock, time.process_time() - processor

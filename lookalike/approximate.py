@@ -63,6 +63,8 @@ class Built:
     bytes: int
     seconds: float
     curve: tuple[Setting, ...] = field(default=())
+    selects: bool = True
+    """Whether FAISS finds the same among some rows only as by looking at all and dropping the others."""
 
     def setting(self, recall: float | None) -> Setting | None:
         """The quickest that reaches `recall`; None where only exact search does."""
@@ -96,6 +98,23 @@ def read(path: Path) -> Built | None:
         pass
     log.warning("%s is damaged; searching exactly until `lookalike optimize` makes it anew", path / FOLDER / FILE)
     return None
+
+
+def facts(path: Path, collection: str, rows: int) -> dict[str, Any]:
+    """What `info` says of an index: empty where there is none of this collection."""
+    built = read(path)
+    if built is None or built.collection != collection or built.rows > rows:
+        return {}
+    used = built.setting(None)
+    return {
+        "spec": built.spec,
+        "rows": built.rows,
+        "rows beside": rows - built.rows + len(built.held),
+        "recall@10": used.recall if used else None,
+        "ms a query": round(1000 * used.seconds, 3) if used else None,
+        "bytes a vector": round(built.bytes / max(1, built.rows), 1),
+        "seconds to build": built.seconds,
+    }
 
 
 def damage(path: Path, repair: bool = False) -> list[str]:
@@ -209,7 +228,7 @@ class Candidates:
         self._held = np.array(built.held, np.int64)
         self._shift = self._held - np.arange(len(self._held))
         self._is_graph = is_graph(index)
-        self._bits, self.share = None, 1.0
+        self._bits, self._live, self.share = None, live, 1.0
         if live is not None:
             positions = np.delete(live[: built.rows], self._held)
             self._bits = np.packbits(positions, bitorder="little")
@@ -224,12 +243,13 @@ class Candidates:
         """(m, dim) to (m, k · factor) rows in no promised order; -1 where there are fewer. Raises LookalikeError."""
         import faiss
 
-        fetch = min(k * setting.factor, int(self.index.ntotal))
         # Among few rows that count, most of what is looked at does not.
-        effort = int(np.ceil(setting.effort / self.share)) if self.share else setting.effort
+        share = max(self.share, 1e-6)
+        fetch = min(int(k * setting.factor / (1.0 if self.built.selects else share)), int(self.index.ntotal))
+        effort = int(np.ceil(setting.effort / share))
         effort = max(effort, fetch) if self._is_graph else effort
         selector = None
-        if self._bits is not None:
+        if self._bits is not None and self.built.selects:
             selector = faiss.IDSelectorBitmap(len(self._bits) * 8, faiss.swig_ptr(self._bits))
         try:
             _, found = self.index.search(vectors, fetch, params=parameters(self.index, effort, selector))
@@ -237,7 +257,10 @@ class Candidates:
             raise LookalikeError(
                 f"the index {self.built.spec} cannot answer ({str(error).splitlines()[-1]})"
             ) from error
-        return self.rows(found)
+        rows = self.rows(found)
+        if self._live is not None and not self.built.selects:
+            rows = np.where(self._live[np.maximum(rows, 0)], rows, -1)
+        return rows
 
     def rows(self, positions: Ids) -> Ids:
         """Positions in the index to rows of the collection."""

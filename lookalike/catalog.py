@@ -236,6 +236,13 @@ class Catalog:
             yield from ((row, from_blob(key)) for row, key in block)
             last = block[-1][0]
 
+    def rows_under(self, source: int, key: str) -> Iterator[tuple[int, str]]:
+        """(row, key) of the live item of a key, and of those in the folder of that name."""
+        inside = "key = ? OR (key >= ? AND key < ?)"
+        sql = f"SELECT row, key FROM items WHERE removed = 0 AND source = ? AND ({inside})"  # noqa: S608 - a constant
+        for row, found in self.query(sql, (source, *_at_or_in(key))):
+            yield row, from_blob(found)
+
     def sources(self) -> list[tuple[int, str, str]]:
         """(id, location, prefix) of every source that was indexed."""
         rows = self.query("SELECT id, location, prefix FROM sources ORDER BY id")
@@ -245,11 +252,6 @@ class Catalog:
         """(key, reason) of what could not be used at the last run."""
         rows = self.query("SELECT key, reason FROM skipped ORDER BY key")
         return [(from_blob(key), reason) for key, reason in rows]
-
-    def fact(self, name: str) -> bytes | None:
-        """Something that is kept beside the items under a name."""
-        found = self.query("SELECT value FROM facts WHERE name = ?", (name,))
-        return bytes(found[0][0]) if found else None
 
     # Writing: each is one statement; `Store.writing` makes transactions of them.
 
@@ -287,9 +289,19 @@ class Catalog:
         """Forget what was skipped of one source, before it is read again."""
         self.execute("DELETE FROM skipped WHERE source = ?", (source,))
 
+    def clear_skipped_under(self, key: str) -> None:
+        """Forget what was skipped at a key, or in the folder of that name."""
+        self.execute("DELETE FROM skipped WHERE key = ? OR (key >= ? AND key < ?)", _at_or_in(key))
+
     def add_skipped(self, source: int, key: str, reason: str) -> None:
         """Note why a file could not be used."""
         self.put("skipped", to_blob(key), source, reason, verb="INSERT OR REPLACE")
+
+
+def _at_or_in(key: str) -> tuple[bytes, bytes, bytes]:
+    """A key, and the bounds of the keys in a folder of its name: "0" comes behind "/"."""
+    blob = to_blob(key)
+    return blob, blob + b"/", blob + b"0"
 
 
 def to_item(values: tuple[Any, ...]) -> Item:

@@ -1,41 +1,28 @@
 """A collection of images on disk that can be asked which of them look alike."""
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 
-from lookalike import engines, spaces, store, whitening
-from lookalike import precision as precisions
+from lookalike import spaces, store
 from lookalike.combine import How
 from lookalike.duplicates import Group, Level, find, threshold_for
-from lookalike.encoders import load_encoder, reads_text, with_options
-from lookalike.encoders.quantize import PrecisionFinding
-from lookalike.encoders.whitened import whitened
+from lookalike.encoders import reads_text
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError
-from lookalike.exchange import SETS, beside, exchange, recover
 from lookalike.explain import CONVINCING, Explanation
 from lookalike.explain import explain as matched
-from lookalike.gallery import StoredGallery, prefix_for
+from lookalike.growing import GrowingCollection
+from lookalike.kept import FOLDER
 from lookalike.label import BLOCK, TEMPLATE, Label
 from lookalike.label import label as labelled
 from lookalike.map import MOST, make
 from lookalike.query import Asked, Query, Resolved, query_picture, resolve, several
 from lookalike.rerank.patches import PatchEncoder
-from lookalike.sources import Source, open_source
-from lookalike.store import Header, Store
-from lookalike.sync import IndexReport, Sync
 from lookalike.types import Box, Encoder, Hit, Probe, Progress, Ranking, Reranker, Scores, TextEncoder
-from lookalike.vectors import SearchingRows
-from lookalike.verify import Damage, verify
 from lookalike.view import View, rerankers
-
-FOLDER = ".lookalike"
-DEFAULT_ENCODER = "dinov2-base"
 
 
 def open(
@@ -62,227 +49,15 @@ def open(
     if path.is_dir():
         return Collection(path / FOLDER, encoder, [path], device, engine)
     if path.exists():
-        raise CollectionError(f"{path} is not a folder: say where its collection is to lie (--collection DIR)")
+        raise CollectionError(
+            f"{path} is no folder and no collection; `lookalike index {path} --collection DIR` makes one of an archive "
+            "or a list"
+        )
     raise CollectionError(f"{path}: no such folder or collection")
 
 
-class Collection:
-    """Images, their vectors and where they came from. Reading is safe from several threads and processes."""
-
-    def __init__(
-        self,
-        path: str | Path,
-        encoder: str | Encoder | None = None,
-        sources: Sequence[Path] = (),
-        device: str | None = None,
-        engine: str | None = None,
-    ) -> None:
-        """The collection in the folder `path`, made by the first `index`; `sources` are what that indexes."""
-        self.path = Path(path)
-        self._given = encoder
-        self._encoder: Encoder | None = None
-        self._sources = list(sources)
-        self._device = {"device": device} if device else {}
-        self._engine = engines.stored(engine) if engine else None
-        self._open_store: Store | None = None
-        self._open_gallery: StoredGallery | None = None
-        self._open_sets: dict[Path, Collection] = {}
-        recover(self.path)
-
-    def __len__(self) -> int:
-        return len(self.gallery)
-
-    def close(self) -> None:
-        """Let go of the files."""
-        for further in self._open_sets.values():
-            further.close()
-        if self._open_store:
-            self._open_store.close()
-        self._open_store = self._open_gallery = None
-
-    def __enter__(self) -> "Collection":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything was indexed yet."""
-        return store.is_collection(self.path)
-
-    @property
-    def store(self) -> Store:
-        """The files behind it; raises CollectionError where nothing was indexed yet."""
-        if self._open_store is None:
-            if not self.exists:
-                folder = self._sources[0] if self._sources else self.path
-                raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
-            opened = Store(self.path)
-            held = opened.header.engine
-            if self._engine and not (held and engines.is_same(held, self._engine)):
-                place = held or "a file of its own"
-                opened.close()
-                raise CollectionError(
-                    f"{self.path} keeps its vectors in {place}, not in {self._engine}; give another --collection"
-                )
-            self._open_store = opened
-        return self._open_store
-
-    @property
-    def gallery(self) -> StoredGallery:
-        """What is searched: the state that was committed last, by this process or another."""
-        if self._open_gallery is None or self._open_gallery.version != self.store.version:
-            self._open_gallery = StoredGallery(self.store, lambda: self.encoder)
-        return self._open_gallery
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are another's."""
-        if self._encoder is None:
-            plain = self._given if self._given is not None and not isinstance(self._given, str) else self._load()
-            learned = whitening.load(self.path) if self.exists else None
-            self._encoder = whitened(plain, learned) if learned else plain
-        if self.exists and self._encoder.fingerprint != self.store.header.fingerprint:
-            stored = self.store.header.encoder
-            raise EncoderMismatch(
-                f"{self.path} was made with {stored} ({self.store.header.fingerprint[:12]}), not "
-                f"{self._encoder.name} ({self._encoder.fingerprint[:12]}); open it with --encoder {stored}, index "
-                f"again with --rebuild, or keep both: lookalike index --encoder {stored} --encoder {self._encoder.name}"
-            )
-        return self._encoder
-
-    def _name(self) -> str:
-        """What the encoder was asked for by, or is known by to the collection."""
-        if isinstance(self._given, str):
-            return self._given
-        return self.store.header.encoder if self.exists else DEFAULT_ENCODER
-
-    def _load(self) -> Encoder:
-        name, stored = self._name(), self.store.header.encoder if self.exists else None
-        return load_encoder(precisions.settled(name, stored) if stored else name, **self._device)
-
-    @property
-    def sets(self) -> dict[str, "Collection"]:
-        """Encoder names to vector sets: this collection itself, and those that were added to it, each a whole one."""
-        places = sorted((self.path / SETS).glob("*")) if self.exists else []
-        for place in places:
-            if place not in self._open_sets and store.is_collection(place):
-                self._open_sets[place] = Collection(place, device=self._device.get("device"))
-        further = [self._open_sets[place] for place in places if place in self._open_sets]
-        return {self.store.header.encoder: self} | {one.store.header.encoder: one for one in further}
-
-    def add_set(self, encoder: str | Encoder, progress: Progress | None = None) -> IndexReport:
-        """Vectors of one more encoder for the same images, kept beside the first ones, which are not touched.
-
-        Where there is such a set already, it is brought into step. `sets` has it afterwards.
-        """
-        name = encoder if isinstance(encoder, str) else encoder.name
-        slug = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)[-80:]
-        further = self.sets.get(name)
-        if further is None:
-            place = self.path / SETS / (slug.strip(".") or "set")
-            further = self._open_sets[place] = Collection(place, encoder, device=self._device.get("device"))
-        return further.index([source.location for source, _, _ in self._registered()], progress)
-
-    def index(
-        self,
-        sources: Sequence[str | Path] = (),
-        progress: Progress | None = None,
-        rebuild: bool = False,
-        precision: str | None = None,
-    ) -> IndexReport:
-        """Bring the collection into step with `sources`, or with those that it was made from.
-
-        New and changed images are embedded, renamed and duplicate ones recognised by their content, missing ones
-        forgotten. What cannot be used is listed by `skipped()`. May be interrupted at any moment and run again. With
-        `rebuild` everything is embedded anew, and the old collection serves until the new one is complete. `precision`
-        is fp32, int8, or auto: a new collection tries both on 64 of its images, and `info()` says what was found.
-        """
-        if precision:
-            if self._given is not None and not isinstance(self._given, str):
-                raise CollectionError(f"precision {precision!r} goes with the name of an encoder, not with an open one")
-            self._given, self._encoder = with_options(self._name(), precision=precision), None
-        begin = self._rebuild if rebuild and self.exists else self._index
-        report = begin(sources, progress)
-        for further in list(self.sets.values())[1:]:
-            further.index([source.location for source, _, _ in self._registered()], progress, rebuild)
-        return report
-
-    def _index(self, sources: Sequence[str | Path], progress: Progress | None) -> IndexReport:
-        opened = [open_source(source) for source in sources or self._sources]
-        if not self.exists:
-            if not opened:
-                raise CollectionError(f"{self.path}: nothing to index; name a folder")
-            finding = self._settle_precision(opened)
-            self._open_store = store.create(self.path, self._header())
-            if finding:
-                precisions.save(finding, self.path)
-        encoder, report = self.encoder, IndexReport()
-        with self.store.writing():
-            registered = [self._register(source) for source in opened] if opened else self._registered()
-            counts = [source.count() for source, _, _ in registered]
-            total = None if None in counts else sum(count or 0 for count in counts)
-            done = 0
-            for source, id_, prefix in registered:
-                done += Sync(self.store, source, id_, prefix, report).run(encoder, progress, done, total)
-        self._open_gallery = None
-        return report
-
-    def _settle_precision(self, sources: Sequence[Source]) -> PrecisionFinding | None:
-        if not isinstance(self._given, str):
-            return None
-        self._given, finding = precisions.decide(self._given, sources, self._device.get("device"))
-        return finding
-
-    def _header(self) -> Header:
-        encoder = self.encoder
-        return Header(self._encoder_spec(), encoder.fingerprint, encoder.dim, engine=self._engine)
-
-    def _encoder_spec(self) -> str:
-        """The name by which this encoder can be loaded again from anywhere."""
-        assert self._encoder is not None
-        if not isinstance(self._given, str):
-            return self._encoder.name
-        return with_options(self._given, device=None)
-
-    def _rebuild(self, sources: Sequence[str | Path], progress: Progress | None) -> IndexReport:
-        """Make the new one beside the old one, then let it take its place."""
-        registered = [source.location for source, _, _ in self._registered()]
-        places = [*sources] or [*registered] or [*self._sources]
-        encoder = self._given or self.store.header.encoder
-        fresh = beside(self.path, "new")
-        if not _continues(fresh, encoder):
-            shutil.rmtree(fresh, ignore_errors=True)
-        with self.store.locked():
-            engine = self.store.header.engine
-            beside_engine = engines.renamed(engine) if engine else None
-            with Collection(fresh, encoder, device=self._device.get("device"), engine=beside_engine) as made:
-                report = made.index([Path(place).absolute() for place in places], progress)
-                with made.store.writing() as written:
-                    written.relocate(self.path)
-            exchange(self.path, fresh)
-        if isinstance(self.store.vectors, SearchingRows):
-            self.store.vectors.drop()
-        self.close()
-        self._encoder = None
-        return report
-
-    def _registered(self) -> list[tuple[Source, int, str]]:
-        places = self.gallery.origins
-        return [(open_source(places.locate(at)), id_, prefix) for id_, at, prefix in self.store.sources()]
-
-    def _register(self, source: Source) -> tuple[Source, int, str]:
-        known, places = self.store.sources(), StoredGallery(self.store).origins
-        for id_, location, prefix in known:
-            if places.locate(location).resolve() == source.location.resolve():
-                return source, id_, prefix
-        prefix = prefix_for(source, [prefix for _, _, prefix in known], not known)
-        place = source.location.resolve()
-        inside = self.path.resolve().is_relative_to(place)
-        # A collection inside its folder moves with it.
-        stored = os.path.relpath(place, self.path.resolve()) if inside else str(place)
-        return source, self.store.add_source(stored, prefix), prefix
+class Collection(GrowingCollection):
+    """What a user of the library holds: it grows, and can be searched, explained and looked at as a whole."""
 
     def search(  # noqa: PLR0913 - what can be asked at once
         self,
@@ -302,6 +77,7 @@ class Collection:
         where: str | None = None,
         offset: int = 0,
         fuse: spaces.Fuse = "rank",
+        recall: float | None = None,
     ) -> list[Hit]:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
@@ -310,16 +86,16 @@ class Collection:
         the upright image. The query itself comes first with score 1 where the collection has it, or not at all with
         `exclude_self`. `text` says what is wanted in words, with or without images; it needs a vector set of an encoder
         that reads. What `negatives` and `negative_text` show is pushed away. `rerank` names methods of `rerank`, with
-        their parameters; `where` narrows the search to some images. `offset` passes over the first results. Raises
-        QueryError.
+        their parameters; `where` narrows the search to some images (see `filters`). `offset` passes over the first
+        results. `recall` is which share of the true nearest an index must find: 1 is exact. Raises QueryError.
         """
         given = tuple(weights) if weights is not None else None
         asked = Asked(
             several(query), text, several(negatives), negative_text, box, given, combine, tuple(invariant)
         )  # fmt: skip
-        return self.find(asked, k, min_score, exclude_self, rerank, where, offset, fuse)
+        return self.find(asked, k, min_score, exclude_self, rerank, where, offset, fuse, recall)
 
-    def find(
+    def find(  # noqa: PLR0913, PLR0917 - as above
         self,
         asked: Asked,
         k: int = 10,
@@ -329,18 +105,27 @@ class Collection:
         where: str | None = None,
         offset: int = 0,
         fuse: spaces.Fuse = "rank",
+        recall: float | None = None,
     ) -> list[Hit]:
         """As `search`, with what is asked in one piece."""
         if k < 1 or offset < 0:
             raise QueryError(f"k = {k} and offset = {offset}: k is at least 1, offset at least 0")
         methods = rerankers(rerank)
         found = spaces.answer(
-            spaces.parts(asked, View(self, methods, where), lambda: View(self.reader(), methods, where)),
+            spaces.parts(
+                asked,
+                View(self, methods, where, recall),
+                lambda: View(self.reader(), methods, where, recall),
+            ),
             k + offset,
             fuse,
         )
         space = self.reader() if asked.about_images is None else self
-        ranking = space.placed(found.ranking, found.resolved, k + offset, exclude_self)
+        resolved = found.resolved
+        if where is not None:
+            searched = space.gallery.where(where)
+            resolved = replace(resolved, own_rows=tuple(filter(searched.holds, resolved.own_rows)))
+        ranking = space.placed(found.ranking, resolved, k + offset, exclude_self)
         return space.hits(Ranking(ranking.ids[offset:], ranking.scores[offset:]), min_score, offset)
 
     @property
@@ -359,13 +144,11 @@ class Collection:
             f"{self.folder} --encoder {stored} --encoder siglip2-base"
         )
 
-    @property
-    def folder(self) -> Path:
-        """What commands call it: its folder of photos where it lies in one, else its own."""
-        return self.path.parent if self.path.name == FOLDER else self.path
-
     def resolve(self, asked: Asked) -> Resolved:
         """What is asked as vectors, and which rows of the collection are the query itself."""
+        if self._given is not None:
+            # Where an encoder was named it is held against the collection, even if a stored vector will do.
+            self.encoder  # noqa: B018
         return resolve(asked, lambda: self.encoder, self.gallery)
 
     def placed(self, ranking: Ranking, resolved: Resolved, k: int, exclude_self: bool) -> Ranking:
@@ -397,28 +180,12 @@ class Collection:
         """The upright picture of a query at full size, cut to its box; raises QueryError."""
         return query_picture(query, box, self.gallery)
 
-    def whiten(
-        self, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0, source: str | Path | None = None
-    ) -> whitening.Whitening:
-        """Turn and scale all vectors so that their directions count alike, by what this collection holds or another.
-
-        Queries and new images are whitened likewise from then on. See `whitening.fit`; raises CollectionError where it
-        is whitened already.
-        """
-        from lookalike.whiten import whiten
-
-        self.store.header  # noqa: B018 - says so in a line where nothing was indexed yet
-        learned = whiten(self.path, dim, power, shrinkage, None if source is None else open(source).path)
-        self.close()
-        self._encoder = None
-        return learned
-
     def hits(self, ranking: Ranking, min_score: float | None = None, offset: int = 0) -> list[Hit]:
         """Rows and scores as keys and paths; ranks count from `offset` + 1."""
         found: list[Hit] = []
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
             if min_score is None or score >= min_score:
-                item = self.gallery.item(row)
+                item = self.gallery.found(row)
                 found.append(Hit(offset + len(found) + 1, item.key, self.gallery.origins.path(item), float(score)))
         return found
 
@@ -427,12 +194,6 @@ class Collection:
         scores, found = self.gallery.search_by(probe.vectors[:1], len(self), "l2")
         by_row = dict(zip(found[0].tolist(), scores[0].tolist(), strict=True))
         return np.array([by_row[self.row(key) or 0] for key in keys], np.float32)
-
-    def chosen(self, encoder: str | None) -> "Collection":
-        """The vector set of an encoder; this one where none is named. Raises EncoderMismatch where it has none."""
-        if encoder is None or encoder == self.store.header.encoder:
-            return self
-        return self.sets.get(encoder) or Collection(self.path, encoder)
 
     def duplicates(
         self,
@@ -466,67 +227,6 @@ class Collection:
         """Write a page that shows all images, like ones together, to `out`; how many it shows. See `map.make`."""
         return make(self.gallery, out, groups, self.folder.resolve().name, None, most, progress)
 
-    def remove(self, keys: Sequence[str]) -> int:
-        """Take images out of the collection, whose files stay where they are; how many were there.
-
-        They stay out until their files change or the collection is rebuilt. Raises QueryError, and removes nothing,
-        where a key is not in the collection.
-        """
-        with self.store.writing() as opened:
-            items = {key: opened.live_item(key) for key in keys}
-            missing = [key for key, item in items.items() if item is None]
-            if missing:
-                raise QueryError(f"{missing[0]}: no such key in {self.path}; nothing was removed")
-            opened.remove([item.row for item in items.values() if item], "by hand")
-        self._open_gallery = None
-        for further in list(self.sets.values())[1:]:
-            further.remove([key for key in keys if further.row(key) is not None])
-        return len(items)
-
-    def verify(self, repair: bool = False) -> Damage:
-        """What does not match its checksum; with `repair` those rows are taken out, for the next run to embed again."""
-        damage = verify(self.path, repair)
-        if repair and damage:
-            self.close()
-        return damage
-
-    def skipped(self) -> list[tuple[str, str]]:
-        """(key, reason) of what could not be used at the last run."""
-        return self.store.skipped()
-
-    def keys(self) -> list[str]:
-        """The keys of all images, in the order of their rows."""
-        return [item.key for item in self.store.live_items()]
-
-    def key(self, row: int) -> str:
-        """The key of a row."""
-        return self.gallery.item(row).key
-
-    def row(self, key: str) -> int | None:
-        """The row of a key."""
-        return self.gallery.row(key)
-
-    def info(self) -> dict[str, Any]:
-        """What there is to know about it, ready for JSON."""
-        header, origins = self.store.header, self.gallery.origins
-        return {
-            "path": str(self.path),
-            "encoder": header.encoder,
-            "fingerprint": header.fingerprint,
-            "dim": header.dim,
-            "dtype": header.dtype,
-            "images": len(self),
-            "removed": len(self.store.removed_rows()),
-            "skipped": len(self.skipped()),
-            "bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
-            "sets": [name for name in self.sets if name != header.encoder],
-            "whitened": whitening.load(self.path) is not None,
-            "sources": [str(origins.locate(location)) for _, location, _ in self.store.sources()],
-            "format": header.format,
-            **(self.store.vectors.facts() if isinstance(self.store.vectors, SearchingRows) else {}),
-            **({"precision": found} if (found := precisions.facts(self.path)) else {}),
-        }
-
 
 def _reads(collection: Collection) -> bool:
     """Whether its encoder reads text, as far as can be said without loading it."""
@@ -534,11 +234,3 @@ def _reads(collection: Collection) -> bool:
     if given is None or isinstance(given, str):
         return reads_text(collection.store.header.encoder)
     return isinstance(given, TextEncoder)
-
-
-def _continues(fresh: Path, encoder: str | Encoder) -> bool:
-    """Whether an interrupted rebuild with this encoder can go on."""
-    if not store.is_collection(fresh):
-        return False
-    name, stored = encoder if isinstance(encoder, str) else encoder.name, store.read_header(fresh).encoder
-    return precisions.settled(name, stored) == stored

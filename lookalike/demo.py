@@ -12,6 +12,7 @@ from lookalike.encoders import load_encoder, weights
 from lookalike.errors import LookalikeError
 from lookalike.evaluation import evaluate
 from lookalike.evaluation.page import Section, Shown, page
+from lookalike.kept import DEFAULT_ENCODER
 from lookalike.types import Encoder, Hit, Progress
 
 QUERIES = 12
@@ -30,11 +31,11 @@ def choose_encoder(name: str | None = None) -> tuple[Encoder, str]:
     """The encoder of a demo, and a line that says which and why: the default needs weights, `rootsift` none."""
     if name:
         return load_encoder(name), f"encoder: {name}, as asked for"
-    if weights.is_cached(collections.DEFAULT_ENCODER):
-        return load_encoder(collections.DEFAULT_ENCODER), f"encoder: {collections.DEFAULT_ENCODER}, the default"
+    if weights.is_cached(DEFAULT_ENCODER):
+        return load_encoder(DEFAULT_ENCODER), f"encoder: {DEFAULT_ENCODER}, the default"
     return load_encoder("rootsift"), (
-        f"encoder: rootsift, because the weights of {collections.DEFAULT_ENCODER} are not on this machine "
-        f"(`lookalike encoders pull {collections.DEFAULT_ENCODER}` fetches them)"
+        f"encoder: rootsift, because the weights of {DEFAULT_ENCODER} are not on this machine "
+        f"(`lookalike encoders pull {DEFAULT_ENCODER}` fetches them)"
     )
 
 

@@ -5,18 +5,21 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike import images
+from lookalike import workers
 from lookalike.errors import ImageError
 from lookalike.sources import Entry
 from lookalike.types import Encoder
 
 BATCH = 8
+Prepare = Callable[[bytes], workers.Prepared]
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,24 @@ def embed(entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], boo
     from threadpoolctl import threadpool_limits
 
     # Images are encoded side by side; threads inside each matrix product would only wait for one another.
-    with threadpool_limits(1, "blas"):
-        yield from _embed(entries, encoder, known)
+    with threadpool_limits(1, "blas"), _preparing(encoder) as prepare:
+        yield from _embed(entries, encoder, known, prepare)
 
 
-def _embed(entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bool]) -> Iterator[Embedded]:
+@contextmanager
+def _preparing(encoder: Encoder) -> Iterator[Prepare]:
+    """Decoding in the calling thread, or in processes where the encoder says that threads would hold it up."""
+    preparation = getattr(encoder, "preparation", None)
+    if preparation is None:
+        yield partial(workers.prepare, encoder)
+        return
+    with workers.Workers(preparation, threads()) as pool:
+        yield pool.run
+
+
+def _embed(
+    entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bool], prepare: Prepare
+) -> Iterator[Embedded]:
     batch = getattr(encoder, "batch_size", BATCH)
     window = batch + 2 * threads()
     pool = ThreadPoolExecutor(threads(), thread_name_prefix="lookalike-decode")
@@ -66,7 +82,7 @@ def _embed(entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bo
     running: deque[Future[_Prepared]] = deque()
     try:
         ready: list[_Prepared] = []
-        while _fill(running, stream, window, pool, encoder, known):
+        while _fill(running, stream, window, pool, known, prepare):
             ready.append(running.popleft().result())
             if sum(prepared.array is not None for prepared in ready) == batch or len(ready) >= 8 * batch:
                 yield from _encode(ready, encoder)
@@ -81,15 +97,15 @@ def _fill(
     stream: Iterator[Entry],
     window: int,
     pool: ThreadPoolExecutor,
-    encoder: Encoder,
     known: Callable[[str], bool],
+    prepare: Prepare,
 ) -> bool:
     """Keep the window full; whether anything is left."""
     while len(running) < window and (entry := next(stream, None)):
         if entry.sequential:
-            running.append(_done(_prepare(entry, encoder, known)))
+            running.append(_done(_prepare(entry, known, prepare)))
         else:
-            running.append(pool.submit(_prepare, entry, encoder, known))
+            running.append(pool.submit(_prepare, entry, known, prepare))
     return bool(running)
 
 
@@ -99,16 +115,16 @@ def _done(prepared: _Prepared) -> "Future[_Prepared]":
     return future
 
 
-def _prepare(entry: Entry, encoder: Encoder, known: Callable[[str], bool]) -> _Prepared:
+def _prepare(entry: Entry, known: Callable[[str], bool], prepare: Prepare) -> _Prepared:
     try:
         data = entry.read()
         sha256 = hashlib.sha256(data).hexdigest()
         if known(sha256):
             return _Prepared(Embedded(entry, sha256))
-        decoded = images.decode(data, size=encoder.decode_size)
+        made = prepare(data)
     except ImageError as error:
         return _Prepared(Embedded(entry, reason=str(error)))
-    return _Prepared(Embedded(entry, sha256, decoded.width, decoded.height), images.prepare(encoder, decoded))
+    return _Prepared(Embedded(entry, sha256, made.width, made.height), made.array)
 
 
 def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> Iterator[Embedded]:

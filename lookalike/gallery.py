@@ -106,6 +106,12 @@ class StoredGallery:
             self._selections[expression] = chosen if self._live is None else chosen & self._live
         return self._with(self._selections[expression], self._nearest.recall, expression)
 
+    def without(self, rows: Sequence[int]) -> "StoredGallery":
+        """As if these rows were not there."""
+        live = np.ones(self._rows, np.bool_) if self._live is None else self._live.copy()
+        live[np.asarray(rows, np.int64)] = False
+        return self._with(live, self._nearest.recall, self._nearest.where)
+
     def aiming(self, recall: float | None) -> "StoredGallery":
         """The same rows, searched for a share of the true nearest: 1 is exact, None as `optimize` would have it."""
         if recall is not None and not 0 < recall <= 1:
@@ -159,8 +165,12 @@ class StoredGallery:
         return np.asarray(chosen, np.int64)
 
     def item(self, row: int) -> Item:
-        """The catalog's entry of a row; raises CollectionError where it or the vector is not what was stored."""
-        item = self._store.item(row)
+        """The catalog's entry of a row."""
+        return self._store.item(row)
+
+    def found(self, row: int) -> Item:
+        """The entry of a result; raises CollectionError where it or its vector is not what was stored."""
+        item = self.item(row)
         if not self._store.is_intact(row):
             way = f"run `lookalike verify {self._store.path} --repair`"
             raise CollectionError(f"{self._store.path}: row {row} ({item.key}) is damaged; {way}")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lookalike.errors import ImageError
-from lookalike.types import Box, Encoder, Picture, Vectors
+from lookalike.types import Box, Encoder, Picture, Preparation, Vectors
 
 # Formats that Pillow decodes by itself, without a helper program (EPS runs Ghostscript) and from a real signature.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI", "PCX")
@@ -98,6 +98,30 @@ def decode(data: bytes, *, size: int | None = None, box: Box | None = None, limi
         return _decode(image, size, box, limits)
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What an image's header says: format, pixels as stored, and the passes over them that decoding will take."""
+
+    format: str
+    width: int
+    height: int
+    passes: int
+
+
+def examine(data: bytes, limits: Limits = LIMITS) -> Facts:
+    """Look at an image without decoding it; raises ImageError for what is none or is over the limits."""
+    if not data:
+        raise ImageError("empty file")
+    if len(data) > limits.bytes:
+        raise ImageError(f"{len(data):,} bytes, over the limit of {limits.bytes:,}")
+    with _reasons(limits), _open(data) as image:
+        width, height = image.size
+        if width * height > limits.pixels:
+            raise ImageError(f"{width} x {height} pixels, over the limit of {limits.pixels:,}")
+        passes = _scans(data) if image.format in DRAFTED else 1
+        return Facts(str(image.format), width, height, max(1, passes))
+
+
 def load(source: bytes | Picture, *, size: int | None = None, box: Box | None = None) -> Decoded:
     """`decode` for whatever the Python API is given: bytes, a path, or an image that is already open."""
     if isinstance(source, Image.Image):
@@ -113,7 +137,7 @@ def encode_images(encoder: Encoder, images: Sequence[Picture]) -> Vectors:
     return encoder.encode_batch([prepare(encoder, load(image, size=encoder.decode_size)) for image in images])
 
 
-def prepare(encoder: Encoder, decoded: Decoded) -> NDArray[Any]:
+def prepare(encoder: Preparation, decoded: Decoded) -> NDArray[Any]:
     """`encoder.prepare` on a decoded picture, told how large the whole picture is at that scale."""
     whole = max(1, round(decoded.width * decoded.scale)), max(1, round(decoded.height * decoded.scale))
     return encoder.prepare(decoded.image, whole)

@@ -80,8 +80,9 @@ def render(
     link: Callable[[Item], str] | None = None,
     most: int = MOST,
     progress: Progress | None = None,
+    link_text: str = "Open the picture",
 ) -> tuple[str, int]:
-    """The page as text, and how many images it shows; see `make`."""
+    """The page as text, and how many images it shows; see `make`. `link_text` says what the addresses lead to."""
     items, total = _choose(collection, most)
     if not items:
         raise CollectionError("there are no images to show; index a folder first")
@@ -96,7 +97,8 @@ def render(
     data = _data(laid, order, items, tiles, link)
     shown = "" if total == len(items) else f"{len(items):,} of "
     summary = f"{shown}{_count(total, 'picture')} in {_count(len(laid.centres), 'group')} of like ones"
-    return _page(title, summary, len(items), len(laid.centres), data, sheets), len(items)
+    pictures, found = len(items), len(laid.centres)
+    return _page(title, summary, pictures, found, data, sheets, link_text), pictures
 
 
 def _choose(collection: Shown, most: int) -> tuple[list[Item], int]:
@@ -163,7 +165,9 @@ def _data(
     }
 
 
-def _page(title: str, summary: str, count: int, groups: int, data: dict[str, Any], sheets: Sequence[bytes]) -> str:
+def _page(
+    title: str, summary: str, count: int, groups: int, data: dict[str, Any], sheets: Sequence[bytes], link: str
+) -> str:
     parts = {name: _part(name) for name in ("page.html", "map.css", "map.js")}
     policy = (
         f"default-src 'none'; img-src data:; style-src {_digest(parts['map.css'])}; "
@@ -174,6 +178,7 @@ def _page(title: str, summary: str, count: int, groups: int, data: dict[str, Any
         policy=policy,
         title=html.escape(title.encode("utf-8", "replace").decode()),
         summary=summary,
+        link=html.escape(link),
         count=f"{count:,}",
         groups=f"{groups:,}",
         style=parts["map.css"],

@@ -12,7 +12,7 @@ from lookalike.catalog import from_blob, to_blob
 from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.exchange import beside
 from lookalike.metadata import column
-from lookalike.pour import Pour
+from lookalike.pour import Pour, copy_tables
 from lookalike.store import Store, sync_folder
 from lookalike.types import Progress
 
@@ -43,6 +43,7 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
                 stack.enter_context(part.snapshot())
             with closing(store.create(draft, replace(parts[0].header, engine=None))) as new:
                 with new.writing():
+                    copy_tables(parts[0], new, ("facts",))
                     shared = sum(_pour(part, new, into, progress) for part in parts)
                 report = Report(new.count_rows(), shared)
             learned = whitening.load(parts[0].path)

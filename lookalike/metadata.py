@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lookalike.errors import SourceError
 from lookalike.filters import typed
-from lookalike.store import Store
+from lookalike.store import Store, from_blob
 
 KEYS = ("key", "path", "image_path", "file", "filename", "file_name", "name")
 """Columns that say which image a line is about; the first that there is."""
@@ -122,3 +122,13 @@ def column(store: Store, name: str) -> int:
     number = int(store.query("SELECT COALESCE(MAX(id), 0) + 1 FROM columns")[0][0])
     store.put("columns", number, name, "any")
     return number
+
+
+def carry(old: Store, new: Store) -> None:
+    """Give the images of `new` what `old` knows of the same keys."""
+    numbers = {number: column(new, name) for number, name in old.query("SELECT id, name FROM columns")}
+    sql = 'SELECT items.key, "column", value FROM meta JOIN items USING (row) WHERE removed = 0'
+    for key, number, value in old.query(sql):
+        item = new.live_item(from_blob(key))
+        if item is not None:
+            new.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")

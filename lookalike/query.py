@@ -17,7 +17,18 @@ from lookalike.invariance import parse, variants
 from lookalike.stages import stage
 from lookalike.types import Box, Encoder, Ids, Picture, Probe, TextEncoder, Vectors
 
-Query = Picture | bytes | NDArray[np.float32]
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the collection and never a path or a URL, whatever it looks like: for keys that a stranger names."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Query = Picture | Key | bytes | NDArray[np.float32]
 """An open image, a path, a key of the collection, a URL, encoded image bytes, or a vector (dim,)."""
 
 
@@ -176,7 +187,9 @@ class _Resolver:
         except ImageError as error:
             raise QueryError(f"{_name(query)}: {error}") from error
 
-    def _of_name(self, query: str | Path, box: Box | None) -> Resolved:
+    def _of_name(self, query: str | Path | Key, box: Box | None) -> Resolved:
+        if isinstance(query, Key):
+            return self._of_row(_row_of(query, self.known), box)
         path = Path(query).expanduser()
         if not sources.is_url(str(query)) and (path.exists() or path.is_symlink()):
             return self._of_bytes(images.read(path), self.known.rows_of_file(path), box)
@@ -224,6 +237,8 @@ def query_picture(query: Query, box: Box | None, known: Known) -> Image.Image:
     try:
         if isinstance(query, np.ndarray):
             raise QueryError("a vector has no picture")
+        if isinstance(query, Key):
+            query = known.read(_row_of(query, known))
         if isinstance(query, str | Path):
             path = Path(query).expanduser()
             if sources.is_url(str(query)) or not path.exists():
@@ -236,5 +251,12 @@ def query_picture(query: Query, box: Box | None, known: Known) -> Image.Image:
         raise QueryError(f"{_name(query)}: {error}") from error
 
 
+def _row_of(key: Key, known: Known) -> int:
+    row = known.row(key.name)
+    if row is None:
+        raise QueryError(f"{key}: no such key in the collection")
+    return row
+
+
 def _name(query: Query) -> str:
-    return str(query) if isinstance(query, str | Path) else "the query image"
+    return str(query) if isinstance(query, str | Path | Key) else "the query image"

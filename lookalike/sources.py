@@ -120,6 +120,16 @@ class Folder:
         """Files with an image's extension or signature, depth first in the order of their names."""
         yield from self._walk(self.location, "", set(), True)
 
+    def at(self, key: str) -> Iterator[Entry]:
+        """What `entries` gives for one relative path: a file's entry, or all that lie in a folder."""
+        path = self.location / key
+        if any(_is_hidden(part) for part in key.split("/")):
+            return
+        if path.is_dir():
+            yield from self._walk(path, f"{key}/", set(), True)
+        elif path.is_file() and (entry := self._entry(path, path, key, True)):
+            yield entry
+
     def count(self) -> int | None:
         """One pass over the names."""
         return sum(1 for _ in self._walk(self.location, "", set(), False))
@@ -162,7 +172,7 @@ class Folder:
                 yield entry
 
     @staticmethod
-    def _entry(item: "os.DirEntry[str]", path: Path, key: str, sniff: bool) -> Entry | None:
+    def _entry(item: "os.DirEntry[str] | Path", path: Path, key: str, sniff: bool) -> Entry | None:
         if path.suffix.lower() not in images.EXTENSIONS and not (sniff and _has_signature(item)):
             return None
         try:
@@ -180,12 +190,12 @@ def _is_folder(item: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _has_signature(item: "os.DirEntry[str]") -> bool:
+def _has_signature(item: "os.DirEntry[str] | Path") -> bool:
     """Whether a regular file without an image's extension begins like an image."""
     try:
         if not item.is_file():
             return False
-        with Path(item.path).open("rb") as file:
+        with Path(item).open("rb") as file:
             return images.sniff(file.read(32))
     except OSError:
         return False

@@ -162,7 +162,9 @@ class Store(Catalog):
         """Make everything so far safe: vectors to disk first, then the rows that name them."""
         assert self._writing, "inside writing()"
         self.vectors.flush(self._count)
-        self.execute("COMMIT")
+        # Ctrl-C may have struck between these two, and what is here is called again then.
+        if self._catalog.in_transaction:
+            self.execute("COMMIT")
         self.execute("BEGIN IMMEDIATE")
 
     def add(self, item: Item, vector: NDArray[np.float32]) -> int:
@@ -194,8 +196,9 @@ class Store(Catalog):
         first = self._count
         rows = [(row, *entry, crc(row, *entry)) for row, entry in enumerate(entries, first)]
         marks = ", ".join("?" * 11)
-        self.execute_many(f"INSERT INTO items ({ITEM}, crc) VALUES ({marks})", rows)  # noqa: S608 - constants
+        # Counted before they are written: an interrupt in between leaves surplus vectors, never a row without one.
         self._count += len(rows)
+        self.execute_many(f"INSERT INTO items ({ITEM}, crc) VALUES ({marks})", rows)  # noqa: S608 - constants
         return first
 
     def _replace(self, key: str, row: int) -> None:

@@ -3,11 +3,12 @@
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from lookalike.embed import Embedded, embed
-from lookalike.sources import Entry, Source
+from lookalike.sources import Entry, Folder, Source
 from lookalike.store import Item, Store
 from lookalike.types import Encoder, Progress
 
@@ -15,6 +16,56 @@ from lookalike.types import Encoder, Progress
 COMMIT_SECONDS = float(os.environ.get("LOOKALIKE_COMMIT_SECONDS", "2"))
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some files or subfolders of a folder, as a Source: what a watcher says has changed. `keys` are relative paths."""
+
+    whole: Folder
+    keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: Source, paths: Sequence[str | Path]) -> "Part | None":
+        """What of `paths` lies in a source that is a folder; None where nothing does."""
+        if not isinstance(source, Folder):
+            return None
+        base = source.location.resolve()
+        places = [Path(path).absolute() for path in paths]
+        inside = [
+            place.relative_to(base).as_posix() for place in places if place.is_relative_to(base) and place != base
+        ]
+        return cls(source, tuple(dict.fromkeys(sorted(inside)))) if inside else None
+
+    @property
+    def location(self) -> Path:
+        """The whole folder."""
+        return self.whole.location
+
+    def entries(self) -> Iterator[Entry]:
+        """What lies at these keys or under them."""
+        seen: set[str] = set()
+        for key in self.keys:
+            for entry in self.whole.at(key):
+                if entry.key not in seen:
+                    seen.add(entry.key)
+                    yield entry
+
+    def count(self) -> int | None:
+        """Not known beforehand."""
+        return None
+
+    def contains(self, key: str) -> bool:
+        """Whether a file of that name is there."""
+        return self.whole.contains(key)
+
+    def read(self, key: str) -> bytes:
+        """The bytes of one file."""
+        return self.whole.read(key)
+
+    def path(self, key: str) -> Path | None:
+        """The file itself."""
+        return self.whole.path(key)
 
 
 @dataclass
@@ -47,7 +98,7 @@ class Sync:
 
     def run(self, encoder: Encoder, progress: Progress | None, start: int, total: int | None) -> int:
         """Embed what is new, forget what is gone; the number of entries that were seen."""
-        self._store.clear_skipped(self._id)
+        self._clear_skipped()
         try:
             for embedded in embed(self._wanted(progress, start, total), encoder, self._is_known):
                 self._take(embedded)
@@ -60,6 +111,21 @@ class Sync:
         self._forget()
         self._commit()
         return self._done
+
+    def _clear_skipped(self) -> None:
+        if isinstance(self._source, Part):
+            for key in self._source.keys:
+                self._store.clear_skipped_under(self._prefix + key)
+        else:
+            self._store.clear_skipped(self._id)
+
+    def _expected(self) -> Iterator[tuple[int, str]]:
+        """(row, key) of what the source should still have."""
+        if isinstance(self._source, Part):
+            for key in self._source.keys:
+                yield from self._store.rows_under(self._id, self._prefix + key)
+        else:
+            yield from self._store.rows_of_source(self._id)
 
     def _tell(self, progress: Progress | None, start: int, total: int | None) -> None:
         self._done += 1
@@ -146,9 +212,7 @@ class Sync:
     def _forget(self) -> None:
         """Remove what this source no longer has; nothing is concluded about folders that could not be read."""
         gone = [
-            row
-            for row, key in self._store.rows_of_source(self._id)
-            if not self._is_seen(row) and not key.startswith(tuple(self._unknown))
+            row for row, key in self._expected() if not self._is_seen(row) and not key.startswith(tuple(self._unknown))
         ]
         self._store.remove(gone)
         self.report.removed += len(gone)

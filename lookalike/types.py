@@ -71,8 +71,25 @@ class Probe:
     image: Callable[[], Image] | None = None
 
 
+class Preparation(Protocol):
+    """What is done for one image alone, before an encoder's model sees it."""
+
+    @property
+    def decode_size(self) -> int | None:
+        """A decoded image may be reduced as long as its shorter side stays at or above this; None: full size."""
+        ...
+
+    def prepare(self, image: Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
+        """An upright RGB image to the array that `encode_batch` takes; called from several threads at once.
+
+        `full_size` is (width, height) of the whole upright picture at the scale of `image`; it is larger than `image`
+        where that is a region, which can so be given the scale that its whole picture has in the gallery.
+        """
+        ...
+
+
 @runtime_checkable
-class Encoder(Protocol):
+class Encoder(Preparation, Protocol):
     """Preprocessing + backbone + pooling (+ whitening): images to unit vectors.
 
     `prepare` is what a decoding thread can do for one image alone; `encode_batch` is what profits from a batch.
@@ -92,19 +109,6 @@ class Encoder(Protocol):
     @property
     def fingerprint(self) -> str:
         """Of weights, preprocessing, pooling and whitening: vectors of two fingerprints are never compared."""
-        ...
-
-    @property
-    def decode_size(self) -> int | None:
-        """A decoded image may be reduced as long as its shorter side stays at or above this; None: full size."""
-        ...
-
-    def prepare(self, image: Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
-        """An upright RGB image to the array that `encode_batch` takes; called from several threads at once.
-
-        `full_size` is (width, height) of the whole upright picture at the scale of `image`; it is larger than `image`
-        where that is a region, which can so be given the scale that its whole picture has in the gallery.
-        """
         ...
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:

@@ -146,7 +146,7 @@ def decode(stored: NDArray[Any], dtype: str) -> Vectors:
     if dtype == "int8":
         stored = np.ascontiguousarray(stored)
         scales = np.ascontiguousarray(stored[:, :4]).view("<f4")
-        return np.multiply(stored[:, 4:].view(np.int8), scales, dtype=np.float32)
+        return cast("Vectors", np.multiply(stored[:, 4:].view(np.int8), scales, dtype=np.float32))
     vectors = np.ascontiguousarray(stored).view("<f2").astype(np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     # What a bit flip made infinite stays what it is; `verify` finds it.

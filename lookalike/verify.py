@@ -15,10 +15,9 @@ from lookalike.header import Header
 from lookalike.salvage import SIDE_TABLES, salvage
 from lookalike.store import Store
 from lookalike.vectors import RowStore, open_rows
+from lookalike.whiten import INNER, WHITENING
 
 BLOCK = 4096
-WHITENING = "whitening"
-"""The fact under which the catalog keeps a copy of the whitening file."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def _whitening(path: Path, told: Header, repair: bool) -> list[str]:
     """The whitening, which the collection's fingerprint covers, and its copy."""
     with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
         found = opened.execute("SELECT value FROM facts WHERE name = ?", (WHITENING,)).fetchone()
-        inner = opened.execute("SELECT value FROM facts WHERE name = 'inner fingerprint'").fetchone()
+        inner = opened.execute("SELECT value FROM facts WHERE name = ?", (INNER,)).fetchone()
     if found is None:
         return []
     try:

@@ -36,18 +36,18 @@ class Searched(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """Meets `spaces.Space`. `where` narrows the search to the images that it says."""
+    """Meets `spaces.Space`. `where` narrows the search to the images that it says, `recall` says how hard to look."""
 
     collection: Searched
     rerankers: Sequence[Reranker] = ()
     where: str | None = None
+    recall: float | None = None
 
     @cached_property
     def gallery(self) -> StoredGallery:
         """What is searched."""
-        if self.where is not None:
-            raise QueryError(f"{self.where}: filters come with the next commit")
-        return self.collection.gallery
+        whole = self.collection.gallery.aiming(self.recall)
+        return whole if self.where is None else whole.where(self.where)
 
     def resolve(self, asked: Asked) -> Resolved:
         """What is asked as vectors."""

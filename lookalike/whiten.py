@@ -15,6 +15,8 @@ from lookalike.types import Vectors
 from lookalike.whitening import Whitening
 
 SUFFIX = "whitened"
+WHITENING, INNER = "whitening", "inner fingerprint"
+"""The facts that the catalog keeps of it: the file, and the fingerprint of the encoder without it."""
 
 
 class LiveRows:
@@ -87,7 +89,10 @@ def _copy(old: Store, fresh: Path, learned: Whitening) -> None:
         with closing(store.create(fresh, header)) as new, new.writing():
             copy_tables(old, new, ("sources", "dismissed", "skipped", "columns"))
             Pour(learned.apply, with_removed=True)(old, new)
-        learned.save(fresh)
+            learned.save(fresh)
+            # What `verify --repair` restores the file from.
+            new.put("facts", WHITENING, (fresh / whitening.FILE).read_bytes())
+            new.put("facts", INNER, old.header.fingerprint)
     except (OSError, CollectionError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise CollectionError(f"{fresh}: cannot be written ({error}); the collection is as it was") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import PixelEncoder, picture
 
-from lookalike import collection as collections
+from lookalike import kept
 from lookalike.cli import _run
 
 Run = Callable[..., tuple[int, str, str]]
@@ -17,7 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line in this process, with the quick encoder behind the name `pixels`."""
-    monkeypatch.setattr(collections, "load_encoder", lambda _: encoder)
+    monkeypatch.setattr(kept, "load_encoder", lambda _: encoder)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         status = _run([str(argument) for argument in arguments], debug=False)
@@ -55,7 +55,7 @@ def test_search_json_is_one_stable_document(run: Run, photos: Path) -> None:
 def test_paths_are_printed_byte_for_byte(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collections, "load_encoder", lambda _: encoder)
+    monkeypatch.setattr(kept, "load_encoder", lambda _: encoder)
     name = b"new\nline \xe9.png"
     picture(1).save(tmp_path / "plain.png")
     os.rename(tmp_path / "plain.png", os.path.join(os.fsencode(tmp_path), name))  # noqa: PTH104, PTH118
@@ -151,6 +151,7 @@ def test_remove_and_verify(run: Run, photos: Path) -> None:
         (["search", "{photos}", "x.jpg", "--box", "1,2,3"], 2, "four numbers are wanted"),
         (["search", "{photos}", "x.jpg", "--json", "-0"], 2, "exclude each other"),
         (["search", "{photos}", "x.jpg", "--colour"], 2, "No such option"),
+        (["search", "{photos}/01.jpg", "x.jpg"], 1, "01.jpg is no folder and no collection; `lookalike index"),
         (["frobnicate"], 2, "No such command"),
         (["search", "{photos}"], 2, "name a QUERY"),
         (["search", "{photos}", "x.jpg", "--exact", "l2", "--text", "red"], 2, "--exact l2 goes with one query image"),
@@ -165,6 +166,16 @@ def test_a_mistake_is_one_line_and_its_status(
     assert message.format(photos=photos) in errors
     if status == 1:
         assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_place_that_cannot_be_written_to_is_one_line(run: Run, photos: Path) -> None:
+    (photos / "class").mkdir()
+    for number in (90, 91):
+        picture(number).save(photos / "class" / f"{number}.png")
+    out = photos / "01.jpg"
+    status, _, errors = run("evaluate", "folders", "--root", photos, "--encoder", "thumbnail", "--out", out)
+    assert (status, errors) == (1, f"lookalike: error: {out}: file exists\n")
 
 
 def commands() -> list[list[str]]:

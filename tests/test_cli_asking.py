@@ -12,6 +12,7 @@ from test_cli import Run, run
 from test_sets import ColourEncoder
 
 from lookalike import collection as collections
+from lookalike import kept
 
 __all__ = ["run"]
 
@@ -28,7 +29,7 @@ def indexed(run: Run, photos: Path) -> Path:
 def worded(run: Run, indexed: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> Path:
     """With a second set of vectors, of an encoder that reads."""
     known = {"pixels": encoder, "colours": ColourEncoder()}
-    monkeypatch.setattr(collections, "load_encoder", lambda name: known[name])
+    monkeypatch.setattr(kept, "load_encoder", lambda name: known[name])
     monkeypatch.setattr(collections, "reads_text", lambda name: name == "colours")
     for name, colour in {"red": (250, 5, 5), "blue": (5, 5, 250)}.items():
         Image.new("RGB", (40, 30), colour).save(indexed / f"{name}.png")

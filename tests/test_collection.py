@@ -170,6 +170,8 @@ def test_another_encoder_is_refused_with_the_way_out(photos: Path, encoder: Pixe
         opened.index()
     with pytest.raises(EncoderMismatch):
         opened.search(picture(1))
+    with pytest.raises(EncoderMismatch):
+        opened.search(photos / "01.jpg")  # whose stored vector is the other encoder's
 
 
 def test_rebuild_embeds_everything_with_the_new_encoder(photos: Path, encoder: PixelEncoder) -> None:

@@ -1,5 +1,6 @@
 """An index run is killed at random moments; what it leaves must be what an undisturbed run makes."""
 
+import contextlib
 import random
 import shutil
 import signal
@@ -7,9 +8,17 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import PixelEncoder
+
+from lookalike import sync
+from lookalike.collection import Collection
+from lookalike.sources import Folder
+from lookalike.store import Store
 
 COMMAND = [sys.executable, "-m", "lookalike", "index"]
 
@@ -31,7 +40,7 @@ def test_killed_at_twenty_moments_it_ends_as_if_it_had_not_been(
 ) -> None:
     folder, rng = tmp_path / "photos", random.Random(0)
     folder.mkdir()
-    for path in sorted((shared_data / "photos").iterdir())[::60]:
+    for path in sorted((shared_data / "photos").iterdir())[::150]:
         shutil.copy(path, folder)
     shutil.copy(next(folder.iterdir()), folder / "copy.jpg")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
@@ -73,3 +82,40 @@ def test_ctrl_c_keeps_what_was_committed_and_says_so(shared_data: Path, tmp_path
     assert b"Traceback" not in errors
     with sqlite3.connect(tmp_path / "collection" / "catalog.sqlite") as catalog:
         assert catalog.execute("SELECT COUNT(*) FROM items").fetchone()[0] > 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interrupt_at_any_statement_leaves_a_whole_collection(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(sync, "COMMIT_SECONDS", 0.0)
+    originals = {name: getattr(Store, name) for name in ("execute", "execute_many")}
+    at, statements = 0, 0
+
+    def striking(original: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(self: Store, *given: Any) -> Any:
+            nonlocal statements
+            statements += 1
+            if statements == at and when == "before":
+                raise KeyboardInterrupt
+            found = original(self, *given)
+            if statements == at:
+                raise KeyboardInterrupt
+            return found
+
+        return counted
+
+    for name, original in originals.items():
+        monkeypatch.setattr(Store, name, striking(original))
+    while statements >= at:
+        at, statements = at + 1, 0
+        with Collection(tmp_path / f"{at}", PixelEncoder()) as opened:
+            with contextlib.suppress(KeyboardInterrupt):
+                opened.index([photos])
+            reached, statements = statements, 1000
+            assert not opened.verify()
+            opened.index([photos])
+            assert sorted(opened.keys()) == sorted(entry.key for entry in Folder(photos).entries())
+            assert not opened.verify()
+            statements = reached
+    assert at > 12 * 3

@@ -9,14 +9,16 @@ PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
 types errors paths stages
-vectors catalog
-images progress header filters arrow evaluation.metrics whitening index rerank fusion layout alike encoders.weights scenes
-sources store combine invariance engines places
+vectors catalog fetching
+images progress header filters arrow evaluation.metrics whitening index rerank
+fusion layout alike encoders.weights scenes
+sources store combine invariance workers engines places
 approximate salvage pour metadata
 encoders nearest
 embed query gallery explain exchange precision
-search sync verify duplicates label whiten spaces optimize compact merge transfer
-view moves map
+search sync duplicates label whiten spaces optimize compact merge transfer
+verify view moves map kept
+growing
 collection datasets
 watch
 evaluation jobs

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from lookalike.cli import cluster, collections, encoders, evaluation, search, whole
+from lookalike.cli import cluster, collections, encoders, evaluation, maintenance, search, serve, whole
 from lookalike.cli.app import app
 from lookalike.cli.output import note
 from lookalike.errors import LookalikeError
@@ -17,7 +17,7 @@ from lookalike.errors import LookalikeError
 INTERRUPTED = 130
 """The status that typer gives a command that Ctrl-C ended, as the shell would."""
 
-__all__ = ["app", "cluster", "collections", "encoders", "evaluation", "main", "search", "whole"]
+__all__ = ["app", "cluster", "collections", "encoders", "evaluation", "main", "maintenance", "search", "serve", "whole"]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -44,6 +44,12 @@ def _run(arguments: list[str], debug: bool) -> int:
         # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
         sys.stdout = None
         return 0
+    except OSError as error:
+        # A folder that cannot be written to, a full disk: whatever met it, the system's own reason is the news.
+        if debug or not error.strerror:
+            raise
+        note(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror.lower()}")
+        return 1
     except Exception as error:
         if debug or not hasattr(error, "exit_code"):
             raise

@@ -1,6 +1,7 @@
 """Commands that make and keep collections: index, info, remove, verify, whiten."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
 from lookalike.cli.cluster import take
+from lookalike.cli.maintenance import Stored, watch
 from lookalike.cli.output import listed, note, print_json, printable, tell_skipped
 from lookalike.errors import LookalikeError
 
@@ -44,6 +46,11 @@ def index(
     taken: Annotated[
         str | None, typer.Option("--from", metavar="URI", help="In place of FOLDER: what `lookalike embed` made.")
     ] = None,
+    stored: Stored = None,
+    meta: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A CSV or Parquet of columns for `search --filter`.")
+    ] = None,
+    watching: Annotated[bool, typer.Option("--watch", help="Go on: follow every change until Ctrl-C.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,6 +62,8 @@ def index(
         return take(taken, collection, engine, as_json)
     if not folders:
         raise typer.BadParameter("name a FOLDER, or --from URI")
+    if watching and len(folders) > 1 and not collection:
+        raise typer.BadParameter("--watch goes with one folder, or with one --collection of several")
     names = list(encoder or ())
     if engine and len(folders) > 1 and not collection:
         raise typer.BadParameter("--engine holds one collection: give one FOLDER, or --collection")
@@ -64,7 +73,9 @@ def index(
     for opened, sources in jobs or [(collections.open(folder, **where), [folder]) for folder in folders]:
         start = time.monotonic()
         with opened, shown("images") as progress:
-            report = _index(opened, sources, names, Run(progress, rebuild, precision, device, engine))
+            report = _index(
+                opened, sources, names, Run(progress, rebuild, precision, device, engine, stored, meta or ())
+            )
             held, reasons = len(opened), opened.skipped()
         printed.append({"collection": str(opened.path), "images": held, **report.to_json()})
         if not as_json:
@@ -78,6 +89,9 @@ def index(
             note(f"{sources[0]} holds no images")
     if as_json:
         print_json(printed[0] if len(printed) == 1 else printed)
+    if watching:
+        with opened:
+            watch(opened, sources)
     if strict and skipped:
         raise typer.Exit(3)
 
@@ -151,7 +165,9 @@ class Run:
     rebuild: bool
     precision: str | None
     device: str | None
-    engine: str | None = None
+    engine: str | None
+    dtype: str | None
+    meta: Sequence[Path]
 
 
 def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
@@ -164,9 +180,9 @@ def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: 
         if further and not run.rebuild:
             return opened.add_set(encoders[0], run.progress)
         first = Collection(opened.path, encoders[0] if encoders else None, sources, run.device, run.engine)
-        report = first.index(sources, run.progress, run.rebuild, run.precision)
+        report = first.index(sources, run.progress, run.rebuild, run.precision, run.dtype, run.meta)
     elif own in encoders:
-        report = opened.index(sources, run.progress, run.rebuild)
+        report = opened.index(sources, run.progress, run.rebuild, None, run.dtype, run.meta)
     else:
         raise LookalikeError(f"{opened.path} was made with {own}: name it too, --encoder {own} --encoder …")
     # Another object may have put another collection in its place.

@@ -17,8 +17,8 @@ def encoders(context: typer.Context, as_json: AsJson = False) -> None:
     """List the encoders, and whether their weights are on this machine."""
     if context.invoked_subcommand:
         return
-    from lookalike.collection import DEFAULT_ENCODER
     from lookalike.encoders import ENCODERS, weights
+    from lookalike.kept import DEFAULT_ENCODER
 
     rows = []
     for name in ENCODERS:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.app import AsJson, EncoderName, app
+from lookalike.cli.app import AsJson, Device, EncoderName, app
 from lookalike.cli.output import note, print_json
 
 if TYPE_CHECKING:
@@ -57,10 +57,12 @@ def evaluate(
         bool, typer.Option("--explain", help="Replay the report, then mend its faults one at a time.")
     ] = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data set from its home first.")] = False,
+    device: Device = None,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
     """Measure an encoder on a benchmark: mAP, mAP@k, P@k and more, by the protocol that the field uses."""
+    from lookalike.encoders import with_options
     from lookalike.evaluation.replay import explain as replay
     from lookalike.evaluation.run import evaluate as measure
     from lookalike.progress import shown
@@ -70,7 +72,7 @@ def evaluate(
             "--explain replays the report's protocol; it takes no other --protocol and no --rerank"
         )
     place = _root(dataset, root, download)
-    name, wanted, more = encoder or _default_encoder(), ks(k), distractors or ()
+    name, wanted, more = with_options(encoder or _default_encoder(), device=device), ks(k), distractors or ()
     found: Report | Explanation
     with shown("images") as progress:
         if explain:
@@ -84,7 +86,7 @@ def evaluate(
 
 
 def _default_encoder() -> str:
-    from lookalike.collection import DEFAULT_ENCODER
+    from lookalike.kept import DEFAULT_ENCODER
 
     return DEFAULT_ENCODER
 

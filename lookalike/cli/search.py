@@ -45,6 +45,12 @@ def search(
         Literal["rank", "scores"], typer.Option(help="How images and words together become one ranking.")
     ] = "rank",
     offset: Annotated[int, typer.Option(min=0, help="Pass over this many results.")] = 0,
+    where: Annotated[
+        str | None, typer.Option("--filter", metavar="EXPR", help="Only some images: key:beach/* and year >= 2019")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Share of the true nearest that an index must find; 1 is exact.")
+    ] = None,
     exact: Annotated[
         Literal["cosine", "l2"], typer.Option(help="l2: show squared Euclidean distances (IndexFlatL2) too.")
     ] = "cosine",
@@ -75,7 +81,7 @@ def search(
     with collections.open(collection, device=device) as whole:
         opened = whole.chosen(encoder)
         start = time.perf_counter()
-        hits = opened.find(asked, k, min_score, exclude_self, rerank or (), offset=offset, fuse=fuse)
+        hits = opened.find(asked, k, min_score, exclude_self, rerank or (), where, offset, fuse, recall)
         took = 1000 * (time.perf_counter() - start)
         distances = opened.distances(opened.resolve(asked).probe, [hit.key for hit in hits]) if exact == "l2" else None
         shown = [_row(hit) for hit in hits]

@@ -2,30 +2,24 @@
 
 import gzip
 import hashlib
-import http.client
-import logging
 import shutil
 import tarfile
 import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from lookalike import fetching
 from lookalike.datasets import load
 from lookalike.errors import EvaluationError
 from lookalike.types import Progress
 
 CHUNK = 1 << 20
-TIMEOUT_SECONDS = 60
-ATTEMPTS = 5
 LARGEST_UNPACKED = 8 * 1024**3
 """Oxford5k unpacks to 2 GB, Paris6k to 2.6 GB."""
 MOST_FILES = 20_000
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ def download(
             _settle(remote, file, root)
             done.touch()
             file.unlink(missing_ok=True)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+    except fetching.Failed as error:
         raise EvaluationError(_by_hand(chosen, root, error)) from error
     except OSError as error:
         raise EvaluationError(f"{root}: {(error.strerror or str(error)).lower()}") from error
@@ -107,67 +101,13 @@ def _is_complete(dataset: str, root: Path) -> bool:
 
 def fetch(remote: Remote, folder: Path, progress: Progress | None = None) -> Path:
     """`remote` into `folder`, going on with what an interrupted run left; raises EvaluationError for wrong contents."""
-    file, part = folder / remote.name, folder / f"{remote.name}.part"
-    if file.exists():
-        return file
-    for attempt in range(1, ATTEMPTS + 1):
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            if _fetch_rest(remote, part, progress):
-                break
-            log.warning("%s: the connection ended early, going on", remote.url)
-        except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            after = part.stat().st_size if part.exists() else 0
-            if attempt == ATTEMPTS or after == before:
-                raise
-            log.warning("%s: %s, going on", remote.url, error)
-    else:
-        raise http.client.IncompleteRead(b"")
-    if remote.md5 and (found := _md5(part)) != remote.md5:
-        part.unlink()
+    file = folder / remote.name
+    if not file.exists():
+        fetching.fetch(remote.url, file, progress)
+    if remote.md5 and (found := _md5(file)) != remote.md5:
+        file.unlink()
         raise EvaluationError(f"{remote.url}: md5 {found}, expected {remote.md5}; it was removed, run again")
-    part.replace(file)
     return file
-
-
-def _fetch_rest(remote: Remote, part: Path, progress: Progress | None) -> bool:
-    """Append what is missing of `part`; whether it is complete."""
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(remote.url, headers={"User-Agent": "lookalike"})  # noqa: S310 - HOMES are http(s)
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
-                return True
-            if error.code == 416:
-                part.unlink()
-                return False
-        raise
-    with response:
-        total = _total(response, have)
-        mode = "ab" if response.status == 206 else "wb"
-        have = have if response.status == 206 else 0
-        with part.open(mode) as file:
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                have += len(chunk)
-                if progress:
-                    progress(have, total)
-    return total is None or have == total
-
-
-def _total(response: http.client.HTTPResponse, have: int) -> int | None:
-    """The length of the whole file, as the server says it."""
-    length = response.headers.get("Content-Length")
-    if response.status != 206:
-        return int(length) if length else None
-    start, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-    if not start.startswith(f"{have}-"):
-        raise EvaluationError(f"{response.url}: asked for bytes from {have}, got {start or 'others'}")
-    return int(whole) if whole.isdecimal() else None
 
 
 def _settle(remote: Remote, file: Path, root: Path) -> None:

@@ -18,7 +18,7 @@ from lookalike.encoders.checkpoint import Architecture
 from lookalike.encoders.files import locate
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import EncoderError
-from lookalike.types import Picture, Vectors
+from lookalike.types import Box, Picture, Preparation, Vectors
 
 VERSION = 1  # of preprocessing and pooling: part of the fingerprint
 PRECISIONS = ("fp32", "int8", "auto")
@@ -38,6 +38,11 @@ class Backbone(Protocol):
     @property
     def batch_size(self) -> int:
         """How many images are best given at once."""
+        ...
+
+    @property
+    def outruns_threads(self) -> bool:
+        """Whether it is so fast that decoding in threads of one process would hold it up."""
         ...
 
     def class_tokens(self, pixels: Pixels) -> Rows:
@@ -112,10 +117,12 @@ class Dinov2:
         self.dim = poolings.width(identity.pooling, backbone.architecture.width)
         self.decode_size: int | None = identity.preprocess.decode_size
         self.batch_size = backbone.batch_size
+        # What `embed` hands to processes of their own; None where threads keep up.
+        self.preparation: Preparation | None = identity.preprocess if backbone.outruns_threads else None
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
         """An upright RGB picture to (height, width, 3) uint8, sides multiples of 14; `full_size` as in `Preprocess`."""
-        return self._identity.preprocess(image, full_size)
+        return self._identity.preprocess.prepare(image, full_size)
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
         """Arrays from `prepare`, of any sizes, to (n, dim) unit rows."""
@@ -138,6 +145,10 @@ class Dinov2:
             _, tokens = self._backbone.tokens(pixels)
             found |= dict(zip(places, tokens.reshape(len(pixels), rows, columns, -1), strict=True))
         return [found[place] for place in range(len(prepared))]
+
+    def patch_region(self, width: int, height: int) -> Box:
+        """What the patches of a picture of this size cover, in its pixels; beyond its border where it is padded."""
+        return self._identity.preprocess.covered(width, height)
 
     def encode(self, images_: Sequence[Picture]) -> Vectors:
         """Images or paths to (n, dim) unit rows."""

@@ -28,7 +28,7 @@ class OnnxBackbone:
         self._threads = threads or thread_count()
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self.batch_size = 8
+        self.batch_size, self.outruns_threads = 8, False
         # The scale of int8 activations is one for all that is run at once: an image's vector must not depend on others.
         self._together = 1 if precision == "int8" else self.batch_size
         self._positions = functools.lru_cache(maxsize=64)(self._resized)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike.errors import EncoderError
+from lookalike.types import Box
 
 PATCH = 14
 LARGEST = 2016
@@ -57,7 +58,7 @@ class Preprocess:
     def _shorter_side(self) -> int:
         return round(self.size * 256 / 224)
 
-    def __call__(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """An RGB picture to (height, width, 3).
 
         `full_size` is the (width, height) of the whole picture where `image` is a region of it: with `pad`, a region
@@ -71,10 +72,31 @@ class Preprocess:
             resized = self._pad(image, full_size or image.size)
         return np.asarray(resized.convert("RGB"))
 
+    def covered(self, width: int, height: int) -> Box:
+        """The part of a whole picture of this size that the pixels show, in its pixels; with `pad` it may reach over."""
+        if self.kind == "squash":
+            return Box(0, 0, width, height)
+        if self.kind == "crop":
+            scale, _, (left, top) = self._middle(width, height)
+            return Box(left / scale, top / scale, (left + self.size) / scale, (top + self.size) / scale)
+        across, down = self._padded(width, height, (width, height))
+        return Box(0, 0, _up(across) * width / across, _up(down) * height / down)
+
+    def _middle(self, width: int, height: int) -> tuple[float, tuple[int, int], tuple[int, int]]:
+        """With `crop`: the scale, the size at it, and where the middle begins."""
+        scale = self._shorter_side / min(width, height)
+        across, down = round(width * scale), round(height * scale)
+        return scale, (across, down), ((across - self.size) // 2, (down - self.size) // 2)
+
+    def _padded(self, width: int, height: int, full_size: tuple[int, int]) -> tuple[int, int]:
+        """With `pad`: the size that a picture, or a region of one of `full_size`, is brought to."""
+        smallest = min(SMALLEST_REGION, self.size) / max(width, height)
+        scale = min(self.size / max(width, height), max(self.size / max(full_size), smallest))
+        across, down = (max(1, min(self.size, round(side * scale))) for side in (width, height))
+        return across, down
+
     def _crop(self, image: Image.Image) -> Image.Image:
-        scale = self._shorter_side / min(image.size)
-        width, height = round(image.width * scale), round(image.height * scale)
-        left, top = (width - self.size) // 2, (height - self.size) // 2
+        scale, (width, height), (left, top) = self._middle(*image.size)
         # Only what remains is resized: a panorama's shorter side to 256 would be a picture of any width.
         box = (left / scale, top / scale, (left + self.size) / scale, (top + self.size) / scale)
         if width * height > 4 * self._shorter_side**2:
@@ -82,9 +104,7 @@ class Preprocess:
         return image.resize((width, height), BICUBIC).crop((left, top, left + self.size, top + self.size))
 
     def _pad(self, image: Image.Image, full_size: tuple[int, int]) -> Image.Image:
-        smallest = min(SMALLEST_REGION, self.size) / max(image.size)
-        scale = min(self.size / max(image.size), max(self.size / max(full_size), smallest))
-        width, height = (max(1, min(self.size, round(side * scale))) for side in image.size)
+        width, height = self._padded(*image.size, full_size)
         canvas = Image.new("RGB", (_up(width), _up(height)), PADDING)
         canvas.paste(image.resize((width, height), BICUBIC))
         return canvas

@@ -44,6 +44,7 @@ class TorchBackbone:
         checkpoint = open_checkpoint(files.weights, files.config)
         self.architecture = checkpoint.architecture
         self.batch_size = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
+        self.outruns_threads = self.device.type != "cpu"
         self._model = build_model(checkpoint).to(self.device, self.dtype)
         self._mean = torch.tensor(graph.MEAN * 255, dtype=torch.float32, device=self.device)
         self._std = torch.tensor(graph.STD * 255, dtype=torch.float32, device=self.device)

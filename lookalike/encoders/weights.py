@@ -1,8 +1,8 @@
 """Where weights come from: a local path, the hub's cache on this machine, then the hub itself.
 
 The first download of a model records its revision and the SHA-256 of its files; later ones must match (trust on first
-use). `huggingface_hub` does the fetching, with its own variables: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT,
-HF_TOKEN. It is imported only where something is fetched.
+use). `huggingface_hub` says where and keeps the cache, with its own variables: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE,
+HF_ENDPOINT, HF_TOKEN. It is imported only where something is fetched.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lookalike.errors import EncoderError
 from lookalike.paths import cache_dir
@@ -75,7 +76,7 @@ def is_cached(name: str) -> bool:
 def find(name: str) -> Path | None:
     """The folder with a model's files in the hub's cache, or None; looks at the disk alone."""
     wanted = model(name)
-    repository = hub_cache() / f"models--{wanted.repository.replace('/', '--')}"
+    repository = repository_folder(wanted)
     recorded = _recorded(wanted)
     try:
         revision = recorded["revision"] if recorded else (repository / "refs" / "main").read_text("utf-8").strip()
@@ -83,6 +84,11 @@ def find(name: str) -> Path | None:
         return None
     folder = repository / "snapshots" / Path(revision).name
     return folder if all((folder / file).is_file() for file in wanted.files) else None
+
+
+def repository_folder(wanted: Model) -> Path:
+    """Where the hub's cache keeps this model."""
+    return hub_cache() / f"models--{wanted.repository.replace('/', '--')}"
 
 
 def hub_cache() -> Path:
@@ -139,52 +145,28 @@ def _published(name: str, wanted: Model, revision: str | None) -> dict[str, Any]
 
 
 def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progress | None) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    """One file into the hub's cache. The bytes are ours to fetch, as the hub's own client begins again every time."""
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    from lookalike import fetching
 
     try:
-        bar = _bar(progress)
-        path = hf_hub_download(
-            wanted.repository,
-            file,
-            revision=revision,
-            cache_dir=hub_cache(),
-            etag_timeout=TIMEOUT_SECONDS,
-            tqdm_class=bar,
-        )
-    except LocalEntryNotFoundError as error:
-        raise _nowhere(name, _short(error)) from error
+        url = hf_hub_url(wanted.repository, file, revision=revision)
+        found = get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS)
+        blob = repository_folder(wanted) / "blobs" / str(found.etag)
+        if not blob.exists():
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            # The token is for the hub, and not for the store that it sends us on to.
+            at_home, token = urlsplit(found.location).netloc == urlsplit(url).netloc, get_token()
+            headers = {"Authorization": f"Bearer {token}"} if at_home and token else {}
+            fetching.fetch(found.location, blob, progress, headers)
+        # Finds the bytes in place and gives them their name.
+        return Path(hf_hub_download(wanted.repository, file, revision=revision, cache_dir=hub_cache()))
     except EntryNotFoundError as error:
         raise EncoderError(f"{wanted.repository} has no {file}; only models with safetensors are read") from error
     except Exception as error:
         raise _nowhere(name, _short(error)) from error
-    return Path(path)
-
-
-def _bar(progress: Progress | None) -> Any:
-    """The hub's own way to hear how a download goes: a class in the place of tqdm, which draws nothing."""
-    from tqdm import tqdm
-
-    class Bar(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, **options: Any) -> None:
-            options.pop("name", None)
-            super().__init__(*args, **{**options, "disable": False, "file": _Nowhere(), "mininterval": 0.1})
-
-        def update(self, n: float | None = 1) -> bool:
-            shown = super().update(n)
-            if progress:
-                progress(int(self.n), int(self.total) if self.total else None)
-            return bool(shown)
-
-    return Bar
-
-
-class _Nowhere:
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass
 
 
 def _nowhere(name: str, why: str) -> EncoderError:

@@ -12,7 +12,7 @@ from lookalike.errors import EncoderError
 from lookalike.types import Encoder, Picture, TextEncoder, Vectors
 from lookalike.whitening import Whitening
 
-FORWARDED = ("batch_size", "encode_patches", "patch_region")
+FORWARDED = ("batch_size", "encode_patches", "patch_region", "preparation")
 """What only some encoders have, and whitening does not touch."""
 
 

@@ -5,14 +5,13 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL.Image import Image
 
 from lookalike import images
 from lookalike.collection import Collection as Stored
@@ -21,7 +20,7 @@ from lookalike.errors import EvaluationError, LookalikeError
 from lookalike.paths import cache_dir
 from lookalike.query import Asked
 from lookalike.search import rank
-from lookalike.types import Box, Encoder, Gallery, Ids, Probe, Progress, Ranking, Reranker, Scores, Vectors
+from lookalike.types import Box, Encoder, Gallery, Probe, Progress, Ranking, Reranker, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +33,10 @@ class Located(Gallery, Protocol):
 
     def path(self, row: int) -> Path | None:
         """The file of a row; None for a member of an archive."""
+        ...
+
+    def without(self, rows: Sequence[int]) -> Gallery:
+        """As if these rows were not there."""
         ...
 
 
@@ -52,36 +55,6 @@ class Searchable(Protocol):
     def row(self, key: str) -> int | None:
         """The row of a key."""
         ...
-
-
-class WithoutRows:
-    """A gallery as if some of its rows were not there; row numbers stay what they are."""
-
-    def __init__(self, gallery: Gallery, hidden: Collection[int]) -> None:
-        self._gallery = gallery
-        self._hidden = np.array(sorted(hidden), np.int64)
-
-    def __len__(self) -> int:
-        return len(self._gallery) - len(self._hidden)
-
-    def vectors(self, ids: Ids) -> Vectors:
-        """The stored unit rows (len(ids), dim)."""
-        return self._gallery.vectors(ids)
-
-    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
-        """(m, dim) unit rows to (m, k) scores and ids, best first; -1 pads."""
-        k = max(1, min(k, len(self)))
-        found_scores, found_ids = self._gallery.search(vectors, k + len(self._hidden))
-        scores = np.full((len(vectors), k), -np.inf, np.float32)
-        ids = np.full((len(vectors), k), -1, np.int64)
-        for at in range(len(vectors)):
-            kept = np.flatnonzero((found_ids[at] >= 0) & ~np.isin(found_ids[at], self._hidden))[:k]
-            scores[at, : len(kept)], ids[at, : len(kept)] = found_scores[at, kept], found_ids[at, kept]
-        return scores, ids
-
-    def image(self, row: int) -> Image:
-        """The upright picture itself; raises ImageError where it is gone."""
-        return self._gallery.image(row)
 
 
 @dataclass(frozen=True)
@@ -137,7 +110,7 @@ def answers(
             rows[query.hidden] = [row for key in query.hidden if (row := collection.row(key)) is not None]
         gallery: Gallery = collection.gallery
         if rows[query.hidden]:
-            gallery = WithoutRows(gallery, rows[query.hidden])
+            gallery = collection.gallery.without(rows[query.hidden])
         if not len(gallery):
             raise EvaluationError(f"query {query.name}: the gallery is empty")
         try:

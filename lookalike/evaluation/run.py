@@ -119,7 +119,15 @@ def gallery_notes(
         "positives that cannot be read, counted as never found": list(absent),
         "box reaches beyond the image, cut at its border": beyond,
     }
-    return (*benchmark.notes, *(f"{what}: {some(names)}" for what, names in listed.items() if names))
+    found = [f"{what}: {some(names)}" for what, names in listed.items() if names]
+    return (*benchmark.notes, *found, *_seen_in_training(benchmark.name, embedded.collection.encoder.name))
+
+
+def _seen_in_training(dataset: str, encoder: str) -> Sequence[str]:
+    """What DINOv2's paper says of its own training data belongs beside its figures on these sets."""
+    if not encoder.startswith("dinov2") or dataset not in ("oxford5k", "paris6k", "roxford5k", "rparis6k"):
+        return ()
+    return ("DINOv2's training images were retrieved with Revisited Oxford and Paris base images among the seeds",)
 
 
 @dataclass(frozen=True)

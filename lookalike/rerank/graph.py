@@ -41,9 +41,10 @@ class KReciprocal:
         encoded = np.where(self._neighbours(order), np.exp(-distances), 0)
         encoded /= encoded.sum(axis=1, keepdims=True)
         # Local query expansion: everyone is described by the mean over its k2 nearest, itself included.
-        encoded = sum((encoded[order[:, place]] for place in range(min(self.k2, len(order)))), np.zeros(()))
-        encoded = encoded / min(self.k2, len(order))
-        shared = np.minimum(encoded[0], encoded[1:]).sum(axis=1)
+        nearest = order[:, : self.k2]
+        described = np.flatnonzero(encoded[nearest[0]].any(axis=0))  # Elsewhere the query has nothing to share.
+        smooth = encoded[:, described][nearest].mean(axis=1)
+        shared = np.minimum(smooth[0], smooth[1:]).sum(axis=1)
         jaccard = 1 - shared / (2 - shared)
         return np.asarray(-((1 - self.original) * jaccard + self.original * distances[0, 1:]), np.float64)
 
@@ -125,17 +126,34 @@ class Graph:
         """Nodes are joined where each is among the other's `k` nearest (all of those that tie with the k-th)."""
         similar = vectors @ vectors.T
         np.fill_diagonal(similar, -np.inf)
-        near = similar > 0
-        if k < len(vectors):
-            near &= similar >= np.partition(similar, len(vectors) - k, axis=1)[:, [len(vectors) - k]]
-        rows, columns = np.divmod(np.flatnonzero(near & near.T), len(vectors))
-        values = similar[rows, columns].astype(np.float64) ** gamma
+        rows, columns, values = _mutual(similar, k)
+        values = values.astype(np.float64) ** gamma
         degrees = np.bincount(rows, values, len(vectors))
         roots = np.sqrt(np.where(degrees > 0, degrees, 1))
         return cls(len(vectors), rows, columns, values / (roots[rows] * roots[columns]))
 
     def __matmul__(self, f: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.bincount(self.rows, self.values * f[self.columns], self.n), np.float64)
+
+
+def _mutual(similar: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Rows, columns and values of the entries above 0 that are among the `k` largest of their row and of their column.
+
+    `similar` (n, n) is symmetric, but for rounding.
+    """
+    count = len(similar)
+    lowest = np.full(count, -np.inf, np.float32)
+    if k < count:
+        lowest = np.partition(similar, count - k, axis=1)[:, count - k].copy()
+    rows, columns = np.divmod(np.flatnonzero(similar >= np.maximum(lowest, TINY)[:, None]), count)
+    # The other direction is asked for these few alone: reading a large matrix by columns is slow.
+    mutual = similar[columns, rows] >= np.maximum(lowest, TINY)[columns]
+    rows, columns = rows[mutual], columns[mutual]
+    return rows, columns, similar[rows, columns]
+
+
+TINY = np.float32(1e-12)
+"""Affinities at or below 0 are none."""
 
 
 def _solve(graph: Graph, y: NDArray[np.float64], alpha: float, iterations: int) -> NDArray[np.float64]:

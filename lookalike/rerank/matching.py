@@ -34,20 +34,22 @@ NOTHING = Verified(np.empty((0, 2), np.int64), None)
 def mutual(similar: NDArray[np.float32], ratio: float) -> NDArray[np.int64]:
     """(n, m) cosines to (matches, 2) pairs that are each other's nearest and pass the ratio test from a's side.
 
-    Ratio test: Lowe, IJCV 2004: the nearest descriptor must be nearer than `ratio` times the second nearest.
+    Ratio test: Lowe, IJCV 2004: the nearest descriptor must be nearer than `ratio` times the second nearest. `similar`
+    is used as scratch space, and is in the end what it was.
     """
     if min(similar.shape) < 2:
         return np.empty((0, 2), np.int64)
     rows = np.arange(len(similar))
     best = similar.argmax(axis=1)
-    nearest = similar[rows, best]
-    mutually = similar.argmax(axis=0)[best] == rows
-    rows, best, nearest = rows[mutually], best[mutually], nearest[mutually]
-    others = similar[rows]
-    others[np.arange(len(rows)), best] = -1
+    nearest = similar[rows, best].copy()
+    similar[rows, best] = -np.inf
+    second = similar.max(axis=1)
+    similar[rows, best] = nearest
     # |a - b|² = 2 - 2 cos for unit vectors.
-    passed = 1 - nearest < ratio**2 * (1 - others.max(axis=1, initial=-1))
-    return np.stack([rows[passed], best[passed]], axis=1)
+    rows = rows[1 - nearest < ratio**2 * (1 - second)]
+    # Columns are slow to read: only those of the few that are left.
+    rows = rows[similar[:, best[rows]].argmax(axis=0) == rows]
+    return np.stack([rows, best[rows]], axis=1)
 
 
 def agree(a: NDArray[np.float32], b: NDArray[np.float32], model: Model, pixels: float) -> Verified:

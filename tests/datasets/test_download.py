@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lookalike import fetching
 from lookalike.datasets import download as downloads
 from lookalike.datasets.download import HOMES, Remote, download, fetch, unpack
 from lookalike.errors import EvaluationError
@@ -153,7 +154,7 @@ def test_a_server_that_never_gets_further_is_given_up(home: Home, tmp_path: Path
     home.files, home.cuts = {"gnd.pkl": b"0123456789"}, {"gnd.pkl": [0] * 10}
     with pytest.raises(EvaluationError, match=r"cannot download from 127\.0\.0\.1"):
         download("tiny", tmp_path, remotes=[home.remote("gnd.pkl", ".")])
-    assert len(home.asked) <= downloads.ATTEMPTS
+    assert len(home.asked) <= fetching.ATTEMPTS
 
 
 def test_a_published_checksum_is_held_against_the_file(home: Home, tmp_path: Path) -> None:

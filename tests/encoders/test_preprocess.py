@@ -15,7 +15,7 @@ def picture(width: int, height: int) -> Image.Image:
 
 
 def test_squash_shows_the_whole_picture_as_a_square() -> None:
-    pixels = Preprocess.parse("squash-224")(picture(600, 100))
+    pixels = Preprocess.parse("squash-224").prepare(picture(600, 100))
     assert pixels.shape == (224, 224, 3)
     assert pixels.dtype == np.uint8
     assert pixels[0, 0, 0] < 5
@@ -26,19 +26,19 @@ def test_crop_is_the_reports_shorter_side_to_256_then_the_middle_224() -> None:
     image = picture(640, 480)
     resized = image.resize((341, 256), Image.Resampling.BICUBIC)
     wanted = np.asarray(resized.crop((58, 16, 282, 240)))
-    assert np.array_equal(Preprocess.parse("crop-224")(image), wanted)
+    assert np.array_equal(Preprocess.parse("crop-224").prepare(image), wanted)
 
 
 @pytest.mark.parametrize("size", [(9000, 3), (3, 9000), (5000, 700)])
 def test_crop_of_a_panorama_is_its_middle_and_takes_little_memory(size: tuple[int, int]) -> None:
-    pixels = Preprocess.parse("crop-224")(picture(*size))
+    pixels = Preprocess.parse("crop-224").prepare(picture(*size))
     assert pixels.shape == (224, 224, 3)
     along = 0 if size[0] > size[1] else 1
     assert 100 < pixels[..., along].mean() < 155
 
 
 def test_pad_keeps_proportions_and_fills_up_with_grey_at_the_right_and_bottom() -> None:
-    pixels = Preprocess.parse("pad-518")(picture(1036, 500))
+    pixels = Preprocess.parse("pad-518").prepare(picture(1036, 500))
     assert pixels.shape == (252, 518, 3)
     assert (pixels[250:] == PADDING).all()
     assert not (pixels[249] == PADDING).all()
@@ -48,19 +48,19 @@ def test_pad_keeps_proportions_and_fills_up_with_grey_at_the_right_and_bottom() 
     ("size", "shape"), [((10_000, 1), (14, 518, 3)), ((1, 10_000), (518, 14, 3)), ((1, 1), (518, 518, 3))]
 )
 def test_pad_of_extreme_shapes(size: tuple[int, int], shape: tuple[int, ...]) -> None:
-    assert Preprocess.parse("pad-518")(picture(*size)).shape == shape
+    assert Preprocess.parse("pad-518").prepare(picture(*size)).shape == shape
 
 
 def test_a_region_gets_the_scale_that_its_picture_has() -> None:
     """The picture of 2000 x 1000 is halved twice to 500; its region of 1000 x 600 becomes 250 x 150."""
-    pixels = Preprocess.parse("pad-500")(picture(1000, 600), full_size=(2000, 1000))
+    pixels = Preprocess.parse("pad-500").prepare(picture(1000, 600), full_size=(2000, 1000))
     assert pixels.shape == (154, 252, 3)
 
 
 def test_a_small_region_is_brought_to_224_and_no_region_beyond_n() -> None:
-    assert Preprocess.parse("pad-518")(picture(50, 25), full_size=(4000, 3000)).shape == (112, 224, 3)
-    assert Preprocess.parse("pad-112")(picture(50, 25), full_size=(4000, 3000)).shape == (56, 112, 3)
-    assert Preprocess.parse("pad-518")(picture(900, 450), full_size=(900, 450)).shape == (266, 518, 3)
+    assert Preprocess.parse("pad-518").prepare(picture(50, 25), full_size=(4000, 3000)).shape == (112, 224, 3)
+    assert Preprocess.parse("pad-112").prepare(picture(50, 25), full_size=(4000, 3000)).shape == (56, 112, 3)
+    assert Preprocess.parse("pad-518").prepare(picture(900, 450), full_size=(900, 450)).shape == (266, 518, 3)
 
 
 def test_a_picture_may_be_decoded_reduced_down_to_the_size_that_is_used() -> None:
@@ -80,3 +80,18 @@ def test_a_size_that_cannot_be_is_refused(text: str) -> None:
 def test_its_name_makes_it_again() -> None:
     for text in ("squash-224", "crop-448", "pad-500"):
         assert str(Preprocess.parse(text)) == text
+
+
+@pytest.mark.parametrize("spec", ["squash-224", "crop-224", "crop-98", "pad-224", "pad-518"])
+@pytest.mark.parametrize("size", [(640, 480), (300, 500), (224, 224), (1500, 100)])
+def test_what_the_pixels_show_is_where_they_say_it_is(spec: str, size: tuple[int, int]) -> None:
+    """The colours of a slope tell where in the picture a pixel was taken from."""
+    chosen = Preprocess.parse(spec)
+    pixels, covered = chosen(picture(*size)), chosen.covered(*size)
+    height, width = pixels.shape[:2]
+    for x, y in ((0.5, 0.5), (0.4, 0.6), (0.3, 0.3)):
+        red, green, blue = pixels[int(y * height), int(x * width)].astype(int)
+        if (red, green, blue) == PADDING:
+            continue
+        assert abs(red / 255 * size[0] - (covered.left + x * (covered.right - covered.left))) < 0.03 * size[0] + 5
+        assert abs(green / 255 * size[1] - (covered.top + y * (covered.bottom - covered.top))) < 0.03 * size[1] + 5

@@ -1,6 +1,9 @@
 import hashlib
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lookalike import fetching
 from lookalike.encoders import weights
 from lookalike.errors import EncoderError
 
@@ -21,7 +25,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     files = FILES
     asked: ClassVar[list[tuple[str, str, str | None]]] = []
+    tokens: ClassVar[list[tuple[str, str | None]]] = []
+    cuts: ClassVar[list[int]] = []
     lied = False
+    elsewhere = address = ""
 
     def do_HEAD(self) -> None:
         self.answer(body=False)
@@ -32,12 +39,23 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def answer(self, body: bool) -> None:
         path = urlsplit(self.path).path
         type(self).asked.append((self.command, path, self.headers.get("Range")))
+        type(self).tokens.append((path, self.headers.get("Authorization")))
+        if path == "/store/model.safetensors":
+            return self.reply(self.files["model.safetensors"], body, {})
         if path.startswith("/api/models/facebook/dinov2-small"):
             return self.reply(json.dumps(self.info()).encode(), body, {"Content-Type": "application/json"})
         name = path.rpartition("/")[2]
         if f"/facebook/dinov2-small/resolve/{REVISION}/" not in path or name not in self.files:
             return self.reply(b"{}", body, {"X-Error-Code": "RepoNotFound"}, 404)
-        return self.reply(self.files[name], body, {"X-Repo-Commit": REVISION, "ETag": f'"{digest(FILES[name])}"'})
+        headers = {"X-Repo-Commit": REVISION, "ETag": f'"{digest(FILES[name])}"'}
+        if self.elsewhere and name == "model.safetensors":
+            large = {
+                "X-Linked-Size": str(len(FILES[name])),
+                "X-Linked-ETag": headers["ETag"],
+                "Location": self.elsewhere,
+            }
+            return self.reply(b"", body, headers | large, 302)
+        return self.reply(self.files[name], body, headers)
 
     def info(self) -> dict[str, object]:
         sha = "0" * 64 if self.lied else digest(FILES["model.safetensors"])
@@ -55,7 +73,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         if body:
-            self.wfile.write(data[start:])
+            self.wfile.write(data[start:][: self.cuts.pop(0)] if self.cuts and len(data) > 1000 else data[start:])
 
     def log_message(self, *args: object) -> None:
         pass
@@ -80,10 +98,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
 
     class Own(Hub):
         asked: ClassVar[list[tuple[str, str, str | None]]] = []
+        tokens: ClassVar[list[tuple[str, str | None]]] = []
+        cuts: ClassVar[list[int]] = []
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Own)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
+    address = Own.address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
     yield Own
@@ -130,15 +150,54 @@ def test_a_file_that_is_not_what_the_hub_published_is_refused(hub: type[Hub]) ->
     assert not weights.is_cached("dinov2-small")
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(hub: type[Hub], tmp_path: Path) -> None:
+def ranges(hub: type[Hub]) -> list[str | None]:
+    return [wanted for how, path, wanted in hub.asked if how == "GET" and path.endswith("model.safetensors")]
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "CHUNK", 100_000)
+
     def stop(done: int, total: int | None) -> None:
-        raise KeyboardInterrupt
+        if done == 300_000:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         weights.pull("dinov2-small", stop)
     assert not weights.is_cached("dinov2-small")
     folder = weights.pull("dinov2-small")
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert ranges(hub) == [None, "bytes=300000-"]
+
+
+def test_a_connection_that_breaks_is_taken_up_again(hub: type[Hub]) -> None:
+    hub.cuts += [400_000, 500_000]
+    folder = weights.pull("dinov2-small")
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert ranges(hub) == [None, "bytes=400000-", "bytes=900000-"]
+
+
+def test_the_token_is_for_the_hub_and_not_for_where_it_sends_us(
+    hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.elsewhere = hub.address.replace("127.0.0.1", "localhost") + "/store/model.safetensors"
+    folder = weights.pull("dinov2-small")
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    sent = {path.split("/")[1]: token for path, token in hub.tokens}
+    assert sent == {"api": "Bearer hf_secret", "facebook": "Bearer hf_secret", "store": None}
+
+
+def test_the_command_fetches_from_hf_endpoint(hub: type[Hub], tmp_path: Path) -> None:
+    environment = dict(os.environ) | {"HF_ENDPOINT": hub.address, "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "-m", "lookalike", "encoders"]
+    pulled = subprocess.run(
+        [*command, "pull", "dinov2-small"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (pulled.returncode, pulled.stderr) == (0, "")
+    assert pulled.stdout == f"dinov2-small: {weights.find('dinov2-small')}\n"
+    listed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "dinov2-small         here" in listed
+    assert "dinov2-base          to be fetched" in listed
 
 
 def test_an_unknown_model_is_one_line(hub: type[Hub]) -> None:

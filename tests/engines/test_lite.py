@@ -12,7 +12,7 @@ from milvus_servers import impatient, lite
 
 from lookalike.collection import Collection
 from lookalike.collection import open as open_collection
-from lookalike.engines import connect, rows
+from lookalike.engines import Row, connect, rows
 from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.metadata import put
 from lookalike.vectors import SearchingRows
@@ -129,7 +129,7 @@ def test_rows_of_a_run_that_was_killed_are_not_found_and_are_overwritten(indexed
     assert isinstance(indexed.store.vectors, rows.EngineRows)
     engine = indexed.store.vectors.engine
     ghost = indexed.gallery.vectors(np.array([0]))
-    engine.upsert([rows.Row(12, "ghost", "", {}), rows.Row(13, "ghost too", "", {})], np.repeat(ghost, 2, axis=0))
+    engine.upsert([Row(12, "ghost", "", {}), Row(13, "ghost too", "", {})], np.repeat(ghost, 2, axis=0))
     assert len(indexed.search(ghost[0], k=20)) == 12
     picture(40).save(photos / "new.jpg")
     assert indexed.index().added == 1

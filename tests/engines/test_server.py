@@ -17,7 +17,7 @@ from milvus_suite import check_all
 
 from lookalike.collection import Collection
 from lookalike.encoders import load_encoder
-from lookalike.engines import Signature, connect, rows
+from lookalike.engines import Row, Signature, connect, rows
 from lookalike.errors import EngineError
 from lookalike.jobs import records
 from lookalike.types import Vectors
@@ -130,7 +130,7 @@ def test_a_search_waits_for_a_server_that_restarts(server: Server, monkeypatch: 
     vectors = unit_rows(300, 16)
     engine = connect(f"{server.uri}/r{uuid.uuid4().hex}")
     engine.create(made)
-    engine.upsert([rows.Row(row, f"{row}", "", {}) for row in range(300)], vectors)
+    engine.upsert([Row(row, f"{row}", "", {}) for row in range(300)], vectors)
     engine.flush()
     server.kill()
     back = threading.Timer(1.0, server.start)

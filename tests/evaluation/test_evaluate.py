@@ -2,19 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from angles import AngleEncoder, paint, vgg
 from conftest import PixelEncoder
 from PIL import Image
 
-from lookalike.datasets import Benchmark, Query, Truth
+from lookalike import collection as collections
+from lookalike.datasets import Benchmark, Query, Truth, load
 from lookalike.errors import EvaluationError
 from lookalike.evaluation import run
-from lookalike.evaluation.answers import QueryVectors, WithoutRows
+from lookalike.evaluation.answers import QueryVectors
 from lookalike.evaluation.run import evaluate
 from lookalike.types import Box, Gallery, Probe, Ranking
 
@@ -222,6 +222,14 @@ def test_a_benchmark_that_was_made_by_hand_is_checked_like_any_other(tmp_path: P
         evaluate(lost, encoder=AngleEncoder(), cache=cache)
 
 
+def test_figures_of_dinov2_on_oxford_and_paris_say_what_it_was_trained_on(root: Path, cache: Path) -> None:
+    encoder, benchmark = AngleEncoder(), load("vgg", root)
+    encoder.name = "dinov2-base@pad-518"
+    for name, noted in (("roxford5k", True), ("paris6k", True), ("vgg", False)):
+        report = evaluate(replace(benchmark, name=name), encoder=encoder, cache=cache)
+        assert any("among the seeds" in note for note in report.notes) == noted
+
+
 def test_a_protocol_that_the_ground_truth_cannot_answer_is_refused(root: Path, cache: Path) -> None:
     with pytest.raises(EvaluationError, match="protocol revisited scores the setups easy, medium, hard, vgg has all"):
         evaluate("vgg", root, AngleEncoder(), protocol="revisited", cache=cache)
@@ -248,6 +256,19 @@ def test_a_reranker_changes_what_is_measured_and_is_named(root: Path, cache: Pat
     assert report.queries[0].setups["all"].ranks == (4, 8, 10)
     assert report.to_json()["rerank"] == ["backwards"]
     assert "backwards" in report.heading()
+
+
+def test_a_reranker_is_given_every_image_whatever_the_ground_truth_says(root: Path, cache: Path) -> None:
+    """A shortlist without junk or wrong images, as some published code makes it, would be measured too kindly."""
+    (root / "groundtruth" / "q_junk.txt").write_text("a30\n")
+    seen: list[list[int]] = []
+
+    def look(probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
+        seen.append(sorted(ranking.ids.tolist()))
+        return ranking
+
+    evaluate("vgg", root, AngleEncoder(), rerank=[look], cache=cache)
+    assert seen == [list(range(10))]
 
 
 class Shortlist(Backwards):
@@ -289,31 +310,17 @@ def test_a_damaged_file_of_query_vectors_is_made_again(root: Path, cache: Path) 
     assert QueryVectors(file, "x")._known
 
 
-class Four:
-    """A gallery of four rows, whose scores fall with the row number."""
-
-    def __len__(self) -> int:
-        return 4
-
-    def vectors(self, ids: Any) -> Any:
-        return np.eye(4, dtype=np.float32)[ids]
-
-    def search(self, vectors: Any, k: int) -> Any:
-        ids = np.full((len(vectors), k), -1, np.int64)
-        ids[:, : min(k, 4)] = np.arange(min(k, 4))
-        return np.where(ids < 0, -3.4e38, 1 - ids / 10).astype(np.float32), ids
-
-    def image(self, row: int) -> Image.Image:
-        return Image.new("RGB", (row, row))
-
-
-def test_hidden_rows_are_as_if_they_were_not_there() -> None:
-    gallery = WithoutRows(Four(), {0, 2})
-    scores, ids = gallery.search(np.ones((2, 4), np.float32), 3)
-    assert ids.tolist() == [[1, 3], [1, 3]]
-    assert scores[0] == pytest.approx([0.9, 0.7])
-    assert (len(gallery), gallery.image(3).size) == (2, (3, 3))
-    assert gallery.vectors(np.array([1]))[0].tolist() == [0, 1, 0, 0]
+def test_hidden_rows_are_as_if_they_were_not_there(tmp_path: Path) -> None:
+    for number in range(4):
+        paint(tmp_path / f"{number}.png", 10 * number)
+    with collections.open(tmp_path, encoder=AngleEncoder()) as collection:
+        collection.index()
+        gallery = collection.gallery.without([0, 2])
+        scores, ids = gallery.search(AngleEncoder().encode([tmp_path / "0.png"] * 2), 3)
+        assert ids.tolist() == [[1, 3, -1], [1, 3, -1]]
+        # cos 10 and cos 30 degrees, as far as whole colours tell
+        assert scores[0][:2] == pytest.approx([0.985, 0.866], abs=0.005)
+        assert (len(gallery), len(collection.gallery)) == (2, 4)
 
 
 def test_paris_250_runs_with_every_photo_as_a_distractor(shared_data: Path, cache: Path) -> None:

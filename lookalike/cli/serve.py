@@ -1,0 +1,63 @@
+"""The command that serves a collection over HTTP."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from lookalike.cli.app import CollectionPath, EncoderName, app
+from lookalike.cli.output import note
+from lookalike.errors import LookalikeError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SHORTEST = 16
+"""Letters of a token that nobody guesses."""
+
+
+@app.command(epilog="Example: lookalike serve ~/Pictures --port 8000")
+def serve(
+    collection: CollectionPath,
+    host: Annotated[str, typer.Option(help="Where to listen; anywhere but loopback wants a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="LOOKALIKE_TOKEN", help="What requests have to show.", show_envvar=True)
+    ] = None,
+    allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch query images from public addresses.")] = False,
+    writable: Annotated[bool, typer.Option("--writable", help="Let images be added and removed.")] = False,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Let pages of this origin call the API; repeatable.")
+    ] = None,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, max=600, help="Go on answering this long after SIGTERM, not ready.")
+    ] = 1.0,
+    encoder: EncoderName = None,
+) -> None:
+    """Serve a page and a JSON API for COLLECTION, until Ctrl-C or SIGTERM. The address is printed on stdout."""
+    is_local = host.strip("[]") in LOOPBACK
+    if not is_local and not token:
+        raise LookalikeError(f"--host {host} lets other machines in; give them a --token (or LOOKALIKE_TOKEN)")
+    if token is not None and len(token) < SHORTEST:
+        note(f"a token of {len(token)} letters can be guessed; take {SHORTEST} or more")
+    from lookalike import collection as collections
+
+    with collections.open(collection, encoder=encoder) as opened:
+        if not opened.exists:
+            raise LookalikeError(f"{collection} has not been indexed; run `lookalike index {collection}`")
+        from lookalike.service import server
+        from lookalike.service.app import create_app
+        from lookalike.service.settings import Settings
+
+        settings = Settings(
+            token=token or None, allow_urls=allow_urls, writable=writable, origins=tuple(allow_origin or ()),
+            hosts=("127.0.0.1", "localhost", "[::1]") if is_local and not token else None,
+        )  # fmt: skip
+        with server.listen(host.strip("[]"), port) as listening:
+            chosen = listening.getsockname()[1]
+            name = f"[{host.strip('[]')}]" if ":" in host else host
+            print(f"http://{name}:{chosen}/")
+            sys.stdout.flush()
+            # Requests are encoded side by side; threads inside each matrix product would only wait for one another.
+            from threadpoolctl import threadpool_limits
+
+            with threadpool_limits(1, "blas"):
+                server.run(create_app(opened, settings), listening, drain_seconds)

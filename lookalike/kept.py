@@ -1,0 +1,196 @@
+"""A collection as it lies on disk: opened, with its encoder and its vector sets, and asked what it holds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from lookalike import engines, store, whitening
+from lookalike import precision as precisions
+from lookalike.approximate import facts
+from lookalike.encoders import load_encoder
+from lookalike.encoders.whitened import whitened
+from lookalike.errors import CollectionError, EncoderMismatch
+from lookalike.exchange import SETS, recover
+from lookalike.gallery import StoredGallery
+from lookalike.sources import Source, open_source
+from lookalike.store import Store
+from lookalike.types import Encoder
+from lookalike.vectors import SearchingRows
+
+FOLDER = ".lookalike"
+DEFAULT_ENCODER = "dinov2-base"
+
+
+class KeptCollection:
+    """Images, their vectors and where they came from. Reading is safe from several threads and processes."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        encoder: str | Encoder | None = None,
+        sources: Sequence[Path] = (),
+        device: str | None = None,
+        engine: str | None = None,
+    ) -> None:
+        """The collection in the folder `path`, made by the first `index`; `sources` are what that indexes."""
+        self.path = Path(path)
+        self._given = encoder
+        self._encoder: Encoder | None = None
+        self._sources = list(sources)
+        self._device = {"device": device} if device else {}
+        self._engine = engines.stored(engine) if engine else None
+        self._open_store: Store | None = None
+        self._open_gallery: StoredGallery | None = None
+        self._open_sets: dict[Path, Self] = {}
+        recover(self.path)
+
+    def __len__(self) -> int:
+        return len(self.gallery)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for further in self._open_sets.values():
+            further.close()
+        if self._open_store:
+            self._open_store.close()
+        self._open_store = self._open_gallery = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was indexed yet."""
+        return store.is_collection(self.path)
+
+    @property
+    def store(self) -> Store:
+        """The files behind it; raises CollectionError where nothing was indexed yet."""
+        if self._open_store is not None and self._open_store.replaced and self.exists:
+            # Another process, or another object of this one, has put another collection in its place.
+            self._open_store.close()
+            self._open_store = self._open_gallery = self._encoder = None
+        if self._open_store is None:
+            if not self.exists:
+                folder = self._sources[0] if self._sources else self.path
+                raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
+            opened = Store(self.path)
+            held = opened.header.engine
+            if self._engine and not (held and engines.is_same(held, self._engine)):
+                place = held or "a file of its own"
+                opened.close()
+                raise CollectionError(
+                    f"{self.path} keeps its vectors in {place}, not in {self._engine}; give another --collection"
+                )
+            self._open_store = opened
+        return self._open_store
+
+    @property
+    def gallery(self) -> StoredGallery:
+        """What is searched: the state that was committed last, by this process or another."""
+        if self._open_gallery is None or self._open_gallery.version != self.store.version:
+            self._open_gallery = StoredGallery(self.store, lambda: self.encoder)
+        return self._open_gallery
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are another's."""
+        if self._encoder is None:
+            plain = self._given if self._given is not None and not isinstance(self._given, str) else self._load()
+            learned = whitening.load(self.path) if self.exists else None
+            self._encoder = whitened(plain, learned) if learned else plain
+        if self.exists and self._encoder.fingerprint != self.store.header.fingerprint:
+            stored = self.store.header.encoder
+            raise EncoderMismatch(
+                f"{self.path} was made with {stored} ({self.store.header.fingerprint[:12]}), not "
+                f"{self._encoder.name} ({self._encoder.fingerprint[:12]}); open it with --encoder {stored}, index "
+                f"again with --rebuild, or keep both: lookalike index --encoder {stored} --encoder {self._encoder.name}"
+            )
+        return self._encoder
+
+    def through(self, encoder: Encoder) -> Self:
+        """The same collection opened once more, which encodes with `encoder`: its own one, wrapped in something."""
+        opened = type(self)(self.path, self._given)
+        opened._encoder = encoder
+        return opened
+
+    def _name(self) -> str:
+        """What the encoder was asked for by, or is known by to the collection."""
+        if isinstance(self._given, str):
+            return self._given
+        return self.store.header.encoder if self.exists else DEFAULT_ENCODER
+
+    def _load(self) -> Encoder:
+        name, stored = self._name(), self.store.header.encoder if self.exists else None
+        return load_encoder(precisions.settled(name, stored) if stored else name, **self._device)
+
+    @property
+    def sets(self) -> dict[str, Self]:
+        """Encoder names to vector sets: this collection itself, and those that were added to it, each a whole one."""
+        places = sorted((self.path / SETS).glob("*")) if self.exists else []
+        for place in places:
+            if place not in self._open_sets and store.is_collection(place):
+                self._further(place)
+        further = [self._open_sets[place] for place in places if place in self._open_sets]
+        return {self.store.header.encoder: self} | {one.store.header.encoder: one for one in further}
+
+    def _further(self, place: Path, encoder: str | Encoder | None = None) -> Self:
+        """The vector set in `place`, opened where it is or going to be."""
+        self._open_sets[place] = type(self)(place, encoder, device=self._device.get("device"))
+        return self._open_sets[place]
+
+    def chosen(self, encoder: str | None) -> Self:
+        """The vector set of an encoder; this one where none is named. Raises EncoderMismatch where it has none."""
+        if encoder is None or encoder == self.store.header.encoder:
+            return self
+        return self.sets.get(encoder) or type(self)(self.path, encoder)
+
+    def _registered(self) -> list[tuple[Source, int, str]]:
+        places = self.gallery.origins
+        return [(open_source(places.locate(at)), id_, prefix) for id_, at, prefix in self.store.sources()]
+
+    def skipped(self) -> list[tuple[str, str]]:
+        """(key, reason) of what could not be used at the last run."""
+        return self.store.skipped()
+
+    def keys(self) -> list[str]:
+        """The keys of all images, in the order of their rows."""
+        return [item.key for item in self.store.live_items()]
+
+    def key(self, row: int) -> str:
+        """The key of a row."""
+        return self.gallery.item(row).key
+
+    def row(self, key: str) -> int | None:
+        """The row of a key."""
+        return self.gallery.row(key)
+
+    @property
+    def folder(self) -> Path:
+        """What commands call it: its folder of photos where it lies in one, else its own."""
+        return self.path.parent if self.path.name == FOLDER else self.path
+
+    def info(self) -> dict[str, Any]:
+        """What there is to know about it, ready for JSON."""
+        header, origins = self.store.header, self.gallery.origins
+        return {
+            "path": str(self.path),
+            "encoder": header.encoder,
+            "fingerprint": header.fingerprint,
+            "dim": header.dim,
+            "dtype": header.dtype,
+            "images": len(self),
+            "removed": len(self.store.removed_rows()),
+            "skipped": len(self.skipped()),
+            "bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
+            "sets": [name for name in self.sets if name != header.encoder],
+            "whitened": whitening.load(self.path) is not None,
+            "sources": [str(origins.locate(location)) for _, location, _ in self.store.sources()],
+            "format": header.format,
+            **({"index": index} if (index := facts(self.path, self.store.header.id, self.store.count_rows())) else {}),
+            **(self.store.vectors.facts() if isinstance(self.store.vectors, SearchingRows) else {}),
+            **({"precision": found} if (found := precisions.facts(self.path)) else {}),
+        }

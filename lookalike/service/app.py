@@ -1,0 +1,74 @@
+"""`create_app`: a collection to an ASGI application."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.middleware.cors import CORSMiddleware
+
+from lookalike.collection import Collection
+from lookalike.service import errors, routes
+from lookalike.service.edge import Edge
+from lookalike.service.errors import ErrorAnswer
+from lookalike.service.models import BatchBody, EmbedBody, LoginBody, SearchBody
+from lookalike.service.served import Served
+from lookalike.service.settings import Settings
+
+VERSION = "1"
+ABOUT = """Which images here look like this one?
+
+Scores are cosines: higher is better, 1 is the same. Boxes are corners in pixels of the upright image. Every refusal is
+`{"error": {"code", "message", "hint"}}`. Uploaded query images are not kept."""
+
+
+def create_app(collection: Collection, settings: Settings | None = None) -> FastAPI:
+    """The service of one collection; it is loaded in the background once the application starts.
+
+    `app.state.served` holds what the requests share. A server may listen before it is ready: `/readyz` says when.
+    """
+    settings = settings or Settings()
+    served = Served(collection, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        threading.Thread(target=served.load, name="lookalike-load", daemon=True).start()
+        yield
+        served.close()
+
+    app = FastAPI(
+        title="lookalike", version=VERSION, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.state.served = served
+    errors.install(app)
+    routes.install(app)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"], max_age=600,
+        )  # fmt: skip
+    app.add_middleware(Edge, settings=settings, metrics=served.metrics, state=served)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the bodies that routes read themselves and what they can be refused for."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes,
+        )  # fmt: skip
+        bodies = [(model, "validation") for model in (SearchBody, BatchBody, EmbedBody, LoginBody, ErrorAnswer)]
+        _, found = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+        components = document.setdefault("components", {})
+        components["schemas"] = {**components.get("schemas", {}), **found["$defs"]}
+        for unused in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(unused, None)
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}, {}]
+        app.openapi_schema = document
+    return app.openapi_schema

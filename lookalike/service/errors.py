@@ -1,0 +1,191 @@
+"""Everything that a request can be refused for, as one JSON shape: {"error": {"code", "message", "hint"}}."""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from lookalike.errors import CollectionLocked, ImageError, LookalikeError, QueryError
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2
+TEXTS = {
+    400: "The request makes no sense, or did not arrive whole.",
+    401: "A token is wanted.",
+    404: "There is no such thing.",
+    405: "Not a method of this address.",
+    413: "Too large: a body, an image in bytes or in pixels.",
+    415: "Neither JSON nor a form, or no image of a format that is read.",
+    422: "Understood, but some value in it cannot be used.",
+    429: "Too many requests at once; come back after Retry-After seconds.",
+    503: "Loading, shutting down, or busy with something that excludes this; come back after Retry-After seconds.",
+}
+
+
+class Problem(BaseModel):
+    """Why a request was refused: for programs, for people, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: Problem
+
+
+@dataclass
+class ApiError(Exception):
+    """A refusal with its status; `headers` go out with it."""
+
+    status: int
+    code: str
+    message: str
+    hint: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """As it is sent."""
+        body = {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
+        return json_response(body, self.status, self.headers)
+
+
+def not_found(what: str, hint: str = "") -> ApiError:
+    """404."""
+    return ApiError(404, "not_found", what, hint)
+
+
+def try_later(code: str, message: str, seconds: int = RETRY_SECONDS) -> ApiError:
+    """503 with Retry-After."""
+    return ApiError(503, code, message, "try again later", {"Retry-After": str(seconds)})
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """One JSON document in ASCII: names of files may hold anything, and no number is NaN."""
+    body = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return Response(body, status, headers, "application/json")
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of these refusals; 400, 401, 422, 429 and 503 can come from any of the API."""
+    return {status: _documented(status) for status in sorted({400, 401, 422, 429, 503, *statuses})}
+
+
+def _documented(status: int) -> dict[str, Any]:
+    # Written out, as FastAPI leaves the schema away where a route answers with pictures.
+    schema = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
+    content = {"application/json": {"schema": schema, "example": EXAMPLES[status].as_json()}}
+    entry: dict[str, Any] = {"description": TEXTS[status], "content": content}
+    if status in (429, 503):
+        entry["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+    return entry
+
+
+@dataclass(frozen=True)
+class _Example:
+    code: str
+    message: str
+    hint: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
+
+
+EXAMPLES = {
+    400: _Example("bad_json", "the body is not JSON: expected value at line 1 column 1", "send one JSON object"),
+    401: _Example("unauthorized", "this service wants a token", "send Authorization: Bearer TOKEN"),
+    404: _Example("not_found", "there is no item 'YS5qcGc'", "ids are those in search results"),
+    413: _Example("too_large", "the body is over 20.0 MiB", "send a smaller image"),
+    415: _Example("not_an_image", "file: not an image", "send JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF"),
+    422: _Example("invalid", "k: Input should be greater than or equal to 1", "see /openapi.json"),
+    429: _Example("busy", "128 requests are waiting already", "try again after 2 seconds"),
+    503: _Example("loading", "the collection is being loaded", "try again later"),
+}
+
+
+def of_library(error: LookalikeError) -> ApiError:
+    """What the library refused, as a status."""
+    if isinstance(error, ImageError):
+        return of_image("the image", error)
+    if isinstance(error, QueryError):
+        return ApiError(422, "query", str(error), "see /openapi.json for what a query may be")
+    if isinstance(error, CollectionLocked):
+        return try_later("locked", "the collection is being written to by another process")
+    # The message may name paths of this machine, which are nobody's business elsewhere.
+    log.error("%s", error)
+    return try_later("collection", "the collection cannot answer at the moment")
+
+
+def of_image(name: str, error: ImageError) -> ApiError:
+    """A picture that cannot be used: too large, of no known format, or damaged."""
+    reason = str(error)
+    if "over the limit" in reason or "too large" in reason:
+        return ApiError(413, "too_large", f"{name}: {reason}", "send a smaller image")
+    if reason in ("not an image", "empty file") or "unsupported" in reason or "needs `pip" in reason:
+        hint = "send JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, JPEG 2000 or QOI"
+        return ApiError(415, "not_an_image", f"{name}: {reason.partition(' needs `pip')[0]}", hint)
+    return ApiError(422, "bad_image", f"{name}: {reason}", "the file is damaged; try another copy")
+
+
+def of_validation(errors: Any) -> ApiError:
+    """The first fault that pydantic found; a list of all would repeat the request."""
+    first = next(iter(errors), {"loc": (), "msg": "invalid"})
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    message = f"{where}: {first['msg']}" if where else str(first["msg"])
+    if first.get("type") == "json_invalid":
+        return ApiError(400, "bad_json", f"the body is not JSON: {first['msg']}", "send one JSON object")
+    return ApiError(422, "invalid", printable(message)[:300], "see /openapi.json")
+
+
+def printable(text: str) -> str:
+    """Without what would talk to a terminal or hide in a page."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def install(app: FastAPI) -> None:
+    """Let every exception of a route end in that shape."""
+
+    async def api(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return error.response()
+
+    async def library(_: Request, error: Exception) -> Response:
+        assert isinstance(error, LookalikeError)
+        return of_library(error).response()
+
+    async def validation(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError | ValidationError)
+        return of_validation(error.errors()).response()
+
+    async def http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        codes = {404: "not_found", 405: "method_not_allowed"}
+        message = printable(str(error.detail)).lower()
+        headers = dict(error.headers or {})
+        status = error.status_code
+        return ApiError(status, codes.get(status, "bad_request"), message, "see /openapi.json", headers).response()
+
+    async def gone(_: Request, __: Exception) -> Response:
+        return ApiError(400, "disconnected", "the request did not arrive whole").response()
+
+    app.add_exception_handler(ApiError, api)
+    app.add_exception_handler(LookalikeError, library)
+    app.add_exception_handler(RequestValidationError, validation)
+    app.add_exception_handler(ValidationError, validation)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ClientDisconnect, gone)
+
+
+def internal() -> Response:
+    """What is said of a fault of our own, which is in the log."""
+    return json_response({"error": {"code": "internal", "message": "something went wrong here", "hint": ""}}, 500)

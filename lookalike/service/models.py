@@ -1,0 +1,280 @@
+"""What is sent and answered, as pydantic models: the source of the OpenAPI document."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Id = Annotated[str, Field(min_length=1, max_length=8192, description="As search results name it.")]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Pixel = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Region = Annotated[
+    list[Pixel],
+    Field(
+        min_length=4, max_length=4, examples=[[10, 20, 400, 300]],
+        description="left, top, right, bottom in pixels of the upright image; right and bottom are exclusive.",
+    ),
+]  # fmt: skip
+ID = "MjAxOS9iZWFjaC5qcGc"
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused: a misspelt one would be ignored in silence."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+
+class ById(Strict):
+    """An image of the collection."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": ID}]})
+    id: Id
+
+
+class ByVector(Strict):
+    """A descriptor (embedding) of the collection's encoder; it is brought to unit length."""
+
+    vector: Annotated[list[Number], Field(min_length=1, max_length=8192)]
+
+
+class ByHalf(Strict):
+    """The same, as base64url of little-endian float16: a third of the size, and short enough for an address."""
+
+    vector_f16: Annotated[str, Field(min_length=2, max_length=32768, pattern=r"^[A-Za-z0-9_-]+={0,2}$")]
+
+
+class ByUrl(Strict):
+    """An image elsewhere, where the service allows that."""
+
+    url: Annotated[str, Field(min_length=8, max_length=2048, examples=["https://example.org/photo.jpg"])]
+
+
+One = ById | ByVector | ByHalf | ByUrl
+
+
+class Filter(Strict):
+    """Which images may be found."""
+
+    prefix: Annotated[str, Field(min_length=1, max_length=1024, description="Keys begin with this, such as 2019/.")]
+
+
+class Options(Strict):
+    """How to search, whatever for."""
+
+    k: Annotated[int, Field(ge=1, le=1000, description="How many results.")] = 10
+    offset: Annotated[int, Field(ge=0, le=9000, description="How many of the best to pass over.")] = 0
+    box: Region | None = None
+    min_score: Annotated[float, Field(ge=-1, le=1, description="Leave out results below this.")] | None = None
+    exclude_self: Annotated[bool, Field(description="Leave out the query images themselves.")] = False
+    rerank: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]],
+        Field(max_length=4, examples=[["alpha-qe,k=10"]], description="Methods, as for --rerank, in their order."),
+    ] = []
+    invariant: Annotated[list[Literal["flip", "rotate"]], Field(max_length=2)] = []
+    combine: Annotated[Literal["mean", "max"], Field(description="How several query images make one.")] = "mean"
+    weights: Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1, max_length=16)] | None = None
+    text: Annotated[str, Field(min_length=1, max_length=2000, description="Where the encoder reads text.")] | None = (
+        None
+    )
+    negative_text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    filter: Filter | None = None
+
+
+class SearchBody(Options):
+    """One search: by images, by text, or by both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"query": {"id": ID}, "k": 20},
+                {"query": [{"id": ID}, {"id": "MjAxOS9waWVyLmpwZw"}], "negatives": [{"id": "Y2F0LmpwZw"}]},
+                {"text": "a red door", "k": 5},
+            ]
+        }
+    )
+    query: One | Annotated[list[One], Field(min_length=1, max_length=16)] | None = None
+    negatives: Annotated[list[One], Field(max_length=16)] = []
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> "SearchBody":
+        if self.query is None and self.text is None:
+            raise ValueError("give a query (an id, a vector or a url) or a text")
+        return self
+
+    def queries(self) -> list[One]:
+        """As a list."""
+        if self.query is None:
+            return []
+        return self.query if isinstance(self.query, list) else [self.query]
+
+
+class BatchBody(Strict):
+    """Several searches, answered in their order."""
+
+    searches: Annotated[list[SearchBody], Field(min_length=1, max_length=64)]
+
+
+class EmbedBody(Strict):
+    """What to make into a vector: one image or one text."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"query": {"id": ID}, "box": [0, 0, 200, 200]}]})
+    query: One | None = None
+    box: Region | None = None
+    text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    preview: Annotated[bool, Field(description="Of a URL: a small JPEG comes with the answer.")] = False
+
+    @model_validator(mode="after")
+    def _asks_for_one(self) -> "EmbedBody":
+        if (self.query is None) == (self.text is None):
+            raise ValueError("give either a query or a text")
+        if self.text is not None and self.box is not None:
+            raise ValueError("a box goes with an image")
+        return self
+
+
+class LoginBody(Strict):
+    """The token that the service was started with."""
+
+    token: Annotated[str, Field(max_length=1024)]
+
+
+class Found(BaseModel):
+    """One result; `score` is a cosine, higher is better. `key` is for people, `id` for links."""
+
+    rank: int
+    id: str
+    key: str
+    score: float
+    width: int
+    height: int
+
+
+class SearchAnswer(BaseModel):
+    """Results, best first; fewer than `k` where there are fewer."""
+
+    encoder: str
+    k: int
+    offset: int
+    took_ms: float
+    results: list[Found]
+
+
+class BatchAnswer(BaseModel):
+    """One answer for each search, each either results or an error."""
+
+    answers: list[dict[str, Any]]
+
+
+class Entry(BaseModel):
+    """One image of the collection."""
+
+    id: str
+    key: str
+    bytes: int
+    width: int
+    height: int
+
+
+class Entries(BaseModel):
+    """Some images, evenly from all over the collection."""
+
+    items: list[Entry]
+
+
+class EmbedAnswer(BaseModel):
+    """A vector of unit length, twice; `id` where the collection has this very image."""
+
+    encoder: str
+    fingerprint: str
+    dim: int
+    vector: list[float]
+    vector_f16: str
+    id: str | None
+    key: str | None
+    width: int | None
+    height: int | None
+    preview: str | None = Field(description="A small JPEG as a data URL, where the form asked for it.")
+
+
+class Size(BaseModel):
+    """Of an upright image, in pixels."""
+
+    width: int
+    height: int
+
+
+class Match(BaseModel):
+    """A point of the query and the point of the item that it matches, in pixels of the upright images."""
+
+    a: list[float]
+    b: list[float]
+
+
+class ExplainAnswer(BaseModel):
+    """What matches between query (a) and item (b); `overlap` is the part of the item that the query covers."""
+
+    text: str
+    of: str
+    inliers: int
+    model: str | None
+    matrix: list[list[float]] | None
+    overlap: list[list[float]] | None
+    matches: list[Match]
+    query: Size
+    item: Size
+
+
+class Bounds(BaseModel):
+    """What one request may ask."""
+
+    upload_bytes: int
+    pixels: int
+    files: int
+    k: int
+    depth: int
+    searches: int
+
+
+class About(BaseModel):
+    """What is served, and what may be asked of it."""
+
+    name: str
+    images: int
+    encoder: str
+    dim: int
+    fingerprint: str
+    reads_text: bool
+    allow_urls: bool
+    writable: bool
+    limits: Bounds
+
+
+class Added(BaseModel):
+    """What became of uploaded images."""
+
+    items: list[Entry]
+
+
+class Removed(BaseModel):
+    """What was taken out of the collection; its file stays where it is."""
+
+    id: str
+    key: str
+
+
+class State(BaseModel):
+    """One word."""
+
+    status: str
+
+
+class OldResult(BaseModel):
+    """A result as the report's service gave it: a path below /images/, and the squared Euclidean distance."""
+
+    image_path: str
+    distance: float
+
+
+class OldAnswer(BaseModel):
+    """Results as the report's service gave them, nearest first."""
+
+    results: list[OldResult]

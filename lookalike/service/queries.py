@@ -1,0 +1,203 @@
+"""A parsed request to what `Collection.search` takes: ids to keys, uploads to checked bytes, vectors to arrays."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike import rerank
+from lookalike.collection import Collection
+from lookalike.errors import ImageError
+from lookalike.query import Key, Query
+from lookalike.service.bodies import Form, Upload
+from lookalike.service.errors import ApiError, of_image, printable
+from lookalike.service.models import ByHalf, ById, ByUrl, ByVector, Filter, One, Options, SearchBody
+from lookalike.service.served import Served
+from lookalike.types import Box
+
+Asked = One | Upload
+LISTS = ("rerank",)
+WORDS = ("invariant",)
+NUMBERS = ("box", "weights")
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search as it was asked for, whatever the request looked like."""
+
+    queries: Sequence[Asked]
+    negatives: Sequence[Asked]
+    options: Options
+
+    @classmethod
+    def of_body(cls, body: SearchBody) -> "Search":
+        """From JSON."""
+        return cls(body.queries(), body.negatives, body)
+
+    @classmethod
+    def of_form(cls, form: Form) -> "Search":
+        """From a form: images under `file` and `negative`, ids under `id` and `negative_id`, the rest by its name."""
+        ids = {"id": [ById(id=text) for key, text in form.fields if key == "id"]}
+        ids["negative_id"] = [ById(id=text) for key, text in form.fields if key == "negative_id"]
+        for file in form.files:
+            if file.field not in ("file", "negative"):
+                raise ApiError(422, "invalid", f"{printable(file.field)[:80]}: no such field for a file", "use file")
+        options = form_options(form, ("id", "negative_id"))
+        queries: list[Asked] = [*form.of("file"), *ids["id"]]
+        if not queries and options.text is None:
+            raise ApiError(422, "invalid", "file: an image is wanted", "send it as the form's field `file`")
+        return cls(queries, [*form.of("negative"), *ids["negative_id"]], options)
+
+
+def form_options(form: Form, passed: Sequence[str] = ()) -> Options:
+    """The fields of a form as `Options`: numbers apart by commas, `rerank` as often as there are methods."""
+    values: dict[str, Any] = {}
+    for name, text in form.fields:
+        if name in passed:
+            continue
+        if name in LISTS:
+            values.setdefault(name, []).append(text)
+        elif name in WORDS:
+            values[name] = [word.strip() for word in text.split(",")]
+        elif name in NUMBERS:
+            values[name] = text.split(",")
+        elif name == "prefix":
+            values["filter"] = Filter(prefix=text)
+        else:
+            values[name] = text
+    return Options.model_validate(values)
+
+
+def half(vector: NDArray[np.float32]) -> str:
+    """A vector as base64url of little-endian float16."""
+    return base64.urlsafe_b64encode(vector.astype("<f2").tobytes()).rstrip(b"=").decode("ascii")
+
+
+def from_half(text: str) -> NDArray[np.float32]:
+    """The inverse of `half`; raises ApiError 422."""
+    try:
+        plain = text.rstrip("=")
+        data = base64.b64decode(plain + "=" * (-len(plain) % 4), altchars=b"-_", validate=True)
+        return np.frombuffer(data, "<f2").astype(np.float32)
+    except (ValueError, binascii.Error) as error:
+        raise ApiError(422, "invalid", "vector_f16: not base64url of float16 numbers", "see POST /v1/embed") from error
+
+
+def to_box(values: Sequence[float] | None) -> Box | None:
+    """Four numbers as a box; raises ApiError 422 where it is empty."""
+    if values is None:
+        return None
+    box = Box(*values)
+    if box.left >= box.right or box.top >= box.bottom:
+        raise ApiError(422, "invalid", "box: left, top, right, bottom, with right > left and bottom > top")
+    return box
+
+
+def parse_box(text: str | None) -> Box | None:
+    """The same from the text of an address or a form."""
+    if text is None:
+        return None
+    return to_box(Options.model_validate({"box": text.split(",")}).box)
+
+
+async def fetched(served: Served, asked: Sequence[Asked]) -> list[Asked]:
+    """URLs replaced by what lies behind them, in the order in which they were asked for; raises ApiError."""
+    found: list[Asked] = []
+    for one in asked:
+        if not isinstance(one, ByUrl):
+            found.append(one)
+            continue
+        if not served.settings.allow_urls:
+            raise ApiError(422, "no_urls", "this service fetches no URLs", "upload the image, or serve --allow-urls")
+        url = one.url
+        try:
+            data = await served.fetches.run(lambda url=url: served.fetch(url))  # type: ignore[misc]
+        except ImageError as error:
+            raise ApiError(422, "bad_url", f"url: {error}", "upload the image instead") from error
+        found.append(Upload("url", "", data))
+    return found
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """Makes what was asked for into queries of the library, in a working thread."""
+
+    served: Served
+    needs_pixels: bool = False
+    collection: Collection = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "collection", self.served.collection)
+
+    def query(self, one: Asked) -> Query:
+        """One query; raises ApiError 404 for an unknown id, 413, 415 or 422 for an image that cannot be used."""
+        if isinstance(one, ById):
+            return Key(self.served.item(one.id).key)
+        if isinstance(one, ByVector):
+            return np.array(one.vector, np.float32)
+        if isinstance(one, ByHalf):
+            return from_half(one.vector_f16)
+        assert isinstance(one, Upload), "URLs were fetched"
+        size = None if self.needs_pixels else self.collection.encoder.decode_size
+        self.served.examiner.check(one.field, one.data, size)
+        return one.data
+
+    def arguments(self, search: Search) -> dict[str, Any]:
+        """What to call `Collection.search` with, beside the query and k."""
+        options = search.options
+        given: dict[str, Any] = {
+            "box": to_box(options.box),
+            "min_score": options.min_score,
+            "exclude_self": options.exclude_self,
+            "rerank": options.rerank,
+            "text": options.text,
+            "negative_text": options.negative_text,
+            "negatives": [self.query(one) for one in search.negatives],
+            "weights": options.weights,
+            "combine": options.combine,
+            "invariant": tuple(options.invariant),
+            "where": _where(options.filter),
+            "offset": options.offset,
+        }
+        return given
+
+
+def _where(asked: Filter | None) -> str | None:
+    """A prefix as a filter expression of the library."""
+    if asked is None:
+        return None
+    quoted = asked.prefix.replace("\\", "\\\\").replace('"', '\\"')
+    return f'key starts "{quoted}"'
+
+
+def checked_depth(options: Options, most: int, reranked: int) -> None:
+    """Refuse what would make one request do the work of thousands; raises ApiError 422 or QueryError."""
+    if options.offset + options.k > most:
+        raise ApiError(422, "invalid", f"offset: offset + k may be {most:,} at most", "narrow the search instead")
+    for spec in options.rerank:
+        method = rerank.parse(spec)
+        for name, value in vars(method).items():
+            limit = reranked if name == "top" and _looks_at_pixels(spec) else most
+            if isinstance(value, int) and value > limit:
+                raise ApiError(422, "invalid", f"rerank: {name} may be {limit:,} at most", "ask for fewer")
+
+
+def needs_pixels(options: Options) -> bool:
+    """Whether a re-ranker will decode the query at full size."""
+    return any(map(_looks_at_pixels, options.rerank)) or bool(options.invariant)
+
+
+def _looks_at_pixels(spec: str) -> bool:
+    return spec.partition(",")[0].strip() in ("spatial", "patches")
+
+
+def named(call: Callable[[], Any], name: str) -> Any:
+    """`call()`, with an ImageError told as one of the upload `name`."""
+    try:
+        return call()
+    except ImageError as error:
+        raise of_image(name, error) from error

@@ -1,0 +1,69 @@
+"""What the routes share: the service behind a request, its body, and how bodies are documented."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from pydantic import BaseModel
+
+from lookalike.service.bodies import Body
+from lookalike.service.served import Served
+
+
+def served_by(request: Request) -> Served:
+    """The service that a request came to."""
+    served: Served = request.app.state.served
+    return served
+
+
+Service = Annotated[Served, Depends(served_by)]
+
+
+def body_of(request: Request, served: Served) -> Body:
+    """The request's body, within the limits of the service."""
+    return Body(request, served.settings, served.buffered)
+
+
+FILE = {"type": "string", "format": "binary", "description": "An image file."}
+OPTION_FIELDS: dict[str, Any] = {
+    "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
+    "offset": {"type": "integer", "minimum": 0, "maximum": 9000, "default": 0},
+    "box": {"type": "string", "description": "left,top,right,bottom in pixels", "example": "10,20,400,300"},
+    "min_score": {"type": "number", "minimum": -1, "maximum": 1},
+    "exclude_self": {"type": "boolean", "default": False},
+    "rerank": {"type": "string", "description": "May be repeated.", "example": "alpha-qe,k=10"},
+    "invariant": {"type": "string", "example": "flip,rotate"},
+    "text": {"type": "string"},
+    "prefix": {"type": "string", "description": "Keys begin with this."},
+}
+
+
+def either(model: type[BaseModel], fields: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The OpenAPI entry of a body that is JSON or a form."""
+    content = {**_json(model), **_form(fields, required)}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def form_only(fields: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The OpenAPI entry of a body that is a form."""
+    return {"requestBody": {"required": True, "content": _form(fields, required)}}
+
+
+def json_only(model: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAPI entry of a JSON body that the route reads itself, to count it while it arrives."""
+    return {"requestBody": {"required": True, "content": _json(model)}}
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _form(fields: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object", "properties": fields}
+    if required:
+        schema["required"] = required
+    return {"multipart/form-data": {"schema": schema}}
+
+
+def jpeg(text: str) -> dict[str, Any]:
+    """The OpenAPI entry of an answer that is a picture."""
+    return {"description": text, "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}

@@ -1,0 +1,92 @@
+"""A picture or a text to its vector."""
+
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from lookalike import images, query
+from lookalike.service.bodies import Upload, kind
+from lookalike.service.errors import json_response, responses
+from lookalike.service.ids import shown, to_id
+from lookalike.service.models import ById, EmbedAnswer, EmbedBody, One
+from lookalike.service.queries import Asked, Resolver, fetched, half, named, parse_box, to_box
+from lookalike.service.routes.common import FILE, Service, body_of, either
+from lookalike.service.served import Served
+from lookalike.service.thumbnails import preview
+from lookalike.types import Box
+
+router = APIRouter(tags=["search"])
+
+FORM: dict[str, Any] = {
+    "file": FILE,
+    "box": {"type": "string", "description": "left,top,right,bottom in pixels", "example": "10,20,400,300"},
+    "preview": {"type": "boolean", "default": False, "description": "For formats that a browser cannot show."},
+}
+
+
+@router.post(
+    "/v1/embed",
+    response_model=EmbedAnswer,
+    responses=responses(404, 413, 415, 422),
+    openapi_extra=either(EmbedBody, FORM, ["file"]),
+)
+async def embed(request: Request, served: Service) -> Response:
+    """The vector of an image, of a region of it, or of a text; searching with it is searching with the image.
+
+    The image itself is not kept. Where the collection has the very same file, `id` is that item's.
+    """
+    with body_of(request, served) as body:
+        if kind(request) == "json":
+            asked = await body.json(EmbedBody)
+            if asked.text is not None:
+                text = asked.text
+                return json_response(await served.work.run(lambda: _of_text(served, text)))
+            assert asked.query is not None
+            wanted: list[One] = [asked.query]
+            (one,), box, shows = await fetched(served, wanted), to_box(asked.box), asked.preview
+        else:
+            form = await body.form()
+            one, box = form.one_file(), parse_box(form.text("box"))
+            shows = (form.text("preview") or "").lower() in ("1", "true", "yes")
+        return json_response(await served.work.run(lambda: _of_image(served, one, box, shows)))
+
+
+def _of_image(served: Served, one: Asked, box: Box | None, shows: bool) -> dict[str, Any]:
+    wanted = Resolver(served, needs_pixels=shows).query(one)
+    collection = served.collection
+    resolved = collection.resolve(query.Asked((wanted,), box=box))
+    own = collection.gallery.item(resolved.own_rows[0]) if resolved.own_rows else None
+    facts: dict[str, Any] = {"id": None, "key": None, "width": None, "height": None, "preview": None}
+    if own:
+        facts |= {"id": to_id(own.key), "key": shown(own.key), "width": own.width, "height": own.height}
+    if isinstance(one, Upload):
+        if shows:
+            decoded = named(lambda: images.decode(one.data), one.field)
+            url = base64.b64encode(preview(decoded.image)).decode("ascii")
+            facts |= {"preview": f"data:image/jpeg;base64,{url}", "width": decoded.width, "height": decoded.height}
+    elif not isinstance(one, ById):
+        facts["id"] = facts["key"] = None
+    return _answer(served, resolved.probe.vectors[0], facts)
+
+
+def _of_text(served: Served, text: str) -> dict[str, Any]:
+    # In the space of the images' vectors; a further vector set that reads text is asked by searching with the text.
+    vectors = served.collection.resolve(query.Asked(text=text)).probe.vectors
+    facts = {"id": None, "key": None, "width": None, "height": None, "preview": None}
+    return _answer(served, vectors[0], facts)
+
+
+def _answer(served: Served, vector: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    header = served.collection.store.header
+    row = np.asarray(vector, np.float32)
+    return {
+        "encoder": header.encoder,
+        "fingerprint": header.fingerprint,
+        "dim": len(row),
+        "vector": [round(float(number), 7) for number in row],
+        "vector_f16": half(row),
+        **facts,
+    }

@@ -1,0 +1,65 @@
+"""The page, its files, and the map."""
+
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from fastapi import APIRouter
+from starlette.responses import HTMLResponse, Response
+
+from lookalike.service.edge import PAGE_POLICY
+from lookalike.service.errors import not_found
+from lookalike.service.mapping import policy
+from lookalike.service.routes.common import Service
+
+router = APIRouter(include_in_schema=False)
+
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+# A page is made of a dozen modules; the browser asks for each again whether it is still right.
+CACHING = {"Cache-Control": "no-cache"}
+WAITING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Map</title><link rel="stylesheet" href="/static/style.css"><body class="waiting"><main>
+<h1>The map is being made</h1><p>This page shows it as soon as it is there.</p><p><a href="/">Back to the search</a></p>
+</main></body></html>"""
+
+
+def _files() -> dict[str, bytes]:
+    """Every static file by its name: only what was there at the start is served, and no name becomes a path."""
+    folder: Traversable = resources.files("lookalike.service") / "static"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+FILES = _files()
+
+
+@router.get("/")
+async def index() -> Response:
+    """The one page."""
+    return _file("index.html", {"Content-Security-Policy": PAGE_POLICY})
+
+
+@router.get("/favicon.ico")
+async def favicon() -> Response:
+    """What browsers ask for by themselves."""
+    return _file("icon.svg")
+
+
+@router.get("/static/{name}")
+async def static(name: str) -> Response:
+    """A script, a style or a picture of the page."""
+    return _file(name)
+
+
+@router.get("/map")
+async def shown_map(served: Service) -> Response:
+    """The whole collection at one glance; the first time it takes a while, and a page that waits is shown."""
+    page = await served.work.run(served.maps.page)
+    if page is None:
+        return HTMLResponse(WAITING, headers={"Refresh": "2", "Content-Security-Policy": PAGE_POLICY})
+    return HTMLResponse(page, headers={"Content-Security-Policy": policy(page)})
+
+
+def _file(name: str, headers: dict[str, str] | None = None) -> Response:
+    data = FILES.get(name)
+    if data is None:
+        raise not_found("there is no such file")
+    return Response(data, headers={**CACHING, **(headers or {})}, media_type=TYPES["." + name.rpartition(".")[2]])

@@ -1,0 +1,77 @@
+"""Searches: one, or several in a batch."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from lookalike.errors import LookalikeError
+from lookalike.service import answers
+from lookalike.service.bodies import kind
+from lookalike.service.errors import ApiError, json_response, of_library, responses
+from lookalike.service.models import BatchAnswer, BatchBody, SearchAnswer, SearchBody
+from lookalike.service.queries import Search, fetched
+from lookalike.service.routes.common import FILE, OPTION_FIELDS, Service, body_of, either, json_only
+from lookalike.service.served import Served
+
+router = APIRouter(tags=["search"])
+
+TOGETHER = 8
+"""Searches of one batch that are under way at a time: more than one, so that the encoder gets batches."""
+FORM = {"file": FILE, "negative": FILE, "id": {"type": "string"}, "negative_id": {"type": "string"}, **OPTION_FIELDS}
+
+
+@router.post(
+    "/v1/search",
+    response_model=SearchAnswer,
+    responses=responses(404, 413, 415, 422),
+    openapi_extra=either(SearchBody, FORM, []),
+)
+async def search(request: Request, served: Service) -> Response:
+    """The images that look most like the query: a file (as a form), an id, a vector, a URL, a text, or several.
+
+    Several are averaged; `negatives` push away. Fewer than `k` results are reported as fewer.
+    """
+    with body_of(request, served) as body:
+        if kind(request) == "json":
+            asked = Search.of_body(await body.json(SearchBody))
+        else:
+            asked = Search.of_form(await body.form())
+        return json_response(await _answer(served, asked))
+
+
+@router.post(
+    "/v1/search/batch",
+    response_model=BatchAnswer,
+    responses=responses(413, 415, 422),
+    openapi_extra=json_only(BatchBody),
+)
+async def batch(request: Request, served: Service) -> Response:
+    """Several searches in one request, each answered as by itself; one that is refused does not stop the others."""
+    with body_of(request, served) as body:
+        if kind(request) != "json":
+            raise ApiError(415, "content_type", "a batch is JSON", "send application/json")
+        asked = (await body.json(BatchBody)).searches
+        turns = asyncio.Semaphore(TOGETHER)
+
+        async def one(search: SearchBody) -> dict[str, Any]:
+            async with turns:
+                return await _or_error(served, Search.of_body(search))
+
+        return json_response({"answers": await asyncio.gather(*map(one, asked))})
+
+
+async def _or_error(served: Served, asked: Search) -> dict[str, Any]:
+    try:
+        return await _answer(served, asked)
+    except ApiError as error:
+        refused = error
+    except LookalikeError as error:
+        refused = of_library(error)
+    return {"error": {"code": refused.code, "message": refused.message, "hint": refused.hint}}
+
+
+async def _answer(served: Served, asked: Search) -> dict[str, Any]:
+    whole = Search(await fetched(served, asked.queries), await fetched(served, asked.negatives), asked.options)
+    return await served.work.run(lambda: answers.search(served, whole))

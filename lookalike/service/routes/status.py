@@ -1,0 +1,95 @@
+"""What is served, and how it fares."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import PlainTextResponse, Response
+
+from lookalike.service import tokens
+from lookalike.service.bodies import kind
+from lookalike.service.errors import ApiError, json_response, responses, try_later
+from lookalike.service.models import About, LoginBody, State
+from lookalike.service.routes.common import Service, body_of, json_only
+from lookalike.service.settings import Settings
+
+router = APIRouter(tags=["service"])
+
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.get("/healthz", response_model=State)
+async def healthz() -> Response:
+    """Whether the process lives."""
+    return json_response({"status": "ok"})
+
+
+@router.get("/readyz", response_model=State, responses={503: responses()[503]})
+async def readyz(served: Service) -> Response:
+    """Whether it is worth sending requests here: not while it loads, and not once it is told to end."""
+    if served.is_draining:
+        raise try_later("draining", "this process is about to end")
+    if served.reason_not_ready:
+        raise try_later("loading", served.reason_not_ready)
+    return json_response({"status": "ready"})
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, 401: responses()[401]},
+)
+async def metrics(served: Service) -> Response:
+    """Counters and histograms for Prometheus: requests by route, and seconds in decode, encode, search and rerank."""
+    return Response(served.metrics.text(), headers={"Content-Type": METRICS})
+
+
+@router.get("/v1/collection", response_model=About, responses=responses())
+async def about(served: Service) -> Response:
+    """What is served, and what may be asked of it."""
+    found = await served.work.run(lambda: _facts(served))
+    return json_response(found)
+
+
+def _facts(served: Service) -> dict[str, object]:
+    collection, settings = served.collection, served.settings
+    header = collection.store.header
+    return {
+        "name": served.name,
+        "images": len(collection),
+        "encoder": header.encoder,
+        "dim": header.dim,
+        "fingerprint": header.fingerprint,
+        "reads_text": collection.reads_text,
+        "allow_urls": settings.allow_urls,
+        "writable": settings.writable,
+        "limits": _limits(settings),
+    }
+
+
+def _limits(settings: Settings) -> dict[str, int]:
+    return {
+        "upload_bytes": settings.limits.bytes,
+        "pixels": settings.limits.pixels,
+        "files": settings.files,
+        "k": settings.k,
+        "depth": settings.depth,
+        "searches": settings.searches,
+    }
+
+
+@router.post(
+    "/v1/login",
+    status_code=204,
+    response_class=Response,
+    responses={204: {"description": "The cookie is set."}, **responses(413, 415, 422)},
+    openapi_extra=json_only(LoginBody),
+)
+async def login(request: Request, served: Service) -> Response:
+    """For the page: a token for a cookie that no script can read, so that pictures can be shown."""
+    if kind(request) != "json":
+        raise ApiError(415, "content_type", "a login is JSON", "send application/json")
+    with body_of(request, served) as body:
+        given = (await body.json(LoginBody)).token
+    token = served.settings.token
+    if token is not None and not tokens.matches(token, given):
+        raise ApiError(401, "unauthorized", "that is not the token", "it was set when the service was started")
+    cookie = {"Set-Cookie": tokens.set_cookie(token, request.url.scheme == "https")} if token else {}
+    return Response(status_code=204, headers=cookie)

@@ -1,0 +1,25 @@
+"""A few images from all over a collection."""
+
+import numpy as np
+
+from lookalike.collection import Collection
+from lookalike.store import Item
+
+TRIES = 20
+"""Rows that are looked at in each part of the collection before it is passed over as removed."""
+
+
+def sample(collection: Collection, count: int) -> list[Item]:
+    """At most `count` live items, evenly spread over the rows; no list of all of them is made."""
+    with collection.store.snapshot():
+        rows = collection.store.rows()
+        places = np.unique(np.linspace(0, max(0, rows - 1), min(count, max(1, rows))).astype(int))
+        ends = [*places[1:].tolist(), rows]
+        found: list[Item] = []
+        for start, end in zip(places.tolist(), ends, strict=True):
+            for row in range(start, min(end, start + TRIES)):
+                item = collection.store.item(row)
+                if not item.removed:
+                    found.append(item)
+                    break
+    return found

@@ -1,0 +1,64 @@
+// The service's API: every refusal becomes an Error with the service's code.
+
+export class Refused extends Error {
+  constructor(status, { code, message, hint }) {
+    super(message);
+    Object.assign(this, { status, code, hint });
+  }
+}
+
+async function call(path, options) {
+  let response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, { code: "offline", message: "", hint: "" });
+  }
+  if (response.status === 204) return null;
+  const body = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return {};
+  });
+  if (!response.ok) throw new Refused(response.status, body.error || { code: "failed", message: "", hint: "" });
+  return body;
+}
+
+const json = (body, signal) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+
+function form(values) {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(values)) body.append(name, value);
+  return { method: "POST", body };
+}
+
+const asked = (image) => (image.kind === "i" ? { id: image.value } : { vector_f16: image.value });
+
+export const about = () => call("/v1/collection");
+export const some = (count) => call(`/v1/items?count=${count}`);
+export const item = (id) => call(`/v1/items/${id}`);
+export const login = (token) => call("/v1/login", json({ token }));
+export const embedFile = (file, box, preview) =>
+  call("/v1/embed", form({ file, ...(box ? { box: box.join(",") } : {}), ...(preview ? { preview: "true" } : {}) }));
+export const embedUrl = (url, box) => call("/v1/embed", json({ query: { url }, preview: true, ...(box ? { box } : {}) }));
+export const embedPart = (id, box) => call("/v1/embed", json({ query: { id }, box }));
+
+export function search(state, signal) {
+  return call("/v1/search", json({
+    ...(state.wanted.length ? { query: state.wanted.map(asked) } : {}),
+    ...(state.unwanted.length ? { negatives: state.unwanted.map(asked) } : {}),
+    ...(state.text ? { text: state.text } : {}),
+    ...(state.box ? { box: state.box } : {}),
+    ...(state.least ? { min_score: state.least } : {}),
+    k: state.count, exclude_self: true,
+  }, signal));
+}
+
+export function explain(query, file, box, id) {
+  const region = box ? { box: box.join(",") } : {};
+  if (file) return call("/v1/explain", form({ file, item: id, ...region }));
+  return call("/v1/explain?" + new URLSearchParams({ query, item: id, ...region }));
+}
+
+export const thumbnail = (id, size) => `/v1/items/${id}/thumbnail?size=${size}`;
+export const whole = (id) => `/v1/items/${id}/image`;

@@ -1,0 +1,220 @@
+// The page: what happens becomes a state, the state goes into the address, and the address is what is shown.
+
+import * as api from "./api.js";
+import * as boxes from "./box.js";
+import { byId, make } from "./dom.js";
+import { login } from "./login.js";
+import * as pictures from "./pictures.js";
+import * as query from "./query.js";
+import * as results from "./results.js";
+import * as states from "./state.js";
+import * as viewer from "./viewer.js";
+import { say, sayError, translate } from "./words.js";
+
+let about = null, state = states.blank(), shown = [], answer = null, running = null;
+
+const title = byId("title"), errorLine = byId("error");
+
+function fail(error) {
+  if (error.name === "AbortError") return;
+  document.body.classList.remove("busy");
+  errorLine.textContent = error.code === "offline" ? say("offline") : error.code ? sayError(error) : say("failed");
+  errorLine.hidden = false;
+  if (!error.code) console.warn(error);
+}
+
+// Changes
+
+function go(next) {
+  viewer.close();
+  const hash = states.write({ ...states.blank(), ...next });
+  if (hash !== location.hash) history.pushState(null, "", hash || location.pathname);
+  return show();
+}
+
+const actions = {
+  state: () => state,
+  open: (number) => viewer.open(shown, number, actions),
+  why: (item) => viewer.why(shown, shown.indexOf(item), actions),
+  searchWith: (item) => { go({ wanted: [{ kind: "i", value: item.id }], count: state.count, least: state.least }); scrollTo({ top: 0 }); },
+  add: (side, item) => attempt(() => addImage(side, { kind: "i", value: item.id })),
+  remove: (side, image) => {
+    const rest = { ...state, [side]: state[side].filter((one) => !states.isSame(one, image)) };
+    go(states.isEmpty(rest) ? states.blank() : rest);
+  },
+};
+
+async function attempt(change) {
+  errorLine.hidden = true;
+  document.body.classList.add("busy");
+  try { await change(); } catch (error) { fail(error); }
+  document.body.classList.remove("busy");
+}
+
+async function addImage(side, image) {
+  let wanted = state.wanted;
+  if (state.box) {
+    // A region goes with one image; beside others it becomes a picture of its own.
+    const part = await api.embedPart(wanted[0].value, state.box), item = await query.facts(wanted[0].value);
+    pictures.keep(part.vector_f16, { url: api.thumbnail(item.id, 360), name: say("part") + ": " + item.key });
+    wanted = [{ kind: "v", value: part.vector_f16 }];
+  }
+  const other = side === "wanted" ? "unwanted" : "wanted";
+  const lists = { wanted, unwanted: state.unwanted };
+  lists[other] = lists[other].filter((one) => !states.isSame(one, image));
+  lists[side] = query.put(lists[side], image);
+  await go({ ...state, ...lists, box: null });
+}
+
+async function takeFiles(files, side = null) {
+  const images = [...files].slice(0, about.limits.files), limit = about.limits.upload_bytes;
+  if (!images.length) return;
+  if (images.some((file) => file.size > limit)) { fail({ code: "too_large_here", message: say("tooLarge", Math.floor(limit / 2 ** 20)) }); return; }
+  await attempt(async () => {
+    const found = [];
+    for (const file of images) found.push(await pictures.fromFile(file));
+    if (!side) await go({ wanted: found, count: state.count, least: state.least, text: state.text });
+    else for (const image of found) await addImage(side, image);
+  });
+}
+
+const takeUrl = (url) => attempt(async () => go({ wanted: [await pictures.fromUrl(url)], count: state.count, least: state.least }));
+
+// Showing
+
+async function show() {
+  state = states.read(location.hash);
+  running?.abort();
+  errorLine.hidden = true;
+  byId("more").hidden = true;
+  const isEmpty = states.isEmpty(state);
+  byId("downloads").hidden = isEmpty;
+  document.body.classList.toggle("asking", !isEmpty);
+  document.title = isEmpty ? `lookalike · ${about.name}` : `${say("search")} · ${about.name}`;
+  const drawing = query.render(state, about, actions).catch(fail);
+  await (isEmpty ? begin() : search()).catch(fail);
+  await drawing;
+  document.body.dataset.shown = location.hash;
+}
+
+async function begin() {
+  const { items } = await api.some(24);
+  shown = items;
+  answer = null;
+  query.remember(items);
+  title.textContent = say(items.length ? "start" : "empty");
+  results.render(items, { ...actions, open: (number) => actions.searchWith(shown[number]) }, false);
+}
+
+async function search() {
+  running = new AbortController();
+  title.textContent = say("searching");
+  document.body.classList.add("busy");
+  byId("results").setAttribute("aria-busy", "true");
+  try {
+    answer = await api.search(state, running.signal);
+  } finally {
+    byId("results").removeAttribute("aria-busy");
+    document.body.classList.remove("busy");
+  }
+  shown = answer.results;
+  query.remember(shown);
+  title.textContent = shown.length ? say("found", shown.length, Math.round(answer.took_ms)) : say("nothing");
+  results.render(shown, actions);
+  byId("more").hidden = shown.length < state.count || state.count >= 500;
+}
+
+// What the person does
+
+function wire() {
+  byId("skip").addEventListener("click", (event) => { event.preventDefault(); byId("results").focus(); });
+  document.querySelector(".brand").addEventListener("click", (event) => { event.preventDefault(); go(states.blank()); });
+  const file = byId("file");
+  let side = null;
+  const choose = (where) => () => { side = where; file.click(); };
+  byId("add-wanted").addEventListener("click", choose("wanted"));
+  byId("add-unwanted").addEventListener("click", choose("unwanted"));
+  byId("choose").addEventListener("click", () => { side = null; });
+  file.addEventListener("change", () => { takeFiles(file.files, side); file.value = ""; side = null; });
+  byId("clear").addEventListener("click", () => go({ ...states.blank(), text: state.text }));
+  byId("more").addEventListener("click", () => go({ ...state, count: Math.min(500, state.count + states.COUNT) }));
+  byId("json").addEventListener("click", () => answer && results.saveJson(answer, location.href));
+  byId("csv").addEventListener("click", () => answer && results.saveCsv(answer));
+  byId("link").addEventListener("click", copyLink);
+  byId("count").addEventListener("change", (event) => go({ ...state, count: Math.max(1, Math.min(500, Number(event.target.value) || states.COUNT)) }));
+  const least = byId("least");
+  least.addEventListener("input", () => { byId("least-shown").textContent = Number(least.value).toFixed(2); });
+  // A key that is held down is one search, and one step back.
+  let waiting = 0;
+  least.addEventListener("change", () => { clearTimeout(waiting); waiting = setTimeout(() => go({ ...state, least: Number(least.value) }), 250); });
+  byId("text-form").addEventListener("submit", (event) => { event.preventDefault(); go({ ...state, text: byId("text").value.trim() }); });
+  byId("url-form").addEventListener("submit", (event) => { event.preventDefault(); takeUrl(byId("url").value.trim()); });
+  boxes.listen(takeBox);
+  addEventListener("popstate", () => { viewer.close(); show(); });
+  addEventListener("paste", paste);
+  wireDrop();
+}
+
+function takeBox(box) {
+  const image = state.wanted[0];
+  if (image.kind === "i") go({ ...state, box });
+  else attempt(async () => go({ ...state, wanted: [await pictures.part(image.value, box)] }));
+}
+
+function paste(event) {
+  if (event.target.matches("input:not([type=file])")) return;
+  const files = [...event.clipboardData.files].filter((file) => file.type.startsWith("image/"));
+  const text = event.clipboardData.getData("text/plain").trim();
+  if (files.length) takeFiles(files);
+  else if (about.allow_urls && /^https?:\/\//.test(text)) takeUrl(text);
+}
+
+function wireDrop() {
+  let depth = 0;
+  const over = byId("over"), isFile = (event) => [...event.dataTransfer.types].includes("Files");
+  const settle = () => { over.hidden = depth <= 0; };
+  addEventListener("dragenter", (event) => { if (isFile(event)) { depth++; settle(); } });
+  addEventListener("dragleave", (event) => { if (isFile(event)) { depth--; settle(); } });
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    settle();
+    if (event.dataTransfer.files.length) takeFiles(event.dataTransfer.files);
+  });
+}
+
+async function copyLink(event) {
+  const button = event.currentTarget;
+  try { await navigator.clipboard.writeText(location.href); } catch {
+    const field = make("input", { value: location.href });
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+  button.textContent = say("copied");
+  setTimeout(() => { button.textContent = say("copyLink"); }, 1500);
+}
+
+async function start() {
+  translate();
+  for (;;) {
+    try {
+      about = await api.about();
+      break;
+    } catch (error) {
+      if (error.status === 401) { await login(); continue; }
+      fail(error);
+      if (error.status !== 503) return;
+      await new Promise((done) => setTimeout(done, 1000));
+    }
+  }
+  byId("options").open = innerWidth > 820;
+  byId("about").textContent = `${about.name} · ${say("pictures", about.images)} · ${about.encoder}`;
+  wire();
+  await show();
+  document.body.dataset.ready = "true";
+}
+
+start();

@@ -1,0 +1,78 @@
+// The left side: what is looked for, and the ways to say it.
+
+import * as api from "./api.js";
+import * as boxes from "./box.js";
+import { byId, make, readable } from "./dom.js";
+import * as pictures from "./pictures.js";
+import { isEmpty, isSame } from "./state.js";
+import { say } from "./words.js";
+
+const items = new Map();
+
+// What the service knows of an item, asked once.
+export async function facts(id) {
+  if (!items.has(id)) items.set(id, api.item(id).catch((error) => { items.delete(id); throw error; }));
+  return items.get(id);
+}
+
+export function remember(found) {
+  for (const one of found) items.set(one.id, Promise.resolve(one));
+}
+
+// An image of the state as something to show: an address, a name, its size where it has one.
+async function shown(image) {
+  if (image.kind === "i") {
+    const item = await facts(image.value);
+    return { url: api.thumbnail(image.value, 640), name: item.key, width: item.width, height: item.height, canSelect: true };
+  }
+  const known = pictures.known(image.value);
+  if (!known) return { url: null, name: say("notKept") };
+  return { ...known, name: known.name || say("uploaded"), canSelect: Boolean(known.file || known.remote) };
+}
+
+let turn = 0;
+
+export async function render(state, about, actions) {
+  const mine = ++turn, single = state.wanted.length === 1 && !state.unwanted.length;
+  const all = await Promise.all([...state.wanted, ...state.unwanted].map(shown));
+  if (mine !== turn) return;
+  byId("picture").hidden = !single;
+  byId("several").hidden = single || !(state.wanted.length + state.unwanted.length);
+  byId("drop").classList.toggle("small", !isEmpty(state));
+  byId("drop-text").textContent = say(isEmpty(state) ? "drop" : "dropAgain");
+  byId("more-images").hidden = isEmpty(state);
+  byId("options").hidden = isEmpty(state);
+  byId("url-form").hidden = !about.allow_urls;
+  byId("text-form").hidden = !about.reads_text;
+  byId("count").value = state.count;
+  byId("least").value = state.least;
+  byId("least-shown").textContent = state.least.toFixed(2);
+  if (document.activeElement !== byId("text")) byId("text").value = state.text;
+  if (single) renderOne(state, all[0]);
+  chips(byId("wanted"), state.wanted, all, (image) => actions.remove("wanted", image));
+  chips(byId("unwanted"), state.unwanted, all.slice(state.wanted.length), (image) => actions.remove("unwanted", image));
+  byId("unlike-title").hidden = !state.unwanted.length;
+}
+
+function renderOne(state, picture) {
+  const image = byId("shown");
+  byId("stage").hidden = !picture.url;
+  if (picture.url && image.getAttribute("src") !== picture.url) image.src = picture.url;
+  image.alt = readable(picture.name);
+  byId("picture-name").textContent = readable(picture.name);
+  boxes.show(picture, state.box || picture.box || null);
+}
+
+function chips(list, images, all, onremove) {
+  list.replaceChildren(...images.map((image, number) => {
+    const name = readable(all[number].name);
+    const picture = all[number].url ? make("img", { src: all[number].url, alt: name }) : make("span", { className: "no-picture", textContent: name });
+    const button = make("button", { type: "button", className: "icon", textContent: "×", label: say("remove", name), onclick: () => onremove(image) });
+    return make("li", {}, picture, button);
+  }));
+}
+
+// Images put into one side of the question; one that is there already stays once.
+export function put(list, image) {
+  return [...list.filter((one) => !isSame(one, image)), image].slice(-16);
+}

@@ -1,0 +1,91 @@
+// Every word that the page says, in English and in Vietnamese; the browser's preference decides.
+
+const ENGLISH = {
+  skip: "Skip to the results", home: "Start again", browse: "See everything", ask: "What to look for",
+  region: "The query picture; Enter begins a part of it, arrow keys move it, Shift and arrow keys resize it, Escape ends it",
+  regionHelp: "Drag over a part of it to search for that part.", select: "Choose a part", whole: "Whole picture",
+  clear: "Remove", drop: "Drop a picture here, or paste one", dropAgain: "Drop or paste another", choose: "Choose a picture", urlLabel: "Address of a picture",
+  fetch: "Fetch", textLabel: "In words", textHint: "a red door", search: "Search", like: "Like these",
+  unlike: "Not like these", addWanted: "+ Another picture", addUnwanted: "− Not like…", options: "Options",
+  count: "Results", least: "Score at least", json: "Download as JSON", csv: "Download as CSV", copyLink: "Copy link",
+  copied: "Copied", more: "Show more", close: "Close", loginTitle: "This collection wants a token", token: "Token",
+  login: "Open", letGo: "Let go to search with it", start: "Start with one of these, or with a picture of your own",
+  searching: "Searching…", nothing: "Nothing found with that score.", empty: "The collection is empty.",
+  found: (count, time) => `${count === 1 ? "1 result" : `${count} results`} in ${time} ms`,
+  pictures: (count) => (count === 1 ? "1 picture" : `${count.toLocaleString("en")} pictures`),
+  open: (name) => `Open ${name}`, searchWith: "Search with this", addThis: "More like this", addNot: "Less like this",
+  why: "Why?", whyTitle: "Why they look alike", whole1: "Open the whole picture", previous: "Previous", next: "Next",
+  score: (score) => `Score ${score}`, similarity: "score", remove: (name) => `Remove ${name}`, uploaded: "Your picture",
+  part: "Part of a picture", notKept: "A picture that was not kept", regionIs: (w, h) => `Part of ${w} × ${h} pixels`,
+  looking: "Looking for what matches…", explained: (n) => `${n} matching points agree. The outline is the part of the result that the query shows.`,
+  perhaps: (n) => `Only ${n} matching points agree, which may be chance: the two are alike as a whole.`,
+  explainedPatches: (n) => `${n} parts match each other.`,
+  unexplained: "No points agree on one view: the two are alike as a whole, not in a part that can be pointed at.",
+  noPicture: "The query picture was not kept, so nothing can be pointed at in it. Drop it again to see why.",
+  onlyWords: "The query is words; there is no picture to compare with.",
+  tooLarge: (size) => `That file is too large: at most ${size} MB.`, offline: "The service cannot be reached. Is it still running?",
+  failed: "Something went wrong. Try again.",
+  errors: {
+    not_an_image: "That is not a picture that can be read here. JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF can.",
+    bad_image: "That picture is damaged and cannot be read.", too_large: "That picture is too large.",
+    slow_image: "That picture takes too long to read.", busy: "Too many people are searching right now. Try again in a moment.",
+    loading: "The collection is still being loaded. Try again in a moment.", not_found: "That picture is no longer in the collection.",
+    bad_url: "No picture could be fetched from that address.", no_text: "This collection cannot be searched with words.",
+    unauthorized: "That is not the token.", overloaded: "Too many people are searching right now. Try again in a moment.",
+  },
+};
+
+const VIETNAMESE = {
+  skip: "Đến kết quả", home: "Bắt đầu lại", browse: "Xem tất cả", ask: "Cần tìm gì",
+  region: "Ảnh cần tìm; Enter để chọn một phần, phím mũi tên để di chuyển, Shift và mũi tên để đổi cỡ, Escape để bỏ",
+  regionHelp: "Kéo trên ảnh để tìm theo một phần của nó.", select: "Chọn một phần", whole: "Toàn bộ ảnh",
+  clear: "Bỏ ảnh", drop: "Thả ảnh vào đây hoặc dán ảnh", dropAgain: "Thả hoặc dán ảnh khác", choose: "Chọn ảnh", urlLabel: "Địa chỉ của ảnh",
+  fetch: "Lấy ảnh", textLabel: "Bằng lời", textHint: "cánh cửa màu đỏ", search: "Tìm", like: "Giống những ảnh này",
+  unlike: "Không giống những ảnh này", addWanted: "+ Thêm ảnh", addUnwanted: "− Không giống…", options: "Tùy chọn",
+  count: "Số kết quả", least: "Điểm tối thiểu", json: "Tải xuống JSON", csv: "Tải xuống CSV", copyLink: "Sao chép liên kết",
+  copied: "Đã sao chép", more: "Xem thêm", close: "Đóng", loginTitle: "Bộ ảnh này cần mã truy cập", token: "Mã truy cập",
+  login: "Mở", letGo: "Thả ra để tìm", start: "Bắt đầu với một trong các ảnh này, hoặc với ảnh của bạn",
+  searching: "Đang tìm…", nothing: "Không có kết quả nào đạt điểm này.", empty: "Bộ ảnh trống.",
+  found: (count, time) => `${count} kết quả trong ${time} ms`, pictures: (count) => `${count.toLocaleString("vi")} ảnh`,
+  open: (name) => `Mở ${name}`, searchWith: "Tìm ảnh giống ảnh này", addThis: "Giống ảnh này hơn", addNot: "Ít giống ảnh này hơn",
+  why: "Vì sao?", whyTitle: "Vì sao hai ảnh giống nhau", whole1: "Mở ảnh đầy đủ", previous: "Trước", next: "Sau",
+  score: (score) => `Điểm ${score}`, similarity: "điểm", remove: (name) => `Bỏ ${name}`, uploaded: "Ảnh của bạn",
+  part: "Một phần của ảnh", notKept: "Ảnh không được lưu lại", regionIs: (w, h) => `Phần ${w} × ${h} điểm ảnh`,
+  looking: "Đang tìm những điểm khớp nhau…", explained: (n) => `${n} điểm khớp nhau. Đường viền là phần của kết quả mà ảnh cần tìm thể hiện.`,
+  perhaps: (n) => `Chỉ ${n} điểm khớp nhau, có thể là ngẫu nhiên: hai ảnh giống nhau về tổng thể.`,
+  explainedPatches: (n) => `${n} phần khớp nhau.`,
+  unexplained: "Không có điểm nào khớp theo cùng một góc nhìn: hai ảnh giống nhau về tổng thể.",
+  noPicture: "Ảnh cần tìm không được lưu lại nên không thể so sánh. Hãy thả lại ảnh để xem vì sao.",
+  onlyWords: "Bạn tìm bằng lời; không có ảnh nào để so sánh.",
+  tooLarge: (size) => `Tệp quá lớn: tối đa ${size} MB.`, offline: "Không kết nối được với dịch vụ. Dịch vụ còn chạy không?",
+  failed: "Đã xảy ra lỗi. Hãy thử lại.",
+  errors: {
+    not_an_image: "Đây không phải là ảnh đọc được. Hãy dùng JPEG, PNG, WebP, GIF, TIFF, BMP hoặc AVIF.",
+    bad_image: "Ảnh bị hỏng và không đọc được.", too_large: "Ảnh quá lớn.", slow_image: "Ảnh mất quá nhiều thời gian để đọc.",
+    busy: "Đang có quá nhiều người tìm. Hãy thử lại sau giây lát.", loading: "Bộ ảnh đang được tải. Hãy thử lại sau giây lát.",
+    not_found: "Ảnh này không còn trong bộ ảnh.", bad_url: "Không lấy được ảnh từ địa chỉ này.",
+    no_text: "Không thể tìm bộ ảnh này bằng lời.", unauthorized: "Mã truy cập không đúng.",
+    overloaded: "Đang có quá nhiều người tìm. Hãy thử lại sau giây lát.",
+  },
+};
+
+const first = (navigator.languages || [navigator.language]).map((one) => one.slice(0, 2)).find((one) => ["en", "vi"].includes(one));
+const words = first === "vi" ? VIETNAMESE : ENGLISH;
+export const language = first === "vi" ? "vi" : "en";
+
+export function say(key, ...values) {
+  const word = words[key];
+  return typeof word === "function" ? word(...values) : word;
+}
+
+// A refusal of the service as a sentence; what has none of its own is said in the service's words.
+export function sayError(error) {
+  return words.errors[error.code] || error.message || words.failed;
+}
+
+export function translate(root = document) {
+  document.documentElement.lang = language;
+  for (const element of root.querySelectorAll("[data-word]")) element.textContent = say(element.dataset.word);
+  for (const element of root.querySelectorAll("[data-label]")) element.setAttribute("aria-label", say(element.dataset.label));
+  for (const element of root.querySelectorAll("[data-hint]")) element.placeholder = say(element.dataset.hint);
+}

@@ -1,0 +1,198 @@
+"""A URL that a stranger names to the bytes behind it, unless it leads into a network that is not public."""
+
+import http.client
+import ipaddress
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from lookalike.errors import ImageError
+
+REDIRECTS = 5
+PORTS = (80, 443, 8080, 8443)
+"""Where web servers listen; other ports belong to services that a picture does not come from."""
+REDIRECTING = (301, 302, 303, 307, 308)
+CHUNK = 64 * 1024
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Neither of these is in Python's own tables of every version that is supported.
+_REFUSED = [
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4",
+        "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fec0::/10",
+    )
+]  # fmt: skip
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Every address of a host, as the system knows it."""
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def is_public(text: str) -> bool:
+    """Whether an address is one of the open internet: not private, loopback, link-local, metadata, shared or reserved.
+
+    IPv6 addresses that carry an IPv4 one (mapped, compatible, 6to4, NAT64) are judged by that one too.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return all(_is_public(one) for one in (address, *_inside(address)))
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped or address in _NAT64):
+        # What is inside decides; a scope is always of a network of this machine.
+        return not address.scope_id
+    if any(address.version == network.version and address in network for network in _REFUSED):
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _inside(address: Address) -> list[Address]:
+    """The IPv4 address that an IPv6 one leads to."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    found: list[Address] = [part for part in (address.ipv4_mapped, address.sixtofour) if part]
+    if address in _NAT64 or int(address) >> 32 == 0:
+        found.append(low)
+    return found
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Fetches images within `most` bytes and `seconds` for all of it, redirects included.
+
+    The name is resolved once, every address is checked, and the connection goes to the address that was checked: no
+    second look-up can lead elsewhere. `resolve`, `allowed` and `ports` are for tests, whose server is on loopback.
+    """
+
+    most: int
+    seconds: float
+    resolve: Resolve = resolve
+    allowed: Callable[[str], bool] = is_public
+    ports: Sequence[int] = PORTS
+    context: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+
+    def __call__(self, url: str) -> bytes:
+        """The body; raises ImageError with a reason that says nothing of what is behind a refused address."""
+        deadline = time.monotonic() + self.seconds
+        for _ in range(REDIRECTS + 1):
+            status, target, body = self._get(url, deadline)
+            if status in REDIRECTING and target:
+                url = urljoin(url, target)
+            elif status == 200:
+                return body
+            else:
+                raise ImageError(f"the server answered {status}")
+        raise ImageError(f"more than {REDIRECTS} redirects")
+
+    def _get(self, url: str, deadline: float) -> tuple[int, str | None, bytes]:
+        parts, host, port = self._parse(url)
+        address = self._address(host, port)
+        connection = _Pinned(address, host, port, self.context if parts.scheme == "https" else None)
+        connection.timeout = _left(deadline)
+        # A drip of single bytes renews every timeout of a socket; this ends it all the same.
+        watch = threading.Timer(_left(deadline), connection.abort)
+        watch.daemon = True
+        watch.start()
+        try:
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            headers = {"User-Agent": "lookalike", "Accept": "image/*", "Accept-Encoding": "identity"}
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            body = self._body(response, deadline) if response.status == 200 else b""
+            _left(deadline)  # what was cut off in its head reads like an empty answer
+            return response.status, response.getheader("Location"), body
+        except ImageError:
+            raise
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            late = time.monotonic() >= deadline
+            raise ImageError("the server took too long" if late else "cannot be fetched") from error
+        finally:
+            watch.cancel()
+            connection.close()
+
+    def _parse(self, url: str) -> tuple[SplitResult, str, int]:
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            host = (parts.hostname or "").rstrip(".")
+        except ValueError as error:
+            raise ImageError("not a URL") from error
+        if parts.scheme not in ("http", "https") or not host:
+            raise ImageError("not an http or https URL")
+        if parts.username or parts.password:
+            raise ImageError("a URL with a user name is not fetched")
+        if port not in self.ports:
+            raise ImageError(f"port {port} is not fetched from")
+        if not url.isascii() or any(letter <= " " or letter == "\x7f" for letter in url):
+            raise ImageError("the URL has to be percent-encoded")
+        if ":" not in host and not _HOST.fullmatch(host):
+            raise ImageError("not a host name")
+        return parts, host, port
+
+    def _address(self, host: str, port: int) -> str:
+        try:
+            found = self.resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise ImageError("the host is not known") from error
+        # One address that is not public is enough: which one a client takes must not matter.
+        if not found or not all(map(self.allowed, found)):
+            raise ImageError("the address is not a public one")
+        return found[0]
+
+    def _body(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
+        parts, received = [], 0
+        while chunk := response.read1(CHUNK):
+            received += len(chunk)
+            if received > self.most:
+                raise ImageError(f"over the limit of {self.most:,} bytes")
+            if time.monotonic() >= deadline:
+                raise ImageError("the server took too long")
+            parts.append(chunk)
+        return b"".join(parts)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise ImageError("the server took too long")
+    return left
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to one address that was checked, which speaks to it as the host that it is an address of."""
+
+    def __init__(self, address: str, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        super().__init__(host, port)
+        self._address, self._context = address, context
+        self.default_port = 443 if context else 80
+
+    def connect(self) -> None:
+        """Without a look-up, and never to this machine itself by its public address."""
+        plain = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = plain
+        if not ipaddress.ip_address(self._address).is_loopback and plain.getsockname()[0] == plain.getpeername()[0]:
+            raise OSError("this machine itself")
+        if self._context:
+            self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
+
+    def abort(self) -> None:
+        """From another thread: let whatever waits on the socket end."""
+        try:
+            if self.sock:
+                self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return

@@ -1,0 +1,61 @@
+"""Requests that compute, off the event loop: a bounded number of threads, a bounded number that wait."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from lookalike.service.batching import BATCH, Slots
+from lookalike.service.errors import ApiError
+from lookalike.service.metrics import Metrics
+from lookalike.stages import listening
+
+T = TypeVar("T")
+
+
+class Work:
+    """Threads for `slots`, and as many more as may wait for the encoder at one time."""
+
+    def __init__(
+        self, slots: Slots, workers: int, waiting: int, metrics: Metrics, what: str, batch: int = BATCH
+    ) -> None:
+        threads = workers + 2 * batch
+        self._slots, self._workers, self._most = slots, workers, threads + waiting
+        self._metrics, self._seconds = metrics, 0.05
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lookalike-work")
+        self.pending = 0
+        metrics.gauge(f"lookalike_pending_{what}", "That run or wait.", lambda: self.pending)
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """`job()` in a thread; raises ApiError 429 where too many wait already."""
+        if self.pending >= self._most:
+            seconds = max(1, min(30, math.ceil(self.pending * self._seconds / self._workers)))
+            raise ApiError(
+                429, "busy", f"{self.pending} requests are waiting already", f"try again after {seconds} seconds",
+                {"Retry-After": str(seconds)},
+            )  # fmt: skip
+        self.pending += 1
+        future = self._pool.submit(self._timed, job)
+        # Counted until the thread is done with it, and not only for as long as the client stays.
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
+        return await asyncio.wrap_future(future)
+
+    def _finished(self) -> None:
+        self.pending -= 1
+
+    def _timed(self, job: Callable[[], T]) -> T:
+        with self._slots.taken(), listening() as stages:
+            start = time.perf_counter()
+            try:
+                return job()
+            finally:
+                self._seconds += 0.05 * (time.perf_counter() - start - self._seconds)
+                for stage, seconds in stages.items():
+                    self._metrics.observe("lookalike_stage_seconds", seconds, stage=stage)
+
+    def close(self) -> None:
+        """Finish what runs; what only waits is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,100 @@
+"""Images into a collection that is being served, and out of it."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from lookalike import images
+from lookalike.collection import Collection
+from lookalike.errors import CollectionLocked, ImageError, LookalikeError
+from lookalike.service.bodies import Upload
+from lookalike.service.errors import ApiError, of_image, try_later
+from lookalike.service.served import Served
+from lookalike.store import Item
+
+FOLDER = "uploads"
+LONGEST = 60
+EXTENSIONS = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif", "DIB": ".bmp", "HEIF": ".heic"}
+
+
+def add(served: Served, files: Sequence[Upload]) -> list[Item]:
+    """Store what is new in the first folder of the collection and index it; raises ApiError, and then keeps nothing."""
+    names = [_checked(served, file) for file in files]
+    with served.slots.lent(), served.writing:
+        folder = _folder(served)
+        written = []
+        try:
+            for file, name in zip(files, names, strict=True):
+                if not _of_content(served, file.data):
+                    written.append(_write(folder / name, file.data))
+            if written:
+                _index(served)
+        except (LookalikeError, OSError) as error:
+            for path in written:
+                path.unlink(missing_ok=True)
+            if isinstance(error, CollectionLocked):
+                raise
+            raise try_later("not_stored", "the image could not be stored") from error
+    found = [_of_content(served, file.data) for file in files]
+    if not all(found):
+        raise try_later("not_indexed", "the image was stored, but not indexed")
+    return [item for item in found if item]
+
+
+def remove(served: Served, id_: str) -> str:
+    """Take one item out; its key. Raises ApiError 404 where there is none."""
+    key = served.item(id_).key
+    with served.slots.lent(), served.writing, _writer(served) as writer:
+        writer.remove([key])
+    return key
+
+
+def safe_name(given: str, sha256: str, extension: str) -> str:
+    """A file name of letters, digits and dashes, whatever was given, and unique by its content."""
+    plain = unicodedata.normalize("NFKD", given.replace("\\", "/").rpartition("/")[2].rpartition(".")[0])
+    letters = re.sub(r"[^A-Za-z0-9]+", "-", plain.encode("ascii", "ignore").decode("ascii")).strip("-")
+    return f"{letters[:LONGEST] or 'image'}-{sha256[:12]}{extension}".lower()
+
+
+def _checked(served: Served, file: Upload) -> str:
+    served.examiner.check(file.field, file.data, served.collection.encoder.decode_size)
+    try:
+        found = images.examine(file.data, served.settings.limits).format
+    except ImageError as error:
+        raise of_image(file.field, error) from error
+    return safe_name(file.name, hashlib.sha256(file.data).hexdigest(), EXTENSIONS.get(found, f".{found.lower()}"))
+
+
+def _folder(served: Served) -> Path:
+    store, origins = served.collection.store, served.collection.gallery.origins
+    for _, location, _ in store.sources():
+        place = origins.locate(location)
+        if place.is_dir():
+            return place / FOLDER
+    raise ApiError(422, "no_folder", "this collection has no folder to put images in", "index a folder into it")
+
+
+def _write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    # Under a hidden name first: a run that indexes meanwhile must not meet half a file.
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_bytes(data)
+    draft.replace(path)
+    return path
+
+
+def _of_content(served: Served, data: bytes) -> Item | None:
+    found = served.collection.store.items_of_content(hashlib.sha256(data).hexdigest())
+    return next((item for item in found if not item.removed), None)
+
+
+def _writer(served: Served) -> Collection:
+    # A connection of its own: readers of the served one must not see what is not committed yet.
+    return served.collection.through(served.encoder)
+
+
+def _index(served: Served) -> None:
+    with _writer(served) as writer:
+        writer.index()

@@ -1,0 +1,75 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from conftest import PixelEncoder, picture
+from numpy.typing import NDArray
+
+from lookalike.encoders.whitened import fingerprint, whitened
+from lookalike.errors import EncoderError
+from lookalike.rerank.patches import PatchEncoder
+from lookalike.types import Box, Encoder, TextEncoder, Vectors
+from lookalike.whitening import Whitening, fit
+
+
+class Reading(PixelEncoder):
+    """Reads text and gives patches: a word is a picture of that seed, a patch is a pixel."""
+
+    batch_size = 3
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        return self.encode([picture(len(text)) for text in texts])
+
+    def encode_patches(self, prepared: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        return list(prepared)
+
+    def patch_region(self, width: int, height: int) -> Box:
+        return Box(0, 0, width, height)
+
+
+@pytest.fixture
+def learned() -> Whitening:
+    return fit(PixelEncoder().encode([picture(number) for number in range(30)]), dim=10)
+
+
+def test_its_vectors_are_those_of_the_encoder_whitened(encoder: PixelEncoder, learned: Whitening) -> None:
+    pictures = [picture(number) for number in range(40, 45)]
+    found = whitened(encoder, learned)
+    assert isinstance(found, Encoder)
+    assert found.dim == 10
+    assert (found.encode(pictures) == learned.apply(encoder.encode(pictures))).all()
+    assert (found.name, found.decode_size) == (encoder.name, encoder.decode_size)
+
+
+def test_what_the_encoder_does_not_have_the_whitened_one_has_not_either(
+    encoder: PixelEncoder, learned: Whitening
+) -> None:
+    found = whitened(encoder, learned)
+    assert not isinstance(found, TextEncoder)
+    assert not isinstance(found, PatchEncoder)
+    assert not hasattr(found, "batch_size")
+    assert not hasattr(found, "anything")
+
+
+def test_what_only_some_encoders_have_is_kept(learned: Whitening) -> None:
+    found = whitened(Reading(), learned)
+    assert isinstance(found, TextEncoder)
+    assert isinstance(found, PatchEncoder)
+    assert (found.encode_text(["one", "three"]) == learned.apply(Reading().encode_text(["one", "three"]))).all()
+    assert getattr(found, "batch_size") == 3  # noqa: B009
+    assert getattr(found, "patch_region")(4, 3) == Box(0, 0, 4, 3)  # noqa: B009
+    prepared = found.prepare(picture(1))
+    assert (found.encode_patches([prepared])[0] == prepared).all(), "patches are compared as they are"
+
+
+def test_the_fingerprint_is_of_both(encoder: PixelEncoder, learned: Whitening) -> None:
+    other = Whitening(learned.mean, learned.projection * np.float32(1.5))
+    found = {encoder.fingerprint, whitened(encoder, learned).fingerprint, whitened(encoder, other).fingerprint}
+    assert len(found) == 3
+    assert whitened(encoder, learned).fingerprint == fingerprint(encoder.fingerprint, learned)
+    assert fingerprint("another", learned) not in found
+
+
+def test_a_whitening_of_another_length_is_refused(encoder: PixelEncoder) -> None:
+    with pytest.raises(EncoderError, match="pixels gives 192 numbers, the whitening takes 8"):
+        whitened(encoder, Whitening(np.zeros(8, np.float32), np.eye(8, dtype=np.float32)))

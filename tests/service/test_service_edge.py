@@ -1,0 +1,193 @@
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from running import Running, jpeg, running, write_photos
+
+from lookalike.service.tokens import COOKIE, session
+
+pytest_plugins = ["service_fixtures"]
+
+TOKEN = "a token of more than sixteen letters"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = write_photos(tmp_path_factory.mktemp("guarded") / "photos", 3)
+    with running(folder, token=TOKEN, origins=("https://friend.example",)) as started:
+        yield started
+
+
+@pytest.fixture
+def stranger(guarded: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=guarded.url) as client:
+        yield client
+
+
+def shape(answer: httpx.Response) -> str:
+    """The code of a refusal, which always has the same shape."""
+    error = answer.json()["error"]
+    assert set(error) == {"code", "message", "hint"}
+    assert error["message"]
+    return str(error["code"])
+
+
+def test_without_the_token_nothing_of_the_collection_is_told(guarded: Running, stranger: httpx.Client) -> None:
+    id_ = guarded.ids()["01.jpg"]
+    closed = [
+        "/v1/collection",
+        "/v1/items",
+        f"/v1/items/{id_}/thumbnail",
+        "/images/01.jpg",
+        "/metrics",
+        "/map",
+        "/v1/nothing",
+    ]
+    for path in closed:
+        answer = stranger.get(path)
+        assert (answer.status_code, shape(answer)) == (401, "unauthorized"), path
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert stranger.post("/v1/search", files={"file": jpeg(1)}).status_code == 401
+    for path in ("/", "/static/app.js", "/healthz", "/readyz", "/openapi.json"):
+        assert stranger.get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é"])
+def test_a_wrong_token_is_refused(stranger: httpx.Client, given: str) -> None:
+    headers = {"Authorization": given.encode("utf-8")}
+    assert stranger.get("/v1/collection", headers=headers).status_code == 401  # type: ignore[arg-type]
+
+
+def test_a_login_gives_a_cookie_that_no_script_reads_and_no_other_site_sends(stranger: httpx.Client) -> None:
+    assert stranger.post("/v1/login", json={"token": "guess"}).status_code == 401
+    answer = stranger.post("/v1/login", json={"token": TOKEN})
+    assert answer.status_code == 204
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert TOKEN not in cookie
+    assert stranger.get("/v1/collection").status_code == 200
+    stranger.cookies.clear()
+    stranger.cookies.set(COOKIE, session("another token"))
+    assert stranger.get("/v1/collection").status_code == 401
+
+
+def test_every_answer_carries_the_headers_that_browsers_obey(service: Running) -> None:
+    for path in ("/", "/static/app.js", "/v1/collection", "/nothing", "/images/01.jpg", "/metrics"):
+        headers = service.client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        policy = headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "access-control-allow-origin" not in headers
+        assert "server" not in headers
+
+
+def test_the_page_has_no_script_or_style_of_its_own_and_asks_nobody_else(service: Running) -> None:
+    page = service.client.get("/").text
+    assert not re.search(r"<style|style=|<script(?![^>]* src=)|\son\w+=", page)
+    sources = [page, *(service.client.get(path).text for path in re.findall(r'"(/static/[^"]+)"', page))]
+    scripts = [
+        service.client.get(f"/static/{name}").text for name in re.findall(r'from "./([\w.]+)"', "".join(sources))
+    ]
+    for text in [*sources, *scripts]:
+        addresses = set(re.findall(r"https?://[\w.]+", text)) - {"http://www.w3.org"}
+        assert not addresses
+
+
+def test_pages_of_other_origins_may_call_it_only_if_they_were_named(guarded: Running) -> None:
+    search = {"files": {"file": jpeg(1)}}
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
+        answer = guarded.client.post("/v1/search", headers={"Origin": origin}, **search)  # type: ignore[arg-type]
+        assert (answer.status_code, shape(answer)) == (400, "wrong_origin")
+    own = guarded.client.post("/v1/search", headers={"Origin": guarded.url}, **search)  # type: ignore[arg-type]
+    assert own.status_code == 200
+    friend = guarded.client.post("/v1/search", headers={"Origin": "https://friend.example"}, **search)  # type: ignore[arg-type]
+    assert friend.headers["access-control-allow-origin"] == "https://friend.example"
+    asked = {"Origin": "https://friend.example", "Access-Control-Request-Method": "POST"}
+    assert guarded.client.options("/v1/search", headers=asked).status_code == 200
+
+
+def test_a_name_that_was_made_to_lead_here_is_refused(tmp_path: Path) -> None:
+    with running(write_photos(tmp_path / "photos", 1), hosts=("127.0.0.1", "localhost", "[::1]")) as service:
+        for host in ("evil.example", "127.0.0.1.evil.example:80", "", "127.0.0.2"):
+            answer = service.client.get("/v1/collection", headers={"Host": host})
+            assert answer.status_code == 400, host
+        for host in ("localhost", "LOCALHOST:99", "[::1]:8000"):
+            assert service.client.get("/v1/collection", headers={"Host": host}).status_code == 200, host
+
+
+def test_nothing_can_be_changed_unless_it_was_allowed(service: Running) -> None:
+    assert shape(service.client.post("/v1/items", files={"file": jpeg(50)})) == "read_only"
+    assert shape(service.client.delete(f"/v1/items/{service.ids()['01.jpg']}")) == "read_only"
+
+
+def test_urls_are_not_fetched_unless_it_was_allowed(service: Running) -> None:
+    answer = service.search(query={"url": "http://example.org/a.jpg"})
+    assert (answer.status_code, shape(answer)) == (422, "no_urls")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "bad_json"),
+        (b"{", 400, "bad_json"),
+        (b"[]", 422, "invalid"),
+        (b'{"k": 3}', 422, "invalid"),
+        (b'{"query": {"id": "x"}, "k": 0}', 422, "invalid"),
+        (b'{"query": {"id": "x"}, "k": 1001}', 422, "invalid"),
+        (b'{"query": {"id": "x"}, "k": 1e99}', 422, "invalid"),
+        (b'{"query": {"id": "x"}, "rerank": ["spatial,top=500"]}', 422, "invalid"),
+        (b'{"query": {"id": "x"}, "kk": 3}', 422, "invalid"),
+        (b'{"query": {"vector": [NaN]}}', 422, "invalid"),
+        (b'{"query": {"vector": [1e400]}}', 422, "invalid"),
+        (b'{"query": {"vector": []}}', 422, "invalid"),
+        (b'{"query": {"vector_f16": "AH4AfgB-"}}', 422, "query"),
+        (b'{"query": {"vector_f16": "A"}}', 422, "invalid"),
+        (b'{"query": {"id": "x"}, "box": [9, 9, 3, 3]}', 404, "not_found"),
+        (b'{"text": "a red door"}', 422, "no_text"),
+        (b"[" * 100_000, 400, "bad_json"),
+        (b'{"query": {"id": "x"}, "rerank": ["none"]}', 422, "query"),
+        (b'{"query": {"id": "MDEuanBn"}, "box": [900, 900, 950, 950]}', 422, "query"),
+        (b'{"query": {"id": "MDEuanBn"}, "filter": {"prefix": ""}}', 422, "invalid"),
+    ],
+)  # fmt: skip
+def test_a_body_that_makes_no_sense_is_refused_for_its_reason(
+    service: Running, body: bytes, status: int, code: str
+) -> None:
+    answer = service.client.post("/v1/search", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, shape(answer)) == (status, code), answer.text
+
+
+def test_other_content_types_methods_and_addresses_are_refused_alike(service: Running) -> None:
+    plain = service.client.post("/v1/search", content=b"x", headers={"Content-Type": "text/plain"})
+    assert (plain.status_code, shape(plain)) == (415, "content_type")
+    wrong = service.client.put("/v1/search")
+    assert (wrong.status_code, shape(wrong)) == (405, "method_not_allowed")
+    assert "POST" in wrong.headers["allow"]
+    assert shape(service.client.get("/v1/nothing")) == "not_found"
+    assert shape(service.client.get("/v1/items?count=many")) == "invalid"
+
+
+def test_messages_name_no_path_of_the_server(service: Running) -> None:
+    answers = [service.search(text="a door"), service.search(query={"id": "eA"}), service.search(query={"vector": [1]})]
+    for answer in answers:
+        assert str(service.folder) not in answer.text
+
+
+def test_what_is_counted_can_be_scraped(service: Running) -> None:
+    service.client.post("/v1/search", files={"file": jpeg(77)})
+    service.client.get("/secret/path")
+    text = service.client.get("/metrics").text
+    for line in text.splitlines():
+        assert re.fullmatch(r"# (HELP|TYPE) \w+ .+|\w+(\{.*\})? [0-9.e+-]+", line), line
+    for stage in ("decode", "encode", "search"):
+        assert f'lookalike_stage_seconds_count{{stage="{stage}"}}' in text
+    assert 'lookalike_requests_total{route="/v1/search",method="POST",status="200"}' in text
+    assert "lookalike_images 12" in text
+    assert "secret" not in text

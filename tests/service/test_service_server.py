@@ -1,0 +1,232 @@
+"""The command, its end, other processes that write, and images that are added and removed."""
+
+import io
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import PixelEncoder, picture
+from running import Running, command, jpeg, running, wait_ready, write_photos
+
+from lookalike.collection import Collection
+from lookalike.service.writing import safe_name
+
+
+def indexed(folder: Path) -> Path:
+    with Collection(folder / ".lookalike", "thumbnail", [folder]) as collection:
+        collection.index()
+    return folder
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "lookalike", "serve", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 2)
+    unknown = run(str(folder))
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr.count("\n") == 1
+    assert "has not been indexed" in unknown.stderr
+    indexed(folder)
+    for host in ("0.0.0.0", "::"):
+        refused = run(str(folder), "--host", host)
+        assert refused.returncode == 1
+        assert refused.stderr == (
+            f"lookalike: error: --host {host} lets other machines in; give them a --token (or LOOKALIKE_TOKEN)\n"
+        )
+    with command(folder) as (_, url):
+        taken = run(str(folder), "--port", url.rpartition(":")[2])
+        assert taken.returncode == 1
+        assert "address already in use" in taken.stderr
+        assert taken.stderr.count("\n") == 1
+
+
+def test_weights_that_are_missing_end_it_with_a_line(tmp_path: Path) -> None:
+    folder = indexed(write_photos(tmp_path / "photos", 2))
+    header = folder / ".lookalike" / "collection.json"
+    header.write_text(header.read_text().replace('"thumbnail"', '"/no/such/encoder"'))
+    ended = run(str(folder), "--port", "0")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("lookalike: error: /no/such/encoder")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_sigterm_lets_what_was_begun_end_and_says_that_it_is_not_ready(tmp_path: Path) -> None:
+    folder = indexed(write_photos(tmp_path / "photos", 3))
+    with command(folder, "--drain-seconds", "1") as (process, url), httpx.Client(base_url=url, timeout=60) as client:
+        wait_ready(url)
+        answers: list[int] = []
+        large = io.BytesIO()
+        picture(1, (5000, 4000)).save(large, "PNG", compress_level=1)
+
+        def upload() -> None:
+            answers.append(httpx.post(f"{url}/v1/search", files={"file": large.getvalue()}, timeout=60).status_code)
+
+        slow = threading.Thread(target=upload)
+        slow.start()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        not_ready = client.get("/readyz")
+        assert (not_ready.status_code, not_ready.json()["error"]["code"]) == (503, "draining")
+        assert "retry-after" in not_ready.headers
+        still = client.get("/v1/collection")
+        assert (still.status_code, still.headers["connection"]) == (200, "close")
+        slow.join()
+        assert answers == [200]
+        process.wait(timeout=30)
+        with pytest.raises(httpx.TransportError):
+            client.get("/healthz")
+
+
+def test_a_search_answers_while_another_process_indexes_and_then_finds_what_is_new(tmp_path: Path) -> None:
+    folder = indexed(write_photos(tmp_path / "photos", 30))
+    with command(folder) as (_, url), httpx.Client(base_url=url, timeout=60) as client:
+        wait_ready(url)
+        new = jpeg(500, (200, 150))
+        asked = {"files": {"file": new}, "data": {"k": "1"}}
+        assert client.post("/v1/search", **asked).json()["results"][0]["score"] < 0.999  # type: ignore[arg-type]
+        for number in range(200):
+            (folder / f"new {number}.jpg").write_bytes(jpeg(1000 + number))
+        (folder / "the new one.jpg").write_bytes(new)
+        other = subprocess.Popen([sys.executable, "-m", "lookalike", "index", str(folder)], stdout=subprocess.DEVNULL)
+        counts, asked_while = set(), 0
+        while other.poll() is None:
+            counts.add(client.get("/v1/collection").json()["images"])
+            found = client.post("/v1/search", **asked)  # type: ignore[arg-type]
+            assert found.status_code == 200
+            asked_while += 1
+        assert other.returncode == 0
+        assert asked_while > 3
+        assert min(counts) == 30
+        assert client.get("/v1/collection").json()["images"] == 231
+        first = client.post("/v1/search", **asked).json()["results"][0]  # type: ignore[arg-type]
+        assert (first["key"], first["score"]) == ("the new one.jpg", 1.0)
+
+
+@pytest.fixture
+def writable(tmp_path: Path) -> "object":
+    with running(write_photos(tmp_path / "photos"), writable=True) as started:
+        yield started
+
+
+def test_an_image_is_added_found_and_taken_out_again(writable: Running) -> None:
+    data = jpeg(77)
+    answer = writable.client.post("/v1/items", files={"file": ("../../My Café ünd so.jpeg", data)})
+    (item,) = answer.json()["items"]
+    assert item["key"].startswith("uploads/my-cafe-und-so-")
+    stored = writable.folder / item["key"]
+    assert stored.read_bytes() == data
+    assert (
+        writable.client.post("/v1/search", files={"file": data}, data={"k": "1"}).json()["results"][0]["id"]
+        == item["id"]
+    )
+    again = writable.client.post("/v1/items", files={"file": ("other.jpg", data)}).json()["items"]
+    assert [one["id"] for one in again] == [item["id"]]
+    assert len(list(stored.parent.iterdir())) == 1
+    assert writable.client.get("/v1/collection").json()["images"] == 13
+    removed = writable.client.delete(f"/v1/items/{item['id']}").json()
+    assert removed == {"id": item["id"], "key": item["key"]}
+    assert writable.client.get(f"/v1/items/{item['id']}").status_code == 404
+    assert writable.client.delete(f"/v1/items/{item['id']}").status_code == 404
+    assert writable.client.get("/v1/collection").json()["images"] == 12
+    assert stored.exists()
+
+
+def test_what_cannot_be_used_is_not_stored(writable: Running) -> None:
+    before = sorted(writable.folder.rglob("*.*"))
+    for data, status in ((b"not an image", 415), (jpeg(1)[:300], 422)):
+        assert writable.client.post("/v1/items", files={"file": data}).status_code == status
+    assert writable.client.post("/v1/items", data={"file": "text"}, files={"other": b"x"}).status_code == 422
+    mixed = [("file", jpeg(60)), ("file", b"not an image")]
+    assert writable.client.post("/v1/items", files=mixed).status_code == 415
+    with Collection(writable.folder / ".lookalike", PixelEncoder()) as other, other.store.writing():
+        locked = writable.client.post("/v1/items", files={"file": jpeg(61)})
+        assert (locked.status_code, locked.json()["error"]["code"]) == (503, "locked")
+        assert "retry-after" in locked.headers
+    assert sorted(path for path in writable.folder.rglob("*.*") if ".lookalike" not in path.parts) == [
+        path for path in before if ".lookalike" not in path.parts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("photo.jpg", "photo-0123456789ab.jpg"), ("../../etc/passwd", "image-0123456789ab.jpg"),
+        ("a/b\\c d.png", "c-d-0123456789ab.jpg"), ("", "image-0123456789ab.jpg"), (".hidden", "image-0123456789ab.jpg"),
+        ("x" * 500 + ".jpg", "x" * 60 + "-0123456789ab.jpg"), ("\x00\n\u202e日本.jpg", "image-0123456789ab.jpg"),
+        ("CON.jpg", "con-0123456789ab.jpg"), ("-rf.jpg", "rf-0123456789ab.jpg"),
+    ],
+)  # fmt: skip
+def test_stored_names_are_plain(given: str, name: str) -> None:
+    assert safe_name(given, "0123456789abcdef", ".jpg") == name
+
+
+def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
+    encoder, gate = PixelEncoder(), threading.Event()
+    plain = encoder.encode_batch
+    with running(write_photos(tmp_path / "photos", 3), encoder, workers=1, waiting=2) as service:
+        assert service.served._batcher
+        service.served._batcher._encode = lambda arrays: (gate.wait(30), plain(arrays))[1]  # type: ignore[assignment]
+        statuses: list[int] = []
+        retry: list[str] = []
+
+        def ask(number: int) -> None:
+            with httpx.Client(base_url=service.url, timeout=60) as client:
+                answer = client.post("/v1/search", files={"file": jpeg(number, (97, 65))})
+                statuses.append(answer.status_code)
+                retry.extend(value for key, value in answer.headers.items() if key == "retry-after")
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
+        for thread in threads:
+            thread.start()
+        for _ in range(500):
+            if statuses.count(429) == 30 - service.served.work._most:
+                break
+            time.sleep(0.02)
+        assert service.client.get("/healthz").status_code == 200
+        gate.set()
+        for thread in threads:
+            thread.join()
+        assert statuses.count(200) == service.served.work._most == 19
+        assert statuses.count(429) == 11
+        assert len(retry) == 11
+        assert all(1 <= int(value) <= 30 for value in retry)
+
+
+def test_one_bad_array_does_not_spoil_the_batch_of_the_others(tmp_path: Path) -> None:
+    from lookalike.service.batching import Batcher, Slots
+
+    import numpy as np
+
+    def encode(arrays: "object") -> "object":
+        rows = np.stack(arrays)  # type: ignore[call-overload]
+        if not np.isfinite(rows).all():
+            raise ValueError("not finite")
+        return rows
+
+    sizes: list[int] = []
+    batcher = Batcher(encode, Slots(2), 8, sizes.append)  # type: ignore[arg-type]
+    found: dict[int, object] = {}
+
+    def hand_in(number: int) -> None:
+        try:
+            found[number] = float(batcher.encode_batch([np.full(2, np.nan if number == 3 else number)])[0, 0])
+        except ValueError as error:
+            found[number] = str(error)
+
+    threads = [threading.Thread(target=hand_in, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    batcher.close()
+    assert found == {**{number: float(number) for number in range(8)}, 3: "not finite"}
+    assert sum(sizes) == 8

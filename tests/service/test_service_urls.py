@@ -1,0 +1,204 @@
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from running import jpeg, running, write_photos
+
+from lookalike.errors import ImageError
+from lookalike.service import urls
+from lookalike.service.urls import Fetcher, is_public
+
+PRIVATE = """
+0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.127.255.254 127.0.0.1 127.255.255.255 169.254.169.254 169.254.0.1 172.16.0.1
+172.31.255.255 192.0.0.1 192.0.0.170 192.0.2.1 192.168.0.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1
+239.255.255.255 240.0.0.1 255.255.255.255 :: ::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:10.0.0.1
+64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 100::1 2001::1 2001:db8::1 2002:7f00:1:: 2002:a00:1:: 2002:a9fe:a9fe::
+fc00::1 fd00:ec2::254 fe80::1 fe80::1%eth0 fec0::1 ff02::1 3fff::1 5f00::1 8.8.8.8%1 localhost 0x7f.1 2130706433 ::8.8.8.8%1
+""".split()
+PUBLIC = [
+    "8.8.8.8",
+    "1.1.1.1",
+    "93.184.216.34",
+    "2606:4700:4700::1111",
+    "2a00:1450:4001:81b::200e",
+    "64:ff9b::808:808",
+    "::ffff:8.8.8.8",
+    "2002:808:808::",
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_addresses_that_are_nobodys_business_are_refused(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_addresses_of_the_open_internet_are_allowed(address: str) -> None:
+    assert is_public(address)
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    """A server whose every path does one thing."""
+
+    def do_GET(self) -> None:
+        name, _, rest = self.path.lstrip("/").partition("/")
+        if name == "go":
+            self.send_response(302)
+            self.send_header("Location", rest if rest.startswith("http") else f"/{rest}")
+            self.end_headers()
+        elif name == "loop":
+            self.send_response(301)
+            self.send_header("Location", "/loop")
+            self.end_headers()
+        elif name == "slow":
+            self.send_response(200)
+            self.end_headers()
+            try:
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                    time.sleep(0.05)
+            except OSError:
+                return
+        elif name == "dripping-head":
+            try:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                for number in range(100):
+                    self.wfile.write(f"X-{number}: y\r\n".encode())
+                    self.wfile.flush()
+                    time.sleep(0.05)
+            except OSError:
+                return
+        elif name == "large":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(bytes(200_000))
+        elif name == "host":
+            self._answer(self.headers["Host"].encode())
+        elif name == "photo":
+            self._answer(jpeg(1))
+        else:
+            self.send_error(404)
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@contextmanager
+def web() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with web() as number:
+        yield number
+
+
+def fetcher(port: int, **answers: list[str]) -> Fetcher:
+    """Names resolve as they are told, and "127.0.0.1" counts as public, as if the test's server were elsewhere."""
+
+    def resolve(host: str, _: int) -> list[str]:
+        return answers.get(host.replace(".", "_"), ["127.0.0.1"])
+
+    return Fetcher(100_000, 1.0, resolve, lambda address: address == "127.0.0.1" or is_public(address), (port,))
+
+
+def test_a_picture_is_fetched_from_the_address_that_was_checked_under_its_own_name(port: int) -> None:
+    fetch = fetcher(port)
+    assert fetch(f"http://photos.example:{port}/photo") == jpeg(1)
+    assert fetch(f"http://photos.example:{port}/host") == f"photos.example:{port}".encode()
+    assert fetch(f"http://photos.example:{port}/go/photo") == jpeg(1)
+
+
+def test_a_name_with_any_private_address_is_refused(port: int) -> None:
+    for found in (["10.0.0.1"], ["127.0.0.1", "169.254.169.254"], ["::1"], []):
+        with pytest.raises(ImageError, match="not a public one"):
+            fetcher(port, mixed_example=found)(f"http://mixed.example:{port}/photo")
+
+
+def test_every_redirect_is_checked_anew(port: int) -> None:
+    fetch = fetcher(port, inside_example=["192.168.1.1"])
+    with pytest.raises(ImageError, match="not a public one"):
+        fetch(f"http://photos.example:{port}/go/http://inside.example:{port}/photo")
+    with pytest.raises(ImageError, match="not an http or https URL"):
+        fetch(f"http://photos.example:{port}/go/httpx://a/b")
+    with pytest.raises(ImageError, match="port 22 is not fetched from"):
+        fetch(f"http://photos.example:{port}/go/http://photos.example:22/")
+    with pytest.raises(ImageError, match="more than 5 redirects"):
+        fetch(f"http://photos.example:{port}/loop")
+
+
+def test_a_name_is_looked_up_once_for_each_request_so_it_cannot_change_in_between(port: int) -> None:
+    asked: list[str] = []
+
+    def rebinding(host: str, _: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
+
+    fetch = Fetcher(100_000, 1.0, rebinding, lambda address: address == "127.0.0.1", (port,))
+    assert fetch(f"http://rebind.example:{port}/photo") == jpeg(1)
+    assert asked == ["rebind.example"]
+
+
+@pytest.mark.parametrize("path", ["slow", "dripping-head"])
+def test_a_server_that_drips_is_left_after_the_time_allowed(port: int, path: str) -> None:
+    with pytest.raises(ImageError, match=r"took too long|cannot be fetched"):
+        fetcher(port)(f"http://photos.example:{port}/{path}")
+
+
+def test_what_is_too_large_or_missing_is_refused(port: int) -> None:
+    with pytest.raises(ImageError, match="over the limit of 100,000 bytes"):
+        fetcher(port)(f"http://photos.example:{port}/large")
+    with pytest.raises(ImageError, match="the server answered 404"):
+        fetcher(port)(f"http://photos.example:{port}/none")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd", "ftp://a.example/x", "gopher://a.example", "//a.example/x", "http://", "http:///x",
+        "http://user:secret@a.example/", "http://a.example:22/", "http://a.example:0/", "http://a.example:99999/",
+        "http://a b.example/", "http://a.example/\r\nX: y", "http://[::1", "http://exa mple.org", "http://ä.example/",
+        "http://127.0.0.1/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://0/", "http://127.1/", "http://0x7f000001/",
+        "http://2130706433/", "http://localhost/", "http://169.254.169.254/latest/meta-data/", "https://[fe80::1%25eth0]/",
+    ],
+)  # fmt: skip
+def test_urls_that_lead_inside_or_nowhere_are_refused(url: str) -> None:
+    with pytest.raises(ImageError):
+        Fetcher(1000, 2.0, urls.resolve)(url)
+
+
+def test_a_search_with_a_url_is_one_with_what_lies_behind_it(tmp_path: Path, port: int) -> None:
+    with running(write_photos(tmp_path / "photos"), allow_urls=True) as service:
+        service.served.fetch = fetcher(port, inside_example=["10.0.0.1"])
+        found = service.search(query={"url": f"http://photos.example:{port}/photo"}, k=1)
+        assert found.json()["results"][0]["key"] == "01.jpg"
+        refused = service.search(query={"url": f"http://inside.example:{port}/photo"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "bad_url")
+        assert "10.0.0.1" not in refused.text
+        seen = service.client.post(
+            "/v1/embed", json={"query": {"url": f"http://photos.example:{port}/photo"}, "preview": True}
+        ).json()
+        assert seen["preview"].startswith("data:image/jpeg;base64,")
+        no_image = service.search(query={"url": f"http://photos.example:{port}/host"})
+        assert (no_image.status_code, no_image.json()["error"]["code"]) == (415, "not_an_image")

@@ -1,0 +1,97 @@
+"""The benchmarks run, on little data and shrunken models; what they print is for people to read."""
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import checkpoints
+import fake_weights
+import pytest
+from conftest import ROOT, picture
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_cache: Path) -> Run:
+    """A benchmark's `main` with arguments, on models of three narrow blocks; what it printed."""
+    shape = checkpoints.shrunken("dinov2-small")
+    monkeypatch.setattr(fake_weights, "architecture", lambda _: shape)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+    def call(name: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def jpegs(tmp_path: Path) -> Path:
+    folder = tmp_path / "jpegs"
+    folder.mkdir()
+    for seed in range(9):
+        picture(seed, (300, 240)).save(folder / f"{seed}.jpg")
+    return folder
+
+
+def test_the_gpu_benchmark_runs_on_a_processor(run: Run, jpegs: Path) -> None:
+    options = ["--device", "cpu", "--models", "dinov2-small", "--batch", 4, "--seconds", 0.05]
+    printed = run("encode_gpu", jpegs, *options)
+    assert "a bf16 matrix product reaches" in printed
+    name, *figures = printed.splitlines()[-1].split()
+    assert name == "dinov2-small"
+    assert len(figures) == 4
+
+
+def test_the_encoding_benchmark_sets_the_reports_pipeline_beside_ours(run: Run, jpegs: Path, tmp_path: Path) -> None:
+    """Its own code is not in the repository; this has its two functions."""
+    report = tmp_path / "report_pipeline.py"
+    report.write_text(
+        "import numpy, torch\n"
+        "from PIL import Image\n"
+        "from transformers import Dinov2Model\n"
+        "def load(model): return Dinov2Model.from_pretrained(model).eval()\n"
+        "def pixels(path):\n"
+        "    array = numpy.asarray(Image.open(path).resize((224, 224)), numpy.float32) / 255\n"
+        "    return torch.from_numpy(array.transpose(2, 0, 1)[None])\n"
+    )
+    printed = run("encode", jpegs, "--report", report, "--images", 4, "--rounds", 1, "--model", "dinov2-small")
+    rows = [line[:24].strip() for line in printed.splitlines()[4:]]
+    pairs = [f"ours, {name}{tail}" for name in ("fp32", "int8", "torch bf16") for tail in (", bare", "")]
+    assert rows == ["the report's pipeline", *pairs]
+    assert "random weights (the same work, no meaning)" in printed
+
+
+def test_the_indexing_benchmark_has_a_row(run: Run, jpegs: Path) -> None:
+    row = run("index", jpegs, "--encoder", "thumbnail", "--repeats", 1).splitlines()[-1]
+    assert row.startswith("| thumbnail | 9 |")
+
+
+def test_a_cold_search_loads_neither_torch_nor_what_it_does_not_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cold_search
+
+    for name in ("HF_HOME", "HF_HUB_OFFLINE", "LOOKALIKE_CACHE"):
+        monkeypatch.setenv(name, "")  # `prepare` sets them for good
+    place = cold_search.prepare(tmp_path, "dinov2-base", 300, checkpoints.shrunken("dinov2-base"))
+    _, milliseconds = cold_search.search(place)
+    assert milliseconds > 0
+    assert set(cold_search.loaded(place)) == {"typer", "onnxruntime", "faiss"}
+
+
+def test_what_is_recorded_names_the_machine_and_the_command_and_no_path_of_it() -> None:
+    import record
+
+    text = record.section("Speed", ["benchmarks/index.py", "/home/me/photos", "--images", "9"], "| a |\n")
+    assert "$ python benchmarks/index.py photos --images 9\n" in text
+    assert "/home/me" not in text
+    assert "cores, " in text.splitlines()[2]
+    page = record.replaced("# Page\n\n## Other\n\nkept\n", "Speed", text)
+    assert page == f"# Page\n\n## Other\n\nkept\n\n{text}"
+    again = record.replaced(page, "Other", "## Other\n\nnew\n")
+    assert again.index("new") < again.index("## Speed")
+    assert "kept" not in again

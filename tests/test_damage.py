@@ -1,0 +1,271 @@
+"""Flipped bits and cut files: whatever is hit, `verify` finds it, repair loses the rows hit alone, and nothing lies."""
+
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, PixelEncoder, picture
+from made import clustered, cosines, make
+
+from lookalike import metadata
+from lookalike.collection import Collection
+from lookalike.errors import CollectionError, LookalikeError
+from lookalike.gallery import StoredGallery
+from lookalike.optimize import optimize
+from lookalike.store import Store
+from lookalike.verify import verify
+from lookalike.whiten import whiten
+
+ROWS = 400
+FLIPS = int(os.environ.get("LOOKALIKE_TEST_FLIPS", "12"))
+"""For each file; 200 takes some minutes."""
+
+Content = tuple[dict[str, bytes], list[object]]
+
+
+def content(path: Path) -> Content:
+    """All that a collection tells: vectors by key, and what lies beside them."""
+    with closing(Store(path)) as opened:
+        vectors = {item.key: opened.vector(item.row).tobytes() for item in opened.live_items()}
+        columns = opened.query('SELECT row, name, value FROM meta JOIN columns ON id = "column" ORDER BY row, name')
+        dismissed = opened.query("SELECT key, size, mtime_ns FROM dismissed ORDER BY key")
+        return vectors, [opened.header, opened.sources(), opened.skipped(), columns, dismissed]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection with one of everything: metadata, removals, something skipped, a whitening, an index."""
+    folder = tmp_path_factory.mktemp("whole")
+    path = folder / "c"
+    keys = [f"{row % 7}/{row:05} {'x' * (row % 60)}.jpg" for row in range(ROWS)]
+    with closing(make(path, clustered(ROWS), keys=keys)) as opened, opened.writing():
+        for row in range(0, ROWS, 3):
+            metadata.put_row(opened, row, {"year": 1990 + row % 30, "place": f"place {row}"})
+        opened.remove([5, 6])
+        opened.remove([7], "by hand")
+        opened.add_skipped(1, "bad.jpg", "damaged image")
+    whiten(path, 16)
+    optimize(path, "IVF4,SQ8")
+    assert not verify(path)
+    return path
+
+
+FILES = [
+    "collection.json",
+    "catalog.sqlite",
+    "vectors.f32",
+    "whitening.safetensors",
+    "index/index.json",
+    "index/*.faiss",
+]
+
+
+def hit(whole: Path, folder: Path, name: str) -> tuple[Path, Path]:
+    shutil.rmtree(folder / "c", ignore_errors=True)
+    shutil.copytree(whole, folder / "c")
+    (file,) = (folder / "c").glob(name)
+    return folder / "c", file
+
+
+def same_answers(path: Path, before: Content) -> None:
+    """Every result is a key with the cosine of the vector that it always had, or the search says why not."""
+    with Collection(path) as opened:
+        query = np.frombuffer(before[0]["3/00010 xxxxxxxxxx.jpg"], np.float32)
+        for found in opened.search(query, k=5):
+            expected = float(np.frombuffer(before[0][found.key], np.float32) @ query)
+            assert abs(found.score - expected) < 1e-5
+
+
+def check(path: Path, before: Content, name: str) -> None:
+    try:
+        unchanged = content(path) == before
+    except LookalikeError:
+        unchanged = False
+    try:
+        same_answers(path, before)
+    except LookalikeError as error:
+        assert "\n" not in str(error)
+    damage = verify(path)
+    assert unchanged or damage, f"{name}: something changed and nothing was found"
+    if name != "catalog.sqlite":
+        assert damage, f"{name} is of use to the last bit"
+    if not damage:
+        return
+    repaired = verify(path, repair=True)
+    assert {name for _, name in damage.rows} <= {name for _, name in repaired.rows}
+    assert not verify(path), "what was repaired is whole"
+    after = content(path)
+    lost = before[0].keys() - after[0].keys()
+    named = {key for _, key in repaired.rows}
+    assert lost <= named or any(key.startswith("row ") for key in named)
+    assert len(lost) <= len(repaired.rows)
+    assert all(after[0][key] == before[0][key] for key in after[0]), "no vector changed"
+    if name != "catalog.sqlite":
+        assert after[1][0] == before[1][0]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_found_wherever_it_is(whole: Path, tmp_path: Path, name: str) -> None:
+    before, rng = content(whole), random.Random(name)
+    for _ in range(FLIPS):
+        path, file = hit(whole, tmp_path, name)
+        data = bytearray(file.read_bytes())
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        file.write_bytes(data)
+        check(path, before, name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_was_cut_is_found(whole: Path, tmp_path: Path, name: str) -> None:
+    before, rng = content(whole), random.Random(name)
+    for _ in range(max(2, FLIPS // 4)):
+        path, file = hit(whole, tmp_path, name)
+        with file.open("r+b") as opened:
+            opened.truncate(rng.randrange(file.stat().st_size))
+        try:
+            check(path, before, name)
+        except CollectionError as error:  # neither collection.json nor its copy in the catalog
+            assert name == "catalog.sqlite", error
+
+
+def test_a_torn_page_of_the_vectors_loses_its_rows_and_the_next_run_brings_them_back(
+    photos: Path, encoder: PixelEncoder
+) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+        before = opened.keys()
+        with (photos / ".lookalike" / "vectors.f32").open("r+b") as file:
+            file.seek(3 * 4 * 192 + 100)
+            file.write(bytes(4 * 192))  # over the bounds of rows 3 and 4
+        found = opened.verify(repair=True)
+        assert [row for row, _ in found.rows] == [3, 4]
+        assert opened.index().added == 2
+        assert sorted(opened.keys()) == sorted(before)
+        assert not opened.verify()
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+from lookalike.cli import main
+main(sys.argv[3:])
+"""
+
+
+def limited(size: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """A command in a process whose files cannot grow beyond `size`: what a full disk is like, without being root."""
+    command = [sys.executable, "-c", LIMITED, "", str(size), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.mark.parametrize("size", [1000, 40_000, 150_000])
+def test_a_disk_that_fills_up_ends_each_command_with_one_line_and_loses_nothing(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "c"
+    make(path, clustered(2000)).close()
+    optimize(path, "IVF4,SQ8")
+    with closing(Store(path)) as opened, opened.writing():
+        opened.remove(range(10))
+    before = content(path)
+    for command in (
+        ("compact", str(path)),
+        ("optimize", str(path), "--index", "Flat"),
+        ("export", str(path), str(tmp_path / "x")),
+    ):
+        run = limited(size, *command)
+        assert run.returncode == 1
+        assert "Traceback" not in run.stderr
+        assert run.stderr.strip().splitlines()[-1].startswith("lookalike: error: ")
+        assert content(path) == before
+        assert not verify(path)
+    assert [item.name for item in tmp_path.iterdir() if item.name != "x"] == ["c"]
+
+
+def test_a_write_that_fails_half_way_loses_nothing_that_was_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = clustered(60)
+    with closing(make(tmp_path / "c", vectors[:20])) as opened:
+        for fails_at in range(1, 12):
+            calls = 0
+            real_fsync = os.fsync
+
+            def failing(descriptor: int, at: int = fails_at) -> None:
+                nonlocal calls
+                calls += 1
+                if calls == at:
+                    raise OSError(28, "No space left on device")
+                real_fsync(descriptor)
+
+            monkeypatch.setattr(os, "fsync", failing)
+            committed = opened.count_rows()
+            try:
+                with opened.writing():
+                    for number in range(5):
+                        item = next(iter(opened.live_items()))
+                        opened.add(type(item)(-1, 1, f"{fails_at}/{number}", 1, 2, f"{number:064x}", 3, 2), vectors[30])
+                        opened.commit()
+                        committed = opened.count_rows()
+            except CollectionError as error:
+                assert "no space left on device" in str(error)
+            monkeypatch.undo()
+            assert opened.count_rows() == committed
+            assert not verify(tmp_path / "c")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes where nobody may")
+def test_a_folder_that_cannot_be_written_is_searched_all_the_same(tmp_path: Path) -> None:
+    _read_only(tmp_path)
+
+
+def test_a_disk_that_cannot_be_written_is_searched_all_the_same(tmp_path: Path) -> None:
+    """A read-only mount, where this process may make one; the permissions of a folder do not hold root back."""
+    vectors = clustered(50)
+    make(tmp_path / "c", vectors).close()
+    bound = ["mount", "--bind", "-o", "ro", str(tmp_path / "c"), str(tmp_path / "c")]
+    if os.geteuid() or subprocess.run(bound, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount")
+    try:
+        with closing(Store(tmp_path / "c")) as opened:
+            _, ids = StoredGallery(opened).search(vectors[:5], 3)
+            assert np.array_equal(ids, cosines(vectors[:5], vectors, 3))
+            with pytest.raises(CollectionError, match="cannot be written to .read-only file system"), opened.writing():
+                pass
+        assert not verify(tmp_path / "c")
+    finally:
+        subprocess.run(["umount", str(tmp_path / "c")], check=True)
+
+
+def _read_only(tmp_path: Path) -> None:
+    vectors = clustered(50)
+    make(tmp_path / "c", vectors).close()
+    (tmp_path / "c").chmod(0o555)
+    try:
+        with closing(Store(tmp_path / "c")) as opened:
+            assert StoredGallery(opened).search(vectors[:1], 1)[1][0, 0] == 0
+    finally:
+        (tmp_path / "c").chmod(0o755)
+
+
+def test_rebuild_is_the_way_out_where_nothing_can_be_read(photos: Path, encoder: PixelEncoder) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+    (photos / ".lookalike" / "catalog.sqlite").write_bytes(b"nothing")
+    (photos / ".lookalike" / "collection.json").write_text("{}")
+    picture(99).save(photos / "another.png")
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        with pytest.raises(CollectionError, match="index again with --rebuild"):
+            opened.index()
+        assert opened.index(rebuild=True).added == 13
+        assert not opened.verify()
+
+
+def test_the_limit_on_file_sizes_is_there() -> None:
+    assert hasattr(resource, "RLIMIT_FSIZE")

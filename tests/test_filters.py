@@ -1,0 +1,150 @@
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import clustered, make
+
+from lookalike import filters, metadata
+from lookalike.errors import QueryError, SourceError
+from lookalike.gallery import StoredGallery
+from lookalike.store import Store
+
+KEYS = ["beach/a.jpg", "beach/b.jpg", "beach2/c.jpg", "city/d [1].jpg", "e.jpg", "caf\udce9/f.jpg"]
+TABLE = 'file,year,camera,stars\nbeach/a.jpg,2018,X100,4.5\nbeach/b.jpg,2020,X100,\nbeach2/c.jpg,2021,"D 750",3\ne.jpg,2019,o\'Neil,5\nno/such.jpg,1,x,1\n'
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Store:
+    opened = make(tmp_path / "c", clustered(len(KEYS), 8), keys=KEYS)
+    (tmp_path / "table.csv").write_text(TABLE)
+    with opened.writing():
+        assert metadata.attach(opened, tmp_path / "table.csv") == (5, 4)
+    return opened
+
+
+def chosen(opened: Store, expression: str) -> str:
+    """The letters of the images for which it holds."""
+    rows = np.flatnonzero(filters.select(expression, opened, len(KEYS)))
+    return "".join("abcdef"[row] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("expression", "letters"),
+    [
+        ("key:beach/*", "ab"),
+        ("key:beach*", "abc"),
+        ("key:*/?.jpg", "abcf"),
+        ("key:e.jpg", "e"),
+        ('key:"city/d [[]1].jpg"', "d"),
+        ("key:caf\udce9/*", "f"),
+        ("key:*", "abcdef"),
+        ("year >= 2019", "bce"),
+        ('year>=2019 and camera="X100"', "b"),
+        ("year < 2019 or stars = 5", "ae"),
+        ("not year >= 2019", "adf"),
+        ("not (year >= 2019 or key:beach/*)", "df"),
+        ("camera:*0*", "abc"),
+        ("camera = 'o\\'Neil'", "e"),
+        ('camera in (X100, "D 750")', "abc"),
+        ("stars != 5", "ac"),
+        ("stars > 3 and stars <= 4.5", "a"),
+        ("camera > 3", ""),  # text is not compared with numbers
+        ("year=2018 OR year=2019 AND stars=5", "ae"),  # and binds closer
+        ("key >= beach2 and key < city", "cf"),
+        ("key in (e.jpg, nothing)", "e"),
+    ],
+)
+def test_what_a_filter_holds_for(collection: Store, expression: str, letters: str) -> None:
+    with closing(collection):
+        assert chosen(collection, expression) == letters
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("height > 3", "height: no such column; there are: key, camera, stars, year"),
+        ("", "a column is wanted at its end"),
+        ("year", "one of .* is wanted at its end"),
+        ("year > ", "a value is wanted at its end"),
+        ("(year > 3", r"'\)' is wanted at its end"),
+        ("year > 3 year > 4", "the end is wanted at 'year > 4'"),
+        ("and", "a column is wanted"),
+        ('camera = "X', "wanted at"),
+        ("year in 3", r"'\(' is wanted at '3'"),
+        ("not " * 60 + "year=1", "more than 50 brackets"),
+        ("x" * 5000, "5,000 letters"),
+    ],
+)
+def test_what_is_no_filter_is_one_line(collection: Store, expression: str, message: str) -> None:
+    with closing(collection), pytest.raises(QueryError, match=message):
+        chosen(collection, expression)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=30))
+def test_any_text_is_a_filter_or_a_query_error(text: str) -> None:
+    class Nothing:
+        def query(self, sql: str, values: object = ()) -> list[tuple[object, ...]]:
+            return [(1, "a")]
+
+        def numbers(self, sql: str, values: object = ()) -> np.ndarray:
+            assert not text.strip() or "'" not in sql.replace("('integer', 'real')", "").replace("('text')", "")
+            return np.array([0], np.int64)
+
+    try:
+        assert filters.select(text, Nothing(), 3).shape == (3,)
+    except QueryError as error:
+        assert "\n" not in str(error) or "\n" in text
+
+
+def test_an_injection_is_a_value(collection: Store) -> None:
+    with closing(collection):
+        assert chosen(collection, 'camera = "x\'; DROP TABLE items; --"') == ""
+        assert collection.count_rows() == len(KEYS)
+
+
+def test_metadata_follows_a_changed_image_and_can_be_taken_away(collection: Store, tmp_path: Path) -> None:
+    with closing(collection):
+        item = collection.live_item("e.jpg")
+        assert item
+        with collection.writing():
+            collection.add(item, clustered(1, 8)[0])
+        assert np.flatnonzero(filters.select("year = 2019", collection, 7)).tolist() == [4, 6]
+        (tmp_path / "more.csv").write_text("key,stars\nbeach/a.jpg,\n")
+        with collection.writing():
+            metadata.attach(collection, tmp_path / "more.csv")
+        assert chosen(collection, "stars > 0") == "ce"
+        gallery = StoredGallery(collection).where("year = 2019")
+        assert len(gallery) == 1
+        assert len(gallery.where("year = 2018")) == 0  # narrowed twice
+        assert gallery.holds(6)
+        assert not gallery.holds(4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a,b\n1,2\n", "no column names the images; one of key, path"), (None, "no such file")]
+)
+def test_a_table_that_cannot_be_used_is_one_line(
+    collection: Store, tmp_path: Path, text: str | None, message: str
+) -> None:
+    if text:
+        (tmp_path / "bad.csv").write_text(text)
+    with closing(collection), collection.writing(), pytest.raises(SourceError, match=message):
+        metadata.attach(collection, tmp_path / "bad.csv")
+
+
+def test_a_parquet_keeps_its_types(collection: Store, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {"key": ["e.jpg", "beach/a.jpg"], "indoor": [True, False], "size": [1.5, None], "v": [[1.0], [2.0]]}
+    pq.write_table(pa.table(table), tmp_path / "table.parquet")
+    with closing(collection), collection.writing():
+        assert metadata.attach(collection, tmp_path / "table.parquet") == (2, 2)
+        assert chosen(collection, "indoor = 1") == "e"
+        assert chosen(collection, "size > 1") == "e"
+        with pytest.raises(QueryError, match="no such column; there are: key, camera, indoor, size, stars, year"):
+            chosen(collection, "v = 1")

@@ -1,0 +1,255 @@
+"""compact, merge, export and import: whole collections copied, some rows at a time."""
+
+import csv
+import json
+from contextlib import closing
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+from conftest import PixelEncoder
+from made import clustered, items, make
+
+from lookalike import approximate, exchange
+from lookalike.collection import Collection
+from lookalike.compact import compact
+from lookalike.errors import CollectionError, EncoderMismatch, LookalikeError, SourceError
+from lookalike.merge import merge
+from lookalike.optimize import optimize
+from lookalike.store import Store
+from lookalike.transfer import Format, export, import_vectors
+from lookalike.types import Vectors
+from lookalike.verify import verify
+
+
+def held(path: Path) -> dict[str, bytes]:
+    """Every live key, and its vector."""
+    with closing(Store(path)) as opened:
+        return {item.key: opened.vector(item.row).tobytes() for item in opened.live_items()}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_compact_keeps_every_live_row_and_nothing_else(tmp_path: Path, dtype: str) -> None:
+    with closing(make(tmp_path / "c", clustered(900), dtype)) as opened:
+        with opened.writing():
+            opened.remove(range(0, 900, 2))
+            opened.remove([1], "by hand")
+        first = opened.item(1)
+    optimize(tmp_path / "c", "IVF4,SQ8")
+    before = held(tmp_path / "c")
+    report = compact(tmp_path / "c")
+    assert report.removed == 451
+    assert report.after < report.before
+    assert held(tmp_path / "c") == before
+    with closing(Store(tmp_path / "c")) as opened:
+        assert opened.count_rows() == 449
+        assert opened.is_dismissed(first.key, first.size, first.mtime_ns)  # it stays out
+    assert not (tmp_path / "c" / "index").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    assert not verify(tmp_path / "c")
+
+
+def test_compact_changes_how_vectors_are_kept(tmp_path: Path) -> None:
+    vectors = clustered(50)
+    make(tmp_path / "c", vectors).close()
+    compact(tmp_path / "c", "int8")
+    with closing(Store(tmp_path / "c")) as opened:
+        stored = opened.vectors.block(0, 50)
+        assert np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-6)
+        assert np.einsum("ij,ij->i", stored, vectors).min() > 0.9999
+        assert opened.header.dtype == "int8"
+    compact(tmp_path / "c", "int8")
+    with closing(Store(tmp_path / "c")) as opened:
+        assert np.array_equal(opened.vectors.block(0, 50), stored)
+
+
+def test_a_damaged_row_stops_a_copy_and_changes_nothing(tmp_path: Path) -> None:
+    with closing(make(tmp_path / "c", clustered(50))) as opened, opened.writing():
+        opened.execute("UPDATE items SET width = 4 WHERE row = 7")
+    for copy in (lambda: compact(tmp_path / "c"), lambda: merge([tmp_path / "c"], tmp_path / "d")):
+        with pytest.raises(CollectionError, match=r"row 7 \(7/000007.jpg\) is damaged; run .*--repair"):
+            copy()
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_reader_that_has_it_open_goes_over_to_the_compacted_one(photos: Path, encoder: PixelEncoder) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+        keys = opened.keys()
+        opened.remove(keys[:3])
+        Collection(photos / ".lookalike", encoder).compact()
+        assert opened.keys() == keys[3:]
+        assert [hit.key for hit in opened.search(keys[5], k=1)] == [keys[5]]
+        opened.index()  # and writes to it
+        assert opened.info()["removed"] == 0
+
+
+def test_a_writer_of_the_old_files_is_told(tmp_path: Path) -> None:
+    with closing(make(tmp_path / "c", clustered(20))) as old:
+        compact(tmp_path / "c")
+        with pytest.raises(CollectionError, match="replaced by another process; open it again"), old.writing():
+            pass
+    assert not verify(tmp_path / "c")
+
+
+def test_an_interrupted_exchange_is_finished(tmp_path: Path) -> None:
+    make(tmp_path / "c", clustered(20)).close()
+    (tmp_path / "c").rename(exchange.beside(tmp_path / "c", "old"))
+    with Collection(tmp_path / "c") as opened:
+        assert len(opened) == 20
+
+
+def test_merge_holds_what_all_hold_and_metadata_with_it(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        with closing(make(tmp_path / name / ".lookalike", clustered(30, seed=ord(name)))) as opened, opened.writing():
+            opened.put("columns", 1 if name == "a" else 2, "year", "any")
+            opened.put("meta", 3, 1 if name == "a" else 2, ord(name))
+    report = merge([tmp_path / name / ".lookalike" for name in "ab"], tmp_path / "all")
+    assert (report.images, report.shared) == (60, 0)
+    merged = held(tmp_path / "all")
+    for prefix, name in (("", "a"), ("b/", "b")):
+        for key, vector in held(tmp_path / name / ".lookalike").items():
+            assert merged[prefix + key] == vector
+    with Collection(tmp_path / "all") as opened:
+        assert len(opened.gallery.where("year > 0")) == 2
+        assert opened.gallery.path(opened.row("b/3/000003.jpg") or 0) == tmp_path / "b" / "3/000003.jpg"
+    assert not verify(tmp_path / "all")
+
+
+def test_merging_two_collections_of_one_folder_takes_each_file_once(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make(tmp_path / name, clustered(30, seed=1)).close()
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").shared == 30
+    assert held(tmp_path / "all") == held(tmp_path / "a")
+
+
+def test_only_collections_of_one_encoder_are_merged(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from lookalike import store
+
+    with closing(make(tmp_path / "a", clustered(3))) as opened:
+        store.create(tmp_path / "b", replace(opened.header, fingerprint="0" * 64)).close()
+    with pytest.raises(EncoderMismatch, match="only vectors of one encoder can be merged"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+    with pytest.raises(CollectionError, match="is there already"):
+        merge([tmp_path / "a"], tmp_path / "b")
+
+
+def read_back(out: Path, kind: str) -> tuple[list[str], Vectors]:
+    if kind == "csv":
+        with (out / "vectors.csv").open(newline="") as file:
+            lines = list(csv.reader(file))[1:]
+        return [line[0] for line in lines], np.array([line[4:] for line in lines], np.float32)
+    if kind == "parquet":
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(out / "vectors.parquet")
+        return table["key"].to_pylist(), np.array(table["vector"].to_pylist(), np.float32)
+    keys = [json.loads(line) for line in (out / "keys.jsonl").read_text().splitlines()]
+    if kind == "npy":
+        return keys, np.load(out / "vectors.npy")
+    index = faiss.read_index(str(out / "vectors.faiss"))
+    return keys, index.reconstruct_n(0, index.ntotal)
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet", "csv", "faiss"])
+def test_what_is_exported_is_what_is_held(tmp_path: Path, kind: Format) -> None:
+    vectors = clustered(5000, 8)
+    with closing(make(tmp_path / "c", vectors)) as opened:
+        with opened.writing():
+            opened.remove([0, 4999])
+        export(opened, tmp_path / "out", kind)
+        keys, found = read_back(tmp_path / "out", kind)
+        assert keys == [item.key for item in opened.live_items()]
+        assert np.allclose(found, vectors[1:4999], atol=1e-7)
+        with pytest.raises(CollectionError, match="is there already"):
+            export(opened, tmp_path / "out", kind)
+
+
+def test_what_is_exported_can_be_imported(tmp_path: Path) -> None:
+    keys = ["plain.jpg", "line\nbreak.jpg", "caf\udce9.jpg"]
+    with closing(make(tmp_path / "c", clustered(3), keys=keys)) as opened:
+        export(opened, tmp_path / "out", "npy")
+    report = import_vectors(tmp_path / "out" / "vectors.npy", tmp_path / "d", tmp_path / "out" / "keys.jsonl")
+    assert (report.added, report.unusable) == (3, 0)
+    assert not verify(tmp_path / "d")
+    with Collection(tmp_path / "d") as imported:
+        assert imported.keys() == keys
+        assert np.allclose(imported.gallery.vectors(np.arange(3)), clustered(3), atol=1e-7)
+        assert [hit.key for hit in imported.search(clustered(3)[1], k=1)] == ["line\nbreak.jpg"]
+        assert imported.search("plain.jpg", k=1)[0].score == 1
+
+
+def test_rows_without_direction_and_keys_met_twice_are_counted_and_left_out(tmp_path: Path) -> None:
+    array = np.array([[3, 4], [0, 0], [np.nan, 1], [1, 0]], np.float64)
+    np.save(tmp_path / "v.npy", array)
+    (tmp_path / "names.txt").write_text("a\nb\nc\na\n")
+    report = import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names.txt")
+    assert (report.added, report.unusable) == (1, 3)
+    with closing(Store(tmp_path / "c")) as opened:
+        assert np.allclose(opened.vector(0), [0.6, 0.8])
+
+
+def clip_retrieval(folder: Path) -> Vectors:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    vectors = clustered(25, 8)
+    for name in ("img_emb", "metadata"):
+        (folder / name).mkdir(parents=True)
+    for number, (start, stop) in enumerate([(0, 10), (10, 25)]):
+        np.save(folder / "img_emb" / f"img_emb_{number}.npy", vectors[start:stop].astype(np.float16))
+        paths = [str(folder / "images" / f"{row}.jpg") for row in range(start, stop)]
+        table = pa.table({"image_path": paths, "caption": [f"number {row}" for row in range(start, stop)]})
+        pq.write_table(table, folder / "metadata" / f"metadata_{number}.parquet")
+    return vectors
+
+
+def test_a_folder_of_clip_retrieval_is_imported_with_its_captions(tmp_path: Path) -> None:
+    vectors = clip_retrieval(tmp_path / "clip")
+    import_vectors(tmp_path / "clip", tmp_path / "c", images=tmp_path / "clip" / "images", dtype="float16")
+    with Collection(tmp_path / "c") as opened:
+        assert opened.keys() == [f"{row}.jpg" for row in range(25)]
+        assert opened.gallery.path(3) == tmp_path / "clip" / "images" / "3.jpg"
+        found = opened.search(vectors[7], k=2, where='caption:"number 1*"')
+        assert {hit.key for hit in found} <= {f"{row}.jpg" for row in (1, *range(10, 20))}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [("a\n", "has 1 names for 2 vectors"), ("a\nb\nc\n", r"more names than .* vectors \(2\)"), (None, "--names FILE")],
+)
+def test_names_that_do_not_fit_make_nothing(tmp_path: Path, names: str | None, message: str) -> None:
+    np.save(tmp_path / "v.npy", np.eye(2))
+    if names:
+        (tmp_path / "names").write_text(names)
+    with pytest.raises(SourceError, match=message):
+        import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names" if names else None)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_a_pickled_array_is_not_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "names").write_text("a\n")
+    with pytest.raises(SourceError, match="cannot be read as an array"):
+        import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    with (
+        closing(make(tmp_path / "c", clustered(3))) as opened,
+        pytest.raises(LookalikeError, match=r"pip install lookalike\[parquet\]"),
+    ):
+        export(opened, tmp_path / "out", "parquet")
+
+
+def test_compact_waits_for_nobody(tmp_path: Path) -> None:
+    with closing(make(tmp_path / "c", clustered(3))) as opened, opened.writing():
+        opened.add(items(["x"])[0], clustered(1)[0])
+        with pytest.raises(CollectionError, match="being written to by another process"):
+            compact(tmp_path / "c")
+    assert approximate.read(tmp_path / "c") is None
