@@ -78,8 +78,9 @@ class KeptCollection:
                 folder = self._sources[0] if self._sources else self.path
                 raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
             opened = Store(self.path)
-            if self._engine not in (None, opened.header.engine):
-                place = opened.header.engine or "a file of its own"
+            held = opened.header.engine
+            if self._engine and not (held and engines.is_same(held, self._engine)):
+                place = held or "a file of its own"
                 opened.close()
                 raise CollectionError(
                     f"{self.path} keeps its vectors in {place}, not in {self._engine}; give another --collection"
