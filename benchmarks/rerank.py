@@ -4,7 +4,7 @@ python benchmarks/rerank.py ROOT [--distractors FOLDER] [--encoder rootsift] [--
 
 ROOT holds images/ and groundtruth/ in the VGG layout; the protocol is `original`. A chain is several specs joined by
 " + ". Parameters are the methods' defaults, from their papers or from the made-up town; nothing is tuned here. A chain
-that begins with "whitening" is searched in whitened vectors: learned on the gallery itself, or on the distractors alone.
+that begins with "whitening" is searched in whitened vectors, learned on the gallery itself or on distractors alone.
 """
 
 import argparse
@@ -89,6 +89,10 @@ class Keeping:
     def path(self, row: int) -> Path | None:
         return self._gallery.path(row)
 
+    def without(self, rows: Sequence[int]) -> "Keeping":
+        assert not rows, "the original protocol hides no photo"
+        return self
+
     def content(self, row: int) -> str:
         return self._gallery.item(row).sha256
 
@@ -163,7 +167,7 @@ def whitenings(collection: Collection, distractors: Sequence[Path]) -> dict[str,
     """By the first words of a chain."""
     vectors = collection.gallery.vectors(np.arange(len(collection)))
     names = tuple(f"{folder.name}/" for folder in distractors)
-    others = vectors[[key.startswith(names) for key in collection.keys()]] if names else vectors
+    others = vectors[[key.startswith(names) for key in list(collection.keys())]] if names else vectors
     return {PLAIN: None, OWN: fit(vectors), OTHERS: fit(others), HALF: fit(others, power=0.5)}
 
 
@@ -180,7 +184,10 @@ def main() -> None:
     with embedded.collection as collection:
         ask = remembering(ask_collection(collection))
         places = {
-            name: (Searched(collection, Keeping(collection, collection.path / "cache", learned)), whitened(ask, learned))
+            name: (
+                Searched(collection, Keeping(collection, collection.path / "cache", learned)),
+                whitened(ask, learned),
+            )
             for name, learned in whitenings(collection, options.distractors).items()
         }
         print(f"{benchmark.name} · {options.encoder} · {len(benchmark.queries)} queries · {len(collection):,} images\n")

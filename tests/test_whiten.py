@@ -43,7 +43,7 @@ def test_every_row_is_whitened_where_it_was(indexed: Path) -> None:
 def test_searching_goes_on_with_stored_and_with_new_pictures(indexed: Path, photos: Path) -> None:
     with opened(indexed) as collection:
         collection.whiten()
-        for key in collection.keys():
+        for key in list(collection.keys()):
             assert collection.search(photos / key, k=1)[0].key == key
             assert collection.search(picture_of(photos / key), k=1)[0].key == key, "encoded and whitened anew"
 
@@ -86,7 +86,7 @@ def test_the_whitening_is_part_of_the_fingerprint(indexed: Path) -> None:
 def test_a_damaged_whitening_is_one_line(indexed: Path, photos: Path) -> None:
     whiten(indexed)
     (indexed / whitening.FILE).write_bytes(b"damaged")
-    with opened(indexed) as collection, pytest.raises(CollectionError, match="is damaged .*--rebuild"):
+    with opened(indexed) as collection, pytest.raises(CollectionError, match=r"is damaged .*--rebuild"):
         collection.search(picture_of(photos / "01.jpg"))
 
 
