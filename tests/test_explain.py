@@ -175,8 +175,8 @@ def test_pictures_of_any_shape_are_drawn() -> None:
     assert draw(nothing, Image.new("L", (1, 900)), Image.new("RGB", (40, 20))).height == HEIGHT
 
 
-FACADE = ("paris_invalides_000072", (214, 23, 594, 593)), ("paris_invalides_000360", (321, 217, 616, 645))
-"""Two queries of one landmark, with the boxes that its makers drew around the façade."""
+FACADE = ("paris_invalides_000072", (95, 30, 620, 730)), ("paris_invalides_000360", (235, 230, 695, 800))
+"""Two photos of one church, and where it stands in them between sky and trees, read off the pictures."""
 
 
 def test_matches_of_two_real_photos_lie_on_the_facade(shared_data: Path) -> None:
@@ -185,8 +185,8 @@ def test_matches_of_two_real_photos_lie_on_the_facade(shared_data: Path) -> None
     a, b = (Image.open(folder / f"{name}.jpg").convert("RGB") for name in (name_a, name_b))
     found = explain(a, b)
     assert found.inliers >= CONVINCING
-    assert inside(found.points_a, box_a) >= 0.9
-    assert inside(found.points_b, box_b) >= 0.9
+    assert inside(found.points_a, box_a) >= 0.95
+    assert inside(found.points_b, box_b) >= 0.95
 
 
 def inside(points: NDArray[np.float64], box: tuple[int, int, int, int]) -> float:
