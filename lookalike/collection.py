@@ -40,6 +40,8 @@ from lookalike.view import View, rerankers
 
 FOLDER = ".lookalike"
 DEFAULT_ENCODER = "dinov2-base"
+KEPT_OPEN = 2
+"""Collections that were replaced, for searches that began before."""
 
 
 def open(
@@ -86,6 +88,7 @@ class Collection:
         self._device = {"device": device} if device else {}
         self._open_store: Store | None = None
         self._open_gallery: StoredGallery | None = None
+        self._retired: list[Store] = []
         self._open_sets: dict[Path, Collection] = {}
         recover(self.path)
 
@@ -96,9 +99,10 @@ class Collection:
         """Let go of the files."""
         for further in self._open_sets.values():
             further.close()
-        if self._open_store:
-            self._open_store.close()
+        for opened in (*self._retired, *([self._open_store] if self._open_store else [])):
+            opened.close()
         self._open_store = self._open_gallery = None
+        self._retired = []
 
     def __enter__(self) -> "Collection":
         return self
@@ -115,8 +119,11 @@ class Collection:
     def store(self) -> Store:
         """The files behind it; raises CollectionError where nothing was indexed yet."""
         if self._open_store is not None and self._open_store.replaced and self.exists:
-            # Another process, or another object of this one, has put another collection in its place.
-            self._open_store.close()
+            # Another process, or another object of this one, has put another collection in its place. A thread that
+            # is still searching the old one needs its files.
+            self._retired.append(self._open_store)
+            while len(self._retired) > KEPT_OPEN:
+                self._retired.pop(0).close()
             self._open_store = self._open_gallery = self._encoder = None
         if self._open_store is None:
             if not self.exists:
@@ -363,6 +370,30 @@ class Collection:
         if k < 1 or offset < 0:
             raise QueryError(f"k = {k} and offset = {offset}: k is at least 1, offset at least 0")
         methods = rerankers(rerank)
+        while True:
+            opened = self.store
+            try:
+                hits = self._found(asked, k, min_score, exclude_self, methods, where, offset, fuse, recall)
+            except CollectionError:
+                if self.store is opened:
+                    raise
+                continue
+            # Row numbers are those of one store: where another took its place meanwhile, they mean other images.
+            if self.store is opened:
+                return hits
+
+    def _found(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        asked: Asked,
+        k: int,
+        min_score: float | None,
+        exclude_self: bool,
+        methods: Sequence[Reranker],
+        where: str | None,
+        offset: int,
+        fuse: spaces.Fuse,
+        recall: float | None,
+    ) -> list[Hit]:
         found = spaces.answer(
             spaces.parts(
                 asked,
