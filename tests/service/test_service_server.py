@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ from conftest import PixelEncoder, picture
 from running import Running, command, jpeg, running, wait_ready, write_photos
 
 from lookalike.collection import Collection
+from lookalike.header import read_header, write_header
 from lookalike.service.writing import safe_name
 
 
@@ -50,8 +52,8 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
 
 def test_weights_that_are_missing_end_it_with_a_line(tmp_path: Path) -> None:
     folder = indexed(write_photos(tmp_path / "photos", 2))
-    header = folder / ".lookalike" / "collection.json"
-    header.write_text(header.read_text().replace('"thumbnail"', '"/no/such/encoder"'))
+    place = folder / ".lookalike"
+    write_header(place, replace(read_header(place), encoder="/no/such/encoder"))
     ended = run(str(folder), "--port", "0")
     assert ended.returncode == 1
     assert ended.stderr.startswith("lookalike: error: /no/such/encoder")
