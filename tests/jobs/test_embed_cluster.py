@@ -32,6 +32,8 @@ BROKEN = {
 TARGET = "s3://vectors/job"
 PATIENCE = 240
 
+pytestmark = pytest.mark.cluster
+
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
