@@ -67,9 +67,11 @@ def fill(folder: Path, header: Header, count: int) -> None:
         for start in range(0, count, BLOCK):
             block = random.standard_normal((min(BLOCK, count - start), header.dim), np.float32)
             block /= np.linalg.norm(block, axis=1, keepdims=True)
-            for number, vector in enumerate(block, start):
-                item = Item(-1, source, f"{number // 1000:04}/{number:07}.jpg", 1, 1, f"{number:064x}", 640, 480)
-                opened.add(item, vector)
+            items = [
+                Item(-1, source, f"{number // 1000:04}/{number:07}.jpg", 1, 1, f"{number:064x}", 640, 480)
+                for number in range(start, start + len(block))
+            ]
+            opened.add_many(items, block, new_keys=True)
     opened.close()
 
 

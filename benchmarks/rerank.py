@@ -4,20 +4,18 @@ python benchmarks/rerank.py ROOT [--distractors FOLDER] [--encoder rootsift] [--
 
 ROOT holds images/ and groundtruth/ in the VGG layout; the protocol is `original`. A chain is several specs joined by
 " + ". Parameters are the methods' defaults, from their papers or from the made-up town; nothing is tuned here. A chain
-that begins with "whitening" searches whitened vectors: learned on the gallery itself, or on the distractors alone.
+that begins with "whitening" is searched in whitened vectors, learned on the gallery itself or on distractors alone.
 """
 
 import argparse
-import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from lookalike.collection import Collection
 from lookalike.datasets import Benchmark, Query, load
@@ -27,9 +25,11 @@ from lookalike.evaluation.compare import paired_interval
 from lookalike.evaluation.metrics import average_precision
 from lookalike.evaluation.protocols import protocol_for
 from lookalike.evaluation.run import Reader
+from lookalike.index import ExactIndex
 from lookalike.rerank import parse
 from lookalike.search import rank
-from lookalike.types import Box, Gallery, Probe, Reranker
+from lookalike.types import Box, Gallery, Ids, Probe, Reranker, Scores, Vectors
+from lookalike.whitening import Whitening, fit
 
 PLAIN = "none"
 OWN, OTHERS, HALF = "whitening", "whitening by the distractors", "whitening by the distractors, power 0.5"
@@ -64,6 +64,53 @@ SHOWN = 20
 """Results wanted when a query is timed."""
 
 
+class Keeping:
+    """A collection's gallery, its vectors perhaps whitened, with a place for keypoints."""
+
+    def __init__(self, collection: Collection, cache: Path, learned: Whitening | None) -> None:
+        self._gallery, self.cache_dir = collection.gallery, cache
+        self._index: ExactIndex | None = None
+        if learned:
+            self._whitened = learned.apply(self._gallery.vectors(np.arange(len(self._gallery))))
+            self._index = ExactIndex(self._whitened)
+
+    def __len__(self) -> int:
+        return len(self._gallery)
+
+    def vectors(self, ids: Ids) -> Vectors:
+        return self._whitened[ids] if self._index else self._gallery.vectors(ids)
+
+    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
+        return (self._index or self._gallery).search(vectors, k)
+
+    def image(self, row: int) -> Image:
+        return self._gallery.image(row)
+
+    def path(self, row: int) -> Path | None:
+        return self._gallery.path(row)
+
+    def without(self, rows: Sequence[int]) -> "Keeping":
+        assert not rows, "the original protocol hides no photo"
+        return self
+
+    def content(self, row: int) -> str:
+        return self._gallery.item(row).sha256
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What the evaluation asks."""
+
+    collection: Collection
+    gallery: Keeping
+
+    def key(self, row: int) -> str:
+        return self.collection.key(row)
+
+    def row(self, key: str) -> int | None:
+        return self.collection.row(key)
+
+
 @dataclass(frozen=True)
 class Row:
     name: str
@@ -77,7 +124,7 @@ class Row:
         return f"| {self.name} | {self.precisions.mean():.4f} | {change or ' | '} | {self.milliseconds:.0f} |"
 
 
-def measure(name: str, benchmark: Benchmark, searched: Collection, ask: Ask) -> Row:
+def measure(name: str, benchmark: Benchmark, searched: Searched, ask: Ask) -> Row:
     rerankers = [parse(spec) for spec in name.split(" + ") if spec != PLAIN and not spec.startswith(OWN)]
     protocol = protocol_for(benchmark, "original")
     reader = Reader(searched, protocol, benchmark.images)
@@ -106,23 +153,22 @@ def remembering(ask: Ask) -> Ask:
     return asked
 
 
-def places(plain: Collection, distractors: Sequence[Path], folder: Path) -> dict[str, tuple[Collection, Ask]]:
-    """What is searched and how it is asked, by the first words of a chain; copies are whitened as users whiten them."""
-    names = tuple(f"{one.name}/" for one in distractors)
-    others = copied(plain, folder / "others")
-    if names:
-        others.remove([key for key in others.keys() if not key.startswith(names)])  # noqa: SIM118
-    found = {PLAIN: plain}
-    for name, source, power in ((OWN, None, 1.0), (OTHERS, others.path, 1.0), (HALF, others.path, 0.5)):
-        found[name] = copied(plain, folder / name)
-        found[name].whiten(power=power, source=source)
-    others.close()
-    return {name: (one, remembering(ask_collection(one))) for name, one in found.items()}
+def whitened(ask: Ask, learned: Whitening | None) -> Ask:
+    """Queries whitened as the gallery is."""
+
+    def asked(query: Query, box: Box | None) -> Probe:
+        probe = ask(query, box)
+        return Probe(learned.apply(probe.vectors), probe.image) if learned else probe
+
+    return asked
 
 
-def copied(collection: Collection, path: Path) -> Collection:
-    shutil.copytree(collection.path, path)
-    return Collection(path)
+def whitenings(collection: Collection, distractors: Sequence[Path]) -> dict[str, Whitening | None]:
+    """By the first words of a chain."""
+    vectors = collection.gallery.vectors(np.arange(len(collection)))
+    names = tuple(f"{folder.name}/" for folder in distractors)
+    others = vectors[[key.startswith(names) for key in list(collection.keys())]] if names else vectors
+    return {PLAIN: None, OWN: fit(vectors), OTHERS: fit(others), HALF: fit(others, power=0.5)}
 
 
 def main() -> None:
@@ -135,15 +181,20 @@ def main() -> None:
     options = parser.parse_args()
     benchmark = load("vgg", options.root, options.distractors)
     embedded = embed_gallery(benchmark, load_encoder(options.encoder), options.cache)
-    with embedded.collection as collection, TemporaryDirectory() as folder, ExitStack() as opened:
-        searched = places(collection, options.distractors, Path(folder))
-        for one, _ in searched.values():
-            opened.enter_context(one)
+    with embedded.collection as collection:
+        ask = remembering(ask_collection(collection))
+        places = {
+            name: (
+                Searched(collection, Keeping(collection, collection.path / "cache", learned)),
+                whitened(ask, learned),
+            )
+            for name, learned in whitenings(collection, options.distractors).items()
+        }
         print(f"{benchmark.name} · {options.encoder} · {len(benchmark.queries)} queries · {len(collection):,} images\n")
         print("| re-ranking | mAP | gain, points | 95 % interval | ms a query |\n|---|---|---|---|---|")
         plain = None
         for name in dict.fromkeys((PLAIN, *options.only)):
-            row = measure(name, benchmark, *searched[name.split(" + ")[0] if name.startswith(OWN) else PLAIN])
+            row = measure(name, benchmark, *places[name.split(" + ")[0] if name.startswith(OWN) else PLAIN])
             plain = plain or row
             print(row.text(plain), flush=True)
 

@@ -111,6 +111,30 @@ class Collection(GrowingCollection):
         if k < 1 or offset < 0:
             raise QueryError(f"k = {k} and offset = {offset}: k is at least 1, offset at least 0")
         methods = rerankers(rerank)
+        while True:
+            opened = self.store
+            try:
+                hits = self._found(asked, k, min_score, exclude_self, methods, where, offset, fuse, recall)
+            except CollectionError:
+                if self.store is opened:
+                    raise
+                continue
+            # Row numbers are those of one store: where another took its place meanwhile, they mean other images.
+            if self.store is opened:
+                return hits
+
+    def _found(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        asked: Asked,
+        k: int,
+        min_score: float | None,
+        exclude_self: bool,
+        methods: Sequence[Reranker],
+        where: str | None,
+        offset: int,
+        fuse: spaces.Fuse,
+        recall: float | None,
+    ) -> list[Hit]:
         found = spaces.answer(
             spaces.parts(
                 asked,

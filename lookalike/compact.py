@@ -41,7 +41,7 @@ def compact(path: Path, dtype: str | None = None, progress: Progress | None = No
     """
     with closing(Store(path)) as old:
         if old.header.engine:
-            raise CollectionError(f"{path}: its vectors lie in an engine, which clears up by itself")
+            raise CollectionError(f"{path}: its vectors lie in a search server; index again with --rebuild")
         removed, before = len(old.removed_rows()), size(path)
         header = replace(old.header, dtype=dtype or old.header.dtype)
         with old.locked():

@@ -19,6 +19,8 @@ from lookalike.vectors import SearchingRows
 
 FOLDER = ".lookalike"
 DEFAULT_ENCODER = "dinov2-base"
+KEPT_OPEN = 2
+"""Collections that were replaced, for searches that began before."""
 
 
 class KeptCollection:
@@ -41,6 +43,7 @@ class KeptCollection:
         self._engine = engines.stored(engine) if engine else None
         self._open_store: Store | None = None
         self._open_gallery: StoredGallery | None = None
+        self._retired: list[Store] = []
         self._open_sets: dict[Path, Self] = {}
         recover(self.path)
 
@@ -51,9 +54,10 @@ class KeptCollection:
         """Let go of the files."""
         for further in self._open_sets.values():
             further.close()
-        if self._open_store:
-            self._open_store.close()
+        for opened in (*self._retired, *([self._open_store] if self._open_store else [])):
+            opened.close()
         self._open_store = self._open_gallery = None
+        self._retired = []
 
     def __enter__(self) -> Self:
         return self
@@ -70,16 +74,20 @@ class KeptCollection:
     def store(self) -> Store:
         """The files behind it; raises CollectionError where nothing was indexed yet."""
         if self._open_store is not None and self._open_store.replaced and self.exists:
-            # Another process, or another object of this one, has put another collection in its place.
-            self._open_store.close()
+            # Another process, or another object of this one, has put another collection in its place. A thread that
+            # is still searching the old one needs its files.
+            self._retired.append(self._open_store)
+            while len(self._retired) > KEPT_OPEN:
+                self._retired.pop(0).close()
             self._open_store = self._open_gallery = self._encoder = None
         if self._open_store is None:
             if not self.exists:
                 folder = self._sources[0] if self._sources else self.path
                 raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
             opened = Store(self.path)
-            if self._engine not in (None, opened.header.engine):
-                place = opened.header.engine or "a file of its own"
+            held = opened.header.engine
+            if self._engine and not (held and engines.is_same(held, self._engine)):
+                place = held or "a file of its own"
                 opened.close()
                 raise CollectionError(
                     f"{self.path} keeps its vectors in {place}, not in {self._engine}; give another --collection"

@@ -13,6 +13,8 @@ from lookalike.header import Header
 from lookalike.store import sync_folder
 
 SIDE_TABLES = tuple(table for table in COVERED if table != "items")
+LONGEST = 1 << 40
+"""Bytes: a flipped bit in the first page must not make a file of them."""
 DAMAGED = 3
 """The mark of a row that is not to be used for anything."""
 
@@ -27,7 +29,7 @@ def salvage(path: Path, told: Header, held: int) -> list[tuple[int, str]]:
     draft.mkdir()
     catalog.make(draft)
     lost: list[tuple[int, str]] = []
-    with closing(catalog.connect(draft / CATALOG)) as new, closing(catalog.connect(path / CATALOG, "?mode=ro")) as old:
+    with closing(catalog.connect(draft / CATALOG)) as new, closing(_opened(path, draft / "damaged.sqlite")) as old:
         new.execute("BEGIN")
         for table in SIDE_TABLES:
             _fill(new, table, _readable(old, table))
@@ -40,6 +42,26 @@ def salvage(path: Path, told: Header, held: int) -> list[tuple[int, str]]:
     sync_folder(path)
     shutil.rmtree(draft, ignore_errors=True)
     return lost
+
+
+def _opened(path: Path, copy: Path) -> sqlite3.Connection:
+    """A copy of the damaged catalog, as long as its first page says it was: SQLite opens none that was cut."""
+    for suffix in ("", "-journal"):
+        source = path / f"{CATALOG}{suffix}"
+        if source.is_file():
+            shutil.copyfile(source, copy.with_name(f"{copy.name}{suffix}"))
+    with copy.open("ab") as file, copy.open("rb") as reader:
+        first = reader.read(100)
+        page = int.from_bytes(first[16:18], "big")
+        length = (65536 if page == 1 else page) * int.from_bytes(first[28:32], "big")
+        if file.tell() < length < LONGEST:
+            file.truncate(length)
+    try:
+        return catalog.connect(copy)
+    except sqlite3.Error:
+        copy.write_bytes(b"")
+        copy.with_name(f"{copy.name}-journal").unlink(missing_ok=True)
+        return catalog.connect(copy)
 
 
 def _fill(new: sqlite3.Connection, table: str, entries: Iterable[tuple[Any, ...]]) -> None:

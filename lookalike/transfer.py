@@ -57,6 +57,8 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
     finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)
+        if out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
     return paths
 
 

@@ -73,7 +73,7 @@ def _header(path: Path, faults: list[str], repair: bool) -> Header:
 
 def _copied(path: Path) -> bytes | None:
     try:
-        with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
+        with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
             found = opened.execute("SELECT name, value, crc FROM facts WHERE name = 'header'").fetchone()
     except sqlite3.Error:
         return None
@@ -85,7 +85,7 @@ def _structure(path: Path) -> list[str]:
     if not (path / CATALOG).is_file():
         return [f"{CATALOG} is missing"]
     try:
-        with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
+        with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
             faults = [f"{CATALOG}: {line}" for (line,) in opened.execute("PRAGMA integrity_check(20)") if line != "ok"]
             schema = {sql for (sql,) in opened.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
             if schema != set(SCHEMA):
@@ -102,7 +102,7 @@ def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tup
     """Every row against its two checksums; marked as damaged with `repair`."""
     with (
         closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors,
-        closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened,
+        closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened,
     ):
         held, rows = _held(vectors), _last(opened) + 1
         if held < rows:
@@ -147,7 +147,7 @@ def _name(key: Any) -> str:
 def _tables(path: Path, repair: bool) -> list[str]:
     """The tables beside the items; with `repair` their damaged rows go."""
     faults = []
-    with closing(catalog.connect(path / CATALOG, "" if repair else "?mode=ro")) as opened:
+    with closing(catalog.connect(path / CATALOG, "" if repair else "?mode=rw")) as opened:
         for table in SIDE_TABLES:
             wrong = f"FROM {table} WHERE crc IS NOT crc({COVERED[table]})"
             count = opened.execute(f"SELECT COUNT(*) {wrong}").fetchone()[0]
@@ -160,7 +160,7 @@ def _tables(path: Path, repair: bool) -> list[str]:
 
 def _whitening(path: Path, told: Header, repair: bool) -> list[str]:
     """The whitening, which the collection's fingerprint covers, and its copy."""
-    with closing(catalog.connect(path / CATALOG, "?mode=ro")) as opened:
+    with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
         found = opened.execute("SELECT value FROM facts WHERE name = ?", (WHITENING,)).fetchone()
         inner = opened.execute("SELECT value FROM facts WHERE name = ?", (INNER,)).fetchone()
     if found is None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ ROWS = 400
 FLIPS = int(os.environ.get("LOOKALIKE_TEST_FLIPS", "12"))
 """For each file; 200 takes some minutes."""
 
+KEYS = [f"{row % 7}/{row:05} {'x' * (row % 60)}.jpg" for row in range(ROWS)]
 Content = tuple[dict[str, bytes], list[object]]
 
 
@@ -44,8 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A collection with one of everything: metadata, removals, something skipped, a whitening, an index."""
     folder = tmp_path_factory.mktemp("whole")
     path = folder / "c"
-    keys = [f"{row % 7}/{row:05} {'x' * (row % 60)}.jpg" for row in range(ROWS)]
-    with closing(make(path, clustered(ROWS), keys=keys)) as opened, opened.writing():
+    with closing(make(path, clustered(ROWS), keys=KEYS)) as opened, opened.writing():
         for row in range(0, ROWS, 3):
             metadata.put_row(opened, row, {"year": 1990 + row % 30, "place": f"place {row}"})
         opened.remove([5, 6])
@@ -103,10 +104,8 @@ def check(path: Path, before: Content, name: str) -> None:
     assert not verify(path), "what was repaired is whole"
     after = content(path)
     lost = before[0].keys() - after[0].keys()
-    named = {key for _, key in repaired.rows}
-    assert lost <= named or any(key.startswith("row ") for key in named)
-    assert len(lost) <= len(repaired.rows)
-    assert all(after[0][key] == before[0][key] for key in after[0]), "no vector changed"
+    assert lost <= {KEYS[row] for row, _ in repaired.rows}
+    assert all(after[0][key] == before[0].get(key) for key in after[0]), "no vector changed"
     if name != "catalog.sqlite":
         assert after[1][0] == before[1][0]
 
@@ -166,7 +165,7 @@ def limited(size: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-@pytest.mark.parametrize("size", [1000, 40_000, 150_000])
+@pytest.mark.parametrize("size", [1000, 100_000])
 def test_a_disk_that_fills_up_ends_each_command_with_one_line_and_loses_nothing(tmp_path: Path, size: int) -> None:
     path = tmp_path / "c"
     make(path, clustered(2000)).close()
@@ -185,7 +184,7 @@ def test_a_disk_that_fills_up_ends_each_command_with_one_line_and_loses_nothing(
         assert run.stderr.strip().splitlines()[-1].startswith("lookalike: error: ")
         assert content(path) == before
         assert not verify(path)
-    assert [item.name for item in tmp_path.iterdir() if item.name != "x"] == ["c"]
+    assert [item.name for item in tmp_path.iterdir()] == ["c"]
 
 
 def test_a_write_that_fails_half_way_loses_nothing_that_was_committed(
@@ -197,12 +196,12 @@ def test_a_write_that_fails_half_way_loses_nothing_that_was_committed(
             calls = 0
             real_fsync = os.fsync
 
-            def failing(descriptor: int, at: int = fails_at) -> None:
+            def failing(descriptor: int, at: int = fails_at, real: Any = real_fsync) -> None:
                 nonlocal calls
                 calls += 1
                 if calls == at:
                     raise OSError(28, "No space left on device")
-                real_fsync(descriptor)
+                real(descriptor)
 
             monkeypatch.setattr(os, "fsync", failing)
             committed = opened.count_rows()
@@ -236,7 +235,7 @@ def test_a_disk_that_cannot_be_written_is_searched_all_the_same(tmp_path: Path) 
         with closing(Store(tmp_path / "c")) as opened:
             _, ids = StoredGallery(opened).search(vectors[:5], 3)
             assert np.array_equal(ids, cosines(vectors[:5], vectors, 3))
-            with pytest.raises(CollectionError, match="cannot be written to .read-only file system"), opened.writing():
+            with pytest.raises(CollectionError, match=r"cannot be written to .read-only file system"), opened.writing():
                 pass
         assert not verify(tmp_path / "c")
     finally:

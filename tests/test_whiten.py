@@ -43,7 +43,7 @@ def test_every_row_is_whitened_where_it_was(indexed: Path) -> None:
 def test_searching_goes_on_with_stored_and_with_new_pictures(indexed: Path, photos: Path) -> None:
     with opened(indexed) as collection:
         collection.whiten()
-        for key in collection.keys():
+        for key in list(collection.keys()):
             assert collection.search(photos / key, k=1)[0].key == key
             assert collection.search(picture_of(photos / key), k=1)[0].key == key, "encoded and whitened anew"
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from lookalike.engines.address import Address, parse, remember, renamed
+from lookalike.engines.address import Address, is_same, parse, remember, renamed
 from lookalike.errors import EngineError
 from lookalike.types import Ids, Scores, Vectors
 
-__all__ = ["ENGINES", "Address", "Engine", "Row", "Signature", "connect", "parse", "renamed", "stored"]
+__all__ = ["ENGINES", "Address", "Engine", "Row", "Signature", "connect", "is_same", "parse", "renamed", "stored"]
 
 ENGINES = {"milvus": "lookalike.engines.milvus:Milvus"}
 

@@ -56,9 +56,21 @@ def remember(address: Address) -> None:
 def renamed(uri: str) -> str:
     """The address of a collection beside that of `uri`, for what is to take its place."""
     address = parse(uri)
-    found = re.fullmatch(r"(.*)_r(\d+)", address.name)
-    stem, number = (found[1], int(found[2])) if found else (address.name, 1)
+    stem, number = _generation(address.name)
     return str(replace(address, name=f"{stem[:240]}_r{number + 1}"))
+
+
+def is_same(uri: str, other: str) -> bool:
+    """Whether two addresses are of one collection, before and after it was rebuilt."""
+    one, two = parse(uri), parse(other)
+    return replace(one, name=_generation(one.name)[0], token="") == replace(
+        two, name=_generation(two.name)[0], token=""
+    )
+
+
+def _generation(name: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(.*)_r(\d+)", name)
+    return (found[1], int(found[2])) if found else (name, 1)
 
 
 def parse(uri: str) -> Address:

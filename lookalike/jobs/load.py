@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lookalike import store
+from lookalike.engines import is_same
 from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.header import Header
 from lookalike.jobs import records
@@ -67,7 +68,7 @@ def _opened(job: records.Job, into: Path, engine: str | None) -> Store:
             f"{into} was made with {held.encoder} ({held.fingerprint[:12]}), the job with {job.encoder} "
             f"({job.fingerprint[:12]}); give another --collection"
         )
-    if engine not in (None, held.engine):
+    if engine and not (held.engine and is_same(held.engine, engine)):
         opened.close()
         raise CollectionError(f"{into} keeps its vectors in {held.engine or 'a file'}, not in {engine}")
     return opened

@@ -29,7 +29,7 @@ def plain_mutual(similar: NDArray[np.float32]) -> float:
         best = int(similar[row].argmax())
         if int(similar[:, best].argmax()) == row:
             total += float(similar[row, best])
-    return total / similar.shape[0]
+    return float(total / similar.shape[0])
 
 
 def plain_chamfer(similar: NDArray[np.float32]) -> float:

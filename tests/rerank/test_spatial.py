@@ -8,7 +8,7 @@ from PIL import Image
 from rows import Rows, clusters
 
 from lookalike.errors import ImageError, QueryError
-from lookalike.rerank import cache, spatial
+from lookalike.rerank import cache, keypoints, spatial
 from lookalike.rerank.spatial import Spatial, support
 from lookalike.search import rank
 from lookalike.types import Probe, Ranking
@@ -86,7 +86,7 @@ def test_keypoints_are_computed_once_and_then_read_from_the_cache(gallery: Kept)
     first = Spatial()(probe(), rank(probe(), gallery, SIZE), gallery)
     assert sorted(gallery.read) == list(range(SIZE))
     gallery.read.clear()
-    with mock.patch.object(spatial, "detect", wraps=spatial.detect) as detect:
+    with mock.patch.object(spatial, "detect", wraps=keypoints.detect) as detect:
         again = Spatial()(probe(), rank(probe(), gallery, SIZE), gallery)
     assert gallery.read == []
     assert detect.call_count == 1, "the query alone"

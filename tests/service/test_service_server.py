@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ from conftest import PixelEncoder, picture
 from running import Running, command, jpeg, running, wait_ready, write_photos
 
 from lookalike.collection import Collection
+from lookalike.header import read_header, write_header
 from lookalike.service.writing import safe_name
 
 
@@ -50,8 +52,8 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
 
 def test_weights_that_are_missing_end_it_with_a_line(tmp_path: Path) -> None:
     folder = indexed(write_photos(tmp_path / "photos", 2))
-    header = folder / ".lookalike" / "collection.json"
-    header.write_text(header.read_text().replace('"thumbnail"', '"/no/such/encoder"'))
+    place = folder / ".lookalike"
+    write_header(place, replace(read_header(place), encoder="/no/such/encoder"))
     ended = run(str(folder), "--port", "0")
     assert ended.returncode == 1
     assert ended.stderr.startswith("lookalike: error: /no/such/encoder")
@@ -174,7 +176,7 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
     plain = encoder.encode_batch
     with running(write_photos(tmp_path / "photos", 3), encoder, workers=1, waiting=2) as service:
         assert service.served._batcher
-        service.served._batcher._encode = lambda arrays: (gate.wait(30), plain(arrays))[1]  # type: ignore[assignment]
+        service.served._batcher._encode = lambda arrays: (gate.wait(30), plain(arrays))[1]
         statuses: list[int] = []
         retry: list[str] = []
 
@@ -202,9 +204,9 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
 
 
 def test_one_bad_array_does_not_spoil_the_batch_of_the_others(tmp_path: Path) -> None:
-    from lookalike.service.batching import Batcher, Slots
-
     import numpy as np
+
+    from lookalike.service.batching import Batcher, Slots
 
     def encode(arrays: "object") -> "object":
         rows = np.stack(arrays)  # type: ignore[call-overload]
