@@ -27,7 +27,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from PIL import Image
 
 from lookalike import images, scenes
 from lookalike.collection import Collection

@@ -50,9 +50,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
 
 def test_weights_that_are_missing_end_it_with_a_line(tmp_path: Path) -> None:
     folder = indexed(write_photos(tmp_path / "photos", 2))
-    header = folder / ".lookalike" / "collection.json"
-    header.write_text(header.read_text().replace('"thumbnail"', '"/no/such/encoder"'))
-    ended = run(str(folder), "--port", "0")
+    ended = run(str(folder), "--port", "0", "--encoder", "/no/such/encoder")
     assert ended.returncode == 1
     assert ended.stderr.startswith("lookalike: error: /no/such/encoder")
     assert ended.stderr.count("\n") == 1
@@ -202,9 +200,9 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
 
 
 def test_one_bad_array_does_not_spoil_the_batch_of_the_others(tmp_path: Path) -> None:
-    from lookalike.service.batching import Batcher, Slots
-
     import numpy as np
+
+    from lookalike.service.batching import Batcher, Slots
 
     def encode(arrays: "object") -> "object":
         rows = np.stack(arrays)  # type: ignore[call-overload]
