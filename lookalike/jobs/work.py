@@ -45,8 +45,8 @@ class Encode:
         self.job, self.encoder = job, load_encoder(job.encoder)
         if self.encoder.fingerprint != job.fingerprint:
             raise EncoderMismatch(
-                f"{job.encoder} on this worker is {self.encoder.fingerprint[:12]}, the job's is {job.fingerprint[:12]}; "
-                "give all nodes the same weights and the same version"
+                f"{job.encoder} on this worker is {self.encoder.fingerprint[:12]}, in the job it is "
+                f"{job.fingerprint[:12]}; give all nodes the same weights and the same version"
             )
 
     def __call__(self, table: Any) -> Any:
