@@ -44,7 +44,7 @@ PASSING = (
     "unavailable", "not ready", "not loaded", "not fully loaded", "not healthy", "not initialized", "not available",
     "rate limit", "request limit", "no available", "connecting to server", "channel not", "node not", "node offline",
     "retry timeout", "retry run out", "timeout", "timed out", "deadline", "distribution", "lack", "connection",
-    "closed channel", "shard delegator", "fail to get shard leaders", "recovering", "initializing", "abnormal",
+    "closed channel", "node not found", "session not found", "shard delegator", "fail to get shard leaders", "recovering", "initializing", "abnormal",
 )  # fmt: skip
 REFUSED = ("auth", "privilege", "permission", "unauthenticated")
 
@@ -401,6 +401,8 @@ def plain(error: Exception) -> str:
     if not text and callable(getattr(error, "details", None)):
         text = str(error.details())  # type: ignore[attr-defined]
     line = " ".join((text or str(error) or type(error).__name__).split())
+    # Some servers put the stack of their own code before what is wrong.
+    line = line.rpartition(": attempt #0: ")[2] if "stack trace" in line else line
     return line if len(line) <= 200 else line[:199] + "…"
 
 
