@@ -3,7 +3,8 @@
 python benchmarks/rerank.py ROOT [--distractors FOLDER] [--encoder rootsift] [--cache DIR] [--only SPEC ...]
 
 ROOT holds images/ and groundtruth/ in the VGG layout; the protocol is `original`. A chain is several specs joined by
-" + ". Parameters are the methods' defaults, from their papers or from the made-up town; nothing is tuned here.
+" + ". Parameters are the methods' defaults, from their papers or from the made-up town; nothing is tuned here. A chain
+that begins with "whitening" is searched in whitened vectors, learned on the gallery itself or on distractors alone.
 """
 
 import argparse
@@ -16,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from lookalike import whitening
 from lookalike.collection import Collection
-from lookalike.datasets import Benchmark, load
+from lookalike.datasets import Benchmark, Query, load
 from lookalike.encoders import load_encoder
 from lookalike.evaluation.answers import Ask, answers, ask_collection, embed_gallery
 from lookalike.evaluation.compare import paired_interval
@@ -28,11 +28,11 @@ from lookalike.evaluation.run import Reader
 from lookalike.index import ExactIndex
 from lookalike.rerank import parse
 from lookalike.search import rank
-from lookalike.types import Gallery, Ids, Probe, Reranker, Scores, Vectors
-from lookalike.whitening import Whitening
+from lookalike.types import Box, Gallery, Ids, Probe, Reranker, Scores, Vectors
+from lookalike.whitening import Whitening, fit
 
 PLAIN = "none"
-WHITENED = "whitening"
+OWN, OTHERS, HALF = "whitening", "whitening by the distractors", "whitening by the distractors, power 0.5"
 SPECS = (
     PLAIN,
     "average-qe",
@@ -43,18 +43,22 @@ SPECS = (
     "superglobal",
     "spatial",
     "spatial,model=affine",
-    WHITENED,
+    "spatial,features=1000",
+    "spatial,features=1000,top=400",
+    OWN,
+    OTHERS,
+    HALF,
     "alpha-qe + diffusion",
+    "average-qe + k-reciprocal",
+    "average-qe + spatial",
     "spatial + average-qe",
     "spatial + alpha-qe",
+    "spatial + k-reciprocal",
     "spatial + diffusion",
     "spatial + superglobal",
-    "spatial + alpha-qe + spatial",
-    "spatial + diffusion + spatial",
-    "whitening + spatial",
-    "whitening + spatial + alpha-qe",
-    "whitening + spatial + diffusion",
-    "whitening + spatial + diffusion + spatial",
+    "spatial + average-qe + k-reciprocal",
+    "spatial,features=1000,top=400 + average-qe",
+    f"{OTHERS} + spatial + average-qe",
 )
 SHOWN = 20
 """Results wanted when a query is timed."""
@@ -84,6 +88,10 @@ class Keeping:
 
     def path(self, row: int) -> Path | None:
         return self._gallery.path(row)
+
+    def without(self, rows: Sequence[int]) -> "Keeping":
+        assert not rows, "the original protocol hides no photo"
+        return self
 
     def content(self, row: int) -> str:
         return self._gallery.item(row).sha256
@@ -117,7 +125,7 @@ class Row:
 
 
 def measure(name: str, benchmark: Benchmark, searched: Searched, ask: Ask) -> Row:
-    rerankers = [parse(spec) for spec in name.split(" + ") if spec not in (PLAIN, WHITENED)]
+    rerankers = [parse(spec) for spec in name.split(" + ") if spec != PLAIN and not spec.startswith(OWN)]
     protocol = protocol_for(benchmark, "original")
     reader = Reader(searched, protocol, benchmark.images)
     judged = [reader.read(answer).judged["all"] for answer in answers(benchmark, searched, ask, rerankers=rerankers)]
@@ -133,17 +141,34 @@ def clocked(probe: Probe, gallery: Gallery, rerankers: Sequence[Reranker]) -> fl
     return time.perf_counter() - began
 
 
-def remembering(ask: Ask, learned: Whitening | None) -> Ask:
-    """Every query encoded once, and whitened as the gallery is."""
+def remembering(ask: Ask) -> Ask:
+    """Every query encoded once."""
     known: dict[str, Probe] = {}
 
-    def asked(query, box):  # type: ignore[no-untyped-def]
+    def asked(query: Query, box: Box | None) -> Probe:
         if query.name not in known:
             known[query.name] = ask(query, box)
-        probe = known[query.name]
+        return known[query.name]
+
+    return asked
+
+
+def whitened(ask: Ask, learned: Whitening | None) -> Ask:
+    """Queries whitened as the gallery is."""
+
+    def asked(query: Query, box: Box | None) -> Probe:
+        probe = ask(query, box)
         return Probe(learned.apply(probe.vectors), probe.image) if learned else probe
 
     return asked
+
+
+def whitenings(collection: Collection, distractors: Sequence[Path]) -> dict[str, Whitening | None]:
+    """By the first words of a chain."""
+    vectors = collection.gallery.vectors(np.arange(len(collection)))
+    names = tuple(f"{folder.name}/" for folder in distractors)
+    others = vectors[[key.startswith(names) for key in list(collection.keys())]] if names else vectors
+    return {PLAIN: None, OWN: fit(vectors), OTHERS: fit(others), HALF: fit(others, power=0.5)}
 
 
 def main() -> None:
@@ -157,16 +182,19 @@ def main() -> None:
     benchmark = load("vgg", options.root, options.distractors)
     embedded = embed_gallery(benchmark, load_encoder(options.encoder), options.cache)
     with embedded.collection as collection:
-        learned = whitening.fit(collection.gallery.vectors(np.arange(len(collection))))
-        ask = ask_collection(collection)
-        plain, places = None, {}
-        for whitened in (None, learned):
-            gallery = Keeping(collection, collection.path / "cache", whitened)
-            places[whitened is not None] = Searched(collection, gallery), remembering(ask, whitened)
+        ask = remembering(ask_collection(collection))
+        places = {
+            name: (
+                Searched(collection, Keeping(collection, collection.path / "cache", learned)),
+                whitened(ask, learned),
+            )
+            for name, learned in whitenings(collection, options.distractors).items()
+        }
         print(f"{benchmark.name} · {options.encoder} · {len(benchmark.queries)} queries · {len(collection):,} images\n")
         print("| re-ranking | mAP | gain, points | 95 % interval | ms a query |\n|---|---|---|---|---|")
+        plain = None
         for name in dict.fromkeys((PLAIN, *options.only)):
-            row = measure(name, benchmark, *places[name.startswith(WHITENED)])
+            row = measure(name, benchmark, *places[name.split(" + ")[0] if name.startswith(OWN) else PLAIN])
             plain = plain or row
             print(row.text(plain), flush=True)
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lookalike.rerank.keypoints import detect, unit
-from lookalike.rerank.matching import NOTHING, Model, Verified, agree, fitted, mutual
+from lookalike.rerank.keypoints import detect
+from lookalike.rerank.matching import Model, Verified, agree, verify
 from lookalike.rerank.patches import PatchEncoder, encode, mutual_pairs
 from lookalike.types import Box
 
@@ -84,10 +84,7 @@ def by_keypoints(
 ) -> Explanation:
     """RootSIFT keypoints that match and agree on one map; none where there is no map."""
     a, b = detect(image_a, FEATURES, upright), detect(image_b, FEATURES, upright)
-    found = NOTHING
-    if len(a) and len(b):
-        pairs = mutual(unit(a.descriptors) @ unit(b.descriptors).T, RATIO)
-        found = fitted(a, b, pairs, model, PIXELS)
+    found = verify(a, b, RATIO, model, PIXELS)
     points = a.points[found.pairs[:, 0]], b.points[found.pairs[:, 1]]
     return _explanation(points[0], points[1], found, "keypoints", model, image_a, image_b)
 

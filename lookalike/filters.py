@@ -183,7 +183,8 @@ class _Parser(Generic[T]):
         try:
             if self._peek().lower() == "not":
                 self._next()
-                return ~self._one()
+                negated: T = ~self._one()
+                return negated
             if self._peek() == "(":
                 self._next()
                 mask = self._either()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,12 +198,12 @@ def test_a_write_that_fails_half_way_loses_nothing_that_was_committed(
             calls = 0
             real_fsync = os.fsync
 
-            def failing(descriptor: int, at: int = fails_at) -> None:
+            def failing(descriptor: int, at: int = fails_at, real: Any = real_fsync) -> None:
                 nonlocal calls
                 calls += 1
                 if calls == at:
                     raise OSError(28, "No space left on device")
-                real_fsync(descriptor)
+                real(descriptor)
 
             monkeypatch.setattr(os, "fsync", failing)
             committed = opened.count_rows()
@@ -236,7 +237,7 @@ def test_a_disk_that_cannot_be_written_is_searched_all_the_same(tmp_path: Path) 
         with closing(Store(tmp_path / "c")) as opened:
             _, ids = StoredGallery(opened).search(vectors[:5], 3)
             assert np.array_equal(ids, cosines(vectors[:5], vectors, 3))
-            with pytest.raises(CollectionError, match="cannot be written to .read-only file system"), opened.writing():
+            with pytest.raises(CollectionError, match=r"cannot be written to .read-only file system"), opened.writing():
                 pass
         assert not verify(tmp_path / "c")
     finally:

@@ -13,7 +13,13 @@ from lookalike.gallery import StoredGallery
 from lookalike.store import Store
 
 KEYS = ["beach/a.jpg", "beach/b.jpg", "beach2/c.jpg", "city/d [1].jpg", "e.jpg", "caf\udce9/f.jpg"]
-TABLE = 'file,year,camera,stars\nbeach/a.jpg,2018,X100,4.5\nbeach/b.jpg,2020,X100,\nbeach2/c.jpg,2021,"D 750",3\ne.jpg,2019,o\'Neil,5\nno/such.jpg,1,x,1\n'
+TABLE = """file,year,camera,stars
+beach/a.jpg,2018,X100,4.5
+beach/b.jpg,2020,X100,
+beach2/c.jpg,2021,"D 750",3
+e.jpg,2019,o'Neil,5
+no/such.jpg,1,x,1
+"""
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -99,10 +100,10 @@ def test_positions_are_row_numbers_less_the_rows_held_back() -> None:
 def test_faiss_shifts_ids_when_rows_leave_an_id_map_over_an_inverted_file() -> None:
     """Why rows are positions here, and why removed ones are passed over by a selector: FAISS itself gets this wrong."""
     vectors, ids = clustered(400), np.arange(400) + 1000
-    inner = faiss.index_factory(32, "IVF4,Flat", faiss.METRIC_INNER_PRODUCT)
+    inner: Any = faiss.index_factory(32, "IVF4,Flat", faiss.METRIC_INNER_PRODUCT)
     inner.train(vectors)
     inner.nprobe = 4
-    mapped = faiss.IndexIDMap2(inner)
+    mapped: Any = faiss.IndexIDMap2(inner)
     mapped.add_with_ids(vectors, ids)
     mapped.remove_ids(np.arange(1000, 1100))
     _, found = mapped.search(vectors[100:], 1)
@@ -214,7 +215,7 @@ def test_recall_picks_the_quickest_setting_that_reaches_it() -> None:
 def test_a_recall_that_is_none_is_refused(tmp_path: Path) -> None:
     with (
         closing(make(tmp_path, clustered(30))) as opened,
-        pytest.raises(QueryError, match="recall 1.5 must be above 0"),
+        pytest.raises(QueryError, match=r"recall 1.5 must be above 0"),
     ):
         StoredGallery(opened).aiming(1.5)
 

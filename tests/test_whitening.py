@@ -1,5 +1,5 @@
-import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,7 +152,7 @@ def test_what_is_saved_is_loaded_to_the_bit(tmp_path: Path) -> None:
     assert (again.mean == learned.mean).all()
     assert (again.projection == learned.projection).all()
     assert again.fingerprint == learned.fingerprint
-    assert os.listdir(tmp_path) == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
     assert (again.dim_in, again.dim) == (8, 5)
 
 
@@ -179,7 +179,7 @@ def test_a_damaged_file_is_one_line(kind: str, tmp_path: Path) -> None:
     learned.save(tmp_path)
     path = tmp_path / FILE
     mean, projection = learned.mean, np.ascontiguousarray(learned.projection)
-    tensors = {
+    tensors: dict[str, dict[str, Any]] = {
         "other shapes": {"mean": mean[:5], "projection": projection},
         "not finite": {"mean": mean, "projection": projection * np.float32(np.nan)},
         "float64": {"mean": mean.astype(np.float64), "projection": projection.astype(np.float64)},

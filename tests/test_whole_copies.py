@@ -112,9 +112,9 @@ def test_merge_holds_what_all_hold_and_metadata_with_it(tmp_path: Path) -> None:
     for prefix, name in (("", "a"), ("b/", "b")):
         for key, vector in held(tmp_path / name / ".lookalike").items():
             assert merged[prefix + key] == vector
-    with Collection(tmp_path / "all") as opened:
-        assert len(opened.gallery.where("year > 0")) == 2
-        assert opened.gallery.path(opened.row("b/3/000003.jpg") or 0) == tmp_path / "b" / "3/000003.jpg"
+    with Collection(tmp_path / "all") as whole:
+        assert len(whole.gallery.where("year > 0")) == 2
+        assert whole.gallery.path(whole.row("b/3/000003.jpg") or 0) == tmp_path / "b" / "3/000003.jpg"
     assert not verify(tmp_path / "all")
 
 

@@ -10,7 +10,7 @@ from lookalike.cli.output import note, print_json
 from lookalike.errors import LookalikeError
 
 
-@app.command(epilog="Example: lookalike embed s3://photos/2024 --to s3://vectors/2024 --cluster auto --gpus 8")
+@app.command(epilog="Example: lookalike embed s3://photos --to s3://vectors --cluster auto")
 def embed(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A folder, .tar shards or Parquet files; also a URI.")

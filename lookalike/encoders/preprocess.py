@@ -73,7 +73,7 @@ class Preprocess:
         return np.asarray(resized.convert("RGB"))
 
     def covered(self, width: int, height: int) -> Box:
-        """The part of a whole picture of this size that the pixels show, in its pixels; with `pad` it may reach over."""
+        """The part of a picture of this size that the pixels show, in its pixels; with `pad` it may reach over."""
         if self.kind == "squash":
             return Box(0, 0, width, height)
         if self.kind == "crop":

@@ -126,8 +126,8 @@ class Graph:
         """Nodes are joined where each is among the other's `k` nearest (all of those that tie with the k-th)."""
         similar = vectors @ vectors.T
         np.fill_diagonal(similar, -np.inf)
-        rows, columns, values = _mutual(similar, k)
-        values = values.astype(np.float64) ** gamma
+        rows, columns, cosine = _mutual(similar, k)
+        values = cosine.astype(np.float64) ** gamma
         degrees = np.bincount(rows, values, len(vectors))
         roots = np.sqrt(np.where(degrees > 0, degrees, 1))
         return cls(len(vectors), rows, columns, values / (roots[rows] * roots[columns]))

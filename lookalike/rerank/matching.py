@@ -37,7 +37,7 @@ def mutual(similar: NDArray[np.float32], ratio: float) -> NDArray[np.int64]:
     Ratio test: Lowe, IJCV 2004: the nearest descriptor must be nearer than `ratio` times the second nearest. `similar`
     is used as scratch space, and is in the end what it was.
     """
-    if min(similar.shape) < 2:
+    if min(similar.shape) < 2:  # There is no second nearest.
         return np.empty((0, 2), np.int64)
     rows = np.arange(len(similar))
     best = similar.argmax(axis=1)
@@ -94,8 +94,6 @@ def plausible(matrix: NDArray[np.float64], points: NDArray[np.float32], most: fl
 
 def verify(a: Keypoints, b: Keypoints, ratio: float, model: Model, pixels: float) -> Verified:
     """Match two pictures and keep the matches that one model explains."""
-    if not len(a) or not len(b):
-        return NOTHING
     return fitted(a, b, mutual(unit(a.descriptors) @ unit(b.descriptors).T, ratio), model, pixels)
 
 

@@ -167,11 +167,12 @@ class Resolver:
 
 
 def _where(asked: Filter | None) -> str | None:
-    """A prefix as a filter expression of the library."""
+    """A prefix as a filter of the library: its letters stand for themselves, whatever they mean in a pattern."""
     if asked is None:
         return None
-    quoted = asked.prefix.replace("\\", "\\\\").replace('"', '\\"')
-    return f'key starts "{quoted}"'
+    plain = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in asked.prefix)
+    quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
+    return f'key:"{quoted}*"'
 
 
 def checked_depth(options: Options, most: int, reranked: int) -> None:

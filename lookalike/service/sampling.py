@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from lookalike.catalog import Item
 from lookalike.collection import Collection
-from lookalike.store import Item
 
 TRIES = 20
 """Rows that are looked at in each part of the collection before it is passed over as removed."""
@@ -12,7 +12,7 @@ TRIES = 20
 def sample(collection: Collection, count: int) -> list[Item]:
     """At most `count` live items, evenly spread over the rows; no list of all of them is made."""
     with collection.store.snapshot():
-        rows = collection.store.rows()
+        rows = collection.store.count_rows()
         places = np.unique(np.linspace(0, max(0, rows - 1), min(count, max(1, rows))).astype(int))
         ends = [*places[1:].tolist(), rows]
         found: list[Item] = []

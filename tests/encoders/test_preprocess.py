@@ -87,7 +87,7 @@ def test_its_name_makes_it_again() -> None:
 def test_what_the_pixels_show_is_where_they_say_it_is(spec: str, size: tuple[int, int]) -> None:
     """The colours of a slope tell where in the picture a pixel was taken from."""
     chosen = Preprocess.parse(spec)
-    pixels, covered = chosen(picture(*size)), chosen.covered(*size)
+    pixels, covered = chosen.prepare(picture(*size)), chosen.covered(*size)
     height, width = pixels.shape[:2]
     for x, y in ((0.5, 0.5), (0.4, 0.6), (0.3, 0.3)):
         red, green, blue = pixels[int(y * height), int(x * width)].astype(int)

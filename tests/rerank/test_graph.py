@@ -144,7 +144,7 @@ def test_twenty_iterations_are_within_a_percent_of_the_solution() -> None:
 
 
 def test_diffusion_by_hand() -> None:
-    """The query touches a, a touches b: S has a single 1, so f_a - α f_b = y and f_b = α f_a; c is reached by nobody."""
+    """The query touches a, a touches b: S has a single 1, so f_a - α f_b = y, f_b = α f_a; nobody reaches c."""
     gallery = Rows(unit([0.8, 0.6, 0], [0, 1, 0], [0, 0, 1]))
     probe, first = first_list(unit([1, 0, 0]), gallery, 3)
     found = Diffusion(k_query=1, alpha=0.5, iterations=1000).values(probe, first, gallery)

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from lookalike.errors import QueryError
@@ -12,7 +15,8 @@ from lookalike.rerank.spatial import Spatial
 def test_every_name_of_the_table_is_a_method_with_its_defaults(name: str) -> None:
     method = parse(name)
     assert callable(method)
-    assert method == type(method)()
+    default: Callable[[], Any] = type(method)
+    assert method == default()
 
 
 @pytest.mark.parametrize(

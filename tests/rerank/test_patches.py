@@ -29,7 +29,7 @@ def plain_mutual(similar: NDArray[np.float32]) -> float:
         best = int(similar[row].argmax())
         if int(similar[:, best].argmax()) == row:
             total += float(similar[row, best])
-    return total / similar.shape[0]
+    return float(total / similar.shape[0])
 
 
 def plain_chamfer(similar: NDArray[np.float32]) -> float:
@@ -146,7 +146,7 @@ def test_an_encoder_without_patches_is_named(gallery: Kept) -> None:
 
 
 def test_a_query_that_is_no_picture_is_one_line(gallery: Kept) -> None:
-    with pytest.raises(QueryError, match="patches compares pictures.*leave patches out"):
+    with pytest.raises(QueryError, match=r"patches compares pictures.*leave patches out"):
         rank(Probe(np.array([[1, 0]], np.float32)), gallery, 3, [Patches()])
 
 

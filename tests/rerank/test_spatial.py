@@ -8,7 +8,7 @@ from PIL import Image
 from rows import Rows, clusters
 
 from lookalike.errors import ImageError, QueryError
-from lookalike.rerank import cache, spatial
+from lookalike.rerank import cache, keypoints, spatial
 from lookalike.rerank.spatial import Spatial, support
 from lookalike.search import rank
 from lookalike.types import Probe, Ranking
@@ -86,7 +86,7 @@ def test_keypoints_are_computed_once_and_then_read_from_the_cache(gallery: Kept)
     first = Spatial()(probe(), rank(probe(), gallery, SIZE), gallery)
     assert sorted(gallery.read) == list(range(SIZE))
     gallery.read.clear()
-    with mock.patch.object(spatial, "detect", wraps=spatial.detect) as detect:
+    with mock.patch.object(spatial, "detect", wraps=keypoints.detect) as detect:
         again = Spatial()(probe(), rank(probe(), gallery, SIZE), gallery)
     assert gallery.read == []
     assert detect.call_count == 1, "the query alone"
@@ -155,7 +155,7 @@ def test_an_empty_ranking_has_no_inliers(gallery: Kept) -> None:
 
 
 def test_a_query_that_is_no_picture_is_one_line(gallery: Kept) -> None:
-    with pytest.raises(QueryError, match="spatial compares pictures.*leave spatial out"):
+    with pytest.raises(QueryError, match=r"spatial compares pictures.*leave spatial out"):
         rank(Probe(np.array([[1, 0]], np.float32)), gallery, 3, [Spatial()])
 
 
@@ -163,7 +163,7 @@ def test_a_query_whose_file_is_gone_is_one_line(gallery: Kept) -> None:
     def gone() -> Image.Image:
         raise ImageError("no such file")
 
-    with pytest.raises(QueryError, match="spatial: the query's picture cannot be read .no such file"):
+    with pytest.raises(QueryError, match=r"spatial: the query's picture cannot be read .no such file"):
         rank(Probe(np.array([[1, 0]], np.float32), gone), gallery, 3, [Spatial()])
 
 

@@ -76,6 +76,7 @@ def test_nothing_that_is_sent_makes_it_fail_or_say_what_it_does_not_document(tmp
 
             from hypothesis import given
 
-            given(cases)(probe)()
+            decorate: Any = given(cases)
+            decorate(probe)()
         assert tried >= 10 * EXAMPLES
         assert service.client.get("/readyz").status_code == 200

@@ -174,7 +174,7 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
     plain = encoder.encode_batch
     with running(write_photos(tmp_path / "photos", 3), encoder, workers=1, waiting=2) as service:
         assert service.served._batcher
-        service.served._batcher._encode = lambda arrays: (gate.wait(30), plain(arrays))[1]  # type: ignore[assignment]
+        service.served._batcher._encode = lambda arrays: (gate.wait(30), plain(arrays))[1]
         statuses: list[int] = []
         retry: list[str] = []
 
@@ -202,9 +202,9 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
 
 
 def test_one_bad_array_does_not_spoil_the_batch_of_the_others(tmp_path: Path) -> None:
-    from lookalike.service.batching import Batcher, Slots
-
     import numpy as np
+
+    from lookalike.service.batching import Batcher, Slots
 
     def encode(arrays: "object") -> "object":
         rows = np.stack(arrays)  # type: ignore[call-overload]

@@ -106,7 +106,10 @@ def test_odd_but_good_files_are_searched_with(service: Running) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../etc/cron.d/x.jpg", "..\\..\\x.jpg", "/etc/passwd", "C:\\x.jpg", "a\0b.jpg", "<script>alert(1)</script>.jpg", "x" * 3000, "\u202egpj.exe", "%2e%2e%2f"],
+    [
+        "../../etc/cron.d/x.jpg", "..\\..\\x.jpg", "/etc/passwd", "C:\\x.jpg", "a\0b.jpg",
+        "<script>alert(1)</script>.jpg", "x" * 3000, "\u202egpj.exe", "%2e%2e%2f",
+    ],
 )  # fmt: skip
 def test_a_file_name_means_nothing(service: Running, name: str) -> None:
     before = sorted(service.folder.parent.rglob("*"))
@@ -242,7 +245,7 @@ def test_lengths_and_heads_that_lie_are_refused(impatient: Running, request_byte
 
 def resident() -> int:
     """Bytes of this process in memory."""
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with Path("/proc/self/statm").open(encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,0 +1,206 @@
+"""Requests a second and their times at several numbers of clients, beside what the bare encoder can do.
+
+    python benchmarks/serve.py [--encoder rootsift] [--photos FOLDER] [--clients 1,8,64,256] [--seconds 60]
+
+Serves a collection in a process of its own on loopback and asks it over real connections: with photos that the
+collection does not have, with ids, and with vectors. A client that is told to come back later (429) waits as long as it
+was told, at most a second, and asks again. The bare encoder is timed on the same files, decoded and encoded in batches
+by as many threads, with nobody else asking. Without --photos a made-up town is rendered.
+`--encoder dinov2-small@fake` writes random weights of that size first, which run as fast as the published ones.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from lookalike import images, scenes
+from lookalike.collection import Collection
+from lookalike.embed import BATCH, threads
+from lookalike.encoders import load_encoder
+from lookalike.sources import Folder
+
+HELD, ASKED = 400, 200
+"""At most so many photos in the collection, and so many to ask with."""
+
+
+@dataclass
+class Tally:
+    """What one run saw."""
+
+    times: list[float] = field(default_factory=list)
+    refused: int = 0
+    errors: int = 0
+
+
+def photos(args: argparse.Namespace, place: Path) -> tuple[Path, list[bytes]]:
+    """A folder to index, and photos to ask with: others, each cut a little, so that none is known by its bytes."""
+    source = args.photos
+    if source is None:
+        source = place / "town"
+        scenes.render(source)
+    files = [entry.read() for entry in islice(Folder(source).entries(), HELD + ASKED)]
+    folder = place / "photos"
+    folder.mkdir()
+    for number, data in enumerate(files[:HELD]):
+        (folder / f"{number:04}.jpg").write_bytes(data)
+    return folder, [_cut(data) for data in (files[HELD:] or files)[:ASKED]]
+
+
+def _cut(data: bytes) -> bytes:
+    buffer, image = io.BytesIO(), images.decode(data).image
+    image.crop((3, 3, image.width - 3, image.height - 3)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def encoder_of(args: argparse.Namespace, place: Path) -> str:
+    """The name to load, after fake weights were written where these are asked for."""
+    name, _, kind = str(args.encoder).partition("@")
+    if kind != "fake":
+        return str(args.encoder)
+    script = Path(__file__).parents[1] / "scripts" / "fake_weights.py"
+    subprocess.run([sys.executable, script, name, place / name], check=True, stdout=subprocess.DEVNULL)
+    return str(place / name)
+
+
+def bare(name: str, asked: list[bytes], seconds: float) -> float:
+    """Images a second from files to vectors by the encoder alone."""
+    from threadpoolctl import threadpool_limits
+
+    encoder = load_encoder(name)
+    batch = getattr(encoder, "batch_size", BATCH)
+
+    def prepared(data: bytes) -> np.ndarray:
+        return images.prepare(encoder, images.decode(data, size=encoder.decode_size))
+
+    count, at = 0, 0
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
+        encoder.encode_batch(list(pool.map(prepared, asked[:batch])))
+        start = time.perf_counter()
+        ahead: Iterator[np.ndarray] = iter(())
+        while time.perf_counter() - start < seconds:
+            # One batch is prepared while the one before it is encoded, as the service does it.
+            following = pool.map(prepared, [asked[(at + number) % len(asked)] for number in range(batch)])
+            at += batch
+            if arrays := list(ahead):
+                encoder.encode_batch(arrays)
+                count += len(arrays)
+            ahead = following
+        list(ahead)
+        return count / (time.perf_counter() - start)
+
+
+def requests(kind: str, asked: list[bytes], ids: list[str], dim: int) -> Iterator[dict[str, object]]:
+    """Endless requests of one kind, as httpx takes them."""
+    rng = random.Random(0)
+    rows = np.random.default_rng(0).standard_normal((64, dim)).astype(np.float32).round(5).tolist()
+    bodies = [json.dumps({"query": {"vector": row}}).encode() for row in rows]
+    while True:
+        if kind == "photo":
+            yield {"files": {"file": rng.choice(asked)}}
+        elif kind == "id":
+            yield {"json": {"query": {"id": rng.choice(ids)}}}
+        else:
+            yield {"content": rng.choice(bodies), "headers": {"Content-Type": "application/json"}}
+
+
+async def client(url: str, stream: Iterator[dict[str, object]], until: float, tally: Tally) -> None:
+    async with httpx.AsyncClient(base_url=url, timeout=120) as session:
+        while time.perf_counter() < until:
+            request = next(stream)
+            start = time.perf_counter()
+            try:
+                answer = await session.post("/v1/search", **request)  # type: ignore[arg-type]
+            except httpx.TransportError:
+                tally.errors += 1
+                continue
+            if answer.status_code == 200:
+                tally.times.append(time.perf_counter() - start)
+            elif answer.status_code == 429:
+                tally.refused += 1
+                await asyncio.sleep(min(1.0, float(answer.headers["Retry-After"])) * random.uniform(0.5, 1))
+            else:
+                tally.errors += 1
+
+
+async def load(url: str, stream: Iterator[dict[str, object]], clients: int, seconds: float) -> tuple[Tally, float]:
+    tally, start = Tally(), time.perf_counter()
+    until = start + seconds
+    await asyncio.gather(*(client(url, stream, until, tally) for _ in range(clients)))
+    return tally, time.perf_counter() - start
+
+
+def megabytes(pid: int) -> float:
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def row(kind: str, clients: int, tally: Tally, took: float, best: float, memory: tuple[float, float]) -> str:
+    rate = len(tally.times) / took
+    times = [
+        f"{1000 * float(np.quantile(tally.times, share)):.0f}" if tally.times else "–" for share in (0.5, 0.95, 0.99)
+    ]
+    ratio = f"{rate / best:.0%}" if kind == "photo" else ""
+    cells = [kind, str(clients), f"{rate:.1f}", ratio, *times, str(tally.refused), str(tally.errors)]
+    return "| " + " | ".join([*cells, f"{memory[0]:.0f}", f"{memory[1]:.0f}"]) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="rootsift")
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--clients", default="1,8,64,256")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--kinds", default="photo,id,vector")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        name = encoder_of(args, Path(place))
+        folder, asked = photos(args, Path(place))
+        with Collection(folder / ".lookalike", name, [folder]) as collection:
+            collection.index()
+            dim, held = collection.store.header.dim, len(collection)
+        best = bare(name, asked, args.seconds)
+        print(f"{args.encoder}, {held} images, {threads()} cores; the bare encoder does {best:.1f} images/s\n")
+        print(
+            "| query | clients | answers/s | of bare | p50 ms | p95 | p99 | 429 | other errors | MiB before | after |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|---|---|")
+        command = [sys.executable, "-m", "lookalike", "serve", str(folder), "--port", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+            assert service.stdout
+            url = service.stdout.readline().strip()
+            while True:
+                try:
+                    if httpx.get(f"{url}readyz").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)
+            ids = [item["id"] for item in httpx.get(f"{url}v1/items?count=200").json()["items"]]
+            for kind in args.kinds.split(","):
+                stream = requests(kind, asked, ids, dim)
+                asyncio.run(load(url, stream, 4, 2))
+                for clients in map(int, args.clients.split(",")):
+                    before = megabytes(service.pid)
+                    tally, took = asyncio.run(load(url, stream, clients, args.seconds))
+                    memory = before, megabytes(service.pid)
+                    print(row(kind, clients, tally, took, best, memory), flush=True)
+            service.terminate()
+
+
+if __name__ == "__main__":
+    main()
