@@ -45,6 +45,7 @@ PASSING = (
     "rate limit", "request limit", "no available", "connecting to server", "channel not", "node not", "node offline",
     "retry timeout", "retry run out", "timeout", "timed out", "deadline", "distribution", "lack", "connection",
     "closed channel", "shard delegator", "fail to get shard leaders", "recovering", "initializing", "abnormal",
+    "node not found", "session not found",
 )  # fmt: skip
 REFUSED = ("auth", "privilege", "permission", "unauthenticated")
 
@@ -391,17 +392,23 @@ def is_passing(error: Exception) -> bool:
     code = error.code() if isinstance(error, grpc.RpcError) and hasattr(error, "code") else getattr(error, "code", None)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return True
-    text = plain(error).lower()
+    text = said(error).lower()
     return not any(word in text for word in REFUSED) and any(word in text for word in PASSING)
 
 
 def plain(error: Exception) -> str:
     """What a server or gRPC said, as one short line without its wrapping."""
+    line = said(error)
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def said(error: Exception) -> str:
+    """The whole of it in one line; some servers put the stack of their own code before what is wrong."""
     text = str(getattr(error, "message", "") or "")
     if not text and callable(getattr(error, "details", None)):
         text = str(error.details())  # type: ignore[attr-defined]
     line = " ".join((text or str(error) or type(error).__name__).split())
-    return line if len(line) <= 200 else line[:199] + "…"
+    return line.rpartition(": attempt #0: ")[2] if "stack trace" in line else line
 
 
 def _mismatch(address: Address, held: Signature, given: Signature) -> str:

@@ -1,8 +1,9 @@
 """A Ray cluster to work on: one of this machine's own, or one that runs already."""
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from lookalike.errors import LookalikeError
@@ -43,6 +44,8 @@ def cluster(where: str, cpus: int) -> Iterator[Any]:
             f"--cluster {where}: no Ray cluster there ({reason}); --cluster local starts one"
         ) from error
     try:
-        yield ray
+        # Ray tells what happens to its workers on stdout, which is for results.
+        with redirect_stdout(sys.stderr):
+            yield ray
     finally:
         ray.shutdown()
