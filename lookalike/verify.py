@@ -10,7 +10,7 @@ from typing import Any
 from lookalike import approximate, catalog, header, whitening
 from lookalike.catalog import CATALOG, COVERED, ITEM, SCHEMA, crc, from_blob
 from lookalike.encoders.whitened import fingerprint
-from lookalike.errors import CollectionError
+from lookalike.errors import CollectionError, EngineError
 from lookalike.header import Header
 from lookalike.salvage import SIDE_TABLES, salvage
 from lookalike.store import Store
@@ -117,6 +117,9 @@ def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tup
 def _held(vectors: RowStore) -> int:
     try:
         return len(vectors)
+    except EngineError:
+        # A server that is away has lost nothing; a repair must not take its rows for damaged.
+        raise
     except CollectionError:
         return 0
 

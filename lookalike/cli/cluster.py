@@ -38,10 +38,15 @@ def embed(
 
     S3 is reached as the variables AWS_* say, which are passed on to the workers.
     """
-    from lookalike import jobs
+    from lookalike import engines, jobs
     from lookalike.jobs.cluster import cluster as connected
     from lookalike.jobs.listing import Columns
 
+    if to.partition(":")[0].partition("+")[0] in engines.ENGINES:
+        raise LookalikeError(
+            f"{engines.stored(to)}: vectors go to files first: --to a folder or s3://…, then "
+            f"`lookalike index --from FOLDER --to {engines.stored(to)} --collection DIR`"
+        )
     options = jobs.Options(workers, gpus, batch, dtype, Columns(key, image))
     with connected(cluster, workers or jobs.cores()) as ray:
         summary = jobs.embed(ray, source, to, encoder, options)

@@ -7,7 +7,6 @@ says is there has been seen by the query nodes before the catalog names it. `Str
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -16,21 +15,21 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.engines import Row, Signature
+from lookalike.engines import Row, Signature, effort
 from lookalike.engines.address import Address
+from lookalike.engines.connection import CALL_SECONDS, REFUSED, connected, import_client, is_passing, plain
 from lookalike.engines.expressions import RESERVED, storable
-from lookalike.engines.kinds import FLAT, KINDS, MOST_RESULTS, Kind, wanted
+from lookalike.engines.kinds import FLAT, HNSW, KINDS, MOST_RESULTS, UNTUNED, Kind, wanted
 from lookalike.engines.patience import Patience, patience_seconds
 from lookalike.errors import EngineError
 from lookalike.types import Ids, Scores, Vectors
 
 T = TypeVar("T")
-FIELD, PROPERTY = "vector", "lookalike"
+FIELD, PROPERTY, EFFORT = "vector", "lookalike", "lookalike.effort"
 BATCH_BYTES = 8 << 20
 """Of one upsert: well below the 64 MiB that servers take in one message."""
 FETCHED, DELETED = 2048, 4096
 """Rows asked for, and rows deleted, in one call."""
-CALL_SECONDS = 10.0
 LONG_CALL_SECONDS = 600.0
 """Of a flush or a load, which wait for the server's disks."""
 SETTLE_SECONDS = 1800.0
@@ -39,15 +38,6 @@ SMALLEST_INDEXED = 1024
 PATH_BYTES = 65_535
 LONGEST_KEY = PATH_BYTES // 4
 """Letters, of four bytes at most."""
-# What a server says while it starts, stops, moves segments about or is asked too much at once.
-PASSING = (
-    "unavailable", "not ready", "not loaded", "not fully loaded", "not healthy", "not initialized", "not available",
-    "rate limit", "request limit", "no available", "connecting to server", "channel not", "node not", "node offline",
-    "retry timeout", "retry run out", "timeout", "timed out", "deadline", "distribution", "lack", "connection",
-    "closed channel", "shard delegator", "fail to get shard leaders", "recovering", "initializing", "abnormal",
-    "node not found", "session not found",
-)  # fmt: skip
-REFUSED = ("auth", "privilege", "permission", "unauthenticated")
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +55,7 @@ class Milvus:
         self._patience = Patience(patience_seconds(), is_passing, self._told, errors)
         self._client: Any = None
         self._kind = FLAT
+        self._effort = UNTUNED
         self._dim = 0
 
     # Life
@@ -90,6 +81,7 @@ class Milvus:
             raise EngineError(_mismatch(self.address, held, signature))
         self._dim = signature.dim
         self._kind = self._index_kind()
+        self._effort = self._tuned()
         self._long("load_collection")
 
     def drop(self) -> None:
@@ -137,7 +129,7 @@ class Milvus:
         self.delete(self.matching(f"id >= {int(id_)}"))
 
     def optimise(self, count: int) -> None:
-        """Give the index the kind that suits this many rows, and wait until it is built and loaded.
+        """Give the index the kind that suits this many rows, wait until it is built and loaded, and tune the search.
 
         While Milvus builds one it answers from a makeshift (recall .39 on random vectors, measured), so an index run
         ends only with the real one; a change of kind also takes the collection out of service for that long.
@@ -153,6 +145,8 @@ class Milvus:
             self._long("load_collection")
         if self._kind != FLAT:
             self._wait(self._is_loaded, "loaded its index")
+        if self._kind == HNSW:
+            self._tune(count)
 
     # Reading
 
@@ -222,9 +216,10 @@ class Milvus:
 
     def _hits(self, vectors: Vectors, k: int, where: str | None, careful: bool) -> Iterator[list[tuple[float, int]]]:
         options: dict[str, Any] = {"output_fields": [FIELD]} if self._kind.rescored else {}
+        params = self._kind.search_params(k, careful, self._effort)
         answer = self._call(
             "search", data=list(vectors), limit=k, filter=where or "", anns_field=FIELD, consistency_level="Session",
-            search_params={"metric_type": "IP", "params": self._kind.search_params(k, careful)}, **options,
+            search_params={"metric_type": "IP", "params": params}, **options,
         )  # fmt: skip
         for vector, hits in zip(vectors, answer, strict=True):
             if self._kind.rescored and len(hits):
@@ -284,6 +279,22 @@ class Milvus:
             self._index(FLAT)
             return FLAT
         return KINDS.get(described["index_type"], Kind(described["index_type"]))
+
+    def _tune(self, count: int) -> None:
+        """Find the effort that suffices for these vectors, and leave it with the collection for all who search it."""
+        ids = np.unique(np.linspace(0, count - 1, min(count, effort.SAMPLE)).astype(np.int64))
+        rows = self._call("get", ids=ids.tolist(), output_fields=[FIELD], consistency_level="Strong")
+
+        def search(vectors: Vectors, k: int, looked_at: int) -> Ids:
+            self._effort = looked_at
+            return self.search(vectors, k)[1]
+
+        self._effort = effort.least(search, np.array([row[FIELD] for row in rows], np.float32))
+        self._call("alter_collection_properties", properties={EFFORT: str(self._effort)})
+
+    def _tuned(self) -> int:
+        properties = self._call("describe_collection").get("properties", {})
+        return int(properties.get(EFFORT, UNTUNED))
 
     def _is_built(self) -> bool:
         described = self._call("describe_index", index_name=FIELD)
@@ -350,16 +361,6 @@ class Milvus:
         return f"{self.address}: {text}"
 
 
-def import_client() -> None:
-    """Load pymilvus, told to leave errors to us; raises EngineError where it is not installed."""
-    try:
-        import pymilvus  # noqa: F401
-    except ImportError as error:
-        raise EngineError("milvus:// needs `pip install lookalike[milvus]`") from error
-    # Each failing call would print its traceback beside our one line.
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-
-
 def plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """What can be a dynamic field: numbers and text, under names that the schema does not have."""
     return {
@@ -367,48 +368,6 @@ def plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
         for name, value in fields.items()
         if name not in RESERVED and isinstance(value, int | float | str)
     }
-
-
-def connected(address: Address) -> Any:
-    """A MilvusClient; raises what pymilvus raises."""
-    from pymilvus import MilvusClient
-
-    if address.file:
-        return MilvusClient(address.file)
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    options: dict[str, Any] = {"token": address.token, "db_name": address.database, "timeout": CALL_SECONDS}
-    for option, variable in (("server_pem_path", "CA"), ("client_pem_path", "CERT"), ("client_key_path", "KEY")):
-        if path := os.environ.get(f"LOOKALIKE_MILVUS_{variable}"):
-            options[option] = path
-    return MilvusClient(f"{'https' if address.tls else 'http'}://{host}:{address.port}", **options)
-
-
-def is_passing(error: Exception) -> bool:
-    """Whether the same call may go through in a moment."""
-    import grpc
-
-    if isinstance(error, grpc.FutureTimeoutError) or getattr(error, "retriable", False):
-        return True
-    code = error.code() if isinstance(error, grpc.RpcError) and hasattr(error, "code") else getattr(error, "code", None)
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
-        return True
-    text = said(error).lower()
-    return not any(word in text for word in REFUSED) and any(word in text for word in PASSING)
-
-
-def plain(error: Exception) -> str:
-    """What a server or gRPC said, as one short line without its wrapping."""
-    line = said(error)
-    return line if len(line) <= 200 else line[:199] + "…"
-
-
-def said(error: Exception) -> str:
-    """The whole of it in one line; some servers put the stack of their own code before what is wrong."""
-    text = str(getattr(error, "message", "") or "")
-    if not text and callable(getattr(error, "details", None)):
-        text = str(error.details())  # type: ignore[attr-defined]
-    line = " ".join((text or str(error) or type(error).__name__).split())
-    return line.rpartition(": attempt #0: ")[2] if "stack trace" in line else line
 
 
 def _mismatch(address: Address, held: Signature, given: Signature) -> str:

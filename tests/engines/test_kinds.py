@@ -27,4 +27,9 @@ def test_versions_are_read_from_what_servers_say() -> None:
 
 def test_a_careful_search_looks_four_times_as_far() -> None:
     kind = wanted(20_000, "v2.6.1")
-    assert (kind.search_params(10), kind.search_params(10, careful=True)) == ({"ef": 256}, {"ef": 1024})
+    tuned, careful = kind.search_params(10, effort=256), kind.search_params(10, careful=True, effort=256)
+    assert (tuned, careful) == ({"ef": 256}, {"ef": 1024})
+
+
+def test_a_list_is_never_longer_than_what_is_looked_at() -> None:
+    assert wanted(20_000, "v2.6.1").search_params(1000, effort=256) == {"ef": 2000}
