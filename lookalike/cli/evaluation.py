@@ -58,6 +58,9 @@ def evaluate(
     ] = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data set from its home first.")] = False,
     device: Device = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="URI", help="Search in a server: milvus://HOST:19530/NAME.")
+    ] = None,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
@@ -67,9 +70,9 @@ def evaluate(
     from lookalike.evaluation.run import evaluate as measure
     from lookalike.progress import shown
 
-    if explain and (protocol not in (None, "report") or rerank):
+    if explain and (protocol not in (None, "report") or rerank or engine):
         raise typer.BadParameter(
-            "--explain replays the report's protocol; it takes no other --protocol and no --rerank"
+            "--explain replays the report's protocol; it takes no other --protocol, no --rerank and no --engine"
         )
     place = _root(dataset, root, download)
     name, wanted, more = with_options(encoder or _default_encoder(), device=device), ks(k), distractors or ()
@@ -78,7 +81,9 @@ def evaluate(
         if explain:
             found = replay(dataset, place, name, wanted, uncropped, more, progress=progress)
         else:
-            found = measure(dataset, place, name, protocol, wanted, uncropped, more, rerank or (), progress=progress)
+            found = measure(
+                dataset, place, name, protocol, wanted, uncropped, more, rerank or (), progress=progress, engine=engine
+            )
     if out:
         for path in found.save(out):
             note(f"wrote {path}")

@@ -16,6 +16,7 @@ import numpy as np
 from lookalike import images
 from lookalike.collection import Collection as Stored
 from lookalike.datasets import Benchmark, Query
+from lookalike.engines import stored
 from lookalike.errors import EvaluationError, LookalikeError
 from lookalike.paths import cache_dir
 from lookalike.query import Asked
@@ -81,15 +82,24 @@ class Embedded:
 
 
 def embed_gallery(
-    benchmark: Benchmark, encoder: Encoder, cache: Path | None = None, progress: Progress | None = None
+    benchmark: Benchmark,
+    encoder: Encoder,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    engine: str | None = None,
 ) -> Embedded:
-    """The gallery and its distractors, embedded into a collection under `cache` that a second run finds again."""
+    """The gallery and its distractors, embedded into a collection under `cache` that a second run finds again.
+
+    With the URI of an `engine`, that collection keeps its vectors there.
+    """
     sources = [benchmark.images, *benchmark.distractors]
-    text = "\n".join([*(str(source.resolve()) for source in sources), encoder.fingerprint])
+    text = "\n".join(
+        [*(str(source.resolve()) for source in sources), encoder.fingerprint, *([stored(engine)] if engine else [])]
+    )
     folder = (cache or cache_dir("evaluate")) / hashlib.sha256(os.fsencode(text)).hexdigest()[:24]
     folder.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    collection = Stored(folder, encoder)
+    collection = Stored(folder, encoder, engine=engine)
     report = collection.index(sources, progress)
     log.debug("%s: %s", folder, report)
     return Embedded(collection, time.perf_counter() - started, report.added)

@@ -39,13 +39,14 @@ def evaluate(  # noqa: PLR0913 - one argument for each option of the command
     *,
     cache: Path | None = None,
     progress: Progress | None = None,
+    engine: str | None = None,
 ) -> Report:
     """Measure `encoder` on `dataset` (a name in DATASETS with its `root`, or a Benchmark).
 
     `k` defaults to the protocol's own, as far as the gallery reaches; one that was asked for and cannot be retrieved is
     refused. `uncropped` asks with whole photos, as the published DINOv2 figures do. `rerank` are specs such as
-    "alpha-qe,k=10" or re-rankers. Embeddings are kept under `cache`, so that a second run is instant. Raises
-    EvaluationError.
+    "alpha-qe,k=10" or re-rankers. Embeddings are kept under `cache`, so that a second run is instant. `engine`
+    is the URI of a search server that is to hold and search them. Raises EvaluationError, and EngineError.
     """
     benchmark = open_benchmark(dataset, root, distractors)
     chosen = protocol_for(benchmark, protocol)
@@ -53,11 +54,13 @@ def evaluate(  # noqa: PLR0913 - one argument for each option of the command
     if chosen.name == "report":
         if rerankers:
             raise EvaluationError("the report re-ranked nothing: --protocol report does not go with --rerank")
+        if engine:
+            raise EvaluationError("the report searched no server: --protocol report does not go with --engine")
         from lookalike.evaluation.replay import replayed
 
         return replayed(benchmark, encoder, k, uncropped, cache, progress)
     loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    embedded = embed_gallery(benchmark, loaded, cache, progress)
+    embedded = embed_gallery(benchmark, loaded, cache, progress, engine)
     vectors = QueryVectors(embedded.collection.path / "queries.npz", loaded.fingerprint)
     ask = vectors.remember(ask_collection(embedded.collection))
     with embedded.collection as collection:
