@@ -1,4 +1,7 @@
-# lookalike on CPUs, as a service that is not root. Build: docker build -t lookalike .
+# lookalike on CPUs, as a service that is not root.
+#   docker build -t lookalike .
+#   docker run --rm -v ./photos:/photos:ro -v data:/data lookalike index /photos --collection /data/photos
+#   docker run -v ./photos:/photos:ro -v data:/data -p 127.0.0.1:8000:8000 -e LOOKALIKE_TOKEN=… lookalike
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -8,17 +11,18 @@ RUN python -m venv /opt/lookalike \
 
 FROM python:3.11-slim-bookworm
 RUN useradd --create-home --uid 10001 lookalike \
-    && install -d -o lookalike -g lookalike /collection /cache
+    && install -d -o lookalike -g lookalike /data /cache
 COPY --from=build /opt/lookalike /opt/lookalike
 ENV PATH=/opt/lookalike/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HF_HOME=/cache/huggingface \
     LOOKALIKE_CACHE=/cache/lookalike
 USER lookalike
-VOLUME ["/collection", "/cache"]
+# A collection is a folder inside /data: a rebuild puts another in its place, which a mounted folder cannot be given.
+VOLUME ["/data", "/cache"]
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 ENTRYPOINT ["lookalike"]
 # Beyond loopback the service wants a token: LOOKALIKE_TOKEN.
-CMD ["serve", "/collection", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["serve", "/data/photos", "--host", "0.0.0.0", "--port", "8000"]
