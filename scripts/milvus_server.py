@@ -32,6 +32,8 @@ def main() -> None:
     # While an index is built, Milvus would answer from a makeshift that misses much (recall .4 measured); this looks at
     # every row instead.
     config.set("queryNode.segcore.interimIndex.enableIndex", "false")
+    # A server that was killed is waited for this long, in seconds, before the next one takes its place.
+    config.set("common.session.ttl", "10")
     for role in ROLES:
         config.set(f"{role}.ip", LOOPBACK)
     config.set("authorization_enabled", args.auth)

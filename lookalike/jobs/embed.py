@@ -211,8 +211,10 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
     results, place = places.place(places.join(target, records.VECTORS))
     places.make_folder(places.join(target, records.VECTORS), results, f"{place}/part")
     light = {"num_cpus": DECODE_CPUS}
-    # A small list would be read as one block, which one task would decode.
-    stream = ray.data.read_parquet(files, filesystem=manifest, **light).repartition(target_num_rows_per_block=part)
+    # A block for each part, or a small list would be one block, which one task would decode. `repartition` would do so
+    # too, with tasks that want a whole core: on nodes of one core beside encoders there is none, for ever (seen).
+    parts = -(-count // part)
+    stream = ray.data.read_parquet(files, filesystem=manifest, override_num_blocks=parts, **light)
     decode = Decode(job.encoder, job.source, job.image)
     stream = stream.map_batches(decode, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, **light)
     stream = stream.map_batches(
