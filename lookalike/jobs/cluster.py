@@ -10,6 +10,9 @@ from lookalike.errors import LookalikeError
 
 OWN_CPUS = 1
 """Ray's own actor that leaves out what a checkpoint holds is counted as a core beside those that work."""
+TASKS_PER_CPU = 2
+"""Decoding and writing count as half a core. Ray keeps one idle worker a core, and would end and start the others again
+and again, each of which costs seconds."""
 LOOPBACK = "127.0.0.1"
 PASSED_ON = ("AWS_", "GOOGLE_", "AZURE_", "HF_", "LOOKALIKE_", "HADOOP_", "XDG_CACHE_HOME")
 """Variables that the workers need as well: where weights, photos and stores are, and how to get in."""
@@ -33,6 +36,7 @@ def cluster(where: str, cpus: int) -> Iterator[Any]:
             "num_cpus": cpus + OWN_CPUS,
             "include_dashboard": False,
             "_node_ip_address": LOOPBACK,
+            "_system_config": {"num_workers_soft_limit": TASKS_PER_CPU * (cpus + OWN_CPUS)},
         }
     else:
         options |= {"address": where}

@@ -141,7 +141,9 @@ def records(target: str) -> Iterator[tuple[list[Record], Vectors]]:
             continue
         table = {name: batch.column(name).to_pylist() for name in columns[:-1]}
         rows = [Record(*values) for values in zip(*table.values(), strict=True)]
-        yield rows, unit(to_array(batch.column("vector"), job.dim))
+        vectors = to_array(batch.column("vector"), job.dim)
+        # float32 is what the encoder said, to the last bit.
+        yield rows, unit(vectors) if job.dtype == "float16" else vectors
 
 
 def to_array(column: Any, dim: int) -> Vectors:

@@ -130,7 +130,7 @@ def wait_for_more(job: "subprocess.Popen[str]", than: int) -> None:
     while time.monotonic() < deadline and job.poll() is None:
         if committed() > than:
             return
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def a_worker_of(raylets: set[int]) -> int:
