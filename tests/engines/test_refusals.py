@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import picture
 from job_results import write_result
 from milvus_servers import impatient, lite, unit_rows
 
 from lookalike.cli import _run
+from lookalike.collection import Collection
 from lookalike.encoders import load_encoder
 from lookalike.engines.connection import is_passing
 from lookalike.header import read_header, write_header
@@ -109,11 +111,12 @@ def test_a_job_goes_into_a_server_once_and_is_searched_there(run: Run, job: Path
     assert len(found) == 2
 
 
-def test_a_job_goes_into_a_local_collection(run: Run, job: Path, tmp_path: Path) -> None:
+def test_a_job_goes_into_a_local_collection_to_the_last_bit(run: Run, job: Path, tmp_path: Path) -> None:
     command = ("index", "--from", job, "--collection", tmp_path / "made", "--json")
     assert json.loads(run(*command)[1])["added"] == 20
-    found = json.loads(run("search", tmp_path / "made", "00003.jpg", "-k", 1, "--json")[1])["results"]
-    assert found[0]["key"] == "00003.jpg"
+    with Collection(tmp_path / "made") as made:
+        assert made.keys() == [f"{number:05}.jpg" for number in range(20)]
+        np.testing.assert_array_equal(made.gallery.vectors(np.arange(20)), unit_rows(20, made.encoder.dim))
 
 
 def test_what_is_no_result_of_a_job_is_refused(run: Run, photos: Path, tmp_path: Path) -> None:
