@@ -5,7 +5,8 @@
 
 `embed`: images a second of `lookalike index` and of `lookalike embed`, each bound to so many cores. Both do half of the
 images, then all of them: the speed is that of the second half, and what is left over is the start. `search`: a Milvus
-server (of .venv-milvus, or the one that --uri names) and FAISS in this process, with the same random vectors.
+server (of .venv-milvus, or the one that --uri names) and FAISS in this process, with the same random vectors; bytes are
+those of FAISS in memory, and of Milvus' rows and index on its disk.
 """
 
 import argparse
@@ -30,6 +31,8 @@ from lookalike.types import Ids, Vectors
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 19530
+KEPT = ("insert_log", "stats_log", "delta_log", "index_files")
+"""What of a server's disk grows with its rows: these themselves and the index, not its queue and its records."""
 
 
 def timed(command: list[str], cores: int) -> float:
@@ -159,7 +162,8 @@ def milvus(engine: Engine, vectors: Vectors, queries: Vectors, exact: Ids, place
     engine.optimise(len(vectors))
     load = time.perf_counter() - start
     facts = engine.facts()
-    size = sum(file.stat().st_size for file in (place / "data").rglob("*") if file.is_file())
+    parts = [place / "data" / name for name in KEPT]
+    size = sum(file.stat().st_size for part in parts for file in part.rglob("*") if file.is_file())
     line(f"Milvus {facts['server']}, {facts['index']}", load, size, lambda q, k: engine.search(q, k)[1], queries, exact)
     engine.drop()
     engine.close()
