@@ -14,6 +14,7 @@ from lookalike.errors import LookalikeError, SourceError
 from lookalike.jobs import records
 from lookalike.jobs.cluster import OWN_CPUS
 from lookalike.jobs.listing import Columns, Listed, choose, listed
+from lookalike.jobs.resume import settled
 from lookalike.jobs.work import Decode, Encode
 
 SMALLEST_PART, LARGEST_PART = 16, 512
@@ -159,7 +160,7 @@ def _write_manifest(entries: Sequence[Listed], target: str, cpus: int) -> int:
     if places.kind(folder) == "folder":
         system.delete_dir_contents(path)
     places.make_folder(folder, system, f"{path}/part")
-    done = _done(target)
+    done = settled(target)
     left = [entry for entry in entries if entry.key not in done]
     stream: Iterator[Any] = iter(left)
     number = 0
@@ -169,20 +170,6 @@ def _write_manifest(entries: Sequence[Listed], target: str, cpus: int) -> int:
             pq.write_table(table, file)
         number += 1
     return len(left)
-
-
-def _done(target: str) -> set[str]:
-    """The keys that Ray's checkpoint has committed; a file whose name says pending is not yet."""
-    import pyarrow.parquet as pq
-    from pyarrow import fs
-
-    system, path = places.place(places.join(target, records.CHECKPOINT))
-    done: set[str] = set()
-    for info in system.get_file_info(fs.FileSelector(path, allow_not_found=True)):
-        if info.path.endswith(".parquet") and not info.path.endswith(".pending.parquet"):
-            with system.open_input_file(info.path) as file:
-                done.update(pq.read_table(file, columns=["key"]).column(0).to_pylist())
-    return done
 
 
 def part_size(count: int, cpus: int) -> int:
