@@ -320,8 +320,13 @@ class Milvus:
             pause = min(2 * pause, 5.0)
 
     def _rows_of_stranger(self) -> int:
-        """How many rows a collection of another owner holds; it need not be loaded for that."""
-        return int(self._call("get_collection_stats").get("row_count", 0))
+        """How many rows a collection of another owner holds, at least; an empty one may be taken over."""
+        if flushed := int(self._call("get_collection_stats").get("row_count", 0)):
+            return flushed
+        # Statistics know nothing of what a run that goes on has written and not flushed yet.
+        self._index_kind()
+        self._long("load_collection")
+        return self.count()
 
     def _signature(self) -> Signature | None:
         """Of the collection that is there; raises EngineError where that is not one of ours."""
