@@ -35,7 +35,7 @@ function form(values) {
 const asked = (image) => (image.kind === "i" ? { id: image.value } : { vector_f16: image.value });
 
 export const about = () => call("/v1/collection");
-export const some = (count) => call(`/v1/items?count=${count}`);
+export const some = (count, signal) => call(`/v1/items?count=${count}`, { signal });
 export const item = (id) => call(`/v1/items/${id}`);
 export const login = (token) => call("/v1/login", json({ token }));
 export const embedFile = (file, box, preview) =>

@@ -11,16 +11,20 @@ import * as states from "./state.js";
 import * as viewer from "./viewer.js";
 import { say, sayError, translate } from "./words.js";
 
-let about = null, state = states.blank(), shown = [], answer = null, running = null;
+let about = null, state = states.blank(), shown = [], answer = null, running = null, jobs = 0;
 
 const title = byId("title"), errorLine = byId("error");
 
 function fail(error) {
   if (error.name === "AbortError") return;
-  document.body.classList.remove("busy");
   errorLine.textContent = error.code === "offline" ? say("offline") : error.code ? sayError(error) : say("failed");
   errorLine.hidden = false;
   if (!error.code) console.warn(error);
+}
+
+function busy(by) {
+  jobs += by;
+  document.body.classList.toggle("busy", jobs > 0);
 }
 
 // Changes
@@ -46,9 +50,8 @@ const actions = {
 
 async function attempt(change) {
   errorLine.hidden = true;
-  document.body.classList.add("busy");
-  try { await change(); } catch (error) { fail(error); }
-  document.body.classList.remove("busy");
+  busy(+1);
+  try { await change(); } catch (error) { fail(error); } finally { busy(-1); }
 }
 
 async function addImage(side, image) {
@@ -82,23 +85,33 @@ const takeUrl = (url) => attempt(async () => go({ wanted: [await pictures.fromUr
 
 // Showing
 
+// What the address says. Where it changes meanwhile, the newest is shown, however late an older answer comes.
 async function show() {
-  state = states.read(location.hash);
   running?.abort();
+  const mine = running = new AbortController();
+  state = states.read(location.hash);
   errorLine.hidden = true;
   byId("more").hidden = true;
   const isEmpty = states.isEmpty(state);
   byId("downloads").hidden = isEmpty;
   document.body.classList.toggle("asking", !isEmpty);
   document.title = isEmpty ? `lookalike · ${about.name}` : `${say("search")} · ${about.name}`;
-  const drawing = query.render(state, about, actions).catch(fail);
-  await (isEmpty ? begin() : search()).catch(fail);
-  await drawing;
+  busy(+1);
+  byId("results").setAttribute("aria-busy", "true");
+  try {
+    await Promise.all([query.render(state, about, actions), isEmpty ? begin(mine.signal) : search(mine.signal)]);
+  } catch (error) {
+    if (mine === running) fail(error);
+  } finally {
+    busy(-1);
+  }
+  if (mine !== running) return;
+  byId("results").removeAttribute("aria-busy");
   document.body.dataset.shown = location.hash;
 }
 
-async function begin() {
-  const { items } = await api.some(24);
+async function begin(signal) {
+  const { items } = await api.some(24, signal);
   shown = items;
   answer = null;
   query.remember(items);
@@ -106,17 +119,9 @@ async function begin() {
   results.render(items, { ...actions, open: (number) => actions.searchWith(shown[number]) }, false);
 }
 
-async function search() {
-  running = new AbortController();
+async function search(signal) {
   title.textContent = say("searching");
-  document.body.classList.add("busy");
-  byId("results").setAttribute("aria-busy", "true");
-  try {
-    answer = await api.search(state, running.signal);
-  } finally {
-    byId("results").removeAttribute("aria-busy");
-    document.body.classList.remove("busy");
-  }
+  answer = await api.search(state, signal);
   shown = answer.results;
   query.remember(shown);
   title.textContent = shown.length ? say("found", shown.length, Math.round(answer.took_ms)) : say("nothing");
@@ -146,7 +151,11 @@ function wire() {
   least.addEventListener("input", () => { byId("least-shown").textContent = Number(least.value).toFixed(2); });
   // A key that is held down is one search, and one step back.
   let waiting = 0;
-  least.addEventListener("change", () => { clearTimeout(waiting); waiting = setTimeout(() => go({ ...state, least: Number(least.value) }), 250); });
+  least.addEventListener("change", () => {
+    clearTimeout(waiting);
+    least.dataset.moving = "true";
+    waiting = setTimeout(() => { delete least.dataset.moving; go({ ...state, least: Number(least.value) }); }, 250);
+  });
   byId("text-form").addEventListener("submit", (event) => { event.preventDefault(); go({ ...state, text: byId("text").value.trim() }); });
   byId("url-form").addEventListener("submit", (event) => { event.preventDefault(); takeUrl(byId("url").value.trim()); });
   boxes.listen(takeBox);

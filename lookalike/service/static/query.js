@@ -45,8 +45,11 @@ export async function render(state, about, actions) {
   byId("url-form").hidden = !about.allow_urls;
   byId("text-form").hidden = !about.reads_text;
   byId("count").value = state.count;
-  byId("least").value = state.least;
-  byId("least-shown").textContent = state.least.toFixed(2);
+  const least = byId("least");
+  if (!least.dataset.moving) {
+    least.value = state.least;
+    byId("least-shown").textContent = state.least.toFixed(2);
+  }
   if (document.activeElement !== byId("text")) byId("text").value = state.text;
   if (single) renderOne(state, all[0]);
   chips(byId("wanted"), state.wanted, all, (image) => actions.remove("wanted", image));
@@ -55,8 +58,11 @@ export async function render(state, about, actions) {
 }
 
 function renderOne(state, picture) {
-  const image = byId("shown");
-  byId("stage").hidden = !picture.url;
+  const image = byId("shown"), stage = byId("stage");
+  stage.hidden = !picture.url;
+  // Its place is there before the picture is, so that nothing moves under a finger that draws on it.
+  const ratio = picture.width / picture.height || 1;
+  stage.style.setProperty("--ratio", String(Math.max(1 / 6, Math.min(8, ratio))));
   if (picture.url && image.getAttribute("src") !== picture.url) image.src = picture.url;
   image.alt = readable(picture.name);
   byId("picture-name").textContent = readable(picture.name);
