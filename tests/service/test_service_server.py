@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import PixelEncoder, picture
-from running import Running, command, jpeg, running, wait_ready, write_photos
+from running import Running, jpeg, running, write_photos
+from serving import command, wait_ready
 
 from lookalike.collection import Collection
 from lookalike.header import read_header, write_header
