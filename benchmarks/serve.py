@@ -93,7 +93,9 @@ def bare(name: str, asked: list[bytes], seconds: float) -> float:
                 encoder.encode_batch(arrays)
                 count += len(arrays)
             ahead = following
-        list(ahead)
+        if arrays := list(ahead):
+            encoder.encode_batch(arrays)
+            count += len(arrays)
         return count / (time.perf_counter() - start)
 
 

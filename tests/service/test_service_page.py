@@ -1,11 +1,17 @@
 """The page in Debian's Chromium: what a person looks for with a mouse, a finger or the keyboard alone."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from browsing import NEAR, begun, keys, resting, searched, send, until, upload
-from running import Running, jpeg
+from conftest import PixelEncoder, picture
+from running import Running, jpeg, running
+
+from lookalike.errors import ImageError
+from lookalike.types import Vectors
 
 pytest_plugins = ["service_fixtures"]
 
@@ -156,3 +162,69 @@ def test_several_pictures_are_wanted_and_unwanted(visit: Any, site: Running) -> 
     address = page.evaluate("location.hash")
     page.locator("#unwanted button").click()
     assert searched(page, address) == second
+
+
+def test_a_picture_elsewhere_is_fetched_where_that_is_allowed(visit: Any, site: Running, tmp_path: Path) -> None:
+    assert not begun(visit()).locator("#url-form").is_visible()
+    folder, data, address = tmp_path / "photos", jpeg(500, (320, 240)), "https://example.org/door.jpg"
+    folder.mkdir()
+    for number in range(3):
+        picture(number, (320, 240)).save(folder / f"{number}.jpg")
+
+    def fetch(url: str) -> bytes:
+        if url != address:
+            raise ImageError("it answered with 404")
+        return data
+
+    with running(folder, allow_urls=True) as service:
+        service.served.fetch = fetch  # type: ignore[assignment]
+        page = begun(visit(url=service.url, allowed="422"))
+        page.locator("#url").fill(address)
+        page.keyboard.press("Enter")
+        found = searched(page)
+        expected = service.client.post("/v1/search", files={"file": data}).json()["results"]
+        assert found == [one["key"] for one in expected]
+        assert page.locator("#picture-name").inner_text() == address
+        until(page, "document.getElementById('shown').naturalWidth === 320")
+        before = page.evaluate("location.hash")
+        page.locator("#stage").focus()
+        page.keyboard.press("Enter")
+        searched(page, before)
+        assert page.locator("#region-help").inner_text() == "Part of 160 × 120 pixels"
+        page.locator("#url").fill("https://example.org/nothing.jpg")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#error:not([hidden])")
+        assert page.locator("#error").inner_text() == "No picture could be fetched from that address."
+
+
+class ReadingEncoder(PixelEncoder):
+    """Reads the number of a picture, and means that picture."""
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        return self.encode([picture(int(text.split()[-1]), (320, 240)) for text in texts])
+
+
+def test_words_are_searched_for_where_the_encoder_reads(visit: Any, site: Running, tmp_path: Path) -> None:
+    assert not begun(visit()).locator("#text-form").is_visible()
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(4):
+        picture(number, (320, 240)).save(folder / f"{number}.png")
+    with running(folder, ReadingEncoder()) as service:
+        page = begun(visit(url=service.url))
+        page.locator("#text").fill("the picture 2")
+        page.keyboard.press("Enter")
+        assert searched(page)[0] == "2.png"
+        assert page.url.endswith("#t=the%20picture%202")
+        page.get_by_role("button", name="Why?: 2.png").click()
+        assert page.locator("#viewer-facts").inner_text().startswith("The query is words")
+        page.keyboard.press("Escape")
+        page.reload()
+        assert keys(begun(page))[0] == "2.png"
+        assert page.locator("#text").input_value() == "the picture 2"
+        # Words and a picture together.
+        before = page.evaluate("location.hash")
+        page.get_by_role("button", name="More like this: 1.png").click()
+        assert set(searched(page, before)) == {"0.png", "2.png", "3.png"}
+        page.get_by_role("button", name="Remove", exact=True).click()
+        until(page, "location.hash === '#t=the%20picture%202'")
