@@ -103,8 +103,8 @@ async def load(url: str, stream: Iterator[bytes], clients: int, seconds: float) 
     for done in ended:
         await loop.create_connection(
             lambda done=done: Client(stream, start + seconds, tally, done),  # type: ignore[misc]
-            place.hostname,
-            place.port,
+            place.hostname or "127.0.0.1",
+            place.port or 80,
         )
     await asyncio.gather(*ended)
     tally.took, tally.cpu = time.perf_counter() - start, time.process_time() - cpu
