@@ -10,6 +10,8 @@ import fake_weights
 import pytest
 from conftest import ROOT, picture
 
+from lookalike import scenes
+
 Run = Callable[..., str]
 
 
@@ -68,6 +70,22 @@ def test_the_encoding_benchmark_sets_the_reports_pipeline_beside_ours(run: Run, 
 def test_the_indexing_benchmark_has_a_row(run: Run, jpegs: Path) -> None:
     row = run("index", jpegs, "--encoder", "thumbnail", "--repeats", 1).splitlines()[-1]
     assert row.startswith("| thumbnail | 9 |")
+
+
+def test_the_reranking_benchmark_has_a_row_a_chain(run: Run, tmp_path: Path) -> None:
+    scenes.render(tmp_path / "town", buildings=2, views=3, distractors=2)
+    chain = "spatial,top=5 + average-qe,k=2"
+    options = ["--encoder", "thumbnail", "--cache", tmp_path / "cache", "--only", "alpha-qe,k=2", chain]
+    rows = [line.split("|") for line in run("rerank", tmp_path / "town", *options).splitlines()[-3:]]
+    assert [row[1].strip() for row in rows] == ["none", "alpha-qe,k=2", chain]
+    assert all(0 < float(row[2]) <= 1 for row in rows)
+    assert all("…" in row[4] for row in rows[1:])
+
+
+def test_the_speed_of_every_reranker_is_a_row(run: Run, jpegs: Path) -> None:
+    printed = run("rerank_speed", jpegs, "--vectors", 3000, "--dim", 16, "--top", 5, "--rounds", 1)
+    assert "spatial, 5 candidates with cached keypoints" in printed
+    assert len([line for line in printed.splitlines() if line.startswith("| ") and "median" not in line]) == 9
 
 
 def test_a_cold_search_loads_neither_torch_nor_what_it_does_not_need(
