@@ -113,3 +113,11 @@ def test_what_is_recorded_names_the_machine_and_the_command_and_no_path_of_it() 
     again = record.replaced(page, "Other", "## Other\n\nnew\n")
     assert again.index("new") < again.index("## Speed")
     assert "kept" not in again
+
+
+def test_the_serving_benchmark_has_a_row_for_each_number_of_clients(run: Run, jpegs: Path) -> None:
+    printed = run("serve", "--encoder", "thumbnail", "--photos", jpegs, "--seconds", 0.5, "--clients", "1,4")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()[-6:]]
+    assert [row[:2] for row in rows] == [[kind, clients] for kind in ("photo", "id", "vector") for clients in "14"]
+    assert all(float(row[2]) > 0 for row in rows)
+    assert all(row[7:9] == ["0", "0"] for row in rows)
