@@ -14,8 +14,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/service", "benchmarks")]
 
-LOADED = """Promise.all([...document.images].filter(one => one.currentSrc && one.loading !== 'lazy')
-    .map(one => one.decode()))"""
+LOADED = """Promise.all([...document.images]
+    .filter(one => one.currentSrc && one.getBoundingClientRect().top < innerHeight).map(one => one.decode()))"""
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
 
