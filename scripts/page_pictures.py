@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/service", "benchmarks")]
 
 LOADED = """Promise.all([...document.images]
-    .filter(one => one.currentSrc && one.getBoundingClientRect().top < innerHeight).map(one => one.decode()))"""
+    .filter(one => one.hasAttribute('src') && one.getBoundingClientRect().top < innerHeight)
+    .map(one => one.decode()))"""
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
 
