@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from lookalike.service.batching import BATCH, Slots
-from lookalike.service.errors import ApiError
+from lookalike.service.errors import ApiError, try_later
 from lookalike.service.metrics import Metrics
 from lookalike.stages import listening
 
 T = TypeVar("T")
+OUT_OF_TIME = "timeout graceful shutdown exceeded"
+"""What uvicorn says as it cancels requests that did not end within the grace period."""
 
 
 class Work:
@@ -41,7 +43,12 @@ class Work:
         # Counted until the thread is done with it, and not only for as long as the client stays.
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError as error:
+            if OUT_OF_TIME not in str(error):
+                raise
+            raise try_later("ending", "the service is ending, and this took too long") from error
 
     def _finished(self) -> None:
         self.pending -= 1

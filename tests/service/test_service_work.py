@@ -1,0 +1,44 @@
+import asyncio
+import inspect
+import threading
+
+import pytest
+import uvicorn
+
+from lookalike.service.batching import Slots
+from lookalike.service.errors import ApiError
+from lookalike.service.metrics import Metrics
+from lookalike.service.work import OUT_OF_TIME, Work
+
+
+async def cancelled(reason: str) -> None:
+    """A request that is at work when it is cancelled."""
+    work, begun, over = Work(Slots(1), 1, 1, Metrics(), "requests"), threading.Event(), threading.Event()
+
+    def job() -> None:
+        begun.set()
+        over.wait(30)
+
+    running = asyncio.ensure_future(work.run(job))
+    try:
+        await asyncio.to_thread(begun.wait, 30)
+        running.cancel(reason)
+        await running
+    finally:
+        over.set()
+        work.close()
+
+
+def test_what_does_not_end_within_the_grace_period_is_told_to_come_back() -> None:
+    with pytest.raises(ApiError, match="the service is ending") as refused:
+        asyncio.run(cancelled(f"Task cancelled, {OUT_OF_TIME}"))
+    assert refused.value.status == 503
+
+
+def test_any_other_cancelling_stays_one() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled("the client went away"))
+
+
+def test_uvicorn_still_says_so() -> None:
+    assert f"Task cancelled, {OUT_OF_TIME}" in inspect.getsource(uvicorn.Server)
