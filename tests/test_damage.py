@@ -4,6 +4,7 @@ import os
 import random
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -132,6 +133,50 @@ def test_a_file_that_was_cut_is_found(whole: Path, tmp_path: Path, name: str) ->
             check(path, before, name)
         except CollectionError as error:  # neither collection.json nor its copy in the catalog
             assert name == "catalog.sqlite", error
+
+
+def roots(path: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(path / "catalog.sqlite")) as opened:
+        return dict(opened.execute("SELECT name, rootpage FROM sqlite_master"))
+
+
+@pytest.mark.parametrize("size", [1, 4096])
+@pytest.mark.parametrize("table", ["items", "meta", "items_key", "items_sha256"])
+def test_a_page_that_leads_to_others_takes_none_of_them_with_it(
+    whole: Path, tmp_path: Path, table: str, size: int
+) -> None:
+    before = content(whole)
+    path, file = hit(whole, tmp_path, "catalog.sqlite")
+    at = (roots(path)[table] - 1) * 4096
+    data = bytearray(file.read_bytes())
+    assert data[at] in {2, 5}, "a page that leads to others"
+    data[at : at + size] = bytes(byte ^ 255 for byte in data[at : at + size])
+    file.write_bytes(data)
+    assert verify(path).faults
+    assert not verify(path, repair=True).rows
+    assert not verify(path)
+    after = content(path)
+    assert after[0] == before[0]
+    assert [entry for entry in after[1][3] if entry not in before[1][3]] == []
+    if table != "meta":  # its inner pages hold entries too
+        assert after == before
+
+
+def test_a_torn_page_of_the_catalog_loses_the_rows_in_it_by_name(whole: Path, tmp_path: Path) -> None:
+    before = content(whole)
+    path, file = hit(whole, tmp_path, "catalog.sqlite")
+    data = bytearray(file.read_bytes())
+    lies = data.index(KEYS[200].encode())
+    start = lies - lies % 4096
+    named = [key for key in before[0] if data.find(key.encode(), start, start + 4096) >= 0]
+    data[start : start + 4096] = bytes(4096)
+    file.write_bytes(data)
+    lost = [name for _, name in verify(path, repair=True).rows]
+    assert KEYS[200] in lost
+    assert len(lost) < ROWS // 5
+    assert set(named) <= set(lost)
+    assert content(path)[0].keys() == before[0].keys() - set(lost)
+    assert not verify(path)
 
 
 def test_a_torn_page_of_the_vectors_loses_its_rows_and_the_next_run_brings_them_back(
