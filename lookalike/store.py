@@ -32,6 +32,7 @@ Entry = tuple[Any, ...]
 
 def create(path: Path, wanted: Header) -> "Store":
     """Make an empty collection in `path`; collection.json is written last, so a half-made one is none."""
+    header.refuse_remains(path)
     made = header.fresh(wanted)
     if made.engine is not None:
         # The server first: where it refuses, nothing is left here.

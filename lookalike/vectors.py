@@ -136,7 +136,8 @@ def encode(vectors: Vectors, dtype: str) -> NDArray[Any]:
         lengths = np.linalg.norm(codes.astype(np.float32), axis=1, keepdims=True)
         scales = (1 / np.maximum(lengths, 1)).astype("<f4")
         return np.concatenate([scales.view(np.uint8), codes.view(np.uint8)], axis=1)
-    return np.ascontiguousarray(vectors.astype(DTYPES[dtype][1])).view(np.uint8).reshape(len(vectors), -1)
+    numbers = np.ascontiguousarray(vectors.astype(DTYPES[dtype][1]))
+    return numbers.view(np.uint8).reshape(len(vectors), vectors.shape[1] * numbers.itemsize)
 
 
 def decode(stored: NDArray[Any], dtype: str) -> Vectors:

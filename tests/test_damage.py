@@ -18,6 +18,7 @@ from made import clustered, cosines, make
 
 from lookalike import metadata
 from lookalike.collection import Collection
+from lookalike.collection import open as lookalike_open
 from lookalike.errors import CollectionError, LookalikeError
 from lookalike.gallery import StoredGallery
 from lookalike.optimize import optimize
@@ -296,6 +297,46 @@ def _read_only(tmp_path: Path) -> None:
             assert StoredGallery(opened).search(vectors[:1], 1)[1][0, 0] == 0
     finally:
         (tmp_path / "c").chmod(0o755)
+
+
+@pytest.mark.parametrize("name", [".lookalike", "elsewhere"])
+def test_a_collection_without_its_json_is_refused_by_name_and_never_written_over(
+    photos: Path, tmp_path: Path, encoder: PixelEncoder, name: str
+) -> None:
+    path = photos / ".lookalike" if name == ".lookalike" else tmp_path / name
+    with Collection(path, encoder, [photos]) as opened:
+        opened.index()
+        before = opened.keys()
+    (path / "collection.json").unlink()
+    named = photos if name == ".lookalike" else path
+    kept = (path / "catalog.sqlite").read_bytes()
+    with lookalike_open(named, encoder=encoder) as opened:
+        for job in (opened.index, opened.keys, lambda: opened.search(photos / "01.jpg")):
+            with pytest.raises(CollectionError, match=r"collection.json is missing, but catalog.sqlite and vectors"):
+                job()
+    assert (path / "catalog.sqlite").read_bytes() == kept
+    with lookalike_open(named, encoder=encoder) as opened:
+        assert opened.verify().faults
+        assert not opened.verify(repair=True).rows
+        assert opened.keys() == before
+        assert opened.index([photos]).unchanged == 12
+
+
+def test_what_an_interrupted_first_run_left_is_no_collection_yet(photos: Path, encoder: PixelEncoder) -> None:
+    path = photos / ".lookalike"
+    make(path, clustered(0, 192)).close()
+    (path / "collection.json").unlink()
+    with Collection(path, encoder, [photos]) as opened:
+        assert opened.index().added == 12
+
+
+def test_a_rebuild_takes_the_place_of_a_collection_without_its_json(photos: Path, encoder: PixelEncoder) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+    (photos / ".lookalike" / "collection.json").unlink()
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        assert opened.index(rebuild=True).added == 12
+        assert not opened.verify()
 
 
 def test_rebuild_is_the_way_out_where_nothing_can_be_read(photos: Path, encoder: PixelEncoder) -> None:
