@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 from made_vectors import named, written
 
-from lookalike.approximate import Setting, core, is_graph, parameters
+from lookalike.approximate import Setting, core, is_graph, library, parameters
 from lookalike.approximate import read as read_built
 from lookalike.gallery import StoredGallery
 from lookalike.optimize import CONSTRUCTION, EFFORTS, TRAINED_PER_LIST, optimize
@@ -136,15 +136,13 @@ class Place:
         faiss.write_index(index, str(path))
         return path.stat().st_size
 
-    def bare(self, spec: str, recalls: Sequence[float], flat: Any) -> Contender:
-        """At the settings of our index; refined from `flat` where ours looks at more candidates than it gives."""
-        index = faiss.read_index(str(self.file(f"bare {spec}.faiss")))
-        ways = {}
-        for recall in recalls:
-            setting = self.setting(spec, recall)
-            if setting:
-                ways[recall] = (_told(setting), _bare_search(index, flat, setting))
-        return Contender(f"faiss, {spec}", self.bare_built(spec), ways)
+    def bare(self, spec: str, recalls: Sequence[float], flat: Any) -> list[Contender]:
+        """At the settings of our index, as it is where that suffices, and refined from `flat`: with true scores."""
+        index, build = faiss.read_index(str(self.file(f"bare {spec}.faiss"))), self.bare_built(spec)
+        settings = {recall: setting for recall in recalls if (setting := self.setting(spec, recall))}
+        plain = {r: (_told(one), _plain(index, one)) for r, one in settings.items() if one.factor == 1}
+        refined = {r: (_told(one), _refined(index, flat, one)) for r, one in settings.items()}
+        return [Contender(f"faiss, {spec}", build, plain), Contender(f"faiss, {spec}, refined", build, refined)]
 
     def flat(self) -> Any:
         """IndexFlatIP of all rows, in memory."""
@@ -181,7 +179,7 @@ class Place:
             def search(vectors: Vectors) -> Ids:
                 index.set_ef(effort)
                 found, _ = index.knn_query(vectors, K, num_threads=faiss.omp_get_max_threads())
-                return found.astype(np.int64)
+                return np.asarray(found, np.int64)
 
             return search
 
@@ -213,7 +211,7 @@ class Place:
             def search(vectors: Vectors) -> Ids:
                 index.expansion_search = effort
                 keys = index.search(vectors, K, threads=faiss.omp_get_max_threads()).keys
-                return np.atleast_2d(keys).astype(np.int64)
+                return np.asarray(np.atleast_2d(keys), np.int64)
 
             return search
 
@@ -230,15 +228,17 @@ class Place:
         return found
 
 
-def _bare_search(index: Any, flat: Any, setting: Setting) -> Search:
-    if setting.factor == 1:
-        plain = parameters(index, max(setting.effort, K) if is_graph(index) else setting.effort)
-        return lambda vectors: index.search(vectors, K, params=plain)[1]
+def _plain(index: Any, setting: Setting) -> Search:
+    told = parameters(index, max(setting.effort, K) if is_graph(index) else setting.effort)
+    return lambda vectors: np.asarray(index.search(vectors, K, params=told)[1])
+
+
+def _refined(index: Any, flat: Any, setting: Setting) -> Search:
     refined = faiss.IndexRefine(index, flat)
     fetch = K * setting.factor
     inner = parameters(index, max(setting.effort, fetch) if is_graph(index) else setting.effort)
-    told = faiss.IndexRefineSearchParameters(k_factor=setting.factor, base_index_params=inner)
-    return lambda vectors: refined.search(vectors, K, params=told)[1]
+    told = library().IndexRefineSearchParameters(k_factor=setting.factor, base_index_params=inner)
+    return lambda vectors: np.asarray(refined.search(vectors, K, params=told)[1])
 
 
 def _tuned(

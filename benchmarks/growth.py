@@ -148,7 +148,8 @@ class Place:
         from lookalike.optimize import optimize
         from lookalike.store import read_header
 
-        peak, done, before = [0.0], threading.Event(), own_memory()
+        before, done = own_memory(), threading.Event()
+        peak = [before]
 
         def watch() -> None:
             while not done.wait(0.2):

@@ -36,7 +36,7 @@ class Made:
         made = inner @ self._turn
         made += rng.standard_normal((count, self.dim), np.float32) * (NOISE / self.dim**0.5)
         made /= np.linalg.norm(made, axis=1, keepdims=True)
-        return made
+        return np.asarray(made, np.float32)
 
     def blocks(self, rows: int) -> Iterator[Vectors]:
         """`rows` rows, some at a time."""

@@ -208,10 +208,11 @@ class Collection(GrowingCollection):
     def hits(self, ranking: Ranking, min_score: float | None = None, offset: int = 0) -> list[Hit]:
         """Rows and scores as keys and paths; ranks count from `offset` + 1."""
         found: list[Hit] = []
+        gallery = self.gallery
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
             if min_score is None or score >= min_score:
-                item = self.gallery.found(row)
-                found.append(Hit(offset + len(found) + 1, item.key, self.gallery.origins.path(item), float(score)))
+                item = gallery.found(row)
+                found.append(Hit(offset + len(found) + 1, item.key, gallery.origins.path(item), float(score)))
         return found
 
     def distances(self, probe: Probe, keys: Sequence[str]) -> Scores:

@@ -102,12 +102,18 @@ class Store(Catalog):
 
     def is_intact(self, row: int) -> bool:
         """Whether the catalog's entry of a row and, where it lies in a file, its vector match their checksums."""
+        return self.intact_item(row) is not None
+
+    def intact_item(self, row: int) -> Item | None:
+        """The item in a row, where its entry and its vector match their checksums."""
         found = self.query(f"SELECT {ITEM}, crc FROM items WHERE row = ?", (row,))  # noqa: S608 - a constant
         if not found or crc(*found[0][:-1]) != found[0][-1]:
-            return False
-        return not isinstance(self.vectors, VectorFile) or (
-            len(self.vectors) > row and self.vectors.checksums(row, row + 1) == [found[0][-2]]
+            return None
+        vectors = self.vectors
+        is_whole = not isinstance(vectors, VectorFile) or (
+            len(vectors) > row and vectors.checksums(row, row + 1) == [found[0][-2]]
         )
+        return catalog.to_item(found[0]) if is_whole else None
 
     def digest(self, rows: int) -> int:
         """A checksum of the checksums of some of the first `rows` vectors: whether they are those that one knew."""

@@ -158,7 +158,6 @@ def test_a_page_that_leads_to_others_takes_none_of_them_with_it(
     assert not verify(path)
     after = content(path)
     assert after[0] == before[0]
-    assert [entry for entry in after[1][3] if entry not in before[1][3]] == []
     if table != "meta":  # its inner pages hold entries too
         assert after == before
 
