@@ -18,13 +18,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from growth_plot import log_log
 from made_vectors import Made, named
+from numpy.typing import NDArray
 from PIL import Image
+
+from lookalike import images
+from lookalike.types import Picture, Vectors
+
+if TYPE_CHECKING:
+    from lookalike.collection import Collection
 
 DIM = 768
 COMPACT_FROM = 10_000_000
@@ -46,15 +54,15 @@ class Standing:
 
     name, dim, fingerprint, decode_size = "standing", DIM, "5" * 64, 8
 
-    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> np.ndarray:
+    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
         return np.asarray(image.resize((8, 8)), np.float32)
 
-    def encode_batch(self, prepared: list[np.ndarray]) -> np.ndarray:
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
         rows = np.stack([np.random.default_rng(int(one.sum())).standard_normal(DIM) for one in prepared])
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
-    def encode(self, pictures: list[Image.Image]) -> np.ndarray:
-        return self.encode_batch([self.prepare(one) for one in pictures])
+    def encode(self, pictures: Sequence[Picture]) -> Vectors:
+        return images.encode_images(self, pictures)
 
 
 def own_memory() -> float:
@@ -77,7 +85,7 @@ class Place:
         found: dict[str, dict[str, float]] = json.loads(self.note.read_text()) if self.note.is_file() else {}
         return found
 
-    def open(self):  # type: ignore[no-untyped-def] # the import is what a step wants to time or not
+    def open(self) -> "Collection":
         from lookalike.collection import Collection
 
         return Collection(self.collection, Standing())

@@ -239,10 +239,10 @@ def _take(
 
 def _key(name: str, images: Path | None) -> str:
     """A key is relative to the folder of the images."""
+    if images is None or not os.path.isabs(name):  # noqa: PTH117 - a Path of each of ten million takes minutes
+        return name
     path = Path(name)
-    if images is not None and path.is_absolute() and path.is_relative_to(images):
-        return path.relative_to(images).as_posix()
-    return name
+    return path.relative_to(images).as_posix() if path.is_relative_to(images) else name
 
 
 def _mapped(path: Path) -> NDArray[Any]:

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def watch(
                 ready()
                 begun = True
             elif paths:
-                _tell(_retried(lambda some=paths: collection.refresh(some), ended), told)
+                _tell(_retried(partial(collection.refresh, paths), ended), told)
     except KeyboardInterrupt:
         log.debug("interrupted")
 

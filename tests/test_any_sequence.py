@@ -33,7 +33,7 @@ def pixels(number: int) -> np.ndarray:
 
 
 def vector(number: int) -> Vectors:
-    return PixelEncoder().encode([Image.fromarray(pixels(number))])[0]
+    return np.asarray(PixelEncoder().encode([Image.fromarray(pixels(number))])[0])
 
 
 class Photos(RuleBasedStateMachine):
