@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.approximate import LEAST_SHARE, Candidates, Setting, rescore
+from lookalike.approximate import LEAST_SHARE, Candidates, Setting, ranked, rescore
 from lookalike.index import ExactIndex, Metric, best, empty, merged
 from lookalike.types import Ids, Scores, Vectors
 from lookalike.vectors import RowStore, SearchingRows, VectorFile
@@ -70,6 +70,8 @@ class Nearest:
 
     def _approximate(self, vectors: Vectors, k: int, found: Candidates, setting: Setting) -> tuple[Scores, Ids]:
         ids = found.find(vectors, k, setting)
+        if len(ids) == 1 and self._mapped is not None and self.rows == found.built.rows and found.is_full(ids):
+            return ranked(vectors[0], ids[0], self._mapped, k)
         scores = self._scores(vectors, ids)
         if self.rows > found.built.rows:
             scores, ids = merged([(scores, ids), self._since.search(vectors, k)], k)
