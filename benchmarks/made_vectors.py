@@ -24,14 +24,15 @@ class Made:
 
     def __init__(self, rows: int, dim: int, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        self.dim, self.seed = dim, seed
-        self._centres = rng.standard_normal((max(1, rows // PER_CLUSTER), LATENT), np.float32) / LATENT**0.5
-        self._turn = np.linalg.qr(rng.standard_normal((dim, LATENT)))[0].T.astype(np.float32)
+        self.dim, self.seed, latent = dim, seed, min(LATENT, dim)
+        self._centres = rng.standard_normal((max(1, rows // PER_CLUSTER), latent), np.float32) / latent**0.5
+        self._turn = np.linalg.qr(rng.standard_normal((dim, latent)))[0].T.astype(np.float32)
 
     def rows(self, count: int, part: int) -> Vectors:
         """`count` unit rows; another `part` gives others of the same clusters."""
         rng = np.random.default_rng([self.seed, 1 + part])
-        inner = rng.standard_normal((count, LATENT), np.float32) * (SPREAD / LATENT**0.5)
+        latent = len(self._turn)
+        inner = rng.standard_normal((count, latent), np.float32) * (SPREAD / latent**0.5)
         inner += self._centres[rng.integers(0, len(self._centres), count)]
         made = inner @ self._turn
         made += rng.standard_normal((count, self.dim), np.float32) * (NOISE / self.dim**0.5)
