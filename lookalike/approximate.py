@@ -230,6 +230,8 @@ class Candidates:
         self._main = built.rows - len(self._held)
         self._shift = self._held - np.arange(len(self._held))
         self._is_graph = is_graph(index)
+        # FAISS 1.15.1 answers with nonsense where fast-scan codes are asked to look into more lists than there are.
+        self._most = int(getattr(core(index), "nlist", 1 << 30))
         self._parameters: dict[int, Any] = {}
         self._selector, self._live, self.share = None, live, 1.0
         if live is not None:
@@ -247,7 +249,7 @@ class Candidates:
         share = max(self.share, 1e-6)
         fetch = min(int(k * setting.factor / (1.0 if self.built.selects else share)), int(self.index.ntotal))
         effort = math.ceil(setting.effort / share)
-        effort = max(effort, fetch) if self._is_graph else effort
+        effort = max(effort, fetch) if self._is_graph else min(effort, self._most)
         try:
             _, found = self.index.search(vectors, fetch, params=self._of_effort(effort))
         except (RuntimeError, AssertionError) as error:

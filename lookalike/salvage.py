@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike import catalog
-from lookalike.catalog import CATALOG, COVERED, ITEM, crc
+from lookalike.catalog import CATALOG, COVERED, ITEM
+from lookalike.connect import connect, crc
 from lookalike.header import Header
 from lookalike.pages import Record, records
 from lookalike.store import sync_folder
@@ -47,7 +48,7 @@ def salvage(path: Path, told: Header, held: int) -> list[tuple[int, str]]:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     catalog.make(draft)
-    with closing(catalog.connect(draft / CATALOG)) as new, closing(_opened(path, copy)) as old:
+    with closing(connect(draft / CATALOG)) as new, closing(_opened(path, copy)) as old:
         new.execute("BEGIN")
         for table in SIDE_TABLES:
             _fill(new, table, _readable(old, table, copy))
@@ -75,11 +76,11 @@ def _opened(path: Path, copy: Path) -> sqlite3.Connection:
         if file.tell() < length < LONGEST:
             file.truncate(length)
     try:
-        return catalog.connect(copy)
+        return connect(copy)
     except sqlite3.Error:
         copy.write_bytes(b"")
         copy.with_name(f"{copy.name}-journal").unlink(missing_ok=True)
-        return catalog.connect(copy)
+        return connect(copy)
 
 
 def _fill(new: sqlite3.Connection, table: str, entries: Iterable[Record]) -> None:

@@ -7,7 +7,7 @@ so a crash leaves at most surplus vectors, which the next writer overwrites.
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lookalike import catalog, header
-from lookalike.catalog import CATALOG, ITEM, Catalog, Item, crc, from_blob, to_blob
+from lookalike.catalog import ITEM, Catalog, Item, from_blob, to_blob
+from lookalike.connect import LOCK, crc
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.header import FORMAT, Header, is_collection, read_header
 from lookalike.types import Vectors
@@ -43,8 +44,8 @@ def create(path: Path, wanted: Header) -> "Store":
             (path / DTYPES[made.dtype][0]).write_bytes(b"")
         catalog.make(path)
         opened = Catalog(path)
-        opened.put("facts", "header", made.to_text())
-        opened.close()
+        with closing(opened), opened.through_writer():
+            opened.put("facts", "header", made.to_text())
         header.write_header(path, made)
         sync_folder(path)
     except OSError as error:
@@ -72,7 +73,6 @@ class Store(Catalog):
     def __init__(self, path: Path) -> None:
         self.header = read_header(path)
         super().__init__(path)
-        self._identity = self._on_disk()
         self.vectors: RowStore = open_rows(path, self.header.dim, self.header.dtype, self.header.engine)
         if isinstance(self.vectors, SearchingRows):
             self.vectors.describe = self.described
@@ -83,18 +83,6 @@ class Store(Catalog):
         """Let go of the files."""
         super().close()
         self.vectors.close()
-
-    def _on_disk(self) -> tuple[int, int]:
-        try:
-            status = (self.path / CATALOG).stat()
-        except OSError:
-            return (0, 0)
-        return status.st_dev, status.st_ino
-
-    @property
-    def replaced(self) -> bool:
-        """Whether another collection has taken this one's place since it was opened (a rebuild, `compact`)."""
-        return self._on_disk() != self._identity
 
     def vector(self, row: int) -> NDArray[np.float32]:
         """One stored vector (dim,), also of a row that is not committed yet."""
@@ -126,7 +114,7 @@ class Store(Catalog):
     @contextmanager
     def locked(self) -> Iterator["Store"]:
         """The right to write or to replace the collection; CollectionLocked where another process has it."""
-        lock = FileLock(self.path / "writer.lock", timeout=0)
+        lock = FileLock(self.path / LOCK, timeout=0)
         try:
             lock.acquire()
         except Timeout as error:
@@ -146,7 +134,7 @@ class Store(Catalog):
 
         Leaving commits; an exception rolls back what `commit` has not yet made safe.
         """
-        with self.locked():
+        with self.locked(), self.through_writer():
             try:
                 self._count = self.count_rows()
                 self._writing = True
@@ -157,8 +145,6 @@ class Store(Catalog):
                     self.vectors.settle()
             finally:
                 self._writing = False
-                if self._catalog.in_transaction:
-                    self._catalog.rollback()
                 self.vectors.release()
 
     def count(self) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookalike import approximate, catalog, header, whitening
-from lookalike.catalog import CATALOG, COVERED, ITEM, SCHEMA, crc, from_blob
+from lookalike import approximate, header, whitening
+from lookalike.catalog import CATALOG, COVERED, ITEM, SCHEMA, from_blob
+from lookalike.connect import connect, crc, reading
 from lookalike.encoders.whitened import fingerprint
 from lookalike.errors import CollectionError
 from lookalike.header import Header
@@ -73,7 +74,7 @@ def _header(path: Path, faults: list[str], repair: bool) -> Header:
 
 def _copied(path: Path) -> bytes | None:
     try:
-        with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
+        with closing(reading(path / CATALOG)) as opened:
             found = opened.execute("SELECT name, value, crc FROM facts WHERE name = 'header'").fetchone()
     except sqlite3.Error:
         return None
@@ -85,7 +86,7 @@ def _structure(path: Path) -> list[str]:
     if not (path / CATALOG).is_file():
         return [f"{CATALOG} is missing"]
     try:
-        with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
+        with closing(reading(path / CATALOG)) as opened:
             faults = [f"{CATALOG}: {line}" for (line,) in opened.execute("PRAGMA integrity_check(20)") if line != "ok"]
             schema = {sql for (sql,) in opened.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
             if schema != set(SCHEMA):
@@ -102,7 +103,7 @@ def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tup
     """Every row against its two checksums; marked as damaged with `repair`."""
     with (
         closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors,
-        closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened,
+        closing(reading(path / CATALOG)) as opened,
     ):
         held, rows = _held(vectors), _last(opened) + 1
         if held < rows:
@@ -147,7 +148,7 @@ def _name(key: Any) -> str:
 def _tables(path: Path, repair: bool) -> list[str]:
     """The tables beside the items; with `repair` their damaged rows go."""
     faults = []
-    with closing(catalog.connect(path / CATALOG, "" if repair else "?mode=rw")) as opened:
+    with closing((connect if repair else reading)(path / CATALOG)) as opened:
         for table in SIDE_TABLES:
             wrong = f"FROM {table} WHERE crc IS NOT crc({COVERED[table]})"
             count = opened.execute(f"SELECT COUNT(*) {wrong}").fetchone()[0]
@@ -160,7 +161,7 @@ def _tables(path: Path, repair: bool) -> list[str]:
 
 def _whitening(path: Path, told: Header, repair: bool) -> list[str]:
     """The whitening, which the collection's fingerprint covers, and its copy."""
-    with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
+    with closing(reading(path / CATALOG)) as opened:
         found = opened.execute("SELECT value FROM facts WHERE name = ?", (WHITENING,)).fetchone()
         inner = opened.execute("SELECT value FROM facts WHERE name = ?", (INNER,)).fetchone()
     if found is None:
