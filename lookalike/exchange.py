@@ -1,6 +1,7 @@
 """A new collection in the place of an old one: two renames, and what an interruption between them leaves behind."""
 
 import shutil
+import time
 from pathlib import Path
 
 from lookalike import store
@@ -9,6 +10,10 @@ SETS = "sets"
 """The folder of a collection that holds its further vector sets, which outlive an exchange."""
 SUFFIXES = ("new", "whitened", "compact")
 """What is made beside a collection to take its place."""
+
+
+MOMENT = 0.2
+"""Seconds."""
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -31,7 +36,10 @@ def recover(path: Path) -> None:
     """Finish an exchange that was interrupted: the name is free between two renames, and the sets go before them."""
     old = beside(path, "old")
     if not path.exists() and store.is_collection(old):
-        old.rename(path)
+        # Whoever is in the middle of it needs a moment; who was killed in it never comes back.
+        time.sleep(MOMENT)
+        if not path.exists() and store.is_collection(old):
+            old.rename(path)
     for suffix in SUFFIXES:
         moved = beside(path, suffix) / SETS
         if moved.is_dir() and store.is_collection(path) and not (path / SETS).exists():

@@ -7,7 +7,7 @@ so a crash leaves at most surplus vectors, which the next writer overwrites.
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,27 @@ class Store(Catalog):
     """An open collection. Any number of readers, in any process; one writer at a time, inside `writing()`."""
 
     def __init__(self, path: Path) -> None:
-        self.header = read_header(path)
-        super().__init__(path)
-        self.vectors: RowStore = open_rows(path, self.header.dim, self.header.dtype, self.header.engine)
-        if isinstance(self.vectors, SearchingRows):
-            self.vectors.describe = self.described
+        self.path, before = path, None
+        # Header, catalog and vectors are opened one after the other: none of them may be of a collection that another
+        # one takes the place of meanwhile. What is open stays what it is.
+        while before != self._on_disk():
+            if before is not None:
+                self.close()
+            before = self._on_disk()
+            self._open()
         self._count = 0
         self._writing = False
+
+    def _open(self) -> None:
+        self.header = read_header(self.path)
+        super().__init__(self.path)
+        self.vectors: RowStore = open_rows(self.path, self.header.dim, self.header.dtype, self.header.engine)
+        if isinstance(self.vectors, SearchingRows):
+            self.vectors.describe = self.described
+        else:
+            # Where they are missing, using them says so.
+            with suppress(CollectionError):
+                len(self.vectors)
 
     def close(self) -> None:
         """Let go of the files."""
