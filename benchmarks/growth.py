@@ -108,6 +108,7 @@ class Place:
         import_vectors(source, self.collection, names, self.photos, Standing(), dtype)
         seconds = time.perf_counter() - began
         source.unlink()
+        os.sync()  # what is still to be written must not be counted against the next step
         size = sum(file.stat().st_size for file in self.collection.iterdir())
         return {"seconds": seconds, "bytes": size / self.rows}
 
