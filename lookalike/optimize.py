@@ -306,7 +306,7 @@ def _efforts(index: Any) -> Sequence[int]:
 
 def _measured(store: Store, candidates: Candidates, queries: Vectors, truth: Ids, effort: int) -> list[Setting]:
     """One effort with ever more candidates a result."""
-    found = []
+    found: list[Setting] = []
     count = truth.shape[1]
     mapped = store.vectors.block(0, candidates.built.rows) if store.header.dtype == "float32" else None
     for factor in FACTORS:
