@@ -2,8 +2,8 @@
 
     python benchmarks/index.py FOLDER [--encoder rootsift] [--images 1000]
 
-The bare encoder is timed on pictures that were decoded beforehand, in as many threads as the pipeline uses; both are
-timed alternately, three times each, and the median counts.
+The bare encoder is timed on pictures that were decoded beforehand, in as many threads as the pipeline uses, and with as
+many inside a matrix product; both are timed alternately, three times each, and the median counts.
 """
 
 import argparse
@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from lookalike import images
 from lookalike.collection import Collection
 from lookalike.embed import BATCH, threads
@@ -29,7 +31,7 @@ def bare(encoder: Encoder, decoded: list[images.Decoded]) -> float:
     """Seconds from decoded pictures to vectors."""
     batch = getattr(encoder, "batch_size", BATCH)
     start = time.perf_counter()
-    with ThreadPoolExecutor(threads()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
         prepared = pool.map(lambda picture: images.prepare(encoder, picture), decoded)
         while arrays := list(islice(prepared, batch)):
             encoder.encode_batch(arrays)

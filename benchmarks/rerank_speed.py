@@ -1,10 +1,10 @@
 """Milliseconds of re-ranking: spatial verification with cached keypoints, expansion of a query, graphs over candidates.
 
-    python benchmarks/rerank_speed.py [PHOTOS] [--vectors 100000] [--dim 1024] [--rounds 15]
+    python benchmarks/rerank_speed.py [PHOTOS] [--vectors 100000] [--dim 1024] [--top 100] [--rounds 15]
 
-Vectors are made up (clusters of about ten). PHOTOS is a folder with at least 101 pictures; without it the made-up town
-is painted. All rows are timed by turns, and the median of the rounds counts; the load of the machine is printed, since
-figures of a busy one are too high.
+Vectors are made up (clusters of about ten). PHOTOS is a folder with more than `top` pictures; without it the made-up
+town is painted. All rows are timed by turns, and the median of the rounds counts; the load of the machine is printed,
+since figures of a busy one are too high.
 """
 
 import argparse
@@ -29,8 +29,6 @@ from lookalike.rerank.superglobal import SuperGlobal
 from lookalike.search import rank
 from lookalike.types import Ids, Probe, Ranking, Vectors
 
-TOP = 100
-"""Candidates that are verified."""
 SHOWN = 20
 
 
@@ -60,28 +58,28 @@ def clusters(count: int, dim: int) -> Vectors:
     return rows
 
 
-def pictures(folder: Path | None, place: Path) -> list[Path]:
+def pictures(folder: Path | None, place: Path, top: int) -> list[Path]:
     """The query and its candidates."""
     if folder is None:
         scenes.render(place, buildings=18, views=6, distractors=0)
         folder = place / "images"
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[: TOP + 1]
-    if len(found) <= TOP:
-        raise SystemExit(f"{folder}: {len(found)} pictures; {TOP + 1} are needed")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[: top + 1]
+    if len(found) <= top:
+        raise SystemExit(f"{folder}: {len(found)} pictures; {top + 1} are needed")
     return found
 
 
-def jobs(gallery: Gallery) -> dict[str, Callable[[], object]]:
+def jobs(gallery: Gallery, top: int) -> dict[str, Callable[[], object]]:
     """What is timed, by name."""
     query = gallery.image(0)
     probe, again = Probe(gallery.rows[:1], lambda: query), Probe(gallery.rows[1:2])
-    candidates = np.arange(1, TOP + 1, dtype=np.int64)
-    first = Ranking(candidates, np.linspace(0.5, 0.2, TOP, dtype=np.float32))
+    candidates = np.arange(1, top + 1, dtype=np.int64)
+    first = Ranking(candidates, np.linspace(0.5, 0.2, top, dtype=np.float32))
     lists = {count: rank(again, gallery, count) for count in (SHOWN, 400, 500, 2000)}
-    spatial, keypoints = Spatial(top=TOP), detect(query, Spatial.features)
+    spatial, keypoints = Spatial(top=top), detect(query, Spatial.features)
     print(f"{len(keypoints)} keypoints of the query; {len(gallery):,} vectors of {gallery.rows.shape[1]}")
     return {
-        f"spatial, {TOP} candidates with cached keypoints": lambda: spatial.verified(keypoints, first, gallery),
+        f"spatial, {top} candidates with cached keypoints": lambda: spatial.verified(keypoints, first, gallery),
         "spatial, the query's own keypoints": lambda: detect(query, Spatial.features),
         "spatial, both": lambda: spatial(probe, first, gallery),
         "alpha-qe, the expanded query": lambda: AlphaQE().expanded(again, lists[SHOWN], gallery),
@@ -104,13 +102,13 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="?")
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--top", type=int, default=100, help="candidates that are verified")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        gallery = Gallery(
-            clusters(options.vectors, options.dim), pictures(options.photos, Path(place)), Path(place) / "cache"
-        )
-        timed = jobs(gallery)
+        paths = pictures(options.photos, Path(place), options.top)
+        gallery = Gallery(clusters(options.vectors, options.dim), paths, Path(place) / "cache")
+        timed = jobs(gallery, options.top)
         for job in timed.values():
             job()
         before = os.getloadavg()[0]

@@ -4,8 +4,9 @@
 
 Serves a collection in a process of its own on loopback and asks it over real connections: with photos that the
 collection does not have, with ids, and with vectors. A client that is told to come back later (429) waits as long as it
-was told, at most a second, and asks again. The bare encoder is timed on the same files, decoded and encoded in batches
-by as many threads, with nobody else asking. Without --photos a made-up town is rendered.
+was told, at most a second, and asks again. All clients are one thread on plain sockets, and share the machine's cores
+with the service; what they take of one core is in the table. The bare encoder is timed on the same files, decoded and
+encoded in batches by as many threads, with nobody else asking. Without --photos a made-up town is rendered.
 `--encoder dinov2-small@fake` writes random weights of that size first, which run as fast as the published ones.
 """
 
@@ -21,12 +22,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import httpx
 import numpy as np
+from load import Tally, file_request, json_request, load
+from serving import command, wait_ready
 
 from lookalike import images, scenes
 from lookalike.collection import Collection
@@ -36,15 +38,6 @@ from lookalike.sources import Folder
 
 HELD, ASKED = 400, 200
 """At most so many photos in the collection, and so many to ask with."""
-
-
-@dataclass
-class Tally:
-    """What one run saw."""
-
-    times: list[float] = field(default_factory=list)
-    refused: int = 0
-    errors: int = 0
 
 
 def photos(args: argparse.Namespace, place: Path) -> tuple[Path, list[bytes]]:
@@ -100,48 +93,22 @@ def bare(name: str, asked: list[bytes], seconds: float) -> float:
                 encoder.encode_batch(arrays)
                 count += len(arrays)
             ahead = following
-        list(ahead)
+        if arrays := list(ahead):
+            encoder.encode_batch(arrays)
+            count += len(arrays)
         return count / (time.perf_counter() - start)
 
 
-def requests(kind: str, asked: list[bytes], ids: list[str], dim: int) -> Iterator[dict[str, object]]:
-    """Endless requests of one kind, as httpx takes them."""
-    rng = random.Random(0)
-    rows = np.random.default_rng(0).standard_normal((64, dim)).astype(np.float32).round(5).tolist()
-    bodies = [json.dumps({"query": {"vector": row}}).encode() for row in rows]
-    while True:
-        if kind == "photo":
-            yield {"files": {"file": rng.choice(asked)}}
-        elif kind == "id":
-            yield {"json": {"query": {"id": rng.choice(ids)}}}
-        else:
-            yield {"content": rng.choice(bodies), "headers": {"Content-Type": "application/json"}}
-
-
-async def client(url: str, stream: Iterator[dict[str, object]], until: float, tally: Tally) -> None:
-    async with httpx.AsyncClient(base_url=url, timeout=120) as session:
-        while time.perf_counter() < until:
-            request = next(stream)
-            start = time.perf_counter()
-            try:
-                answer = await session.post("/v1/search", **request)  # type: ignore[arg-type]
-            except httpx.TransportError:
-                tally.errors += 1
-                continue
-            if answer.status_code == 200:
-                tally.times.append(time.perf_counter() - start)
-            elif answer.status_code == 429:
-                tally.refused += 1
-                await asyncio.sleep(min(1.0, float(answer.headers["Retry-After"])) * random.uniform(0.5, 1))
-            else:
-                tally.errors += 1
-
-
-async def load(url: str, stream: Iterator[dict[str, object]], clients: int, seconds: float) -> tuple[Tally, float]:
-    tally, start = Tally(), time.perf_counter()
-    until = start + seconds
-    await asyncio.gather(*(client(url, stream, until, tally) for _ in range(clients)))
-    return tally, time.perf_counter() - start
+def requests(kind: str, asked: list[bytes], ids: list[str], dim: int) -> Iterator[bytes]:
+    """Endless requests of one kind; each was put together before, so that asking costs next to nothing."""
+    if kind == "photo":
+        bodies = [file_request("/v1/search", data) for data in asked]
+    elif kind == "id":
+        bodies = [json_request("/v1/search", json.dumps({"query": {"id": one}}).encode()) for one in ids]
+    else:
+        rows = np.random.default_rng(0).standard_normal((64, dim)).astype(np.float32).round(5).tolist()
+        bodies = [json_request("/v1/search", json.dumps({"query": {"vector": row}}).encode()) for row in rows]
+    return cycle(random.Random(0).sample(bodies, len(bodies)))
 
 
 def megabytes(pid: int) -> float:
@@ -149,14 +116,17 @@ def megabytes(pid: int) -> float:
     return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def row(kind: str, clients: int, tally: Tally, took: float, best: float, memory: tuple[float, float]) -> str:
-    rate = len(tally.times) / took
-    times = [
-        f"{1000 * float(np.quantile(tally.times, share)):.0f}" if tally.times else "–" for share in (0.5, 0.95, 0.99)
-    ]
-    ratio = f"{rate / best:.0%}" if kind == "photo" else ""
+def row(kind: str, clients: int, tally: Tally, best: float | None, memory: tuple[float, float]) -> str:
+    rate = len(tally.times) / tally.took
+    times = [f"{1000 * tally.quantile(share):.0f}" for share in (0.5, 0.95, 0.99)]
+    ratio = f"{rate / best:.0%}" if kind == "photo" and best else ""
     cells = [kind, str(clients), f"{rate:.1f}", ratio, *times, str(tally.refused), str(tally.errors)]
-    return "| " + " | ".join([*cells, f"{memory[0]:.0f}", f"{memory[1]:.0f}"]) + " |"
+    return "| " + " | ".join([*cells, f"{tally.cpu / tally.took:.0%}", *(f"{size:.0f}" for size in memory)]) + " |"
+
+
+HEAD = """
+| query | clients | answers/s | of bare | p50 ms | p95 | p99 | 429 | other errors | clients' CPU | MiB before | after |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
@@ -167,39 +137,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--kinds", default="photo,id,vector")
     args = parser.parse_args()
+    kinds = args.kinds.split(",")
     with tempfile.TemporaryDirectory() as place:
         name = encoder_of(args, Path(place))
         folder, asked = photos(args, Path(place))
         with Collection(folder / ".lookalike", name, [folder]) as collection:
             collection.index()
             dim, held = collection.store.header.dim, len(collection)
-        best = bare(name, asked, args.seconds)
-        print(f"{args.encoder}, {held} images, {threads()} cores; the bare encoder does {best:.1f} images/s\n")
-        print(
-            "| query | clients | answers/s | of bare | p50 ms | p95 | p99 | 429 | other errors | MiB before | after |"
-        )
-        print("|---|---|---|---|---|---|---|---|---|---|---|")
-        command = [sys.executable, "-m", "lookalike", "serve", str(folder), "--port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
-            assert service.stdout
-            url = service.stdout.readline().strip()
-            while True:
-                try:
-                    if httpx.get(f"{url}readyz").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    pass
-                time.sleep(0.1)
-            ids = [item["id"] for item in httpx.get(f"{url}v1/items?count=200").json()["items"]]
-            for kind in args.kinds.split(","):
+        best = bare(name, asked, min(args.seconds, 30)) if "photo" in kinds else None
+        print(f"{args.encoder}, {held} images, {threads()} cores", end="")
+        print(f"; the bare encoder does {best:.1f} images/s" if best else "")
+        print(HEAD)
+        with command(folder) as (service, url):
+            wait_ready(url)
+            ids = [item["id"] for item in httpx.get(f"{url}/v1/items?count=200").json()["items"]]
+            for kind in kinds:
                 stream = requests(kind, asked, ids, dim)
-                asyncio.run(load(url, stream, 4, 2))
+                asyncio.run(load(url, stream, 4, min(args.seconds, 5)))
                 for clients in map(int, args.clients.split(",")):
                     before = megabytes(service.pid)
-                    tally, took = asyncio.run(load(url, stream, clients, args.seconds))
-                    memory = before, megabytes(service.pid)
-                    print(row(kind, clients, tally, took, best, memory), flush=True)
-            service.terminate()
+                    tally = asyncio.run(load(url, stream, clients, args.seconds))
+                    print(row(kind, clients, tally, best, (before, megabytes(service.pid))), flush=True)
 
 
 if __name__ == "__main__":

@@ -208,11 +208,13 @@ class Collection(GrowingCollection):
     def hits(self, ranking: Ranking, min_score: float | None = None, offset: int = 0) -> list[Hit]:
         """Rows and scores as keys and paths; ranks count from `offset` + 1."""
         found: list[Hit] = []
+        # Once: each time the gallery is asked for, the disk is asked whether it is still the newest.
         gallery = self.gallery
-        for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
-            if min_score is None or score >= min_score:
-                item = gallery.found(row)
-                found.append(Hit(offset + len(found) + 1, item.key, gallery.origins.path(item), float(score)))
+        with self.store.snapshot():
+            for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
+                if min_score is None or score >= min_score:
+                    item = gallery.found(row)
+                    found.append(Hit(offset + len(found) + 1, item.key, gallery.origins.path(item), float(score)))
         return found
 
     def distances(self, probe: Probe, keys: Sequence[str]) -> Scores:

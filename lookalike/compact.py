@@ -12,7 +12,7 @@ from lookalike.catalog import CATALOG
 from lookalike.connect import LOCK
 from lookalike.errors import CollectionError
 from lookalike.exchange import SETS, SUFFIXES, beside, exchange
-from lookalike.header import FILE, Header
+from lookalike.header import CACHE, FILE, Header
 from lookalike.pour import Pour, copy_tables
 from lookalike.store import Store
 from lookalike.types import Progress
@@ -20,7 +20,7 @@ from lookalike.vectors import DTYPES
 
 SUFFIX = "compact"
 assert SUFFIX in SUFFIXES, "what an interrupted exchange looks for"
-NOT_COPIED = {FILE, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, "cache", "salvaged"}
+NOT_COPIED = {FILE, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, CACHE, "salvaged"}
 NOT_COPIED |= {name for name, _ in DTYPES.values()}
 """Files that are made anew, or are moved by the exchange, or can be made again."""
 

@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 from lookalike import store
+from lookalike.header import CACHE
 
 SETS = "sets"
 """The folder of a collection that holds its further vector sets, which outlive an exchange."""
+OUTLIVES = (SETS, CACHE)
 SUFFIXES = ("new", "whitened", "compact")
 """What is made beside a collection to take its place."""
 
@@ -22,11 +24,15 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def exchange(path: Path, fresh: Path) -> None:
-    """Put `fresh` in the place of `path`, which goes, but for its further vector sets; readers keep what they have."""
+    """Put `fresh` in the place of `path`, which goes, but for its further vector sets and its cache of the images.
+
+    Readers keep what they have open.
+    """
     old = beside(path, "old")
     shutil.rmtree(old, ignore_errors=True)
-    if (path / SETS).is_dir():
-        (path / SETS).rename(fresh / SETS)
+    for folder in OUTLIVES:
+        if (path / folder).is_dir() and not (fresh / folder).exists():
+            (path / folder).rename(fresh / folder)
     path.rename(old)
     fresh.rename(path)
     shutil.rmtree(old, ignore_errors=True)
@@ -40,7 +46,6 @@ def recover(path: Path) -> None:
         time.sleep(MOMENT)
         if not path.exists() and store.is_collection(old):
             old.rename(path)
-    for suffix in SUFFIXES:
-        moved = beside(path, suffix) / SETS
-        if moved.is_dir() and store.is_collection(path) and not (path / SETS).exists():
-            moved.rename(path / SETS)
+    for moved in (beside(path, suffix) / folder for suffix in SUFFIXES for folder in OUTLIVES):
+        if moved.is_dir() and store.is_collection(path) and not (path / moved.name).exists():
+            moved.rename(path / moved.name)

@@ -15,6 +15,7 @@ from lookalike import images
 from lookalike.approximate import Candidates, open_candidates
 from lookalike.errors import CollectionError, ImageError, QueryError, SourceError
 from lookalike.filters import select
+from lookalike.header import CACHE
 from lookalike.index import Metric
 from lookalike.nearest import Nearest
 from lookalike.places import Remote, is_remote
@@ -187,7 +188,7 @@ class StoredGallery:
     @property
     def cache_dir(self) -> Path:
         """Where re-rankers keep what they computed of the images; may be deleted at any time."""
-        return self._store.path / "cache"
+        return self._store.path / CACHE
 
     def image(self, row: int) -> Image:
         """The upright picture of a row at full size; raises ImageError where it is gone."""

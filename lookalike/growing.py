@@ -98,7 +98,7 @@ class GrowingCollection(KeptCollection):
         if not self.exists:
             if not opened:
                 raise CollectionError(f"{self.path}: nothing to index; name a folder")
-            finding = self._settle_precision(opened)
+            finding = self._settle_precision(opened, progress)
             self._open_store = store.create(self.path, self._header(dtype))
             if finding:
                 precisions.save(finding, self.path)
@@ -113,10 +113,10 @@ class GrowingCollection(KeptCollection):
         self._open_gallery = None
         return report
 
-    def _settle_precision(self, sources: Sequence[Source]) -> PrecisionFinding | None:
+    def _settle_precision(self, sources: Sequence[Source], progress: Progress | None) -> PrecisionFinding | None:
         if not isinstance(self._given, str):
             return None
-        self._given, finding = precisions.decide(self._given, sources, self._device.get("device"))
+        self._given, finding = precisions.decide(self._given, sources, self._device.get("device"), progress)
         return finding
 
     def _header(self, dtype: str | None) -> Header:

@@ -16,6 +16,8 @@ from lookalike.vectors import DTYPES
 # 2: checksums of every catalog entry, not of vectors alone; vectors as float16 and int8; metadata.
 FORMAT = 2
 FILE = "collection.json"
+CACHE = "cache"
+"""The folder of a collection that holds what was computed of its images, by their content; it may be deleted."""
 
 
 @dataclass(frozen=True)

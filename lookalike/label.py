@@ -88,12 +88,14 @@ def label(
             yield [Label(labels[number], score) for number, score in found if score >= min_score]
 
 
-def write_csv(keys: Iterable[str], labelled: Iterable[Sequence[Label]], file: IO[str]) -> None:
-    """One label a line: key, label, score; an image without a label has no line."""
+def write_csv(keys: Iterable[str], labelled: Iterable[Sequence[Label]], file: IO[str], k: int = 1) -> None:
+    """One image a line: key, label, score, then label_2, score_2 … up to `k`; such a table serves as `index --meta`."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("key", "label", "score"))
+    places = ["", *(f"_{number}" for number in range(2, k + 1))]
+    writer.writerow(["key", *(name for place in places for name in (f"label{place}", f"score{place}"))])
     for key, found in zip(keys, labelled, strict=True):
-        writer.writerows((key, one.text, f"{one.score:.6f}") for one in found)
+        values = [value for one in found for value in (one.text, f"{one.score:.6f}")]
+        writer.writerow([key, *values, *[""] * (2 * k - len(values))])
 
 
 def write_json(keys: Iterable[str], labelled: Iterable[Sequence[Label]], file: IO[str]) -> None:

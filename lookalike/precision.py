@@ -14,6 +14,7 @@ from lookalike.encoders import devices, load_encoder, split_name, with_options
 from lookalike.encoders.quantize import PrecisionFinding, choose_precision
 from lookalike.errors import ImageError
 from lookalike.sources import Source
+from lookalike.types import Progress
 
 FILE = "precision.json"
 AUTO = "auto"
@@ -32,7 +33,9 @@ def settled(name: str, stored: str) -> str:
     return stored if same else name
 
 
-def decide(name: str, sources: Sequence[Source], device: str | None = None) -> tuple[str, PrecisionFinding | None]:
+def decide(
+    name: str, sources: Sequence[Source], device: str | None = None, progress: Progress | None = None
+) -> tuple[str, PrecisionFinding | None]:
     """The name with `auto` made into fp32 or int8 by images of the sources, and what was found; other names stay.
 
     Nothing is tried where PyTorch computes, which has no int8 here and is faster on a GPU. Raises EncoderError.
@@ -42,7 +45,7 @@ def decide(name: str, sources: Sequence[Source], device: str | None = None) -> t
     if devices.choose(device, "fp32") != "onnx":
         return with_options(name, precision="fp32"), None
     exact, rounded = (load_encoder(with_options(name, precision=one)) for one in ("fp32", "int8"))
-    finding = choose_precision(exact, rounded, sample(sources, SAMPLE, exact.decode_size))
+    finding = choose_precision(exact, rounded, sample(sources, SAMPLE, exact.decode_size), progress)
     return with_options(name, precision=finding.chosen), finding
 
 

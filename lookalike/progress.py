@@ -35,20 +35,29 @@ def _bar(unit: str) -> Iterator[Progress]:
         task, rate = bar.add_task("", total=None, rate=""), _Rate()
 
         def callback(done: int, total: int | None) -> None:
+            if rate.begins_anew(done):
+                bar.reset(task, total=total, rate="")
             bar.update(task, completed=done, total=total, rate=f"{rate.of(done):,.1f}/s")
 
         yield callback
 
 
 class _Rate:
-    """How many a second, counted from the first call: what came before it was not the work that is counted."""
+    """How many a second, counted from the first call: what came before it was not the work that is counted.
+
+    Where the count falls, another piece of work has begun, such as the gallery prepared in a second way."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
+        self._last = 0
+
+    def begins_anew(self, done: int) -> bool:
+        return done < self._last
 
     def of(self, done: int) -> float:
         now = time.monotonic()
-        start, already = self._first = self._first or (now, done)
+        start, already = self._first = (now, done) if self._first is None or self.begins_anew(done) else self._first
+        self._last = done
         return (done - already) / max(1e-9, now - start)
 
 

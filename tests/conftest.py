@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the development photos are not here (LOOKALIKE_TEST_DATA names their folder)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, or the one that CHROMIUM names; a test that asks for it is skipped where there is none.
+
+    One for each module: Playwright's event loop runs for as long as it is open, and others could not start theirs.
+    """
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not executable:
+        pytest.skip("no browser: install chromium, or name one with the environment variable CHROMIUM")
+    flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+    with sync_api.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=executable, args=[*flags, "--disable-component-update"])
+        yield opened
+        opened.close()
 
 
 def picture(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:

@@ -11,6 +11,8 @@ import fake_weights
 import pytest
 from conftest import ROOT, picture
 
+from lookalike import scenes
+
 Run = Callable[..., str]
 
 
@@ -95,6 +97,22 @@ def test_the_growth_benchmark_goes_on_where_it_stopped_and_draws_what_it_measure
     assert run("growth", *options).splitlines()[:3] == first.splitlines()[:3]
 
 
+def test_the_reranking_benchmark_has_a_row_a_chain(run: Run, tmp_path: Path) -> None:
+    scenes.render(tmp_path / "town", buildings=2, views=3, distractors=2)
+    chain = "spatial,top=5 + average-qe,k=2"
+    options = ["--encoder", "thumbnail", "--cache", tmp_path / "cache", "--only", "alpha-qe,k=2", chain]
+    rows = [line.split("|") for line in run("rerank", tmp_path / "town", *options).splitlines()[-3:]]
+    assert [row[1].strip() for row in rows] == ["none", "alpha-qe,k=2", chain]
+    assert all(0 < float(row[2]) <= 1 for row in rows)
+    assert all("…" in row[4] for row in rows[1:])
+
+
+def test_the_speed_of_every_reranker_is_a_row(run: Run, jpegs: Path) -> None:
+    printed = run("rerank_speed", jpegs, "--vectors", 3000, "--dim", 16, "--top", 5, "--rounds", 1)
+    assert "spatial, 5 candidates with cached keypoints" in printed
+    assert len([line for line in printed.splitlines() if line.startswith("| ") and "median" not in line]) == 9
+
+
 def test_a_cold_search_loads_neither_torch_nor_what_it_does_not_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,3 +138,11 @@ def test_what_is_recorded_names_the_machine_and_the_command_and_no_path_of_it() 
     again = record.replaced(page, "Other", "## Other\n\nnew\n")
     assert again.index("new") < again.index("## Speed")
     assert "kept" not in again
+
+
+def test_the_serving_benchmark_has_a_row_for_each_number_of_clients(run: Run, jpegs: Path) -> None:
+    printed = run("serve", "--encoder", "thumbnail", "--photos", jpegs, "--seconds", 0.5, "--clients", "1,4")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()[-6:]]
+    assert [row[:2] for row in rows] == [[kind, clients] for kind in ("photo", "id", "vector") for clients in "14"]
+    assert all(float(row[2]) > 0 for row in rows)
+    assert all(row[7:9] == ["0", "0"] for row in rows)

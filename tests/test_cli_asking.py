@@ -154,6 +154,23 @@ def test_labels_are_written_for_every_image(run: Run, worded: Path, tmp_path: Pa
     assert run("label", worded, "--labels", tmp_path / "none.txt")[0] == 1
 
 
+def test_labels_serve_as_a_filter(run: Run, worded: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("red\nblue\n")
+    run("label", worded, "--labels", words, "--template", "{}", "-k", 2, "--out", tmp_path / "labels.csv")
+    assert run("index", worded, "--meta", tmp_path / "labels.csv")[0] == 0
+    answers = {
+        name: run("search", worded, "red.png", "--filter", f"label = {name}", "-k", 16, "--paths")[1].splitlines()
+        for name in ("red", "blue", "green")
+    }
+    assert f"{worded}/red.png" in answers["red"]
+    assert f"{worded}/blue.png" in answers["blue"]
+    assert len(answers["red"]) + len(answers["blue"]) == 16
+    assert answers["green"] == []
+    second = run("search", worded, "red.png", "--filter", "label_2 = blue", "-k", 16, "--paths")[1]
+    assert sorted(second.splitlines()) == sorted(answers["red"])
+
+
 def test_the_map_is_one_page(run: Run, indexed: Path, tmp_path: Path) -> None:
     status, output, _ = run("map", indexed, "--out", tmp_path / "map.html", "--groups", 3)
     assert (status, output) == (0, f"{tmp_path / 'map.html'}: 14 images\n")

@@ -120,10 +120,10 @@ def test_a_file_without_labels_is_one_line(tmp_path: Path, content: bytes) -> No
 LABELLED = [[Label("cat", 0.5), Label("dog", 0.25)], []]
 
 
-def test_csv_has_a_label_a_line() -> None:
+def test_csv_has_an_image_a_line() -> None:
     file = io.StringIO()
-    labelling.write_csv(["a,b.jpg", "c.jpg"], LABELLED, file)
-    assert file.getvalue() == 'key,label,score\n"a,b.jpg",cat,0.500000\n"a,b.jpg",dog,0.250000\n'
+    labelling.write_csv(["a,b.jpg", "c.jpg"], LABELLED, file, k=2)
+    assert file.getvalue() == 'key,label,score,label_2,score_2\n"a,b.jpg",cat,0.500000,dog,0.250000\nc.jpg,,,,\n'
 
 
 def test_json_has_an_image_a_line() -> None:

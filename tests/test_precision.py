@@ -32,7 +32,7 @@ def finds(monkeypatch: pytest.MonkeyPatch, finding: PrecisionFinding) -> list[in
     """Let the trial come out as told; how many images each was made on."""
     made: list[int] = []
 
-    def choose(exact: object, rounded: object, images: list[object]) -> PrecisionFinding:
+    def choose(exact: object, rounded: object, images: list[object], progress: object) -> PrecisionFinding:
         made.append(len(images))
         return finding
 

@@ -22,3 +22,20 @@ def test_without_a_terminal_a_line_comes_now_and_then(
         now += 1
         callback(45, 101)
     assert capsys.readouterr().err == "21 images of 101, 20 s left (4.0/s)\n"
+
+
+def test_a_count_that_falls_is_another_piece_of_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    with progress.shown("images") as callback:
+        callback(0, 10)
+        now += 100
+        callback(10, 10)
+        now += 500  # queries are answered before the gallery is prepared in another way
+        callback(0, 10)
+        now += 10
+        callback(5, 10)
+    assert capsys.readouterr().err.splitlines()[1] == "5 images of 10, 10 s left (0.5/s)"

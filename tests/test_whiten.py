@@ -234,3 +234,15 @@ def test_killed_at_any_moment_the_old_collection_is_still_there(moment: str, ind
         assert collection.search(photos / "01.jpg", k=1)[0].key == "01.jpg"
     assert not beside(indexed, "whitened").exists()
     assert not beside(indexed, "old").exists()
+
+
+def test_what_was_computed_of_the_images_outlives_a_whitening(indexed: Path) -> None:
+    (indexed / "cache").mkdir()
+    (indexed / "cache" / "features.sqlite").write_bytes(b"kept")
+    whiten(indexed)
+    assert (indexed / "cache" / "features.sqlite").read_bytes() == b"kept"
+    # And where the exchange was interrupted after it had been moved.
+    beside(indexed, "whitened").mkdir()
+    (indexed / "cache").rename(beside(indexed, "whitened") / "cache")
+    with opened(indexed):
+        assert (indexed / "cache" / "features.sqlite").read_bytes() == b"kept"

@@ -119,7 +119,10 @@ def label(
     templates = tuple(template or (labelling.TEMPLATE,))
     with collections.open(collection) as opened, _output(out) as file:
         keys, found = opened.label(words, k, templates, min_score)
-        (labelling.write_json if as_json else labelling.write_csv)(keys, found, file)
+        if as_json:
+            labelling.write_json(keys, found, file)
+        else:
+            labelling.write_csv(keys, found, file, min(k, len(words)))
     if out:
         note(f"wrote {out}")
 

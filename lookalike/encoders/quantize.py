@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from lookalike.encoders import graph
 from lookalike.encoders.checkpoint import Checkpoint
 from lookalike.encoders.positions import positions
-from lookalike.types import Encoder, Picture, Vectors
+from lookalike.types import Encoder, Picture, Progress, Vectors
 
 SIDE = 224
 SAMPLES = 8
 SMALLEST_COSINE = 0.995
 SMALLEST_OVERLAP = 0.95
 NEIGHBOURS = 10
+TOLD_EVERY = 8
 FEWEST = 20
 """Among fewer images, ten neighbours are most of them, and nothing was shown."""
 
@@ -35,18 +36,33 @@ class PrecisionFinding:
     images: int
 
 
-def choose_precision(fp32: Encoder, int8: Encoder, images: Sequence[Picture]) -> PrecisionFinding:
+def choose_precision(
+    fp32: Encoder, int8: Encoder, images: Sequence[Picture], progress: Progress | None = None
+) -> PrecisionFinding:
     """Encode the images both ways; int8 is chosen from a cosine of 0.995 and a top-10 overlap of 0.95 on.
 
-    The ten neighbours are searched among the images themselves, so fewer than twenty say nothing.
+    The ten neighbours are searched among the images themselves, so fewer than twenty say nothing. `progress` hears
+    every image twice.
     """
-    exact, rounded = fp32.encode(images), int8.encode(images)
     if not len(images):
         return PrecisionFinding("fp32", 0.0, 0.0, 0)
+    exact, rounded = (
+        _encoded(encoder, images, progress, before) for encoder, before in ((fp32, 0), (int8, len(images)))
+    )
     cosine = float((exact * rounded).sum(axis=1).min())
     overlap = _overlap(exact, rounded)
     earned = len(images) >= FEWEST and cosine >= SMALLEST_COSINE and overlap >= SMALLEST_OVERLAP
     return PrecisionFinding("int8" if earned else "fp32", cosine, overlap, len(images))
+
+
+def _encoded(encoder: Encoder, images: Sequence[Picture], progress: Progress | None, before: int) -> Vectors:
+    """Images to unit rows, a few at a time, so that whoever waits sees it go on."""
+    parts = []
+    for at in range(0, len(images), TOLD_EVERY):
+        parts.append(encoder.encode(images[at : at + TOLD_EVERY]))
+        if progress:
+            progress(before + min(at + TOLD_EVERY, len(images)), 2 * len(images))
+    return np.concatenate(parts)
 
 
 def _overlap(exact: Vectors, rounded: Vectors) -> float:

@@ -5,6 +5,8 @@ cosines to the probe. So a shown score is always the cosine, a cut-off by score 
 re-ranking, and methods can follow each other without knowing each other's units.
 """
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +62,25 @@ def ranked(ids: Ids, known: Ranking, probe: Probe, gallery: Gallery) -> Ranking:
     if not have.all():
         scores[~have] = cosines(probe, gallery.vectors(ids[~have]))
     return Ranking(ids, scores)
+
+
+class Method(Protocol):
+    """A method that gives each of the first `top` candidates a value."""
+
+    @property
+    def top(self) -> int:
+        """How many candidates."""
+        ...
+
+    def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
+        """In step with the ranking; higher is better."""
+        ...
+
+
+def by_value(method: Method, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
+    """The first `method.top` by the method's values, filled up where the ranking is shorter than that."""
+    ranking = at_least(ranking, method.top, probe, gallery)
+    return reordered(ranking, method.values(probe, ranking.head(method.top), gallery))
 
 
 def reordered(ranking: Ranking, values: Values) -> Ranking:

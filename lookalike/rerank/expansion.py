@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.rerank.candidates import Values, append, at_least, check, cosines, nearest, ranked, reordered
+from lookalike.rerank.candidates import Values, append, at_least, by_value, check, cosines, nearest, ranked
 from lookalike.types import Gallery, Probe, Ranking, Vectors
 
 
@@ -74,8 +74,7 @@ class Augmentation:
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
         """The first `top` by the cosine of their augmented vectors."""
-        ranking = at_least(ranking, self.top, probe, gallery)
-        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+        return by_value(self, probe, ranking, gallery)
 
     def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
         """Cosines between the probe and the augmented vectors (n,)."""

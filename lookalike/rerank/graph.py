@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.rerank.candidates import Values, at_least, check, cosines, reordered
+from lookalike.rerank.candidates import Values, by_value, check, cosines
 from lookalike.types import Gallery, Probe, Ranking, Vectors
 
 
@@ -29,8 +29,7 @@ class KReciprocal:
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
         """The first `top`, the smallest sum of both distances first."""
-        ranking = at_least(ranking, self.top, probe, gallery)
-        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+        return by_value(self, probe, ranking, gallery)
 
     def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
         """Minus the sum of both distances (n,)."""
@@ -98,8 +97,7 @@ class Diffusion:
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
         """The first `top` by what reaches them; those that nothing reaches stay in their order behind."""
-        ranking = at_least(ranking, self.top, probe, gallery)
-        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+        return by_value(self, probe, ranking, gallery)
 
     def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
         """f, what has reached each candidate (n,)."""

@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 from lookalike.errors import QueryError
 from lookalike.rerank.cache import remembered
-from lookalike.rerank.candidates import Values, at_least, check, reordered
+from lookalike.rerank.candidates import Values, by_value, check
 from lookalike.rerank.spatial import picture, threads
 from lookalike.types import Gallery, Probe, Ranking
 
@@ -93,8 +93,7 @@ class Patches:
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
         """The first `top` by both scores; raises QueryError where the query is no picture, or the encoder no ViT."""
-        ranking = at_least(ranking, self.top, probe, gallery)
-        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+        return by_value(self, probe, ranking, gallery)
 
     def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
         """The cosine plus what the patches say (n,); a picture that cannot be read has the cosine alone."""

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from lookalike.errors import ImageError, QueryError
 from lookalike.rerank.cache import remembered
-from lookalike.rerank.candidates import Values, at_least, check, reordered
+from lookalike.rerank.candidates import Values, by_value, check
 from lookalike.rerank.keypoints import Keypoints, detect, unit
 from lookalike.rerank.matching import FEWEST, Model, fitted, mutual
 from lookalike.types import Gallery, Ids, Probe, Ranking
@@ -45,8 +45,7 @@ class Spatial:
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
         """The first `top` by cosine + support; raises QueryError where the query is no picture."""
-        ranking = at_least(ranking, self.top, probe, gallery)
-        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+        return by_value(self, probe, ranking, gallery)
 
     def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
         """Cosine + support (n,)."""

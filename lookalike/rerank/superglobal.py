@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lookalike.rerank.candidates import Values, at_least, check, reordered
+from lookalike.rerank.candidates import Values, by_value, check
 from lookalike.types import Gallery, Probe, Ranking, Vectors
 
 
@@ -28,8 +28,7 @@ class SuperGlobal:
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
         """The first `top` by the mean of the two products."""
-        ranking = at_least(ranking, self.top, probe, gallery)
-        return reordered(ranking, self.values(probe, ranking.head(self.top), gallery))
+        return by_value(self, probe, ranking, gallery)
 
     def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
         """The mean of both products (n,)."""

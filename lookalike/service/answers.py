@@ -36,13 +36,14 @@ def search(served: Served, asked: Search) -> dict[str, Any]:
 
 def found(served: Served, hits: Sequence[Hit]) -> list[dict[str, Any]]:
     """Hits with the size of their pictures; one that was removed a moment ago is left out."""
-    results = []
-    for hit in hits:
-        item = served.collection.store.live_item(hit.key)
-        if item:
-            size = {"width": item.width, "height": item.height}
-            names = {"id": to_id(hit.key), "key": shown(hit.key)}
-            results.append({"rank": hit.rank, **names, "score": round(hit.score, 6), **size})
+    results, store = [], served.collection.store
+    with store.snapshot():
+        for hit in hits:
+            item = store.live_item(hit.key)
+            if item:
+                size = {"width": item.width, "height": item.height}
+                names = {"id": to_id(hit.key), "key": shown(hit.key)}
+                results.append({"rank": hit.rank, **names, "score": round(hit.score, 6), **size})
     return results
 
 

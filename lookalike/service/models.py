@@ -223,6 +223,13 @@ class ExplainAnswer(BaseModel):
     item: Size
 
 
+class Method(BaseModel):
+    """A way to re-rank; one that compares pictures goes with a single query image, and none without its pixels."""
+
+    name: str
+    compares_pictures: bool
+
+
 class Bounds(BaseModel):
     """What one request may ask."""
 
@@ -245,6 +252,7 @@ class About(BaseModel):
     reads_text: bool
     allow_urls: bool
     writable: bool
+    rerankers: list[Method] = Field(description="What `rerank` may name here.")
     limits: Bounds
 
 

@@ -13,11 +13,12 @@ from lookalike import rerank
 from lookalike.collection import Collection
 from lookalike.errors import ImageError
 from lookalike.query import Key, Query
+from lookalike.rerank.patches import PatchEncoder
 from lookalike.service.bodies import Form, Upload
 from lookalike.service.errors import ApiError, of_image, printable
 from lookalike.service.models import ByHalf, ById, ByUrl, ByVector, Filter, One, Options, SearchBody
 from lookalike.service.served import Served
-from lookalike.types import Box
+from lookalike.types import Box, Encoder
 
 Asked = One | Upload
 LISTS = ("rerank",)
@@ -192,8 +193,17 @@ def needs_pixels(options: Options) -> bool:
     return any(map(_looks_at_pixels, options.rerank)) or bool(options.invariant)
 
 
+PICTURES = ("spatial", "patches")
+
+
 def _looks_at_pixels(spec: str) -> bool:
-    return spec.partition(",")[0].strip() in ("spatial", "patches")
+    return spec.partition(",")[0].strip() in PICTURES
+
+
+def methods(encoder: Encoder) -> list[dict[str, Any]]:
+    """The re-rankers that a collection of this encoder can be asked with."""
+    given = [name for name in rerank.RERANKERS if name != "patches" or isinstance(encoder, PatchEncoder)]
+    return [{"name": name, "compares_pictures": name in PICTURES} for name in given]
 
 
 def named(call: Callable[[], Any], name: str) -> Any:

@@ -24,7 +24,8 @@ HEAD_BYTES = 32 * 1024
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens, so that an address that is taken is one line before anything is loaded."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol has to be named: only then does asyncio send small answers at once (TCP_NODELAY), not 40 ms later.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((host, port))

@@ -109,5 +109,12 @@ def test_good_cosines_do_not_make_up_for_other_neighbours() -> None:
     assert found.chosen == "fp32"
 
 
+def test_whoever_waits_for_the_trial_hears_how_far_it_is() -> None:
+    told: list[tuple[int, int | None]] = []
+    images = [picture(seed) for seed in range(20)]
+    choose_precision(PixelEncoder(), PixelEncoder(), images, lambda done, total: told.append((done, total)))
+    assert told == [(done, 40) for done in (8, 16, 20, 28, 36, 40)]
+
+
 def test_without_images_nothing_is_known_and_fp32_is_chosen() -> None:
     assert choose_precision(PixelEncoder(), PixelEncoder(), []) == PrecisionFinding("fp32", 0.0, 0.0, 0)

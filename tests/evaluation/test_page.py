@@ -1,9 +1,6 @@
 """The reports that are written: Markdown, JSON, and a page that a real browser opens without a request or an error."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +13,7 @@ from lookalike.evaluation.plots import bar_chart, line_chart
 from lookalike.evaluation.report import Report, aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
 
-BROWSER_FLAGS = (
-    "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync"
-).split()
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if not executable:
-        pytest.skip("no browser: install chromium, or name one with the environment variable CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
-        yield opened
-        opened.close()
 
 
 def opened(browser: Any, file: Path) -> tuple[Any, list[str], list[str]]:

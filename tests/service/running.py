@@ -1,9 +1,6 @@
-"""A service on loopback in a thread of the tests, or as the command in a process of its own."""
+"""A service on loopback in a thread of the tests; as the command in a process of its own it is `serving.command`."""
 
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +9,7 @@ from typing import Any
 
 import httpx
 from conftest import PixelEncoder, picture
+from serving import wait_ready
 
 from lookalike.collection import Collection
 from lookalike.images import to_jpeg
@@ -69,32 +67,6 @@ def running(folder: Path, encoder: Encoder | None = None, **options: Any) -> Ite
         thread.join(timeout=60)
         collection.close()
         listening.close()
-
-
-def wait_ready(url: str, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("the service did not become ready")
-
-
-@contextmanager
-def command(folder: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """`lookalike serve` in a process of its own, and the address that it printed."""
-    arguments = [sys.executable, "-m", "lookalike", "serve", str(folder), "--port", "0", *options]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout
-    url = process.stdout.readline().strip().rstrip("/")
-    try:
-        yield process, url
-    finally:
-        process.kill()
-        process.communicate(timeout=60)
 
 
 def jpeg(seed: int, size: tuple[int, int] = (96, 64)) -> bytes:

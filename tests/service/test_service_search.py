@@ -1,6 +1,7 @@
 import io
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +225,47 @@ def test_queries_that_wait_together_are_encoded_together(tmp_path: Path) -> None
             number: f"trip/{number:02}.png" if number % 3 == 0 else f"{number:02}.jpg" for number in range(8)
         }
         assert "lookalike_batch_size_sum 8" in service.client.get("/metrics").text
+
+
+NAMES = [
+    "2019/a.jpg",
+    "2019/b.jpg",
+    "20190.jpg",
+    "a*b/1.jpg",
+    "axb/2.jpg",
+    "[2019]/3.jpg",
+    '"q" \\/4.jpg',
+    "what?/5.jpg",
+]
+
+
+@pytest.fixture(scope="module")
+def sorted_away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("sorted") / "photos"
+    for number, name in enumerate(NAMES):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(number).save(folder / name)
+    with running(folder) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    "prefix", ["2019/", "2019", "a*", "[2019]/", '"q" \\/', '"q" \\', "what?", "2", "none", "?", "*"]
+)
+def test_a_filter_keeps_to_keys_that_begin_so_whatever_its_letters_mean_elsewhere(
+    sorted_away: Running, prefix: str
+) -> None:
+    query = {"id": to_id("2019/a.jpg")}
+    found = sorted_away.search(query=query, k=20, filter={"prefix": prefix}).json()["results"]
+    assert sorted(one["key"] for one in found) == sorted(name for name in NAMES if name.startswith(prefix))
+    fields = {"k": "20", "prefix": prefix, "id": to_id("2019/a.jpg")}
+    form = {name: (None, value.encode()) for name, value in fields.items()}
+    assert sorted_away.client.post("/v1/search", files=form).json()["results"] == found
+
+
+def test_what_re_ranks_here_can_be_asked_for_by_its_name(service: Running) -> None:
+    methods = service.client.get("/v1/collection").json()["rerankers"]
+    assert [method["name"] for method in methods if method["compares_pictures"]] == ["spatial"]
+    for method in methods:
+        found = service.search(query={"id": service.ids()["01.jpg"]}, k=3, rerank=[method["name"]])
+        assert len(found.json()["results"]) == 3, method

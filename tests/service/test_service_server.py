@@ -2,18 +2,22 @@
 
 import io
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from conftest import PixelEncoder, picture
-from running import Running, command, jpeg, running, wait_ready, write_photos
+from running import Running, jpeg, running, write_photos
+from serving import command, wait_ready
 
+from lookalike.cli import _run
 from lookalike.collection import Collection
 from lookalike.header import read_header, write_header
 from lookalike.service.writing import safe_name
@@ -25,44 +29,53 @@ def indexed(folder: Path) -> Path:
     return folder
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "lookalike", "serve", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+Run = Callable[..., tuple[int, str, str]]
 
 
-def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """`lookalike serve` in this process, where it cannot begin to serve."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        return _run(["serve", *arguments], debug=False), *capfd.readouterr()
+
+    return call
+
+
+def test_what_cannot_be_served_is_one_line(run: Run, tmp_path: Path) -> None:
     folder = write_photos(tmp_path / "photos", 2)
-    unknown = run(str(folder))
-    assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert unknown.stderr.count("\n") == 1
-    assert "has not been indexed" in unknown.stderr
+    status, output, errors = run(str(folder))
+    assert (status, output, errors.count("\n")) == (1, "", 1)
+    assert "has not been indexed" in errors
     indexed(folder)
     for host in ("0.0.0.0", "::"):
-        refused = run(str(folder), "--host", host)
-        assert refused.returncode == 1
-        assert refused.stderr == (
-            f"lookalike: error: --host {host} lets other machines in; give them a --token (or LOOKALIKE_TOKEN)\n"
-        )
-    with command(folder) as (_, url):
-        taken = run(str(folder), "--port", url.rpartition(":")[2])
-        assert taken.returncode == 1
-        assert "address already in use" in taken.stderr
-        assert taken.stderr.count("\n") == 1
+        line = f"lookalike: error: --host {host} lets other machines in; give them a --token (or LOOKALIKE_TOKEN)\n"
+        assert run(str(folder), "--host", host) == (1, "", line)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, output, errors = run(str(folder), "--port", str(taken.getsockname()[1]))
+    assert (status, output, errors.count("\n")) == (1, "", 1)
+    assert "address already in use" in errors
 
 
-def test_weights_that_are_missing_end_it_with_a_line(tmp_path: Path) -> None:
+def test_weights_that_are_missing_end_it_with_a_line(run: Run, tmp_path: Path) -> None:
     folder = indexed(write_photos(tmp_path / "photos", 2))
     place = folder / ".lookalike"
     write_header(place, replace(read_header(place), encoder="/no/such/encoder"))
-    ended = run(str(folder), "--port", "0")
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("lookalike: error: /no/such/encoder")
-    assert ended.stderr.count("\n") == 1
+    status, _, errors = run(str(folder), "--port", "0")
+    assert (status, errors.count("\n")) == (1, 1)
+    assert errors.startswith("lookalike: error: /no/such/encoder")
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_sigterm_lets_what_was_begun_end_and_says_that_it_is_not_ready(tmp_path: Path) -> None:
     folder = indexed(write_photos(tmp_path / "photos", 3))
-    with command(folder, "--drain-seconds", "1") as (process, url), httpx.Client(base_url=url, timeout=60) as client:
+    with command(folder, "--drain-seconds", "2") as (process, url), httpx.Client(base_url=url, timeout=60) as client:
         wait_ready(url)
         answers: list[int] = []
         large = io.BytesIO()
@@ -73,9 +86,9 @@ def test_sigterm_lets_what_was_begun_end_and_says_that_it_is_not_ready(tmp_path:
 
         slow = threading.Thread(target=upload)
         slow.start()
-        time.sleep(0.3)
+        until(lambda: "lookalike_pending_requests 0" not in client.get("/metrics").text)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        until(lambda: client.get("/readyz").status_code == 503)
         not_ready = client.get("/readyz")
         assert (not_ready.status_code, not_ready.json()["error"]["code"]) == (503, "draining")
         assert "retry-after" in not_ready.headers
@@ -176,7 +189,7 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
     plain = encoder.encode_batch
     with running(write_photos(tmp_path / "photos", 3), encoder, workers=1, waiting=2) as service:
         assert service.served._batcher
-        service.served._batcher._encode = lambda arrays: (gate.wait(30), plain(arrays))[1]
+        service.served._batcher._encode = lambda arrays: (gate.wait(90), plain(arrays))[1]
         statuses: list[int] = []
         retry: list[str] = []
 
@@ -189,10 +202,7 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
         for thread in threads:
             thread.start()
-        for _ in range(500):
-            if statuses.count(429) == 30 - service.served.work._most:
-                break
-            time.sleep(0.02)
+        until(lambda: statuses.count(429) == 30 - service.served.work._most)
         assert service.client.get("/healthz").status_code == 200
         gate.set()
         for thread in threads:

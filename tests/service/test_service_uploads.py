@@ -18,7 +18,8 @@ from hostile.bad import BAD
 from hostile.craft import chunk, png
 from hostile.good import GOOD
 from PIL import Image
-from running import Running, jpeg, running, wait_ready, write_photos
+from running import Running, jpeg, running, write_photos
+from serving import command, wait_ready
 
 from lookalike import images
 from lookalike.images import Limits
@@ -264,8 +265,6 @@ def test_query_images_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_memory_is_back_where_it_was_after_all_of_them(tmp_path: Path) -> None:
-    from running import command
-
     from lookalike.collection import Collection
 
     folder = write_photos(tmp_path / "photos", 3)

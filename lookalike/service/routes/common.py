@@ -9,8 +9,8 @@ from lookalike.service.bodies import Body
 from lookalike.service.served import Served
 
 
-def served_by(request: Request) -> Served:
-    """The service that a request came to."""
+async def served_by(request: Request) -> Served:
+    """The service that a request came to; async, as FastAPI would call any other function in a thread of its own."""
     served: Served = request.app.state.served
     return served
 

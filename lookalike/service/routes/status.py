@@ -7,6 +7,7 @@ from lookalike.service import tokens
 from lookalike.service.bodies import kind
 from lookalike.service.errors import ApiError, json_response, responses, try_later
 from lookalike.service.models import About, LoginBody, State
+from lookalike.service.queries import methods
 from lookalike.service.routes.common import Service, body_of, json_only
 from lookalike.service.settings import Settings
 
@@ -60,6 +61,7 @@ def _facts(served: Service) -> dict[str, object]:
         "reads_text": collection.reads_text,
         "allow_urls": settings.allow_urls,
         "writable": settings.writable,
+        "rerankers": methods(collection.encoder),
         "limits": _limits(settings),
     }
 

@@ -28,29 +28,35 @@ const json = (body, signal) => ({ method: "POST", headers: { "Content-Type": "ap
 
 function form(values) {
   const body = new FormData();
-  for (const [name, value] of Object.entries(values)) body.append(name, value);
+  for (const [name, value] of Object.entries(values)) for (const one of [value].flat()) body.append(name, one);
   return { method: "POST", body };
 }
 
 const asked = (image) => (image.kind === "i" ? { id: image.value } : { vector_f16: image.value });
 
 export const about = () => call("/v1/collection");
-export const some = (count) => call(`/v1/items?count=${count}`);
+export const some = (count, signal) => call(`/v1/items?count=${count}`, { signal });
 export const item = (id) => call(`/v1/items/${id}`);
 export const login = (token) => call("/v1/login", json({ token }));
 export const embedFile = (file, box, preview) =>
   call("/v1/embed", form({ file, ...(box ? { box: box.join(",") } : {}), ...(preview ? { preview: "true" } : {}) }));
 export const embedUrl = (url, box) => call("/v1/embed", json({ query: { url }, preview: true, ...(box ? { box } : {}) }));
+export const add = (files) => call("/v1/items", form({ file: files }));
+export const takeOut = (id) => call(`/v1/items/${id}`, { method: "DELETE" });
 export const embedPart = (id, box) => call("/v1/embed", json({ query: { id }, box }));
 
-export function search(state, signal) {
+// `picture` stands for the vector of the only query image, where the order depends on its pixels: { file or url, box }.
+export function search(state, signal, picture = null) {
+  const rest = { k: state.count, exclude_self: true, ...(state.least ? { min_score: state.least } : {}), ...(state.order ? { rerank: state.order } : {}) };
+  const region = picture?.box ? { box: picture.box.join(",") } : {};
+  if (picture?.file) return call("/v1/search", { ...form({ file: picture.file, ...region, ...rest }), signal });
   return call("/v1/search", json({
-    ...(state.wanted.length ? { query: state.wanted.map(asked) } : {}),
+    ...rest,
+    ...(state.wanted.length ? { query: picture ? { url: picture.url } : state.wanted.map(asked) } : {}),
     ...(state.unwanted.length ? { negatives: state.unwanted.map(asked) } : {}),
     ...(state.text ? { text: state.text } : {}),
-    ...(state.box ? { box: state.box } : {}),
-    ...(state.least ? { min_score: state.least } : {}),
-    k: state.count, exclude_self: true,
+    ...(state.box || picture?.box ? { box: state.box || picture.box } : {}),
+    ...(state.order ? { rerank: [state.order] } : {}),
   }, signal));
 }
 

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import * as boxes from "./box.js";
 import { byId, make } from "./dom.js";
+import * as keeping from "./keeping.js";
 import { login } from "./login.js";
 import * as pictures from "./pictures.js";
 import * as query from "./query.js";
@@ -11,16 +12,20 @@ import * as states from "./state.js";
 import * as viewer from "./viewer.js";
 import { say, sayError, translate } from "./words.js";
 
-let about = null, state = states.blank(), shown = [], answer = null, running = null;
+let about = null, state = states.blank(), shown = [], answer = null, running = null, jobs = 0;
 
 const title = byId("title"), errorLine = byId("error");
 
 function fail(error) {
   if (error.name === "AbortError") return;
-  document.body.classList.remove("busy");
   errorLine.textContent = error.code === "offline" ? say("offline") : error.code ? sayError(error) : say("failed");
   errorLine.hidden = false;
   if (!error.code) console.warn(error);
+}
+
+function busy(by) {
+  jobs += by;
+  document.body.classList.toggle("busy", jobs > 0);
 }
 
 // Changes
@@ -36,7 +41,7 @@ const actions = {
   state: () => state,
   open: (number) => viewer.open(shown, number, actions),
   why: (item) => viewer.why(shown, shown.indexOf(item), actions),
-  searchWith: (item) => { go({ wanted: [{ kind: "i", value: item.id }], count: state.count, least: state.least }); scrollTo({ top: 0 }); },
+  searchWith: (item) => { go({ wanted: [{ kind: "i", value: item.id }], ...manner() }); scrollTo({ top: 0 }); },
   add: (side, item) => attempt(() => addImage(side, { kind: "i", value: item.id })),
   remove: (side, image) => {
     const rest = { ...state, [side]: state[side].filter((one) => !states.isSame(one, image)) };
@@ -44,11 +49,13 @@ const actions = {
   },
 };
 
+// What goes on as it was when something else is searched with.
+const manner = () => ({ count: state.count, least: state.least, order: state.order });
+
 async function attempt(change) {
   errorLine.hidden = true;
-  document.body.classList.add("busy");
-  try { await change(); } catch (error) { fail(error); }
-  document.body.classList.remove("busy");
+  busy(+1);
+  try { await change(); } catch (error) { fail(error); } finally { busy(-1); }
 }
 
 async function addImage(side, image) {
@@ -73,32 +80,75 @@ async function takeFiles(files, side = null) {
   await attempt(async () => {
     const found = [];
     for (const file of images) found.push(await pictures.fromFile(file));
-    if (!side) await go({ wanted: found, count: state.count, least: state.least, text: state.text });
+    if (!side) await go({ wanted: found, text: state.text, ...manner() });
     else for (const image of found) await addImage(side, image);
   });
 }
 
-const takeUrl = (url) => attempt(async () => go({ wanted: [await pictures.fromUrl(url)], count: state.count, least: state.least }));
+const takeUrl = (url) => attempt(async () => go({ wanted: [await pictures.fromUrl(url)], ...manner() }));
+
+// Into the collection and out of it
+
+const keep = (files) => attempt(async () => {
+  const { items, refused } = await keeping.add(files, about.limits);
+  await count();
+  if (items.length === 1) await go({ wanted: [{ kind: "i", value: items[0].id }], ...manner() });
+  else await show();
+  keeping.tell([say("added", items.length), ...refused].join("\n"));
+});
+
+const takeOut = (item) => attempt(async () => {
+  await api.takeOut(item.id);
+  query.forget(item.id);
+  await count();
+  const others = (list) => list.filter((one) => one.kind !== "i" || one.value !== item.id);
+  const rest = { ...state, wanted: others(state.wanted), unwanted: others(state.unwanted) };
+  await go(states.isEmpty(rest) ? states.blank() : rest);
+  keeping.tell(say("taken", item.key));
+});
+
+async function count() {
+  about = await api.about();
+  byId("about").textContent = `${about.name} · ${say("pictures", about.images)} · ${about.encoder}`;
+}
 
 // Showing
 
+// What the address says. Where it changes meanwhile, the newest is shown, however late an older answer comes.
 async function show() {
-  state = states.read(location.hash);
   running?.abort();
+  const mine = running = new AbortController();
+  state = states.read(location.hash);
   errorLine.hidden = true;
+  keeping.tell("");
   byId("more").hidden = true;
   const isEmpty = states.isEmpty(state);
   byId("downloads").hidden = isEmpty;
   document.body.classList.toggle("asking", !isEmpty);
   document.title = isEmpty ? `lookalike · ${about.name}` : `${say("search")} · ${about.name}`;
-  const drawing = query.render(state, about, actions).catch(fail);
-  await (isEmpty ? begin() : search()).catch(fail);
-  await drawing;
+  busy(+1);
+  byId("results").setAttribute("aria-busy", "true");
+  try {
+    await Promise.all([query.render(state, about, actions), isEmpty ? begin(mine.signal) : search(mine.signal)]);
+  } catch (error) {
+    if (mine === running) nothing(error);
+  } finally {
+    busy(-1);
+  }
+  if (mine !== running) return;
+  byId("results").removeAttribute("aria-busy");
   document.body.dataset.shown = location.hash;
 }
 
-async function begin() {
-  const { items } = await api.some(24);
+function nothing(error) {
+  [shown, answer, title.textContent] = [[], null, ""];
+  byId("downloads").hidden = true;
+  results.render([], actions);
+  fail(error);
+}
+
+async function begin(signal) {
+  const { items } = await api.some(24, signal);
   shown = items;
   answer = null;
   query.remember(items);
@@ -106,17 +156,11 @@ async function begin() {
   results.render(items, { ...actions, open: (number) => actions.searchWith(shown[number]) }, false);
 }
 
-async function search() {
-  running = new AbortController();
+async function search(signal) {
   title.textContent = say("searching");
-  document.body.classList.add("busy");
-  byId("results").setAttribute("aria-busy", "true");
-  try {
-    answer = await api.search(state, running.signal);
-  } finally {
-    byId("results").removeAttribute("aria-busy");
-    document.body.classList.remove("busy");
-  }
+  const method = about.rerankers.find((one) => one.name === state.order), one = query.onePicture(state);
+  if (method?.compares_pictures && !one) throw new api.Refused(0, { code: "no_picture" });
+  answer = await api.search(state, signal, method?.compares_pictures && !one.id ? one : null);
   shown = answer.results;
   query.remember(shown);
   title.textContent = shown.length ? say("found", shown.length, Math.round(answer.took_ms)) : say("nothing");
@@ -146,13 +190,29 @@ function wire() {
   least.addEventListener("input", () => { byId("least-shown").textContent = Number(least.value).toFixed(2); });
   // A key that is held down is one search, and one step back.
   let waiting = 0;
-  least.addEventListener("change", () => { clearTimeout(waiting); waiting = setTimeout(() => go({ ...state, least: Number(least.value) }), 250); });
+  least.addEventListener("change", () => {
+    clearTimeout(waiting);
+    least.dataset.moving = "true";
+    waiting = setTimeout(() => { delete least.dataset.moving; go({ ...state, least: Number(least.value) }); }, 250);
+  });
+  byId("order").addEventListener("change", (event) => go({ ...state, order: event.target.value }));
+  if (about.writable) wireKeeping();
   byId("text-form").addEventListener("submit", (event) => { event.preventDefault(); go({ ...state, text: byId("text").value.trim() }); });
   byId("url-form").addEventListener("submit", (event) => { event.preventDefault(); takeUrl(byId("url").value.trim()); });
   boxes.listen(takeBox);
   addEventListener("popstate", () => { viewer.close(); show(); });
   addEventListener("paste", paste);
   wireDrop();
+}
+
+function wireKeeping() {
+  actions.takeOut = takeOut;
+  byId("keep").hidden = false;
+  keeping.listen(keep);
+  byId("keep-this").addEventListener("click", () => {
+    const { file, name } = pictures.known(state.wanted[0].value);
+    keep([file.name ? file : new File([file], name)]);
+  });
 }
 
 function takeBox(box) {
@@ -201,7 +261,7 @@ async function start() {
   translate();
   for (;;) {
     try {
-      about = await api.about();
+      await count();
       break;
     } catch (error) {
       if (error.status === 401) { await login(); continue; }
@@ -211,7 +271,6 @@ async function start() {
     }
   }
   byId("options").open = innerWidth > 820;
-  byId("about").textContent = `${about.name} · ${say("pictures", about.images)} · ${about.encoder}`;
   wire();
   await show();
   document.body.dataset.ready = "true";

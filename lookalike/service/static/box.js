@@ -7,7 +7,7 @@ const stage = byId("stage"), shown = byId("shown"), region = byId("region"), hel
 const LEAST = 8; // CSS pixels: less was a click
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-let size = null, box = null, drag = null, timer = 0;
+let size = null, box = null, drag = null, timer = 0, url = null;
 let told = () => {};
 const select = byId("select"), whole = byId("whole");
 
@@ -16,7 +16,12 @@ export function listen(onchange) { told = onchange; }
 
 export function show(picture, current) {
   size = picture.width && picture.height && picture.canSelect ? [picture.width, picture.height] : null;
-  box = current;
+  // While the box is being changed, an answer to an earlier one does not put it back.
+  if (picture.url !== url || !(drag || timer)) {
+    clearTimeout(timer);
+    [box, drag, timer] = [current, null, 0];
+  }
+  url = picture.url;
   stage.classList.toggle("still", !size);
   select.hidden = help.hidden = !size;
   draw();
@@ -95,7 +100,7 @@ stage.addEventListener("keydown", (event) => {
   draw();
   // Several presses are one search.
   clearTimeout(timer);
-  timer = setTimeout(tell, box && ARROWS[event.key] ? 400 : 0);
+  timer = setTimeout(() => { timer = 0; tell(); }, box && ARROWS[event.key] ? 400 : 0);
 });
 
 select.addEventListener("click", () => {

@@ -5,7 +5,7 @@ import * as boxes from "./box.js";
 import { byId, make, readable } from "./dom.js";
 import * as pictures from "./pictures.js";
 import { isEmpty, isSame } from "./state.js";
-import { say } from "./words.js";
+import { say, sayOrder } from "./words.js";
 
 const items = new Map();
 
@@ -14,6 +14,8 @@ export async function facts(id) {
   if (!items.has(id)) items.set(id, api.item(id).catch((error) => { items.delete(id); throw error; }));
   return items.get(id);
 }
+
+export const forget = (id) => items.delete(id);
 
 export function remember(found) {
   for (const one of found) items.set(one.id, Promise.resolve(one));
@@ -45,21 +47,48 @@ export async function render(state, about, actions) {
   byId("url-form").hidden = !about.allow_urls;
   byId("text-form").hidden = !about.reads_text;
   byId("count").value = state.count;
-  byId("least").value = state.least;
-  byId("least-shown").textContent = state.least.toFixed(2);
+  const least = byId("least");
+  if (!least.dataset.moving) {
+    least.value = state.least;
+    byId("least-shown").textContent = state.least.toFixed(2);
+  }
+  orders(state, about);
   if (document.activeElement !== byId("text")) byId("text").value = state.text;
-  if (single) renderOne(state, all[0]);
+  if (single) renderOne(state, all[0], about.writable);
   chips(byId("wanted"), state.wanted, all, (image) => actions.remove("wanted", image));
   chips(byId("unwanted"), state.unwanted, all.slice(state.wanted.length), (image) => actions.remove("unwanted", image));
   byId("unlike-title").hidden = !state.unwanted.length;
 }
 
-function renderOne(state, picture) {
-  const image = byId("shown");
-  byId("stage").hidden = !picture.url;
+// The only picture that is asked with, where there is one that the service can be shown.
+export function onePicture(state) {
+  if (state.wanted.length !== 1 || state.unwanted.length || state.text) return null;
+  const [image] = state.wanted;
+  if (image.kind === "i") return { id: image.value };
+  const known = pictures.known(image.value);
+  if (known?.remote) return { url: known.remote, box: known.box };
+  return known?.file ? { file: known.file, box: known.box } : null;
+}
+
+// The ways to order what was found; some compare pictures, and want one.
+function orders(state, about) {
+  const select = byId("order"), has = Boolean(onePicture(state));
+  const all = [{ name: "", compares_pictures: false }, ...about.rerankers];
+  if (!all.some((one) => one.name === state.order)) all.push({ name: state.order });
+  select.replaceChildren(...all.map((one) => make("option", { value: one.name, textContent: sayOrder(one.name), disabled: Boolean(one.compares_pictures) && !has })));
+  select.value = state.order;
+}
+
+function renderOne(state, picture, writable) {
+  const image = byId("shown"), stage = byId("stage");
+  stage.hidden = !picture.url;
+  // Its place is there before the picture is, so that nothing moves under a finger that draws on it.
+  const ratio = picture.width / picture.height || 1;
+  stage.style.setProperty("--ratio", String(Math.max(1 / 6, Math.min(8, ratio))));
   if (picture.url && image.getAttribute("src") !== picture.url) image.src = picture.url;
   image.alt = readable(picture.name);
   byId("picture-name").textContent = readable(picture.name);
+  byId("keep-this").hidden = !writable || !picture.file || Boolean(picture.remote || picture.box);
   boxes.show(picture, state.box || picture.box || null);
 }
 

@@ -25,12 +25,23 @@ const ENGLISH = {
   onlyWords: "The query is words; there is no picture to compare with.",
   tooLarge: (size) => `That file is too large: at most ${size} MB.`, offline: "The service cannot be reached. Is it still running?",
   failed: "Something went wrong. Try again.",
+  keep: "Add pictures", keepThis: "Add to the collection", adding: (done, all) => `Adding ${done} of ${all}…`,
+  added: (count) => (count === 1 ? "1 picture is in the collection." : `${count} pictures are in the collection.`),
+  takeOut: "Take out", takeOutReally: "Press again to take it out", taken: (name) => `${name} was taken out of the collection; its file stays where it is.`,
+  order: "Order by",
+  orders: {
+    "": "Likeness alone", "average-qe": "Mean of the best results", "alpha-qe": "Weighted mean of the best", dba: "Neighbours of each result",
+    "k-reciprocal": "Mutual neighbours", diffusion: "Diffusion among neighbours", superglobal: "Refined descriptors", spatial: "Matching points",
+    patches: "Matching parts",
+  },
   errors: {
     not_an_image: "That is not a picture that can be read here. JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF can.",
     bad_image: "That picture is damaged and cannot be read.", too_large: "That picture is too large.",
     slow_image: "That picture takes too long to read.", busy: "Too many people are searching right now. Try again in a moment.",
     loading: "The collection is still being loaded. Try again in a moment.", not_found: "That picture is no longer in the collection.",
     bad_url: "No picture could be fetched from that address.", no_text: "This collection cannot be searched with words.",
+    no_picture: "This order compares pictures, and the query picture was not kept. Drop it again, or choose another order.",
+    locked: "Another process is changing the collection. Try again in a moment.", read_only: "Nothing can be changed here.",
     unauthorized: "That is not the token.", overloaded: "Too many people are searching right now. Try again in a moment.",
   },
 };
@@ -59,11 +70,22 @@ const VIETNAMESE = {
   onlyWords: "Bạn tìm bằng lời; không có ảnh nào để so sánh.",
   tooLarge: (size) => `Tệp quá lớn: tối đa ${size} MB.`, offline: "Không kết nối được với dịch vụ. Dịch vụ còn chạy không?",
   failed: "Đã xảy ra lỗi. Hãy thử lại.",
+  keep: "Thêm vào bộ", keepThis: "Thêm vào bộ ảnh", adding: (done, all) => `Đang thêm ${done} trên ${all}…`,
+  added: (count) => `${count} ảnh đã có trong bộ ảnh.`,
+  takeOut: "Lấy ra", takeOutReally: "Nhấn lần nữa để lấy ra", taken: (name) => `${name} đã được lấy ra khỏi bộ ảnh; tệp vẫn còn nguyên.`,
+  order: "Sắp xếp theo",
+  orders: {
+    "": "Chỉ theo độ giống", "average-qe": "Trung bình các kết quả đầu", "alpha-qe": "Trung bình có trọng số", dba: "Lân cận của mỗi kết quả",
+    "k-reciprocal": "Lân cận tương hỗ", diffusion: "Khuếch tán giữa các lân cận", superglobal: "Đặc trưng tinh chỉnh", spatial: "Các điểm khớp nhau",
+    patches: "Các phần khớp nhau",
+  },
   errors: {
     not_an_image: "Đây không phải là ảnh đọc được. Hãy dùng JPEG, PNG, WebP, GIF, TIFF, BMP hoặc AVIF.",
     bad_image: "Ảnh bị hỏng và không đọc được.", too_large: "Ảnh quá lớn.", slow_image: "Ảnh mất quá nhiều thời gian để đọc.",
     busy: "Đang có quá nhiều người tìm. Hãy thử lại sau giây lát.", loading: "Bộ ảnh đang được tải. Hãy thử lại sau giây lát.",
     not_found: "Ảnh này không còn trong bộ ảnh.", bad_url: "Không lấy được ảnh từ địa chỉ này.",
+    no_picture: "Cách sắp xếp này so sánh ảnh, mà ảnh cần tìm không được lưu lại. Hãy thả lại ảnh hoặc chọn cách khác.",
+    locked: "Một tiến trình khác đang thay đổi bộ ảnh. Hãy thử lại sau giây lát.", read_only: "Ở đây không thể thay đổi gì.",
     no_text: "Không thể tìm bộ ảnh này bằng lời.", unauthorized: "Mã truy cập không đúng.",
     overloaded: "Đang có quá nhiều người tìm. Hãy thử lại sau giây lát.",
   },
@@ -82,6 +104,9 @@ export function say(key, ...values) {
 export function sayError(error) {
   return words.errors[error.code] || error.message || words.failed;
 }
+
+// A method of re-ranking in plain words; one that this page does not know goes by its own name.
+export const sayOrder = (name) => words.orders[name] ?? name;
 
 export function translate(root = document) {
   document.documentElement.lang = language;

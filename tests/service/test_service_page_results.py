@@ -1,0 +1,213 @@
+"""The page in Debian's Chromium: what was found, looked at closer, in two languages, on a phone, behind a token."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import HOSTILE, begun, keys, searched, send, textured, until, upload
+from conftest import picture
+from running import Running, jpeg, running
+
+pytest_plugins = ["service_fixtures"]
+
+
+def test_a_larger_view_opens_steps_and_closes_with_the_keyboard_alone(visit: Any) -> None:
+    page = begun(visit("/#q=i.MDMuanBn"))
+    found = keys(page)
+    page.locator("#grid button.open").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#viewer-name").inner_text() == found[0]
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#viewer-name").inner_text() == found[1]
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible()
+    assert page.evaluate("document.activeElement.className") == "open"
+
+
+def test_why_draws_what_matches_on_both_pictures(visit: Any, site: Running) -> None:
+    id_ = site.ids()["part of scene.jpg"]
+    page = begun(visit(f"/#q=i.{id_}"))
+    keys(page)
+    page.get_by_role("button", name="Why?: scene.jpg", exact=True).click()
+    page.wait_for_selector("#viewer svg .overlap")
+    assert page.locator("#viewer svg image").count() == 2
+    assert page.locator("#viewer svg line").count() >= 20
+    assert "matching points agree" in page.locator("#viewer-facts").inner_text()
+    # Of an upload too, which only this page has; but not of one that it does not have.
+    page = begun(visit())
+    cut = io.BytesIO()
+    textured(1).crop((30, 20, 400, 300)).save(cut, "JPEG")
+    page.set_input_files("#file", upload("cut.jpg", cut.getvalue()))
+    searched(page)
+    page.get_by_role("button", name="Why?: scene.jpg", exact=True).click()
+    page.wait_for_selector("#viewer svg .overlap")
+    elsewhere = begun(visit(f"/{page.evaluate('location.hash')}"))
+    keys(elsewhere)
+    elsewhere.get_by_role("button", name="Why?: scene.jpg", exact=True).click()
+    assert "was not kept" in elsewhere.locator("#viewer-facts").inner_text()
+
+
+def test_pictures_keep_their_shape(visit: Any) -> None:
+    page = begun(visit("/#q=i.MDMuanBn"))
+    names = keys(page)
+    for name, shape in (("tall.jpg", 0.5), ("wide.jpg", 2.6), ("01.jpg", 4 / 3)):
+        image = page.locator("#grid .open").nth(names.index(name))
+        image.scroll_into_view_if_needed()
+        box = image.bounding_box()
+        assert abs(box["width"] / box["height"] - shape) < 0.05 * shape, name
+
+
+def test_a_hostile_name_is_only_text(visit: Any, site: Running) -> None:
+    page = begun(visit(f"/#q=i.{site.ids()[HOSTILE]}"))
+    assert page.locator("#picture-name").inner_text() == HOSTILE
+    address = page.evaluate("location.hash")
+    page.set_input_files("#file", upload("<svg onload=alert(2)>.jpg", jpeg(500)))
+    found = searched(page, address)
+    page.locator("#grid .open").nth(found.index(HOSTILE)).click()
+    assert page.locator("#viewer-name").inner_text() == HOSTILE
+    assert page.locator("img[src='x'], #picture-name svg").count() == 0
+
+
+def test_fewer_results_and_a_least_score_are_part_of_the_address(visit: Any) -> None:
+    page = begun(visit("/#q=i.MDMuanBn"))
+    all_, address = keys(page), page.evaluate("location.hash")
+    page.locator("#count").fill("5")
+    page.locator("#count").press("Enter")
+    assert searched(page, address) == all_[:5]
+    assert "k=5" in page.url
+    address = page.evaluate("location.hash")
+    page.get_by_role("button", name="Show more").click()
+    assert searched(page, address) == all_
+    scores = [float(score) for score in page.locator("#grid .score").all_inner_texts()]
+    presses = int(100 * scores[5])
+    page.locator("#least").focus()
+    for _ in range(presses):
+        page.keyboard.press("ArrowRight")
+    until(page, "end => location.hash.endsWith(end)", f"s={presses / 100:.2f}")
+    kept = keys(page)
+    assert kept == all_[: sum(score >= presses / 100 for score in scores)]
+    assert 5 < len(kept) < len(all_)
+
+
+def test_results_are_downloaded_as_json_and_csv(visit: Any) -> None:
+    page = begun(visit("/#q=i.MDMuanBn"))
+    found = keys(page)
+    with page.expect_download() as loading:
+        page.get_by_role("button", name="Download as JSON").click()
+    saved = json.loads(Path(loading.value.path()).read_text())
+    assert [one["key"] for one in saved["results"]] == found
+    with page.expect_download() as loading:
+        page.get_by_role("button", name="Download as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(loading.value.path()).read_text())))
+    assert [row["key"] for row in rows] == found
+    assert float(rows[0]["score"]) == saved["results"][0]["score"]
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en-US", "That is not a picture that can be read here"), ("vi-VN", "Đây không phải là ảnh")]
+)
+def test_an_error_is_a_sentence_in_the_language_of_the_reader(visit: Any, language: str, said: str) -> None:
+    page = begun(visit(locale=language, allowed="415"))
+    send(page, "drop", "note.jpg", b"this is no picture")
+    page.wait_for_selector("#error:not([hidden])")
+    assert said in page.locator("#error").inner_text()
+    assert page.locator("#error").get_attribute("role") == "alert"
+    # What went wrong is forgotten with the next search.
+    page.locator("#grid button.open").first.click()
+    searched(page)
+    assert not page.locator("#error").is_visible()
+
+
+def test_it_speaks_vietnamese(visit: Any) -> None:
+    page = begun(visit("/#q=i.MDMuanBn", locale="vi-VN"))
+    keys(page)
+    assert page.locator("html").get_attribute("lang") == "vi"
+    assert "14 kết quả" in page.locator("#title").inner_text()
+    assert page.get_by_role("button", name="Bỏ ảnh").is_visible()
+    english = set(
+        re.findall(
+            r"^  (\w+):|, (\w+): ", (Path(__file__).parents[2] / "lookalike/service/static/words.js").read_text(), re.M
+        )
+    )
+    assert english
+
+
+def test_it_fits_a_phone(visit: Any) -> None:
+    for path in ("/", "/#q=i.MDMuanBn", "/#q=i.MDMuanBn,i.MDQuanBn&n=i.MDUuanBn"):
+        page = begun(visit(path, viewport={"width": 360, "height": 740}, has_touch=True))
+        keys(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        small = page.locator("button:visible, a:visible").evaluate_all(
+            "all => all.filter(one => one.getBoundingClientRect().height < 24).map(one => one.textContent)"
+        )
+        assert set(small) <= {"See everything"}
+
+
+def test_the_map_leads_back_to_a_search(visit: Any, site: Running) -> None:
+    page = begun(visit(allowed="favicon"))
+    page.get_by_role("link", name="See everything").click()
+    page.wait_for_selector("canvas#map")
+    page.wait_for_selector("body[data-ready]")
+    page.locator("nav button").first.click()
+    page.locator("#map").focus()
+    for _ in range(12):
+        page.keyboard.press("+")
+    page.keyboard.press("Enter")
+    link = page.get_by_role("link", name="Search with this picture")
+    assert re.fullmatch(r"/#q=i\.[\w-]+", link.get_attribute("href"))
+    with page.expect_popup() as opening:
+        link.click()
+    assert len(keys(begun(opening.value))) == 14
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(visit: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def check(page: Any, what: str) -> None:
+        found = axe.run(page).response["violations"]
+        grave = [
+            (fault["id"], fault["nodes"][0]["html"]) for fault in found if fault["impact"] in ("serious", "critical")
+        ]
+        assert not grave, (what, grave)
+
+    for size in ({"width": 1200, "height": 800}, {"width": 390, "height": 800}):
+        page = begun(visit(color_scheme=scheme, viewport=size, bypass_csp=True))
+        check(page, "start")
+        page.goto(page.url + "#q=i.MDMuanBn,i.MDQuanBn&n=i.MDUuanBn")
+        keys(page)
+        check(page, "several")
+        page.goto(page.url.partition("#")[0] + "#q=i.MDMuanBn&b=80,60,160,120")
+        keys(page)
+        check(page, "one")
+        page.locator("#grid button.open").first.click()
+        check(page, "larger view")
+
+
+def test_a_token_is_asked_for_once(visit: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        picture(number).save(folder / f"{number}.jpg")
+    with running(folder, token="only for friends of mine") as guarded:
+        page = visit(url=guarded.url, allowed="401")
+        page.wait_for_selector("#login[open]")
+        page.locator("#token").fill("a guess")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#login-error:not([hidden])")
+        assert page.locator("#login-error").inner_text() == "That is not the token."
+        page.locator("#token").fill("only for friends of mine")
+        page.keyboard.press("Enter")
+        begun(page)
+        assert (
+            page.locator("#grid img").first.evaluate("async image => (await image.decode(), image.naturalWidth)") == 64
+        )
+        page.reload()
+        begun(page)
+        linked = begun(visit("/#token=only%20for%20friends%20of%20mine", url=guarded.url, allowed="401"))
+        assert "token" not in linked.url
+        assert linked.evaluate("document.cookie") == ""
