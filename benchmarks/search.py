@@ -5,8 +5,8 @@
 
 Everything that is built is kept in DIR; a run that was interrupted goes on from there, and `--build` only builds. All
 use the same threads. Within a group all are asked by turns, and the median of the rounds counts; a ratio is the median
-of the ratios of the rounds. Building is told by the clock and in processor time, which a busy machine changes less; ours
-has the measuring of recall by effort in it.
+of the ratios of the rounds. Building is told by the clock and in processor time, which a busy machine changes less; in
+ours is the measuring of recall by effort.
 Ours is asked through a collection on disk, and its scores are computed from the stored vectors; so FAISS is shown
 twice, as it is and with its candidates refined from vectors in memory. "1/s" are queries a second.
 """

@@ -67,6 +67,22 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """The lock of a collection; CollectionLocked where another process has it."""
+    lock = FileLock(path / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise CollectionLocked(f"{path} is being written to by another process; try again later") from error
+    except OSError as error:
+        raise CollectionError(f"{path} cannot be written to ({(error.strerror or '').lower()})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Store(Catalog):
     """An open collection. Any number of readers, in any process; one writer at a time, inside `writing()`."""
 
@@ -128,19 +144,10 @@ class Store(Catalog):
     @contextmanager
     def locked(self) -> Iterator["Store"]:
         """The right to write or to replace the collection; CollectionLocked where another process has it."""
-        lock = FileLock(self.path / LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise CollectionLocked(f"{self.path} is being written to by another process; try again later") from error
-        except OSError as error:
-            raise CollectionError(f"{self.path} cannot be written to ({(error.strerror or '').lower()})") from error
-        try:
+        with sole_writer(self.path):
             if self.replaced:
                 raise CollectionError(f"{self.path} was replaced by another process; open it again")
             yield self
-        finally:
-            lock.release()
 
     @contextmanager
     def writing(self) -> Iterator["Store"]:

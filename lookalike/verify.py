@@ -2,19 +2,19 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lookalike import approximate, header, whitening
-from lookalike.catalog import CATALOG, COVERED, ITEM, SCHEMA, from_blob
+from lookalike.catalog import CATALOG, COVERED, ITEM, SCHEMA, Catalog, from_blob
 from lookalike.connect import connect, crc, reading
 from lookalike.encoders.whitened import fingerprint
 from lookalike.errors import CollectionError
 from lookalike.header import Header
 from lookalike.salvage import SIDE_TABLES, salvage
-from lookalike.store import Store
+from lookalike.store import sole_writer
 from lookalike.vectors import RowStore, open_rows
 from lookalike.whiten import INNER, WHITENING
 
@@ -41,6 +41,15 @@ def verify(path: Path, repair: bool = False) -> Damage:
     """
     if not path.is_dir():
         raise CollectionError(f"{path}: no such collection")
+    if not repair:
+        return _verified(path, False)
+    with suppress(sqlite3.Error):
+        reading(path / CATALOG).close()  # rolls back what a crash left, for which it takes the lock itself
+    with sole_writer(path):
+        return _verified(path, True)
+
+
+def _verified(path: Path, repair: bool) -> Damage:
     faults: list[str] = []
     told = _header(path, faults, repair)
     broken = _structure(path)
@@ -110,8 +119,12 @@ def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tup
             faults.append(f"the vectors hold {held} of {rows} rows")
         damaged = list(_damaged(opened, vectors, held))
     if repair and (damaged or held < rows):
-        with closing(Store(path)) as store, store.writing():
-            store.remove([row for row, _ in damaged], "damaged")
+        with closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors:
+            vectors.flush(rows)
+        with closing(Catalog(path)) as opened_to_write, opened_to_write.through_writer():
+            opened_to_write.execute("BEGIN IMMEDIATE")
+            opened_to_write.remove([row for row, _ in damaged], "damaged")
+            opened_to_write.execute("COMMIT")
     return damaged
 
 
