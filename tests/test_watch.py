@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import PixelEncoder, picture
 
+from lookalike.catalog import Catalog
 from lookalike.collection import Collection
 from lookalike.store import Store
 from lookalike.sync import IndexReport
@@ -180,3 +182,28 @@ def test_a_refresh_finds_the_source_that_a_file_lies_in(opened: Collection, phot
     picture(77).save(further / "b.png")
     assert counts(opened.refresh([further / "b.png", photos / "01.jpg"])) == {"added": 1, "unchanged": 1}
     assert {"further/a.png", "further/b.png"} <= set(opened.keys())
+
+
+def test_what_is_asked_about_one_file_goes_through_no_more_than_it(
+    opened: Collection, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the way that SQLite says it would take: on twelve rows no clock tells."""
+    asked: list[tuple[str, Sequence[object]]] = []
+    for name in ("query", "execute", "numbers"):
+        real = getattr(Catalog, name)
+
+        def noted(self: Catalog, sql: str, values: Sequence[object] = (), real: Any = real) -> Any:
+            asked.append((sql, values))
+            return real(self, sql, values)
+
+        monkeypatch.setattr(Catalog, name, noted)
+    picture(78).save(photos / "one.png")
+    opened.refresh([photos / "one.png"])
+    len(opened)
+    monkeypatch.undo()
+    told = [(sql, values) for sql, values in asked if sql.split()[0] in {"SELECT", "UPDATE", "DELETE"}]
+    assert len(told) > 5
+    for sql, values in told:
+        plan = " ".join(str(step[-1]) for step in opened.store.query(f"EXPLAIN QUERY PLAN {sql}", values))
+        assert "items_source" not in plan, sql
+        assert "SCAN items" not in plan or "items_removed" in plan, sql
