@@ -132,15 +132,18 @@ class Place:
                 times.append(time.perf_counter() - began)
         return {"seconds": statistics.median(times), "worst": max(times)}
 
-    def _search(self, count: int, recall: float | None) -> dict[str, float]:
-        queries = Made(self.rows, DIM).queries(count)
+    def _search(self, count: int, recall: float | None, before_that: int = 0) -> dict[str, float]:
+        """`before_that` searches are not counted: they bring what all searches need from the disk."""
+        queries = Made(self.rows, DIM).queries(count + before_that)
         times = []
         with self.open() as opened:
             before = own_memory()
             began = time.perf_counter()
             opened.search(queries[0], k=10, recall=recall)
             first = time.perf_counter() - began
-            for query in queries[1:]:
+            for query in queries[1 : before_that + 1]:
+                opened.search(query, k=10, recall=recall)
+            for query in queries[before_that + 1 :]:
                 began = time.perf_counter()
                 assert len(opened.search(query, k=10, recall=recall)) == 10
                 times.append(time.perf_counter() - began)
@@ -150,7 +153,7 @@ class Place:
         return self._search(4 if self.rows >= COMPACT_FROM else 10, 1.0)
 
     def do_search(self) -> dict[str, float]:
-        return self._search(SEARCHES, None)
+        return self._search(SEARCHES, None, 500)
 
     def do_optimise(self) -> dict[str, float]:
         from lookalike.approximate import facts
@@ -202,8 +205,8 @@ def steps(place: Path, rows: int) -> dict[str, dict[str, float]]:
 
 def table(all_took: dict[int, dict[str, dict[str, float]]]) -> None:
     print("| rows | B a row | import, s | open, s (MiB) | add one, s | exact search p50, ms |", end="")
-    print(" optimise, s (MiB) | recall@10 | open with it, s (MiB) | search p50, ms |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(" optimise, s (MiB) | recall@10 | open with it, s (MiB) | first search, ms | p50, ms |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for rows, took in all_took.items():
         reopened, made = took["reopen"], took["optimise"]
         print(
@@ -211,7 +214,7 @@ def table(all_took: dict[int, dict[str, dict[str, float]]]) -> None:
             f"| {took['open']['seconds']:.3f} ({took['open']['MiB']:.1f}) | {took['add']['seconds']:.3f} "
             f"| {1000 * took['exact']['seconds']:,.1f} | {made['seconds']:,.1f} ({made['MiB']:,.0f}) "
             f"| {made.get('recall', 1.0):.3f} | {reopened['seconds']:.3f} ({reopened['MiB']:.1f}) "
-            f"| {1000 * took['search']['seconds']:,.2f} |"
+            f"| {1000 * took['search']['first']:,.1f} | {1000 * took['search']['seconds']:,.2f} |"
         )
 
 

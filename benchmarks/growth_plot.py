@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 620, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 150, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 64, 150, 32, 44
 COLOURS = ("#1f5fa8", "#b5482a", "#2f7d4f", "#7a4fa3", "#8a6d1d", "#4d5560")
 DASHES = ("", "6 4", "2 3", "8 3 2 3", "12 3", "4 2")
 STYLE = (
@@ -40,7 +40,7 @@ def log_log(title: str, across: str, up: str, series: Mapping[str, Points]) -> s
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         parts.append(_text(x, HEIGHT - BOTTOM + 16, f"{10**power:,}", "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, across, "middle"))
-    parts.append(_text(8, TOP + 2, up, "start"))
+    parts.append(_text(8, 16, up, "start"))
     for number, (name, points) in enumerate(series.items()):
         parts += _line(number, name, points, [at(*point) for point in points])
     return "\n".join([*parts, "</svg>\n"])
