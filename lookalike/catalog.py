@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lookalike.connect import connect, crc, is_left_open, reading
 from lookalike.errors import CollectionError
 from lookalike.types import Ids
 
@@ -76,23 +76,6 @@ def from_blob(blob: bytes) -> str:
     return blob.decode("utf-8", "surrogateescape")
 
 
-def crc(*values: object) -> int:
-    """CRC-32 over values and their types; SQLite calls it as `crc(…)`."""
-    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
-
-
-def connect(path: Path, uri: str = "") -> sqlite3.Connection:
-    """A connection that knows `crc`."""
-    catalog = sqlite3.connect(
-        f"{path.resolve().as_uri()}{uri}", uri=True, check_same_thread=False, isolation_level=None, timeout=10
-    )
-    catalog.create_function("crc", -1, crc, deterministic=True)
-    catalog.execute("PRAGMA synchronous = FULL")
-    # An open transaction must not lock readers out before it commits.
-    catalog.execute("PRAGMA cache_spill = OFF")
-    return catalog
-
-
 def make(path: Path) -> None:
     """An empty catalog in the folder `path`."""
     (path / CATALOG).unlink(missing_ok=True)
@@ -104,28 +87,55 @@ def make(path: Path) -> None:
 
 
 class Catalog:
-    """An open catalog; safe to read from several threads. Everything is one transaction of one connection."""
+    """An open catalog; safe to read from several threads. While it is written to, all of it is one transaction."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._catalog = self._connect()
+        self._identity = self._on_disk()
+        self._reader = self._catalog = self._connect()
 
     def close(self) -> None:
         """Let go of the file."""
         self._catalog.close()
+        self._reader.close()
+
+    @contextmanager
+    def through_writer(self) -> Iterator[None]:
+        """All through a connection that can write, for who has the lock; what is not committed is rolled back."""
+        with self._lock:
+            try:
+                self._catalog = connect(self.path / CATALOG, "?mode=rw")
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._catalog.close()
+                self._catalog = self._reader
+
+    def _on_disk(self) -> tuple[int, int]:
+        try:
+            status = (self.path / CATALOG).stat()
+        except OSError:
+            return (0, 0)
+        return status.st_dev, status.st_ino
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another collection has taken this one's place since it was opened (a rebuild, `compact`)."""
+        return self._on_disk() != self._identity
 
     def _connect(self) -> sqlite3.Connection:
         database = self.path / CATALOG
         if not database.is_file():
             raise CollectionError(f"{self.path}: catalog.sqlite is missing; index again with --rebuild")
         try:
-            catalog = connect(database)
-            catalog.execute("SELECT 1 FROM items LIMIT 1")
+            return reading(database)
         except sqlite3.Error as error:
             way = f"run `lookalike verify {self.path} --repair`, or index again with --rebuild"
             raise CollectionError(f"{database} is damaged ({error}); {way}") from error
-        return catalog
 
     def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows that a statement gives; raises CollectionError."""
@@ -133,6 +143,10 @@ class Catalog:
             try:
                 return self._catalog.execute(sql, values).fetchall()
             except sqlite3.Error as error:
+                if is_left_open(error) and self._catalog is self._reader and not self.replaced:
+                    self._reader.close()
+                    self._reader = self._catalog = self._connect()
+                    return self.query(sql, values)
                 raise self._failed(error) from error
 
     def numbers(self, sql: str, values: Sequence[object] = ()) -> Ids:
@@ -184,7 +198,11 @@ class Catalog:
     @property
     def version(self) -> int:
         """Changes whenever another process has committed."""
-        return self._number("PRAGMA data_version")
+        with self._lock:
+            try:
+                return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
 
     def count_rows(self) -> int:
         """How many rows there are, removed ones included."""
@@ -238,10 +256,12 @@ class Catalog:
 
     def rows_under(self, source: int, key: str) -> Iterator[tuple[int, str]]:
         """(row, key) of the live item of a key, and of those in the folder of that name."""
-        inside = "key = ? OR (key >= ? AND key < ?)"
-        sql = f"SELECT row, key FROM items WHERE removed = 0 AND source = ? AND ({inside})"  # noqa: S608 - a constant
-        for row, found in self.query(sql, (source, *_at_or_in(key))):
-            yield row, from_blob(found)
+        # Two questions, and +source: else SQLite would go through the whole source.
+        sql = "SELECT row, key FROM items WHERE removed = 0 AND +source = ? AND "
+        at, first, last = _at_or_in(key)
+        found = self.query(f"{sql} key = ?", (source, at))
+        for row, blob in found + self.query(f"{sql} key >= ? AND key < ?", (source, first, last)):
+            yield row, from_blob(blob)
 
     def sources(self) -> list[tuple[int, str, str]]:
         """(id, location, prefix) of every source that was indexed."""

@@ -15,6 +15,7 @@ from lookalike.errors import CollectionError, EncoderMismatch, QueryError
 from lookalike.explain import CONVINCING, Explanation
 from lookalike.explain import explain as matched
 from lookalike.growing import GrowingCollection
+from lookalike.header import remains
 from lookalike.kept import FOLDER
 from lookalike.label import BLOCK, TEMPLATE, Label
 from lookalike.label import label as labelled
@@ -44,7 +45,7 @@ def open(
     path = Path(path).expanduser()
     if collection is not None:
         return Collection(Path(collection).expanduser(), encoder, [path], device, engine)
-    if store.is_collection(path) or path.name == FOLDER:
+    if store.is_collection(path) or path.name == FOLDER or remains(path):
         return Collection(path, encoder, device=device, engine=engine)
     if path.is_dir():
         return Collection(path / FOLDER, encoder, [path], device, engine)

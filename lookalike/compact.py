@@ -9,6 +9,7 @@ from pathlib import Path
 from lookalike import store
 from lookalike.approximate import FOLDER
 from lookalike.catalog import CATALOG
+from lookalike.connect import LOCK
 from lookalike.errors import CollectionError
 from lookalike.exchange import SETS, SUFFIXES, beside, exchange
 from lookalike.header import CACHE, FILE, Header
@@ -19,7 +20,7 @@ from lookalike.vectors import DTYPES
 
 SUFFIX = "compact"
 assert SUFFIX in SUFFIXES, "what an interrupted exchange looks for"
-NOT_COPIED = {FILE, CATALOG, f"{CATALOG}-journal", "writer.lock", SETS, FOLDER, CACHE, "salvaged"}
+NOT_COPIED = {FILE, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, CACHE, "salvaged"}
 NOT_COPIED |= {name for name, _ in DTYPES.values()}
 """Files that are made anew, or are moved by the exchange, or can be made again."""
 

@@ -1,6 +1,7 @@
 """A new collection in the place of an old one: two renames, and what an interruption between them leaves behind."""
 
 import shutil
+import time
 from pathlib import Path
 
 from lookalike import store
@@ -11,6 +12,10 @@ SETS = "sets"
 OUTLIVES = (SETS, CACHE)
 SUFFIXES = ("new", "whitened", "compact")
 """What is made beside a collection to take its place."""
+
+
+MOMENT = 0.2
+"""Seconds."""
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -37,7 +42,10 @@ def recover(path: Path) -> None:
     """Finish an exchange that was interrupted: the name is free between two renames, and the sets go before them."""
     old = beside(path, "old")
     if not path.exists() and store.is_collection(old):
-        old.rename(path)
+        # Whoever is in the middle of it needs a moment; who was killed in it never comes back.
+        time.sleep(MOMENT)
+        if not path.exists() and store.is_collection(old):
+            old.rename(path)
     for moved in (beside(path, suffix) / folder for suffix in SUFFIXES for folder in OUTLIVES):
         if moved.is_dir() and store.is_collection(path) and not (path / moved.name).exists():
             moved.rename(path / moved.name)

@@ -171,10 +171,10 @@ class StoredGallery:
 
     def found(self, row: int) -> Item:
         """The entry of a result; raises CollectionError where it or its vector is not what was stored."""
-        item = self.item(row)
-        if not self._store.is_intact(row):
+        item = self._store.intact_item(row)
+        if item is None:
             way = f"run `lookalike verify {self._store.path} --repair`"
-            raise CollectionError(f"{self._store.path}: row {row} ({item.key}) is damaged; {way}")
+            raise CollectionError(f"{self._store.path}: row {row} ({self.item(row).key}) is damaged; {way}")
         return item
 
     def live_items(self) -> Iterator[Item]:

@@ -14,6 +14,7 @@ from lookalike.encoders.quantize import PrecisionFinding
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
 from lookalike.exchange import SETS, beside, exchange
 from lookalike.gallery import StoredGallery, prefix_for
+from lookalike.header import refuse_remains, remains
 from lookalike.kept import DEFAULT_ENCODER, FOLDER, KeptCollection
 from lookalike.sources import Source, open_source
 from lookalike.store import Header, Store
@@ -51,7 +52,7 @@ class GrowingCollection(KeptCollection):
             if self._given is not None and not isinstance(self._given, str):
                 raise CollectionError(f"precision {precision!r} goes with the name of an encoder, not with an open one")
             self._given, self._encoder = with_options(self._name(), precision=precision), None
-        begin = self._rebuild if rebuild and self.exists else self._index
+        begin = self._rebuild if rebuild and (self.exists or remains(self.path)) else self._index
         report = begin(sources, progress, dtype)
         for table in meta:
             self.attach(table)
@@ -91,6 +92,8 @@ class GrowingCollection(KeptCollection):
         return further.index([source.location for source, _, _ in self._registered()], progress)
 
     def _index(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
+        if not self.exists:
+            refuse_remains(self.path)
         opened = [open_source(source) for source in sources or self._sources]
         if not self.exists:
             if not opened:

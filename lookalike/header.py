@@ -2,11 +2,14 @@
 
 import json
 import os
+import sqlite3
 import uuid
 import zlib
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from lookalike.catalog import CATALOG
 from lookalike.errors import CollectionError
 from lookalike.vectors import DTYPES
 
@@ -95,6 +98,47 @@ def write_header(path: Path, header: Header) -> None:
 def is_collection(path: Path) -> bool:
     """Whether a collection lies in this folder."""
     return (path / FILE).is_file()
+
+
+def remains(path: Path) -> list[str]:
+    """What lies in a folder of a collection whose collection.json is gone; empty where that is there or nothing is.
+
+    collection.json is written last: what a first run that was interrupted left holds no row, and counts as nothing.
+    """
+    if is_collection(path):
+        return []
+    files = [name for name, _ in DTYPES.values() if _size(path / name)]
+    return [CATALOG, *files] if _has_rows(path / CATALOG) else files
+
+
+def refuse_remains(path: Path) -> None:
+    """Raises CollectionError where a collection lies in `path` that only its collection.json is missing of."""
+    found = remains(path)
+    if found:
+        raise CollectionError(
+            f"{path}/{FILE} is missing, but {' and '.join(found)} lie there; run `lookalike verify {path} --repair`, "
+            "which takes it from its copy in the catalog, or index again with --rebuild"
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _has_rows(catalog: Path) -> bool:
+    """Whether a catalog has items; one that cannot be read may have."""
+    if not _size(catalog):
+        return False
+    try:
+        with closing(sqlite3.connect(f"{catalog.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+            return opened.execute("SELECT 1 FROM items LIMIT 1").fetchone() is not None
+    except sqlite3.OperationalError as error:
+        return "no such table" not in str(error)
+    except sqlite3.Error:
+        return True
 
 
 def _checksum(values: dict[str, object]) -> int:

@@ -199,6 +199,16 @@ def empty(queries: int, k: int, metric: Metric = "cosine") -> tuple[Scores, Ids]
     return np.full((queries, k), WORST[metric], np.float32), np.full((queries, k), -1, np.int64)
 
 
+def best(scores: Scores, ids: Ids, k: int) -> tuple[Scores, Ids]:
+    """The best `k` of (m, n) cosines and rows, ties by row; what is no result (-1) comes last."""
+    worse = np.where(ids < 0, np.float32(np.inf), -scores)
+    if len(ids) == 1:
+        single = np.lexsort((ids[0], worse[0]))[:k]
+        return scores[:, single], ids[:, single]
+    order = np.lexsort((ids, worse), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+
+
 def merged(found: Sequence[tuple[Scores, Ids]], k: int, metric: Metric = "cosine") -> tuple[Scores, Ids]:
     """The best `k` of several results for the same queries, of which no two hold the same row; ties by row."""
     scores = np.concatenate([scores for scores, _ in found], axis=1)

@@ -12,6 +12,7 @@ from lookalike.encoders.whitened import whitened
 from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.exchange import SETS, recover
 from lookalike.gallery import StoredGallery
+from lookalike.header import refuse_remains
 from lookalike.sources import Source, open_source
 from lookalike.store import Store
 from lookalike.types import Encoder
@@ -82,6 +83,7 @@ class KeptCollection:
             self._open_store = self._open_gallery = self._encoder = None
         if self._open_store is None:
             if not self.exists:
+                refuse_remains(self.path)
                 folder = self._sources[0] if self._sources else self.path
                 raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
             opened = Store(self.path)

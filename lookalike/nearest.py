@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.approximate import LEAST_SHARE, Candidates, Setting, rescore
-from lookalike.index import ExactIndex, Metric, empty, merged
+from lookalike.approximate import LEAST_SHARE, Candidates, Setting, ranked, rescore
+from lookalike.index import ExactIndex, Metric, best, empty, merged
 from lookalike.types import Ids, Scores, Vectors
 from lookalike.vectors import RowStore, SearchingRows, VectorFile
 
@@ -38,6 +39,11 @@ class Nearest:
         object.__setattr__(self, "count", self.rows if self.live is None else int(np.count_nonzero(self.live)))
 
     @cached_property
+    def _engine(self) -> SearchingRows | None:
+        # Asking a Protocol takes as long as a search.
+        return self.source if isinstance(self.source, SearchingRows) else None
+
+    @cached_property
     def exact(self) -> ExactIndex:
         """All rows that count."""
         return ExactIndex(self.source, self.live, self.rows)
@@ -50,16 +56,13 @@ class Nearest:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
         vectors = np.ascontiguousarray(vectors, np.float32)
         k = max(1, min(k, self.rows))
-        if isinstance(self.source, SearchingRows):
-            _, ids = self.source.search(vectors, k, self.rows, self.live, self.recall, self.where)
+        if self._engine is not None:
+            _, ids = self._engine.search(vectors, k, self.rows, self.live, self.recall, self.where)
             return merged([(self._scores(vectors, ids), ids)], k)
         found = self._index if self.count > FEW and (self.recall or 0) < 1 else None
-        if found is None or k * WHOLE > self.count or found.share < LEAST_SHARE:
+        if found is None or self._setting is None or k * WHOLE > self.count or found.share < LEAST_SHARE:
             return self.exact.search(vectors, k)
-        setting = found.built.setting(self.recall)
-        if setting is None:
-            return self.exact.search(vectors, k)
-        return self._approximate(vectors, k, found, setting)
+        return self._approximate(vectors, k, found, self._setting)
 
     @cached_property
     def _index(self) -> Candidates | None:
@@ -67,20 +70,24 @@ class Nearest:
 
     def _approximate(self, vectors: Vectors, k: int, found: Candidates, setting: Setting) -> tuple[Scores, Ids]:
         ids = found.find(vectors, k, setting)
-        results = [(self._scores(vectors, ids), ids), self._held_back.search(vectors, k)]
+        if len(ids) == 1 and self._mapped is not None and self.rows == found.built.rows and found.is_full(ids):
+            return ranked(vectors[0], ids[0], self._mapped, k)
+        scores = self._scores(vectors, ids)
         if self.rows > found.built.rows:
-            results.append(self._since.search(vectors, k))
-        scores, ids = merged(results, k)
+            scores, ids = merged([(scores, ids), self._since.search(vectors, k)], k)
+        else:
+            scores, ids = best(scores, ids, k)
         # An inverted file may know fewer rows that count than are wanted, though the collection has them.
-        short = np.flatnonzero((ids >= 0).sum(axis=1) < min(k, self.count))
+        wanted = min(k, self.count)
+        short = np.flatnonzero(ids[:, wanted - 1] < 0) if ids.shape[1] >= wanted else np.arange(len(ids))
         if len(short):
+            ids, scores = _as_wide(ids, k, -1), _as_wide(scores, k, -1.0)
             scores[short], ids[short] = self.exact.search(vectors[short], k)
         return scores, ids
 
     @cached_property
-    def _held_back(self) -> "Beside":
-        assert self._index is not None, "searched beside an index"
-        return Beside(self.source, self._counting(self._index.beside))
+    def _setting(self) -> Setting | None:
+        return None if self._index is None else self._index.built.setting(self.recall)
 
     @cached_property
     def _since(self) -> "Beside":
@@ -91,8 +98,18 @@ class Nearest:
         return ids if self.live is None else ids[self.live[ids]]
 
     def _scores(self, vectors: Vectors, ids: Ids) -> Scores:
+        return rescore(vectors, ids, self.source.rows, self._mapped)
+
+    @cached_property
+    def _mapped(self) -> Vectors | None:
         whole = isinstance(self.source, VectorFile) and self.source.dtype == "float32"
-        return rescore(vectors, ids, self.source.rows, self.source.block(0, self.rows) if whole else None)
+        return self.source.block(0, self.rows) if whole else None
+
+
+def _as_wide(found: NDArray[Any], k: int, filler: float) -> NDArray[Any]:
+    """(m, n) with n up to k columns to (m, k)."""
+    missing = k - found.shape[1]
+    return np.pad(found, ((0, 0), (0, missing)), constant_values=filler) if missing > 0 else found
 
 
 class Beside:

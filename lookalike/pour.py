@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.catalog import COVERED, ITEM, crc, from_blob
+from lookalike.catalog import COVERED, ITEM, from_blob
+from lookalike.connect import crc
 from lookalike.errors import CollectionError
 from lookalike.store import Store
 from lookalike.types import Ids, Progress, Vectors

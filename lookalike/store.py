@@ -7,7 +7,7 @@ so a crash leaves at most surplus vectors, which the next writer overwrites.
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lookalike import catalog, header
-from lookalike.catalog import CATALOG, ITEM, Catalog, Item, crc, from_blob, to_blob
+from lookalike.catalog import ITEM, Catalog, Item, from_blob, to_blob
+from lookalike.connect import LOCK, crc
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.header import FORMAT, Header, is_collection, read_header
 from lookalike.types import Vectors
@@ -32,6 +33,7 @@ Entry = tuple[Any, ...]
 
 def create(path: Path, wanted: Header) -> "Store":
     """Make an empty collection in `path`; collection.json is written last, so a half-made one is none."""
+    header.refuse_remains(path)
     made = header.fresh(wanted)
     if made.engine is not None:
         # The server first: where it refuses, nothing is left here.
@@ -42,8 +44,8 @@ def create(path: Path, wanted: Header) -> "Store":
             (path / DTYPES[made.dtype][0]).write_bytes(b"")
         catalog.make(path)
         opened = Catalog(path)
-        opened.put("facts", "header", made.to_text())
-        opened.close()
+        with closing(opened), opened.through_writer():
+            opened.put("facts", "header", made.to_text())
         header.write_header(path, made)
         sync_folder(path)
     except OSError as error:
@@ -65,35 +67,52 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """The lock of a collection; CollectionLocked where another process has it."""
+    lock = FileLock(path / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise CollectionLocked(f"{path} is being written to by another process; try again later") from error
+    except OSError as error:
+        raise CollectionError(f"{path} cannot be written to ({(error.strerror or '').lower()})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Store(Catalog):
     """An open collection. Any number of readers, in any process; one writer at a time, inside `writing()`."""
 
     def __init__(self, path: Path) -> None:
-        self.header = read_header(path)
-        super().__init__(path)
-        self._identity = self._on_disk()
-        self.vectors: RowStore = open_rows(path, self.header.dim, self.header.dtype, self.header.engine)
-        if isinstance(self.vectors, SearchingRows):
-            self.vectors.describe = self.described
+        self.path, before = path, None
+        # Header, catalog and vectors are opened one after the other: none of them may be of a collection that another
+        # one takes the place of meanwhile. What is open stays what it is.
+        while before != self._on_disk():
+            if before is not None:
+                self.close()
+            before = self._on_disk()
+            self._open()
         self._count = 0
         self._writing = False
+
+    def _open(self) -> None:
+        self.header = read_header(self.path)
+        super().__init__(self.path)
+        self.vectors: RowStore = open_rows(self.path, self.header.dim, self.header.dtype, self.header.engine)
+        if isinstance(self.vectors, SearchingRows):
+            self.vectors.describe = self.described
+        else:
+            # Where they are missing, using them says so.
+            with suppress(CollectionError):
+                len(self.vectors)
 
     def close(self) -> None:
         """Let go of the files."""
         super().close()
         self.vectors.close()
-
-    def _on_disk(self) -> tuple[int, int]:
-        try:
-            status = (self.path / CATALOG).stat()
-        except OSError:
-            return (0, 0)
-        return status.st_dev, status.st_ino
-
-    @property
-    def replaced(self) -> bool:
-        """Whether another collection has taken this one's place since it was opened (a rebuild, `compact`)."""
-        return self._on_disk() != self._identity
 
     def vector(self, row: int) -> NDArray[np.float32]:
         """One stored vector (dim,), also of a row that is not committed yet."""
@@ -101,12 +120,18 @@ class Store(Catalog):
 
     def is_intact(self, row: int) -> bool:
         """Whether the catalog's entry of a row and, where it lies in a file, its vector match their checksums."""
+        return self.intact_item(row) is not None
+
+    def intact_item(self, row: int) -> Item | None:
+        """The item in a row, where its entry and its vector match their checksums."""
         found = self.query(f"SELECT {ITEM}, crc FROM items WHERE row = ?", (row,))  # noqa: S608 - a constant
         if not found or crc(*found[0][:-1]) != found[0][-1]:
-            return False
-        return not isinstance(self.vectors, VectorFile) or (
-            len(self.vectors) > row and self.vectors.checksums(row, row + 1) == [found[0][-2]]
+            return None
+        vectors = self.vectors
+        is_whole = not isinstance(vectors, VectorFile) or (
+            len(vectors) > row and vectors.checksums(row, row + 1) == [found[0][-2]]
         )
+        return catalog.to_item(found[0]) if is_whole else None
 
     def digest(self, rows: int) -> int:
         """A checksum of the checksums of some of the first `rows` vectors: whether they are those that one knew."""
@@ -119,19 +144,10 @@ class Store(Catalog):
     @contextmanager
     def locked(self) -> Iterator["Store"]:
         """The right to write or to replace the collection; CollectionLocked where another process has it."""
-        lock = FileLock(self.path / "writer.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise CollectionLocked(f"{self.path} is being written to by another process; try again later") from error
-        except OSError as error:
-            raise CollectionError(f"{self.path} cannot be written to ({(error.strerror or '').lower()})") from error
-        try:
+        with sole_writer(self.path):
             if self.replaced:
                 raise CollectionError(f"{self.path} was replaced by another process; open it again")
             yield self
-        finally:
-            lock.release()
 
     @contextmanager
     def writing(self) -> Iterator["Store"]:
@@ -139,7 +155,7 @@ class Store(Catalog):
 
         Leaving commits; an exception rolls back what `commit` has not yet made safe.
         """
-        with self.locked():
+        with self.locked(), self.through_writer():
             try:
                 self._count = self.count_rows()
                 self._writing = True
@@ -150,8 +166,6 @@ class Store(Catalog):
                     self.vectors.settle()
             finally:
                 self._writing = False
-                if self._catalog.in_transaction:
-                    self._catalog.rollback()
                 self.vectors.release()
 
     def count(self) -> int:

@@ -4,7 +4,9 @@
 """
 
 import importlib
+import mmap
 import os
+import weakref
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -136,7 +138,8 @@ def encode(vectors: Vectors, dtype: str) -> NDArray[Any]:
         lengths = np.linalg.norm(codes.astype(np.float32), axis=1, keepdims=True)
         scales = (1 / np.maximum(lengths, 1)).astype("<f4")
         return np.concatenate([scales.view(np.uint8), codes.view(np.uint8)], axis=1)
-    return np.ascontiguousarray(vectors.astype(DTYPES[dtype][1])).view(np.uint8).reshape(len(vectors), -1)
+    numbers = np.ascontiguousarray(vectors.astype(DTYPES[dtype][1]))
+    return numbers.view(np.uint8).reshape(len(vectors), vectors.shape[1] * numbers.itemsize)
 
 
 def decode(stored: NDArray[Any], dtype: str) -> Vectors:
@@ -171,13 +174,22 @@ class VectorFile:
     def __post_init__(self) -> None:
         self.row_bytes = self.dim * np.dtype(DTYPES[self.dtype][1]).itemsize + (4 if self.dtype == "int8" else 0)
         self._writer: IO[bytes] | None = None
+        self._handle: int | None = None
+        self._closing: Callable[[], object] = lambda: None
         self._mapped: NDArray[np.uint8] = np.empty((0, self.row_bytes), np.uint8)
 
     def __len__(self) -> int:
-        try:
-            return self.path.stat().st_size // self.row_bytes
-        except OSError as error:
-            raise CollectionError(f"{self.path} is missing; index again with --rebuild") from error
+        return os.fstat(self._opened()).st_size // self.row_bytes
+
+    def _opened(self) -> int:
+        """The file, held open: by and by another collection's may lie under its name."""
+        if self._handle is None:
+            try:
+                self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            except OSError as error:
+                raise CollectionError(f"{self.path} is missing; index again with --rebuild") from error
+            self._closing = weakref.finalize(self, os.close, self._handle)
+        return self._handle
 
     def append(self, first: int, vectors: Vectors) -> list[int]:
         """Write rows from `first` on, unbuffered."""
@@ -221,6 +233,8 @@ class VectorFile:
         """Let go of the mapping too."""
         self.release()
         self._mapped = np.empty((0, self.row_bytes), np.uint8)
+        self._closing()
+        self._handle = None
 
     def stored(self, stop: int) -> NDArray[np.uint8]:
         """The first `stop` rows as they lie on disk, (stop, bytes of a row), memory-mapped and read-only."""
@@ -231,7 +245,8 @@ class VectorFile:
                 way = f"run `lookalike verify {self.path.parent} --repair`"
                 raise CollectionError(f"{self.path} holds {held} of {stop} vectors; {way}")
             try:
-                mapped = np.asarray(np.memmap(self.path, np.uint8, "r", shape=(held, self.row_bytes)))
+                whole = mmap.mmap(self._opened(), held * self.row_bytes, access=mmap.ACCESS_READ)
+                mapped = np.frombuffer(whole, np.uint8).reshape(held, self.row_bytes)
             except (OSError, ValueError) as error:
                 raise CollectionError(f"{self.path} cannot be read ({error})") from error
             self._mapped = mapped

@@ -2,18 +2,19 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookalike import approximate, catalog, header, whitening
-from lookalike.catalog import CATALOG, COVERED, ITEM, SCHEMA, crc, from_blob
+from lookalike import approximate, header, whitening
+from lookalike.catalog import CATALOG, COVERED, ITEM, SCHEMA, Catalog, from_blob
+from lookalike.connect import connect, crc, reading
 from lookalike.encoders.whitened import fingerprint
 from lookalike.errors import CollectionError, EngineError
 from lookalike.header import Header
 from lookalike.salvage import SIDE_TABLES, salvage
-from lookalike.store import Store
+from lookalike.store import sole_writer
 from lookalike.vectors import RowStore, open_rows
 from lookalike.whiten import INNER, WHITENING
 
@@ -40,6 +41,15 @@ def verify(path: Path, repair: bool = False) -> Damage:
     """
     if not path.is_dir():
         raise CollectionError(f"{path}: no such collection")
+    if not repair:
+        return _verified(path, False)
+    with suppress(sqlite3.Error):
+        reading(path / CATALOG).close()  # rolls back what a crash left, for which it takes the lock itself
+    with sole_writer(path):
+        return _verified(path, True)
+
+
+def _verified(path: Path, repair: bool) -> Damage:
     faults: list[str] = []
     told = _header(path, faults, repair)
     broken = _structure(path)
@@ -73,7 +83,7 @@ def _header(path: Path, faults: list[str], repair: bool) -> Header:
 
 def _copied(path: Path) -> bytes | None:
     try:
-        with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
+        with closing(reading(path / CATALOG)) as opened:
             found = opened.execute("SELECT name, value, crc FROM facts WHERE name = 'header'").fetchone()
     except sqlite3.Error:
         return None
@@ -85,7 +95,7 @@ def _structure(path: Path) -> list[str]:
     if not (path / CATALOG).is_file():
         return [f"{CATALOG} is missing"]
     try:
-        with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
+        with closing(reading(path / CATALOG)) as opened:
             faults = [f"{CATALOG}: {line}" for (line,) in opened.execute("PRAGMA integrity_check(20)") if line != "ok"]
             schema = {sql for (sql,) in opened.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
             if schema != set(SCHEMA):
@@ -102,15 +112,19 @@ def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tup
     """Every row against its two checksums; marked as damaged with `repair`."""
     with (
         closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors,
-        closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened,
+        closing(reading(path / CATALOG)) as opened,
     ):
         held, rows = _held(vectors), _last(opened) + 1
         if held < rows:
             faults.append(f"the vectors hold {held} of {rows} rows")
         damaged = list(_damaged(opened, vectors, held))
     if repair and (damaged or held < rows):
-        with closing(Store(path)) as store, store.writing():
-            store.remove([row for row, _ in damaged], "damaged")
+        with closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors:
+            vectors.flush(rows)
+        with closing(Catalog(path)) as opened_to_write, opened_to_write.through_writer():
+            opened_to_write.execute("BEGIN IMMEDIATE")
+            opened_to_write.remove([row for row, _ in damaged], "damaged")
+            opened_to_write.execute("COMMIT")
     return damaged
 
 
@@ -150,7 +164,7 @@ def _name(key: Any) -> str:
 def _tables(path: Path, repair: bool) -> list[str]:
     """The tables beside the items; with `repair` their damaged rows go."""
     faults = []
-    with closing(catalog.connect(path / CATALOG, "" if repair else "?mode=rw")) as opened:
+    with closing((connect if repair else reading)(path / CATALOG)) as opened:
         for table in SIDE_TABLES:
             wrong = f"FROM {table} WHERE crc IS NOT crc({COVERED[table]})"
             count = opened.execute(f"SELECT COUNT(*) {wrong}").fetchone()[0]
@@ -163,7 +177,7 @@ def _tables(path: Path, repair: bool) -> list[str]:
 
 def _whitening(path: Path, told: Header, repair: bool) -> list[str]:
     """The whitening, which the collection's fingerprint covers, and its copy."""
-    with closing(catalog.connect(path / CATALOG, "?mode=rw")) as opened:
+    with closing(reading(path / CATALOG)) as opened:
         found = opened.execute("SELECT value FROM facts WHERE name = ?", (WHITENING,)).fetchone()
         inner = opened.execute("SELECT value FROM facts WHERE name = ?", (INNER,)).fetchone()
     if found is None:

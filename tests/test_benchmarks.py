@@ -4,6 +4,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import checkpoints
 import fake_weights
@@ -70,6 +71,30 @@ def test_the_encoding_benchmark_sets_the_reports_pipeline_beside_ours(run: Run, 
 def test_the_indexing_benchmark_has_a_row(run: Run, jpegs: Path) -> None:
     row = run("index", jpegs, "--encoder", "thumbnail", "--repeats", 1).splitlines()[-1]
     assert row.startswith("| thumbnail | 9 |")
+
+
+def test_the_search_benchmark_sets_ours_beside_faiss_and_keeps_what_it_built(run: Run, tmp_path: Path) -> None:
+    options = ["--cache", tmp_path, "--rows", 2000, "--dim", 32, "--index", "IVF16,SQ8", "--alone"]
+    assert run("search", *options, "--build") == ""
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "2000x32").iterdir() if file.is_file()}
+    printed = run("search", *options, "--rounds", 2, "--singles", 3)
+    assert (
+        kept.items()
+        <= {file.name: file.stat().st_mtime_ns for file in (tmp_path / "2000x32").iterdir() if file.is_file()}.items()
+    )
+    named = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ") and "---" not in line]
+    assert {"ours, exact", "faiss, exact", "ours, IVF16,SQ8"} <= set(named)
+    assert "of the matrix product's" in printed
+
+
+def test_the_growth_benchmark_goes_on_where_it_stopped_and_draws_what_it_measured(run: Run, tmp_path: Path) -> None:
+    options = ["--place", tmp_path, "--rows", 200, "--plot", tmp_path / "growth.svg"]
+    first = run("growth", *options)
+    assert [line.split("|")[1].strip() for line in first.splitlines() if line.startswith("| ")][1:] == ["200"]
+    assert "![Seconds by number of rows, both axes logarithmic](growth.svg)" in first
+    plot = ElementTree.parse(tmp_path / "growth.svg").getroot()
+    assert len(plot.findall("{http://www.w3.org/2000/svg}polyline")) == 6
+    assert run("growth", *options).splitlines()[:3] == first.splitlines()[:3]
 
 
 def test_the_reranking_benchmark_has_a_row_a_chain(run: Run, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """SIGKILL at random moments of everything that writes, and a reader beside a writer: what is found was committed."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from made import clustered, items, make
 from lookalike import exchange
 from lookalike.collection import Collection
 from lookalike.compact import compact
+from lookalike.errors import CollectionError
 from lookalike.gallery import StoredGallery
 from lookalike.merge import merge
 from lookalike.optimize import optimize
@@ -189,3 +191,41 @@ def test_a_reader_beside_a_writer_sees_one_committed_state_in_every_search(tmp_p
     assert status == 0
     assert searches > 20
     assert len(seen) > 5
+
+
+def test_a_reader_of_what_was_replaced_leaves_the_journal_of_its_successor_alone(tmp_path: Path) -> None:
+    """SQLite finds a journal by name: it would be rolled back into the old file, and lost to the new one."""
+    path = tmp_path / "c"
+    make(path, clustered(200, DIM)).close()
+    journal = path / "catalog.sqlite-journal"
+    with closing(Store(path)) as reader:
+        compact(path)
+        with closing(Store(path)) as writer, writer.writing():
+            writer.add_many(items(["new.jpg"]), clustered(1, DIM))
+            assert journal.exists()
+            assert reader.replaced
+            with contextlib.suppress(CollectionError):
+                reader.count_rows()
+            assert journal.exists()
+    assert len(state(path)) == 201
+    assert not verify(path)
+
+
+def test_a_transaction_that_a_crash_left_open_is_rolled_back_by_whoever_comes(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    make(path, clustered(200, DIM)).close()
+    before, reader = state(path), Store(path)
+    child = os.fork()
+    if not child:
+        store = Store(path)
+        with store.writing():
+            store.execute("PRAGMA cache_spill = ON")
+            store.execute("PRAGMA cache_size = 10")
+            store.add_many(items([f"{at}.jpg" for at in range(2000)]), clustered(2000, DIM), new_keys=True)
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert (path / "catalog.sqlite-journal").stat().st_size
+    with closing(reader):
+        assert len(list(reader.live_items())) == 200, "an open reader"
+    assert state(path) == before
+    assert not verify(path)

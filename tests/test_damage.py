@@ -4,6 +4,7 @@ import os
 import random
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -17,6 +18,7 @@ from made import clustered, cosines, make
 
 from lookalike import metadata
 from lookalike.collection import Collection
+from lookalike.collection import open as lookalike_open
 from lookalike.errors import CollectionError, LookalikeError
 from lookalike.gallery import StoredGallery
 from lookalike.optimize import optimize
@@ -132,6 +134,49 @@ def test_a_file_that_was_cut_is_found(whole: Path, tmp_path: Path, name: str) ->
             check(path, before, name)
         except CollectionError as error:  # neither collection.json nor its copy in the catalog
             assert name == "catalog.sqlite", error
+
+
+def roots(path: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(path / "catalog.sqlite")) as opened:
+        return dict(opened.execute("SELECT name, rootpage FROM sqlite_master"))
+
+
+@pytest.mark.parametrize("size", [1, 4096])
+@pytest.mark.parametrize("table", ["items", "meta", "items_key", "items_sha256"])
+def test_a_page_that_leads_to_others_takes_none_of_them_with_it(
+    whole: Path, tmp_path: Path, table: str, size: int
+) -> None:
+    before = content(whole)
+    path, file = hit(whole, tmp_path, "catalog.sqlite")
+    at = (roots(path)[table] - 1) * 4096
+    data = bytearray(file.read_bytes())
+    assert data[at] in {2, 5}, "a page that leads to others"
+    data[at : at + size] = bytes(byte ^ 255 for byte in data[at : at + size])
+    file.write_bytes(data)
+    assert verify(path).faults
+    assert not verify(path, repair=True).rows
+    assert not verify(path)
+    after = content(path)
+    assert after[0] == before[0]
+    if table != "meta":  # its inner pages hold entries too
+        assert after == before
+
+
+def test_a_torn_page_of_the_catalog_loses_the_rows_in_it_by_name(whole: Path, tmp_path: Path) -> None:
+    before = content(whole)
+    path, file = hit(whole, tmp_path, "catalog.sqlite")
+    data = bytearray(file.read_bytes())
+    lies = data.index(KEYS[200].encode())
+    start = lies - lies % 4096
+    named = [key for key in before[0] if data.find(key.encode(), start, start + 4096) >= 0]
+    data[start : start + 4096] = bytes(4096)
+    file.write_bytes(data)
+    lost = [name for _, name in verify(path, repair=True).rows]
+    assert KEYS[200] in lost
+    assert len(lost) < ROWS // 5
+    assert set(named) <= set(lost)
+    assert content(path)[0].keys() == before[0].keys() - set(lost)
+    assert not verify(path)
 
 
 def test_a_torn_page_of_the_vectors_loses_its_rows_and_the_next_run_brings_them_back(
@@ -251,6 +296,46 @@ def _read_only(tmp_path: Path) -> None:
             assert StoredGallery(opened).search(vectors[:1], 1)[1][0, 0] == 0
     finally:
         (tmp_path / "c").chmod(0o755)
+
+
+@pytest.mark.parametrize("name", [".lookalike", "elsewhere"])
+def test_a_collection_without_its_json_is_refused_by_name_and_never_written_over(
+    photos: Path, tmp_path: Path, encoder: PixelEncoder, name: str
+) -> None:
+    path = photos / ".lookalike" if name == ".lookalike" else tmp_path / name
+    with Collection(path, encoder, [photos]) as opened:
+        opened.index()
+        before = opened.keys()
+    (path / "collection.json").unlink()
+    named = photos if name == ".lookalike" else path
+    kept = (path / "catalog.sqlite").read_bytes()
+    with lookalike_open(named, encoder=encoder) as opened:
+        for job in (opened.index, opened.keys, lambda: opened.search(photos / "01.jpg")):
+            with pytest.raises(CollectionError, match=r"collection.json is missing, but catalog.sqlite and vectors"):
+                job()
+    assert (path / "catalog.sqlite").read_bytes() == kept
+    with lookalike_open(named, encoder=encoder) as opened:
+        assert opened.verify().faults
+        assert not opened.verify(repair=True).rows
+        assert opened.keys() == before
+        assert opened.index([photos]).unchanged == 12
+
+
+def test_what_an_interrupted_first_run_left_is_no_collection_yet(photos: Path, encoder: PixelEncoder) -> None:
+    path = photos / ".lookalike"
+    make(path, clustered(0, 192)).close()
+    (path / "collection.json").unlink()
+    with Collection(path, encoder, [photos]) as opened:
+        assert opened.index().added == 12
+
+
+def test_a_rebuild_takes_the_place_of_a_collection_without_its_json(photos: Path, encoder: PixelEncoder) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+    (photos / ".lookalike" / "collection.json").unlink()
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        assert opened.index(rebuild=True).added == 12
+        assert not opened.verify()
 
 
 def test_rebuild_is_the_way_out_where_nothing_can_be_read(photos: Path, encoder: PixelEncoder) -> None:

@@ -12,6 +12,7 @@ import pytest
 from made import clustered, cosines, items, make
 
 from lookalike import approximate, nearest
+from lookalike import optimize as optimizing
 from lookalike.errors import IndexSpecError, QueryError
 from lookalike.gallery import StoredGallery
 from lookalike.optimize import automatic, optimize
@@ -74,6 +75,23 @@ def test_new_rows_are_found_at_once_and_removed_ones_never(tmp_path: Path, spec:
         assert (
             recall(ids, cosines(vectors[:300], np.concatenate([vectors, fresh]), 10, np.append(live, [True] * 5))) > 0.9
         )
+
+
+@pytest.mark.parametrize("selects", [True, False])
+def test_no_more_lists_are_looked_into_than_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, selects: bool
+) -> None:
+    """FAISS 1.15.1 answers that with nonsense where codes are scanned fast."""
+    vectors = clustered(ROWS)
+    monkeypatch.setattr(optimizing, "_efforts", lambda _: (16,))
+    monkeypatch.setattr(optimizing, "_selects", lambda *_: selects)
+    with closing(make(tmp_path, vectors)) as opened:
+        optimize(tmp_path, "IVF16,PQ8x4fsr")
+        with opened.writing():
+            opened.remove(range(0, ROWS, 3))
+        live = np.arange(ROWS) % 3 > 0
+        _, ids = StoredGallery(opened).search(vectors[:100], 10)
+        assert recall(ids, cosines(vectors[:100], vectors, 10, live)) > 0.95
 
 
 @pytest.mark.parametrize("share", [0.001, 0.05, 0.5])

@@ -127,12 +127,12 @@ def watch(opened: "Collection", folders: list[Path]) -> None:
     """`index --watch`: what it does after the first run, a line for each burst of changes."""
     from lookalike.watch import watch as watched
 
-    note(f"watching {', '.join(map(str, folders))}; Ctrl-C ends it")
     watched(
         opened,
         folders,
         lambda report: print(
             ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count), flush=True
         ),
+        ready=lambda: note(f"watching {', '.join(map(str, folders))}; Ctrl-C ends it"),
     )
     note("no longer watching; what was committed stays")

@@ -1,0 +1,265 @@
+"""What `benchmarks/search.py` compares: this package's search, bare FAISS at the same settings, hnswlib and usearch.
+
+Everything is built once and kept in a folder, with what building took; an interrupted run goes on where it stopped.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from made_vectors import named, written
+
+from lookalike.approximate import Setting, core, is_graph, library, parameters
+from lookalike.approximate import read as read_built
+from lookalike.gallery import StoredGallery
+from lookalike.optimize import CONSTRUCTION, EFFORTS, TRAINED_PER_LIST, optimize
+from lookalike.store import Store, is_collection
+from lookalike.transfer import import_vectors
+from lookalike.types import Ids, Vectors
+
+K = 10
+LINKS = 32
+"""M of hnswlib and usearch, which have 2 M links at the lowest level, as FAISS's HNSW32 has."""
+FILL = 16_384
+
+
+@dataclass(frozen=True)
+class Build:
+    """What building took: seconds by the clock, seconds of processor time, bytes on disk."""
+
+    wall: float
+    cpu: float
+    bytes: int
+
+
+Search = Callable[[Vectors], Ids]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One that searches at some effort: its name, what it took to build, and recall to (how, search)."""
+
+    name: str
+    build: Build | None
+    ways: dict[float, tuple[str, Search]]
+
+
+def built(note: Path, make: Callable[[], int]) -> Build:
+    """Run `make`, which gives bytes, unless `note` says what it took."""
+    if note.is_file():
+        return Build(**json.loads(note.read_text(encoding="ascii")))
+    wall, cpu = time.perf_counter(), time.process_time()
+    size = make()
+    took = Build(time.perf_counter() - wall, time.process_time() - cpu, size)
+    note.write_text(json.dumps(asdict(took)), encoding="ascii")
+    return took
+
+
+class Place:
+    """The folder of one size: rows, names, the collection, and everything that is built of them."""
+
+    def __init__(self, cache: Path, rows: int, dim: int) -> None:
+        self.path, self.rows, self.dim = cache / f"{rows}x{dim}", rows, dim
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.vectors = written(self.path / "vectors.npy", rows, dim)
+        self.collection = self.path / "collection"
+        if not is_collection(self.collection):
+            import_vectors(self.vectors, self.collection, named(self.path / "names.txt", rows))
+
+    def array(self) -> Vectors:
+        """All rows, memory-mapped."""
+        return np.asarray(np.load(self.vectors, mmap_mode="r"))
+
+    def file(self, name: str) -> Path:
+        """Where something lies that is called by a FAISS spec."""
+        return self.path / name.replace(",", "_").replace(" ", "_")
+
+    # Ours
+
+    def ours_built(self, spec: str) -> Build:
+        """`optimize` of a collection that shares the files of the first one."""
+        place = self.file(f"ours {spec}")
+        if not is_collection(place):
+            place.mkdir(exist_ok=True)
+            for name in ("catalog.sqlite", "vectors.f32", "collection.json"):
+                os.link(self.collection / name, place / name)
+        return built(self.file(f"ours {spec}.json"), lambda: optimize(place, spec).bytes)
+
+    def ours(self, spec: str, recalls: Sequence[float]) -> Contender:
+        """What a search of a collection does, from a vector to rows and cosines."""
+        gallery = StoredGallery(Store(self.file(f"ours {spec}")))
+
+        def search(recall: float) -> Search:
+            aiming = gallery.aiming(recall)
+            return lambda vectors: aiming.search(vectors, K)[1]
+
+        settings = {recall: self.setting(spec, recall) for recall in recalls}
+        ways = {recall: (_told(setting), search(recall)) for recall, setting in settings.items() if setting}
+        return Contender(f"ours, {spec}", self.ours_built(spec), ways)
+
+    def setting(self, spec: str, recall: float) -> Setting | None:
+        """Where on its curve our index aims at this recall."""
+        found = read_built(self.file(f"ours {spec}"))
+        return found.setting(recall) if found else None
+
+    def exactly(self) -> Contender:
+        """Our search without an index."""
+        gallery = StoredGallery(Store(self.collection)).aiming(1.0)
+        return Contender("ours, exact", None, {1.0: ("all rows", lambda vectors: gallery.search(vectors, K)[1])})
+
+    # Bare FAISS
+
+    def bare_built(self, spec: str) -> Build:
+        """The index that FAISS makes of the same rows, trained on as many."""
+        return built(self.file(f"bare {spec}.json"), lambda: self._bare(spec))
+
+    def _bare(self, spec: str) -> int:
+        rows, path = self.array(), self.file(f"bare {spec}.faiss")
+        index = faiss.index_factory(self.dim, spec, faiss.METRIC_INNER_PRODUCT)
+        if is_graph(index):
+            core(index).hnsw.efConstruction = CONSTRUCTION
+        if not index.is_trained:
+            wanted = 65_536
+            if isinstance(core(index), faiss.IndexIVF):
+                wanted = max(wanted, TRAINED_PER_LIST * core(index).nlist)
+                core(index).cp.min_points_per_centroid = 1
+            some = np.random.default_rng(1).choice(len(rows), min(wanted, len(rows)), replace=False)
+            index.train(rows[np.sort(some)])
+        for start in range(0, len(rows), FILL):
+            index.add(np.ascontiguousarray(rows[start : start + FILL]))
+        faiss.write_index(index, str(path))
+        return path.stat().st_size
+
+    def bare(self, spec: str, recalls: Sequence[float], flat: Any) -> list[Contender]:
+        """At the settings of our index, as it is where that suffices, and refined from `flat`: with true scores."""
+        index, build = faiss.read_index(str(self.file(f"bare {spec}.faiss"))), self.bare_built(spec)
+        settings = {recall: setting for recall in recalls if (setting := self.setting(spec, recall))}
+        plain = {r: (_told(one), _plain(index, one)) for r, one in settings.items() if one.factor == 1}
+        refined = {r: (_told(one), _refined(index, flat, one)) for r, one in settings.items()}
+        return [Contender(f"faiss, {spec}", build, plain), Contender(f"faiss, {spec}, refined", build, refined)]
+
+    def flat(self) -> Any:
+        """IndexFlatIP of all rows, in memory."""
+        rows, index = self.array(), faiss.IndexFlatIP(self.dim)
+        for start in range(0, len(rows), FILL):
+            index.add(np.ascontiguousarray(rows[start : start + FILL]))
+        return index
+
+    # Others
+
+    def hnswlib_built(self) -> Build:
+        """A graph over float32 rows."""
+        return built(self.file("hnswlib.json"), self._hnswlib)
+
+    def _hnswlib(self) -> int:
+        import hnswlib
+
+        path, rows = self.file("hnswlib.bin"), self.array()
+        index = hnswlib.Index("ip", self.dim)
+        index.init_index(self.rows, ef_construction=CONSTRUCTION, M=LINKS)
+        for start in range(0, len(rows), FILL):
+            index.add_items(rows[start : start + FILL], num_threads=faiss.omp_get_max_threads())
+        index.save_index(str(path))
+        return path.stat().st_size
+
+    def hnswlib(self, recalls: Sequence[float], queries: Vectors, truth: Ids) -> Contender:
+        """At the least effort that reaches each recall on these very queries."""
+        import hnswlib
+
+        index = hnswlib.Index("ip", self.dim)
+        index.load_index(str(self.file("hnswlib.bin")))
+
+        def at(effort: int) -> Search:
+            def search(vectors: Vectors) -> Ids:
+                index.set_ef(effort)
+                found, _ = index.knn_query(vectors, K, num_threads=faiss.omp_get_max_threads())
+                return np.asarray(found, np.int64)
+
+            return search
+
+        return Contender(f"hnswlib, M={LINKS}, f32", self.hnswlib_built(), _tuned(at, recalls, queries, truth))
+
+    def usearch_built(self) -> Build:
+        """A graph over float32 rows."""
+        return built(self.file("usearch.json"), self._usearch)
+
+    def _usearch(self) -> int:
+        path, rows, index = self.file("usearch.bin"), self.array(), self._empty_usearch()
+        for start in range(0, len(rows), FILL):
+            block = np.ascontiguousarray(rows[start : start + FILL])
+            index.add(np.arange(start, start + len(block)), block, threads=faiss.omp_get_max_threads())
+        index.save(str(path))
+        return path.stat().st_size
+
+    def _empty_usearch(self) -> Any:
+        from usearch.index import Index
+
+        return Index(ndim=self.dim, metric="ip", dtype="f32", connectivity=LINKS, expansion_add=CONSTRUCTION)
+
+    def usearch(self, recalls: Sequence[float], queries: Vectors, truth: Ids) -> Contender:
+        """As hnswlib."""
+        index = self._empty_usearch()
+        index.load(str(self.file("usearch.bin")))
+
+        def at(effort: int) -> Search:
+            def search(vectors: Vectors) -> Ids:
+                index.expansion_search = effort
+                keys = index.search(vectors, K, threads=faiss.omp_get_max_threads()).keys
+                return np.asarray(np.atleast_2d(keys), np.int64)
+
+            return search
+
+        return Contender(f"usearch, M={LINKS}, f32", self.usearch_built(), _tuned(at, recalls, queries, truth))
+
+    # Truth
+
+    def truth(self, queries: Vectors, flat: Any) -> Ids:
+        """The nearest rows by IndexFlatIP, kept."""
+        path = self.path / "truth.npy"
+        if not path.is_file():
+            np.save(path, flat.search(queries, K)[1])
+        found: Ids = np.load(path)
+        return found
+
+
+def _plain(index: Any, setting: Setting) -> Search:
+    told = parameters(index, max(setting.effort, K) if is_graph(index) else setting.effort)
+    return lambda vectors: np.asarray(index.search(vectors, K, params=told)[1])
+
+
+def _refined(index: Any, flat: Any, setting: Setting) -> Search:
+    refined = faiss.IndexRefine(index, flat)
+    fetch = K * setting.factor
+    inner = parameters(index, max(setting.effort, fetch) if is_graph(index) else setting.effort)
+    told = library().IndexRefineSearchParameters(k_factor=setting.factor, base_index_params=inner)
+    return lambda vectors: np.asarray(refined.search(vectors, K, params=told)[1])
+
+
+def _tuned(
+    at: Callable[[int], Search], recalls: Sequence[float], queries: Vectors, truth: Ids
+) -> dict[float, tuple[str, Search]]:
+    reached = {}
+    for effort in EFFORTS:
+        reached[effort] = recall_of(at(effort)(queries), truth)
+        if reached[effort] >= max(recalls):
+            break
+    ways = {}
+    for recall in recalls:
+        effort = next((one for one, found in reached.items() if found >= recall), max(reached))
+        ways[recall] = (f"ef {effort}", at(effort))
+    return ways
+
+
+def recall_of(found: Ids, truth: Ids) -> float:
+    """Which share of the true nearest was found."""
+    return sum(len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)) / truth.size
+
+
+def _told(setting: Setting) -> str:
+    return f"effort {setting.effort}" + (f", {setting.factor} candidates a result" if setting.factor > 1 else "")
