@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from lookalike import images
 from lookalike.types import Picture, Vectors
 
 ROOT = Path(__file__).resolve().parents[1]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # In the background of a shell Ctrl-C is ignored from birth, and by every process that a test starts as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class PixelEncoder:
