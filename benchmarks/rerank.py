@@ -47,6 +47,7 @@ SPECS = (
     "spatial,features=1000",
     "spatial,features=1000,top=400",
     "spatial,features=3000,top=400",
+    "spatial,features=3000,top=400,model=affine",
     OWN,
     OTHERS,
     HALF,
