@@ -60,7 +60,7 @@ def test_twenty_thousand_vectors_survive_a_server_killed_in_the_middle_of_an_ins
     server.start()
     monkeypatch.setenv("LOOKALIKE_ENGINE_PATIENCE", "120")
     job = loading(target, place, uri)
-    _, errors = job.communicate(timeout=300)
+    _, errors = job.communicate(timeout=600)
     assert job.returncode == 0, errors
 
     with Collection(place) as opened:
