@@ -62,14 +62,16 @@ class _Rate:
 
 
 def _lines(unit: str) -> Progress:
-    told, rate = time.monotonic(), _Rate()
+    told: float | None = None
+    rate = _Rate()
 
     def callback(done: int, total: int | None) -> None:
         nonlocal told
-        speed = rate.of(done)
-        if time.monotonic() - told < LINE_EVERY_SECONDS or not speed:
+        speed, now = rate.of(done), time.monotonic()
+        told = now if told is None else told
+        if now - told < LINE_EVERY_SECONDS or not speed:
             return
-        told = time.monotonic()
+        told = now
         left = f" of {total:,}, {(total - done) / speed:,.0f} s left" if total else ""
         print(f"{done:,} {unit}{left} ({speed:,.1f}/s)", file=sys.stderr, flush=True)
 

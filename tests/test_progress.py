@@ -21,7 +21,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(
         callback(41, 101)
         now += 1
         callback(45, 101)
-    assert capsys.readouterr().err == "21 images of 101, 20 s left (4.0/s)\n"
+    assert capsys.readouterr().err == "41 images of 101, 15 s left (4.0/s)\n"
 
 
 def test_a_count_that_falls_is_another_piece_of_work(
