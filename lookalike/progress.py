@@ -45,7 +45,8 @@ def _bar(unit: str) -> Iterator[Progress]:
 class _Rate:
     """How many a second, counted from the first call: what came before it was not the work that is counted.
 
-    Where the count falls, another piece of work has begun, such as the gallery prepared in a second way."""
+    Where the count falls, another piece of work has begun, such as the gallery prepared in a second way.
+    """
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
