@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import faiss
 import numpy as np
 from made_vectors import named, written
 
-from lookalike.approximate import Setting, core, is_graph, library, parameters
+from lookalike.approximate import FOLDER, Built, Setting, is_graph, library, parameters
 from lookalike.approximate import read as read_built
 from lookalike.gallery import StoredGallery
-from lookalike.optimize import CONSTRUCTION, EFFORTS, TRAINED_PER_LIST, optimize
+from lookalike.index import share_of
+from lookalike.optimize import CONSTRUCTION, EFFORTS, optimize
 from lookalike.store import Store, is_collection
 from lookalike.transfer import import_vectors
 from lookalike.types import Ids, Vectors
@@ -31,10 +33,10 @@ FILL = 16_384
 
 @dataclass(frozen=True)
 class Build:
-    """What building took: seconds by the clock, seconds of processor time, bytes on disk."""
+    """What building took: seconds by the clock, seconds of processor time where they are known, bytes on disk."""
 
     wall: float
-    cpu: float
+    cpu: float | None
     bytes: int
 
 
@@ -43,11 +45,20 @@ Search = Callable[[Vectors], Ids]
 
 @dataclass(frozen=True)
 class Contender:
-    """One that searches at some effort: its name, what it took to build, and recall to (how, search)."""
+    """One that searches at some effort: its name, what it took to build, and recall to (how, search).
+
+    `order` says which row is meant by what it finds; None: the row of that number.
+    """
 
     name: str
     build: Build | None
     ways: dict[float, tuple[str, Search]]
+    order: Ids | None = None
+
+    def recall(self, search: Search, queries: Vectors, truth: Ids) -> float:
+        """Which share of the true nearest rows one of its ways finds."""
+        found = search(queries)
+        return share_of(found if self.order is None else self.order[found], truth)
 
 
 def built(note: Path, make: Callable[[], int]) -> Build:
@@ -64,8 +75,9 @@ def built(note: Path, make: Callable[[], int]) -> Build:
 class Place:
     """The folder of one size: rows, names, the collection, and everything that is built of them."""
 
-    def __init__(self, cache: Path, rows: int, dim: int) -> None:
-        self.path, self.rows, self.dim = cache / f"{rows}x{dim}", rows, dim
+    def __init__(self, cache: Path, rows: int, dim: int, specs: Sequence[str]) -> None:
+        self.rows, self.dim, self.specs = rows, dim, specs
+        self.path = cache / f"{rows}x{dim}"
         self.path.mkdir(parents=True, exist_ok=True)
         self.vectors = written(self.path / "vectors.npy", rows, dim)
         self.collection = self.path / "collection"
@@ -99,14 +111,15 @@ class Place:
             aiming = gallery.aiming(recall)
             return lambda vectors: aiming.search(vectors, K)[1]
 
-        settings = {recall: self.setting(spec, recall) for recall in recalls}
+        settings = {recall: self.told_of(spec).setting(recall) for recall in recalls}
         ways = {recall: (_told(setting), search(recall)) for recall, setting in settings.items() if setting}
         return Contender(f"ours, {spec}", self.ours_built(spec), ways)
 
-    def setting(self, spec: str, recall: float) -> Setting | None:
-        """Where on its curve our index aims at this recall."""
+    def told_of(self, spec: str) -> Built:
+        """What our index says of itself."""
         found = read_built(self.file(f"ours {spec}"))
-        return found.setting(recall) if found else None
+        assert found, f"{spec} was built"
+        return found
 
     def exactly(self) -> Contender:
         """Our search without an index."""
@@ -115,40 +128,30 @@ class Place:
 
     # Bare FAISS
 
-    def bare_built(self, spec: str) -> Build:
-        """The index that FAISS makes of the same rows, trained on as many."""
-        return built(self.file(f"bare {spec}.json"), lambda: self._bare(spec))
-
-    def _bare(self, spec: str) -> int:
-        rows, path = self.array(), self.file(f"bare {spec}.faiss")
-        index = faiss.index_factory(self.dim, spec, faiss.METRIC_INNER_PRODUCT)
-        if is_graph(index):
-            core(index).hnsw.efConstruction = CONSTRUCTION
-        if not index.is_trained:
-            wanted = 65_536
-            if isinstance(core(index), faiss.IndexIVF):
-                wanted = max(wanted, TRAINED_PER_LIST * core(index).nlist)
-                core(index).cp.min_points_per_centroid = 1
-            some = np.random.default_rng(1).choice(len(rows), min(wanted, len(rows)), replace=False)
-            index.train(rows[np.sort(some)])
-        for start in range(0, len(rows), FILL):
-            index.add(np.ascontiguousarray(rows[start : start + FILL]))
-        faiss.write_index(index, str(path))
-        return path.stat().st_size
-
     def bare(self, spec: str, recalls: Sequence[float], flat: Any) -> list[Contender]:
-        """At the settings of our index, as it is where that suffices, and refined from `flat`: with true scores."""
-        index, build = faiss.read_index(str(self.file(f"bare {spec}.faiss"))), self.bare_built(spec)
-        settings = {recall: setting for recall in recalls if (setting := self.setting(spec, recall))}
+        """The very index that ours is, at its settings: as it is where that suffices, and refined with true scores."""
+        built = self.told_of(spec)
+        index = faiss.read_index(str(self.file(f"ours {spec}") / FOLDER / built.file))
+        build = Build(built.seconds, None, built.bytes)
+        settings = {recall: setting for recall in recalls if (setting := built.setting(recall))}
         plain = {r: (_told(one), _plain(index, one)) for r, one in settings.items() if one.factor == 1}
         refined = {r: (_told(one), _refined(index, flat, one)) for r, one in settings.items()}
-        return [Contender(f"faiss, {spec}", build, plain), Contender(f"faiss, {spec}, refined", build, refined)]
+        return [
+            Contender(f"faiss, {spec}", build, plain, self.order),
+            Contender(f"faiss, {spec}, refined", build, refined, self.order),
+        ]
+
+    @cached_property
+    def order(self) -> Ids:
+        """The row at each position of our indexes, which all hold the same rows back and put them last."""
+        held = np.array(self.told_of(self.specs[0]).held, np.int64)
+        return np.concatenate([np.setdiff1d(np.arange(self.rows), held), held])
 
     def flat(self) -> Any:
-        """IndexFlatIP of all rows, in memory."""
+        """IndexFlatIP of all rows, in memory, in the order of our indexes."""
         rows, index = self.array(), faiss.IndexFlatIP(self.dim)
         for start in range(0, len(rows), FILL):
-            index.add(np.ascontiguousarray(rows[start : start + FILL]))
+            index.add(np.ascontiguousarray(rows[self.order[start : start + FILL]]))
         return index
 
     # Others
@@ -223,7 +226,7 @@ class Place:
         """The nearest rows by IndexFlatIP, kept."""
         path = self.path / "truth.npy"
         if not path.is_file():
-            np.save(path, flat.search(queries, K)[1])
+            np.save(path, self.order[flat.search(queries, K)[1]])
         found: Ids = np.load(path)
         return found
 
@@ -246,7 +249,7 @@ def _tuned(
 ) -> dict[float, tuple[str, Search]]:
     reached = {}
     for effort in EFFORTS:
-        reached[effort] = recall_of(at(effort)(queries), truth)
+        reached[effort] = share_of(at(effort)(queries), truth)
         if reached[effort] >= max(recalls):
             break
     ways = {}
@@ -254,11 +257,6 @@ def _tuned(
         effort = next((one for one, found in reached.items() if found >= recall), max(reached))
         ways[recall] = (f"ef {effort}", at(effort))
     return ways
-
-
-def recall_of(found: Ids, truth: Ids) -> float:
-    """Which share of the true nearest was found."""
-    return sum(len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)) / truth.size
 
 
 def _told(setting: Setting) -> str:

@@ -23,12 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import fake_weights
 
 from lookalike import images
+from lookalike.cores import cores
 from lookalike.embed import embed
 from lookalike.encoders.build import build, identify
 from lookalike.encoders.checkpoint import Architecture
 from lookalike.encoders.dinov2 import Dinov2, Identity
 from lookalike.encoders.files import Files, locate
-from lookalike.encoders.onnx import OnnxBackbone, thread_count
+from lookalike.encoders.onnx import OnnxBackbone
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
 from lookalike.sources import Entry, open_source
@@ -135,7 +136,7 @@ def main() -> None:
     args = parser.parse_args()
     import torch
 
-    torch.set_num_threads(thread_count())
+    torch.set_num_threads(cores())
     entries = sorted(open_source(args.photos).entries(), key=lambda entry: entry.key)[: args.images]
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["LOOKALIKE_CACHE"] = str(Path(scratch, "cache"))
@@ -150,7 +151,7 @@ def show(seconds: dict[str, list[float]], count: int, work: float, peak: float, 
     speeds = {name: count / min(times) for name, times in seconds.items()}
     first = next(iter(speeds))
     weights = "random weights (the same work, no meaning)" if args.checkpoint is None else args.checkpoint.name
-    print(f"{args.model}, {weights}, 224 x 224, {count} photos, {thread_count()} threads; best of {args.rounds} rounds")
+    print(f"{args.model}, {weights}, 224 x 224, {count} photos, {cores()} threads; best of {args.rounds} rounds")
     print(f"one image is {work:.1f} GFLOP; a matrix product in fp32 reaches {peak:.0f} GFLOP/s here\n")
     print(f"{'':24}{'images/s':>9}{'x report':>10}{'of peak':>9}{'of bare':>9}")
     for name, speed in speeds.items():

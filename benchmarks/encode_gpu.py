@@ -26,10 +26,10 @@ import fake_weights
 from encode import operations
 
 from lookalike import images
+from lookalike.cores import cores
 from lookalike.embed import embed
 from lookalike.encoders.dinov2 import Dinov2, Identity
 from lookalike.encoders.files import locate
-from lookalike.encoders.onnx import thread_count
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
 from lookalike.sources import Entry, open_source
@@ -78,7 +78,7 @@ def decode_speed(encoder: Dinov2, entries: list[Entry]) -> float:
         images.prepare(encoder, images.decode(entry.read(), size=encoder.decode_size))
 
     start = time.perf_counter()
-    with ThreadPoolExecutor(thread_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(prepare, entries))
     return len(entries) / (time.perf_counter() - start)
 
@@ -103,7 +103,7 @@ def main() -> None:
     device = torch.device(args.device)
     entries = list(open_source(args.photos).entries()) * args.repeat
     peak = matrix_peak(device, args.seconds)
-    print(f"{device_name(device)}: a bf16 matrix product reaches {peak:.3g} TFLOP/s; {thread_count()} decoding threads")
+    print(f"{device_name(device)}: a bf16 matrix product reaches {peak:.3g} TFLOP/s; {cores()} decoding threads")
     print("random weights (the same work, no meaning), 224 x 224, bf16\n")
     print(f"{'':16}{'images/s':>10}{'of peak':>9}{'decode/s':>10}{'files to vectors/s':>20}")
     for name in args.models:

@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from lookalike import images
 from lookalike.collection import Collection
-from lookalike.embed import BATCH, threads
+from lookalike.cores import cores
+from lookalike.embed import BATCH
 from lookalike.encoders import load_encoder
 from lookalike.sources import Folder
 from lookalike.types import Encoder
@@ -31,7 +32,7 @@ def bare(encoder: Encoder, decoded: list[images.Decoded]) -> float:
     """Seconds from decoded pictures to vectors."""
     batch = getattr(encoder, "batch_size", BATCH)
     start = time.perf_counter()
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
         prepared = pool.map(lambda picture: images.prepare(encoder, picture), decoded)
         while arrays := list(islice(prepared, batch)):
             encoder.encode_batch(arrays)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from threadpoolctl import threadpool_limits
 
 from lookalike import images
-from lookalike.embed import threads
+from lookalike.cores import cores
 from lookalike.encoders import load_encoder
 from lookalike.encoders.rootsift import VOCABULARY
 from lookalike.evaluation import evaluate
@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 def timed(job: Callable[[Given], Made], given: Iterable[Given]) -> tuple[list[Made], float, float]:
     """What `job` made of each, and the milliseconds an item by the clock and by the processor."""
     # As `lookalike index` does it: threads inside each matrix product would only wait for one another.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
         clock, processor = time.perf_counter(), time.process_time()
         made = list(pool.map(job, given))
         spent = time.perf_counter() - clock, time.process_time() - processor
@@ -55,7 +55,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     print(
         f"| {report.map:.3f} | {len(report.queries)} | {encoder.dim} | {VOCABULARY.stat().st_size:,} "
-        f"| {decoding[0]:.0f} ({decoding[1]:.0f}) | {describing[0]:.0f} ({describing[1]:.0f}) | {threads()} |"
+        f"| {decoding[0]:.0f} ({decoding[1]:.0f}) | {describing[0]:.0f} ({describing[1]:.0f}) | {cores()} |"
     )
 
 

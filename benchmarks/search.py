@@ -6,7 +6,8 @@
 Everything that is built is kept in DIR; a run that was interrupted goes on from there, and `--build` only builds. All
 use the same threads. Within a group all are asked by turns, and the median of the rounds counts; a ratio is the median
 of the ratios of the rounds. Building is told by the clock and in processor time, which a busy machine changes less; in
-ours is the measuring of recall by effort.
+ours is the measuring of recall by effort. Bare FAISS is given the very index that ours made; its line says how long
+training and filling it took.
 Ours is asked through a collection on disk, and its scores are computed from the stored vectors; so FAISS is shown
 twice, as it is and with its candidates refined from vectors in memory. "1/s" are queries a second.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-from contenders import Contender, Place, Search, recall_of
+from contenders import Contender, Place, Search
 from made_vectors import Made, bandwidth, matrix_peak
 
 from lookalike.index import threads
@@ -55,7 +56,7 @@ def lines(contenders: Sequence[Contender], queries: Vectors, truth: Ids) -> list
         for one in contenders:
             if aim in one.ways:
                 how, search = one.ways[aim]
-                made.append(Line(one, aim, how, search, recall_of(search(queries), truth)))
+                made.append(Line(one, aim, how, search, one.recall(search, queries, truth)))
     return made
 
 
@@ -83,7 +84,8 @@ def told(measured: Sequence[Line], rows: int) -> None:
     for line in measured:
         build = line.contender.build
         ratios = " | ".join(_ratios(line, measured, tail) for tail in ("", ", refined"))
-        built = f"{build.wall:,.0f} | {build.cpu:,.0f} | {build.bytes / rows:,.0f}" if build else "| | "
+        cpu = f"{build.cpu:,.0f}" if build and build.cpu else ""
+        built = f"{build.wall:,.0f} | {cpu} | {build.bytes / rows:,.0f}" if build else "| | "
         print(
             f"| {line.contender.name} | {built} | {line.aim:g} | {line.recall:.3f} | {line.how} "
             f"| {1 / statistics.median(line.single):,.4g} | {1 / statistics.median(line.batch):,.4g} | {ratios} |"
@@ -148,7 +150,6 @@ def build(place: Place, specs: Sequence[str], alone: bool) -> None:
     """Everything that is not there yet."""
     for spec in specs:
         place.ours_built(spec)
-        place.bare_built(spec)
     if not alone:
         place.hnswlib_built()
         place.usearch_built()
@@ -165,7 +166,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without hnswlib and usearch")
     parser.add_argument("--build", action="store_true", help="build, measure nothing")
     options = parser.parse_args()
-    place = Place(options.cache, options.rows, options.dim)
+    place = Place(options.cache, options.rows, options.dim, options.index)
     build(place, options.index, options.alone)
     if options.build:
         return

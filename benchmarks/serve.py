@@ -32,7 +32,8 @@ from serving import command, wait_ready
 
 from lookalike import images, scenes
 from lookalike.collection import Collection
-from lookalike.embed import BATCH, threads
+from lookalike.cores import cores
+from lookalike.embed import BATCH
 from lookalike.encoders import load_encoder
 from lookalike.sources import Folder
 
@@ -81,7 +82,7 @@ def bare(name: str, asked: list[bytes], seconds: float) -> float:
         return images.prepare(encoder, images.decode(data, size=encoder.decode_size))
 
     count, at = 0, 0
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
         encoder.encode_batch(list(pool.map(prepared, asked[:batch])))
         start = time.perf_counter()
         ahead: Iterator[np.ndarray] = iter(())
@@ -145,7 +146,7 @@ def main() -> None:
             collection.index()
             dim, held = collection.store.header.dim, len(collection)
         best = bare(name, asked, min(args.seconds, 30)) if "photo" in kinds else None
-        print(f"{args.encoder}, {held} images, {threads()} cores", end="")
+        print(f"{args.encoder}, {held} images, {cores()} cores", end="")
         print(f"; the bare encoder does {best:.1f} images/s" if best else "")
         print(HEAD)
         with command(folder) as (service, url):

@@ -1,7 +1,6 @@
 """Entries to vectors: reading, decoding and preparing run ahead in threads, within a bounded window."""
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike import workers
+from lookalike.cores import cores
 from lookalike.errors import ImageError
 from lookalike.sources import Entry
 from lookalike.types import Encoder
@@ -40,14 +40,6 @@ class _Prepared:
     array: NDArray[Any] | None = None
 
 
-def threads() -> int:
-    """How many cores this process may use; `LOOKALIKE_THREADS` overrides."""
-    wanted = os.environ.get("LOOKALIKE_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def embed(entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bool]) -> Iterator[Embedded]:
     """Encode `entries`, giving them back in their order; those whose content `known(sha256)` come without a vector.
 
@@ -68,7 +60,7 @@ def _preparing(encoder: Encoder) -> Iterator[Prepare]:
     if preparation is None:
         yield partial(workers.prepare, encoder)
         return
-    with workers.Workers(preparation, threads()) as pool:
+    with workers.Workers(preparation, cores()) as pool:
         yield pool.run
 
 
@@ -76,8 +68,8 @@ def _embed(
     entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bool], prepare: Prepare
 ) -> Iterator[Embedded]:
     batch = getattr(encoder, "batch_size", BATCH)
-    window = batch + 2 * threads()
-    pool = ThreadPoolExecutor(threads(), thread_name_prefix="lookalike-decode")
+    window = batch + 2 * cores()
+    pool = ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-decode")
     stream = iter(entries)
     running: deque[Future[_Prepared]] = deque()
     try:

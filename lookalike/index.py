@@ -223,6 +223,11 @@ def merged(found: Sequence[tuple[Scores, Ids]], k: int, metric: Metric = "cosine
     return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
 
+def share_of(found: Ids, truth: Ids) -> float:
+    """The share of `truth` (m, k), row by row, that is in `found` (m, any number): recall."""
+    return sum(len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)) / truth.size
+
+
 def _ahead(job: Callable[[T], U], arguments: Iterable[T], held: int) -> Iterator[U]:
     """Results in order, computed in threads, at most `held` ahead; `arguments` are taken as they are needed."""
     running: list[Future[U]] = []

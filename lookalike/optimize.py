@@ -27,7 +27,7 @@ from lookalike.approximate import (
     sha256_of,
 )
 from lookalike.errors import CollectionError, IndexSpecError, LookalikeError
-from lookalike.index import ExactIndex
+from lookalike.index import ExactIndex, share_of
 from lookalike.store import Store, sync_folder
 from lookalike.types import Ids, Progress, Vectors
 
@@ -284,13 +284,8 @@ def _selects(store: Store, built: Built, index: Any, live: Any) -> bool:
             ids = Candidates(replace(built, selects=selects), index, some).find(queries, truth.shape[1], setting)
         except LookalikeError:
             return False
-        found.append(_share_of(ids, truth))
+        found.append(share_of(ids, truth))
     return found[0] >= found[1] - SLACK
-
-
-def _share_of(ids: Ids, truth: Ids) -> float:
-    """Which share of the true nearest is among the candidates, and so among the results once they are rescored."""
-    return sum(len(np.intersect1d(a, b)) for a, b in zip(ids, truth, strict=True)) / truth.size
 
 
 def _efforts(index: Any) -> Sequence[int]:
@@ -319,7 +314,7 @@ def _measured(store: Store, candidates: Candidates, queries: Vectors, truth: Ids
             times.append(time.perf_counter() - started)
         seconds = min(times) / len(queries)
         before = found[-1].recall if found else -1.0
-        found.append(Setting(effort, factor, round(_share_of(ids, truth), 4), seconds))
+        found.append(Setting(effort, factor, round(share_of(ids, truth), 4), seconds))
         if found[-1].recall >= PERFECT or found[-1].recall < before + LEAST_GAIN:
             break
     return found

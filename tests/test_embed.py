@@ -1,13 +1,12 @@
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import PixelEncoder, picture
 
 from lookalike import images
-from lookalike.embed import embed, threads
+from lookalike.embed import embed
 from lookalike.errors import ImageError
 from lookalike.sources import Entry
 
@@ -65,10 +64,3 @@ def test_a_failing_encoder_ends_the_run_and_its_threads(encoder: PixelEncoder, m
     with pytest.raises(RuntimeError, match="out of memory"):
         list(embed(map(entry, range(30)), encoder, lambda _: False))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lookalike-decode")]
-
-
-def test_the_number_of_threads_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LOOKALIKE_THREADS", "7")
-    assert threads() == 7
-    monkeypatch.setenv("LOOKALIKE_THREADS", "many")
-    assert threads() >= 1

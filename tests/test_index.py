@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lookalike.index import ExactIndex
+from lookalike.index import ExactIndex, share_of
 from lookalike.types import Vectors
 
 
@@ -55,3 +55,7 @@ def test_a_row_against_itself_never_scores_more_than_one() -> None:
     vectors = rows(2000, 7)
     scores, _ = ExactIndex(vectors).search(vectors, 1)
     assert scores.max() <= 1
+
+
+def test_recall_is_the_share_that_is_found() -> None:
+    assert share_of(np.array([[1, 2, -1, -1]]), np.array([[2, 1, 3, 4]])) == 0.5

@@ -8,7 +8,7 @@ import lookalike
 PACKAGE = Path(lookalike.__file__).parent
 # A module imports only from rows above its own; the longest matching name decides.
 ROWS = """
-types errors paths pages connect stages
+types errors paths cores pages connect stages
 vectors catalog fetching
 images progress header filters arrow evaluation.metrics whitening index rerank
 fusion layout alike encoders.weights scenes

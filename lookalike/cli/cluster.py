@@ -7,6 +7,7 @@ import typer
 
 from lookalike.cli.app import AsJson, app
 from lookalike.cli.output import note, print_json
+from lookalike.cores import cores
 from lookalike.errors import LookalikeError
 
 
@@ -48,7 +49,7 @@ def embed(
             f"`lookalike index --from FOLDER --to {engines.stored(to)} --collection DIR`"
         )
     options = jobs.Options(workers, gpus, batch, dtype, Columns(key, image))
-    with connected(cluster, workers or jobs.cores()) as ray:
+    with connected(cluster, workers or cores()) as ray:
         summary = jobs.embed(ray, source, to, encoder, options)
     shown = summary.to_json(price_per_hour)
     if as_json:

@@ -1,7 +1,6 @@
 """Built graphs on ONNX Runtime: pixels to tokens on the CPU, in fp32 or int8."""
 
 import functools
-import os
 import platform
 import threading
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.cores import cores
 from lookalike.encoders import graph
 from lookalike.encoders.build import POSITIONS, Built
 from lookalike.encoders.positions import positions
@@ -25,7 +25,7 @@ class OnnxBackbone:
     def __init__(self, built: Built, precision: str, threads: int = 0) -> None:
         """`threads`: 0 for as many as this process may use."""
         self.architecture, self._folder, self._precision = built.architecture, built.folder, precision
-        self._threads = threads or thread_count()
+        self._threads = threads or cores()
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
         self.batch_size, self.outruns_threads = 8, False
@@ -97,11 +97,3 @@ def _adds_products_exactly() -> bool:
         return "vnni" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         return False
-
-
-def thread_count() -> int:
-    """How many cores this process may use; `LOOKALIKE_THREADS` overrides."""
-    wanted = os.environ.get("LOOKALIKE_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.cores import cores
 from lookalike.encoders import graph
 from lookalike.encoders.checkpoint import Checkpoint
 from lookalike.encoders.positions import positions
@@ -86,12 +87,12 @@ def ranges(checkpoint: Checkpoint, scratch: Path) -> dict[str, NDArray[np.float3
 
     They are the same everywhere, so that int8 weights are too. `scratch` is where the fp32 graph is put for a while.
     """
-    from lookalike.encoders.onnx import open_graph, thread_count
+    from lookalike.encoders.onnx import open_graph
 
     shape, found = checkpoint.architecture, dict[str, NDArray[np.float32]]()
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         names = graph.write_observed(checkpoint, Path(folder))
-        session = open_graph(Path(folder) / graph.TOKENS, "fp32", thread_count())
+        session = open_graph(Path(folder) / graph.TOKENS, "fp32", cores())
         stored = checkpoint.tensor("embeddings.position_embeddings")
         side = SIDE // shape.patch
         embedding = positions(stored, side, side, shape.antialias)

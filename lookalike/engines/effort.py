@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from lookalike.engines.kinds import UNTUNED
+from lookalike.index import share_of
 from lookalike.types import Ids, Vectors
 
 EFFORTS = (64, 128, 256, 512, 1024, 2048)
@@ -27,12 +26,6 @@ def least(search: Search, queries: Vectors) -> int:
     # Each query is in the collection and comes first, which says nothing.
     wanted = search(queries, NEIGHBOURS + 1, EXACT)[:, 1:]
     for effort in EFFORTS:
-        if recall(search(queries, NEIGHBOURS + 1, effort)[:, 1:], wanted) >= AIM:
+        if share_of(search(queries, NEIGHBOURS + 1, effort)[:, 1:], wanted) >= AIM:
             return effort
     return EFFORTS[-1]
-
-
-def recall(found: Ids, wanted: Ids) -> float:
-    """The share of `wanted`, row by row, that is in `found`."""
-    hits = [len(set(one) & set(other)) for one, other in zip(found.tolist(), wanted.tolist(), strict=True)]
-    return float(np.sum(hits)) / wanted.size

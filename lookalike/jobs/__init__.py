@@ -1,6 +1,5 @@
 """Images to vectors on many machines: Ray Data reads, schedules and starts again; here is what it is given to do."""
 
-from lookalike.embed import threads as cores
 from lookalike.jobs.embed import Options, Summary, embed
 
-__all__ = ["Options", "Summary", "cores", "embed"]
+__all__ = ["Options", "Summary", "embed"]

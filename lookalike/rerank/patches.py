@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from lookalike.cores import cores
 from lookalike.errors import QueryError
 from lookalike.rerank.cache import remembered
 from lookalike.rerank.candidates import Values, by_value, check
-from lookalike.rerank.spatial import picture, threads
+from lookalike.rerank.spatial import picture
 from lookalike.types import Gallery, Probe, Ranking
 
 How = Literal["mutual", "chamfer"]
@@ -99,7 +100,7 @@ class Patches:
         """The cosine plus what the patches say (n,); a picture that cannot be read has the cosine alone."""
         encoder = self._encoder(gallery)
         query = encode(encoder, picture("patches", probe)).unit()
-        with ThreadPoolExecutor(threads(), thread_name_prefix="lookalike-patches") as pool:
+        with ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-patches") as pool:
             tokens = remembered(
                 ranking.ids,
                 gallery,

@@ -1,6 +1,5 @@
 """Spatial verification: candidates by how many of their keypoints lie where the query's keypoints say they should."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import get_args
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from lookalike.cores import cores
 from lookalike.errors import ImageError, QueryError
 from lookalike.rerank.cache import remembered
 from lookalike.rerank.candidates import Values, by_value, check
@@ -65,7 +65,7 @@ class Spatial:
         def count(row: int, pairs: NDArray[np.int64]) -> int:
             return len(fitted(query, known[row], pairs, self.model, self.pixels))
 
-        with ThreadPoolExecutor(threads(), thread_name_prefix="lookalike-spatial") as pool:
+        with ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-spatial") as pool:
             known = self.keypoints(ranking.ids, gallery, pool)
             # Matrix products have threads of their own, and are slow when several threads ask for them at once.
             counts = {row: pool.submit(count, row, matches(row)) for row in known}
@@ -98,8 +98,3 @@ def picture(method: str, probe: Probe) -> Image:
         return probe.image()
     except ImageError as error:
         raise QueryError(f"{method}: the query's picture cannot be read ({error})") from error
-
-
-def threads() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

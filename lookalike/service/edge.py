@@ -44,6 +44,11 @@ class State(Protocol):
         ...
 
     @property
+    def reason_to_wait(self) -> ApiError | None:
+        """What a request that wants to compute is told; None where it may."""
+        ...
+
+    @property
     def is_draining(self) -> bool:
         """Whether this process is about to end."""
         ...
@@ -115,7 +120,8 @@ class Edge:
                 return ApiError(401, "unauthorized", "this service wants a token", hint, known)
         if not is_public and path != "/metrics" and (reason := self._state.reason_not_ready):
             return try_later("loading", reason)
-        return None
+        # Before the body is read: refusing must cost less than answering.
+        return self._state.reason_to_wait if scope["method"] == "POST" and not is_public else None
 
     def _complete(self, message: Message, scope: Scope) -> None:
         headers = MutableHeaders(scope=message)

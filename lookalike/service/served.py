@@ -8,7 +8,7 @@ from lookalike.errors import LookalikeError
 from lookalike.service.batching import BATCH, Batcher, Slots, batched
 from lookalike.service.bodies import Buffered
 from lookalike.service.decoding import Examiner
-from lookalike.service.errors import try_later
+from lookalike.service.errors import ApiError, try_later
 from lookalike.service.ids import to_key, unknown
 from lookalike.service.mapping import Maps
 from lookalike.service.metrics import Metrics
@@ -46,6 +46,11 @@ class Served:
     def reason_not_ready(self) -> str | None:
         """Why nothing can be asked yet; None where all is well."""
         return None if self._loaded else "the collection is being loaded"
+
+    @property
+    def reason_to_wait(self) -> ApiError | None:
+        """What a request that wants to compute is told; None where it may."""
+        return self.work.refusal()
 
     @property
     def collection(self) -> Collection:

@@ -1,19 +1,11 @@
 """What a service allows, to whom, and how much of it; every limit in one place."""
 
-import os
 from dataclasses import dataclass, field
 
+from lookalike.cores import cores
 from lookalike.images import Limits
 
 MIB = 1024 * 1024
-
-
-def cores() -> int:
-    """How many cores this process may use; `LOOKALIKE_THREADS` overrides."""
-    wanted = os.environ.get("LOOKALIKE_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,20 @@ class Work:
         self.pending = 0
         metrics.gauge(f"lookalike_pending_{what}", "That run or wait.", lambda: self.pending)
 
+    def refusal(self) -> ApiError | None:
+        """What a request that wants to compute is told where too many wait already."""
+        if self.pending < self._most:
+            return None
+        seconds = max(1, min(30, math.ceil(self.pending * self._seconds / self._workers)))
+        return ApiError(
+            429, "busy", f"{self.pending} requests are waiting already", f"try again after {seconds} seconds",
+            {"Retry-After": str(seconds)},
+        )  # fmt: skip
+
     async def run(self, job: Callable[[], T]) -> T:
         """`job()` in a thread; raises ApiError 429 where too many wait already."""
-        if self.pending >= self._most:
-            seconds = max(1, min(30, math.ceil(self.pending * self._seconds / self._workers)))
-            raise ApiError(
-                429, "busy", f"{self.pending} requests are waiting already", f"try again after {seconds} seconds",
-                {"Retry-After": str(seconds)},
-            )  # fmt: skip
+        if refusal := self.refusal():
+            raise refusal
         self.pending += 1
         future = self._pool.submit(self._timed, job)
         # Counted until the thread is done with it, and not only for as long as the client stays.

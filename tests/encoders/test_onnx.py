@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from lookalike.encoders.build import build
 from lookalike.encoders.checkpoint import open_checkpoint
 from lookalike.encoders.files import locate
 from lookalike.encoders.graph import quantized, write_graphs
-from lookalike.encoders.onnx import OnnxBackbone, thread_count
+from lookalike.encoders.onnx import OnnxBackbone
 from lookalike.errors import EncoderError
 
 pytest_plugins = ["encoder_fixtures"]
@@ -116,12 +115,3 @@ def test_an_int8_weight_is_rounded_by_the_largest_of_its_column() -> None:
     rounded, scales = quantized(np.array([[1.27, -3.0], [0.013, 254.0]], np.float32))
     assert rounded.tolist() == [[127, -2], [1, 127]]
     assert np.allclose(scales, [0.01, 2])
-
-
-def test_threads_are_those_this_process_may_use_or_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LOOKALIKE_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert thread_count() == 3
-    for told, used in {"7": 7, "0": 3, "-2": 3, "many": 3}.items():
-        monkeypatch.setenv("LOOKALIKE_THREADS", told)
-        assert thread_count() == used

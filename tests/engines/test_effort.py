@@ -1,7 +1,7 @@
 import numpy as np
 from milvus_servers import unit_rows
 
-from lookalike.engines.effort import EFFORTS, EXACT, least, recall
+from lookalike.engines.effort import EFFORTS, EXACT, least
 from lookalike.engines.kinds import UNTUNED
 from lookalike.types import Ids, Vectors
 
@@ -29,7 +29,3 @@ def test_where_none_suffices_it_is_the_greatest() -> None:
 
 def test_a_collection_without_rows_stays_untuned() -> None:
     assert least(lambda vectors, k, effort: WANTED, np.empty((0, 4), np.float32)) == UNTUNED
-
-
-def test_recall_is_the_share_that_is_found() -> None:
-    assert recall(np.array([[1, 2, -1, -1]]), np.array([[2, 1, 3, 4]])) == 0.5
