@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -184,6 +185,22 @@ def test_stored_names_are_plain(given: str, name: str) -> None:
     assert safe_name(given, "0123456789abcdef", ".jpg") == name
 
 
+def head_answered(url: str, length: int) -> int:
+    """The status of an upload whose head alone is sent, and whether the connection can be used after its body is."""
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname or "", place.port or 0), 30) as opened, opened.makefile("rb") as heard:
+        host = f"Host: {place.netloc}\r\n"
+        kind = "Content-Type: multipart/form-data; boundary=x\r\n"
+        opened.sendall(f"POST /v1/search HTTP/1.1\r\n{host}{kind}Content-Length: {length}\r\n\r\n".encode())
+        status = int(heard.readline().split()[1])
+        headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(heard.readline, b"\r\n"))
+        heard.read(int(headers["content-length"]))
+        opened.sendall(bytes(length))
+        opened.sendall(f"GET /healthz HTTP/1.1\r\n{host}\r\n".encode())
+        assert heard.readline().split()[1] == b"200"
+        return status
+
+
 def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
     encoder, gate = PixelEncoder(), threading.Event()
     plain = encoder.encode_batch
@@ -203,6 +220,7 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         until(lambda: statuses.count(429) == 30 - service.served.work._most)
+        assert head_answered(service.url, 1 << 20) == 429
         assert service.client.get("/healthz").status_code == 200
         gate.set()
         for thread in threads:
