@@ -76,7 +76,7 @@ def bare(name: str, asked: list[bytes], seconds: float) -> float:
     from threadpoolctl import threadpool_limits
 
     encoder = load_encoder(name)
-    batch = getattr(encoder, "batch_size", BATCH)
+    batch = max(getattr(encoder, "batch_size", BATCH), 2 * cores())
 
     def prepared(data: bytes) -> np.ndarray:
         return images.prepare(encoder, images.decode(data, size=encoder.decode_size))

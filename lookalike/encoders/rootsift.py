@@ -34,6 +34,8 @@ class RootSift:
     """Dense upright RootSIFT, aggregated to a VLAD, cut and partly whitened by PCA; (dim,) float32 of unit length."""
 
     decode_size: int | None = SIDE // images.REDUCING_GAP
+    batch_size = 1
+    """`prepare` does all the work: nothing is gained by a batch."""
 
     def __init__(self, name: str = "rootsift") -> None:
         """Raises EncoderError where the package's own vocabulary is missing or damaged."""

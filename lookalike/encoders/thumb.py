@@ -34,6 +34,8 @@ class Thumbnail:
     name: str = "thumbnail"
     dim: int = field(default=GREY_COEFFICIENTS**2 + 2 * COLOUR_COEFFICIENTS**2 + 1, init=False)
     decode_size: int | None = field(default=SIDE, init=False)
+    batch_size: int = field(default=1, init=False)
+    """`prepare` does all the work: nothing is gained by a batch."""
 
     @property
     def fingerprint(self) -> str:

@@ -29,8 +29,8 @@ class Served:
         self._given, self.settings = given, settings
         self.metrics = Metrics()
         self.slots = Slots(settings.workers)
-        self.work = Work(self.slots, settings.workers, settings.waiting, self.metrics, "requests")
-        self.fetches = Work(Slots(FETCHES), FETCHES, FETCHES, self.metrics, "fetches", batch=0)
+        self.work = self._work()
+        self.fetches = Work(Slots(FETCHES), FETCHES, FETCHES, self.metrics, "fetches")
         self.buffered = Buffered(settings.buffered_bytes)
         self.examiner = Examiner(settings.limits, settings.decode_seconds, self.slots)
         self.thumbnails = Cache(settings.thumbnail_bytes)
@@ -41,6 +41,9 @@ class Served:
         self._batcher: Batcher | None = None
         self._loaded: Collection | None = None
         self.metrics.gauge("lookalike_images", "In the collection.", self._count)
+
+    def _work(self, more: int = 0) -> Work:
+        return Work(self.slots, self.settings.workers, self.settings.waiting, self.metrics, "requests", more)
 
     @property
     def reason_not_ready(self) -> str | None:
@@ -75,8 +78,12 @@ class Served:
         try:
             encoder = self._given.encoder
             batch = getattr(encoder, "batch_size", BATCH)
-            self._batcher = Batcher(encoder.encode_batch, self.slots, batch, self._seen)
-            self.encoder: Encoder = batched(encoder, self._batcher)
+            if batch > 1:
+                self._batcher = Batcher(encoder.encode_batch, self.slots, batch, self._seen)
+                encoder = batched(encoder, self._batcher)
+                # While one batch is encoded, the next one gathers.
+                self.work = self._work(2 * batch)
+            self.encoder: Encoder = encoder
             loaded = self._given.through(self.encoder)
             len(loaded)  # opens the files
             if loaded.reads_text:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from lookalike.service.batching import BATCH, Slots
+from lookalike.service.batching import Slots
 from lookalike.service.errors import ApiError, try_later
 from lookalike.service.metrics import Metrics
 from lookalike.stages import listening
@@ -18,15 +18,13 @@ OUT_OF_TIME = "timeout graceful shutdown exceeded"
 
 
 class Work:
-    """Threads for `slots`, and as many more as may wait for the encoder at one time."""
+    """Threads for `slots`, and more that wait for the encoder, where it takes several images at once."""
 
-    def __init__(
-        self, slots: Slots, workers: int, waiting: int, metrics: Metrics, what: str, batch: int = BATCH
-    ) -> None:
-        threads = workers + 2 * batch
-        self._slots, self._workers, self._most = slots, workers, threads + waiting
+    def __init__(self, slots: Slots, workers: int, waiting: int, metrics: Metrics, what: str, more: int = 0) -> None:
+        """`more` threads than `workers`; `waiting` jobs wait for one of them."""
+        self._slots, self._workers, self._most = slots, workers, workers + more + waiting
         self._metrics, self._seconds = metrics, 0.05
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lookalike-work")
+        self._pool = ThreadPoolExecutor(workers + more, thread_name_prefix="lookalike-work")
         self.pending = 0
         metrics.gauge(f"lookalike_pending_{what}", "That run or wait.", lambda: self.pending)
 
