@@ -78,9 +78,10 @@ class Client(asyncio.Protocol):
     def _answered(self, status: int) -> None:
         if status == 429:
             self._tally.refused += 1
-            # As told, but at most a second, and not all at the same moment.
-            wait = min(1.0, float(self._header(b"retry-after", len(self._heard)) or 1)) * random.uniform(0.5, 1)
-            asyncio.get_running_loop().call_later(wait, self._ask)
+            # As told, and not all at the same moment.
+            wait = float(self._header(b"retry-after", len(self._heard)) or 1) * random.uniform(1, 1.5)
+            left = max(0.0, self._until - time.perf_counter())
+            asyncio.get_running_loop().call_later(min(wait, left), self._ask)
             return
         if status == 200:
             self._tally.times.append(time.perf_counter() - self._start)

@@ -63,19 +63,22 @@ def _gradients(gray: Floats) -> Floats:
     length, angle = cv2.cartToPolar(across, down)
     position = angle * np.float32(ORIENTATIONS / (2 * np.pi))
     shared = np.empty((*gray.shape, ORIENTATIONS), np.float32)
+    distance, other = np.empty_like(position), np.empty_like(position)
     for orientation in range(ORIENTATIONS):
-        distance = np.abs(position - orientation)
-        distance = np.minimum(distance, ORIENTATIONS - distance)
-        shared[..., orientation] = np.maximum(0, 1 - distance) * length
+        # In place: pages for ever new arrays would take a tenth of the time.
+        np.abs(np.subtract(position, orientation, out=distance), out=distance)
+        np.minimum(distance, np.subtract(ORIENTATIONS, distance, out=other), out=distance)
+        np.maximum(0, np.subtract(1, distance, out=distance), out=distance)
+        np.multiply(distance, length, out=shared[..., orientation])
     return shared
 
 
 def _pooled(gradients: Floats) -> Floats:
-    """Two box filters make the triangle that SIFT's linear weights between cells come to."""
+    """Two box filters make the triangle that SIFT's linear weights between cells come to; overwrites `gradients`."""
     import cv2
 
     once = cv2.blur(gradients, (BIN, BIN))
-    return np.asarray(cv2.blur(once, (BIN, BIN)), np.float32)
+    return np.asarray(cv2.blur(once, (BIN, BIN), gradients), np.float32)
 
 
 def _rooted(patches: Floats) -> Floats:
