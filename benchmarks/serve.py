@@ -5,8 +5,8 @@
 Serves a collection in a process of its own on loopback and asks it over real connections: with photos that the
 collection does not have, with ids, and with vectors. A client that is told to come back later (429) waits as long as it
 was told or half as long again, and asks again. All clients are one thread on plain sockets, and share the machine's
-cores with the service; what they take of one core is in the table. The bare encoder is timed on the same files, decoded and
-encoded in batches by as many threads, with nobody else asking. Without --photos a made-up town is rendered.
+cores with the service; what they take of one core is in the table. The bare encoder is timed on the same files,
+decoded and encoded in batches by as many threads, with nobody else asking. Without --photos a made-up town is rendered.
 `--encoder dinov2-small@fake` writes random weights of that size first, which run as fast as the published ones.
 """
 
