@@ -13,6 +13,7 @@ from lookalike.errors import LookalikeError
 from lookalike.evaluation import evaluate
 from lookalike.evaluation.page import Section, Shown, page
 from lookalike.kept import DEFAULT_ENCODER
+from lookalike.query import Key
 from lookalike.types import Encoder, Hit, Progress
 
 QUERIES = 12
@@ -54,8 +55,8 @@ def own_photos(folder: Path, out: Path, encoder: Encoder, progress: Progress | N
         if len(collection) < 2:
             raise LookalikeError(f"{folder} holds {len(collection)} usable images; a demo needs at least two")
         asked, held = _spread(collection.keys()), len(collection)
-        found = {key: collection.search(key, RESULTS, exclude_self=True) for key in asked}
-        paths = {key: collection.search(key, 1)[0].path for key in asked}
+        found = {key: collection.search(Key(key), RESULTS, exclude_self=True) for key in asked}
+        paths = {key: collection.search(Key(key), 1)[0].path for key in asked}
     sections = [Section(key, Shown(paths[key], key, "the query"), _shown(hits)) for key, hits in found.items()]
     lead = f"{held:,} photos, {len(asked)} of them used as queries; encoder {encoder.name}. A score is a cosine."
     out.mkdir(parents=True, exist_ok=True)

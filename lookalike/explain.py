@@ -17,7 +17,7 @@ FEATURES = 2000
 RATIO, PIXELS = 0.8, 8.0
 CONVINCING = 15
 """Inliers that unrelated photos hardly ever have; with fewer, turned pictures are tried, and patches."""
-MARGIN, HEIGHT, SHOWN = 12, 640, 60
+MARGIN, HEIGHT, WIDEST, SHOWN = 12, 640, 4 * 640, 60
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
@@ -170,14 +170,11 @@ def _clip(polygon: NDArray[np.float64], edge: NDArray[np.float64]) -> NDArray[np
 def draw(explanation: Explanation, image_a: Image.Image, image_b: Image.Image) -> Image.Image:
     """Both pictures side by side at one height, with lines between matches and the overlap outlined in b.
 
-    Where there are more than `SHOWN` matches, these are spread over the picture: a thousand lines show nothing.
+    A picture that is much wider than high is lower than the other, or a strip would take gigabytes. Where there are
+    more than `SHOWN` matches, these are spread over the picture: a thousand lines show nothing.
     """
-    scale_a, scale_b = HEIGHT / image_a.height, HEIGHT / image_b.height
-    a, b = (
-        image.convert("RGB").resize((max(1, round(image.width * scale)), HEIGHT), Image.Resampling.LANCZOS)
-        for image, scale in ((image_a, scale_a), (image_b, scale_b))
-    )
-    canvas = Image.new("RGB", (a.width + MARGIN + b.width, HEIGHT), "white")
+    (a, scale_a), (b, scale_b) = _scaled(image_a), _scaled(image_b)
+    canvas = Image.new("RGB", (a.width + MARGIN + b.width, max(a.height, b.height)), "white")
     canvas.paste(a, (0, 0))
     canvas.paste(b, (a.width + MARGIN, 0))
     pen = ImageDraw.Draw(canvas)
@@ -193,6 +190,13 @@ def draw(explanation: Explanation, image_a: Image.Image, image_b: Image.Image) -
         for x, y in (start, end):
             pen.ellipse((x - 3, y - 3, x + 3, y + 3), outline=colour, width=2)
     return canvas
+
+
+def _scaled(image: Image.Image) -> tuple[Image.Image, float]:
+    """At the height of a drawing, or at its greatest width; and by how much that is."""
+    scale = min(HEIGHT / image.height, WIDEST / image.width)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS), scale
 
 
 def _spread(points: NDArray[np.float64]) -> list[int]:

@@ -60,10 +60,16 @@ def sample(sources: Sequence[Source], wanted: int, size: int | None) -> list[Ima
         if number % step:
             continue
         try:
-            found.append(images.decode(entry.read(), size=size).image)
+            found.append(_small(images.decode(entry.read(), size=size).image, size))
         except ImageError:
             continue
     return found
+
+
+def _small(image: Image, size: int | None) -> Image:
+    """Still over twice as large as what is looked at: only JPEGs are decoded small, and many are held at once."""
+    factor = min(image.size) // (2 * size) if size else 1
+    return image.reduce(factor) if factor > 1 else image
 
 
 def save(finding: PrecisionFinding, folder: Path) -> None:

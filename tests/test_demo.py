@@ -30,6 +30,17 @@ def test_a_folder_of_photos_is_shown_without_writing_into_it(
     assert len(made.text.splitlines()) == 13
 
 
+def test_a_key_is_an_image_of_the_collection_whatever_lies_in_the_working_folder(
+    photos: Path, tmp_path: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = demo.own_photos(photos, tmp_path / "out", encoder).text
+    (tmp_path / "here").mkdir()
+    for file in photos.iterdir():
+        (tmp_path / "here" / file.name).write_bytes(b"no image")
+    monkeypatch.chdir(tmp_path / "here")
+    assert demo.own_photos(photos, tmp_path / "again", encoder).text == told
+
+
 def test_a_folder_with_one_photo_is_too_little(tmp_path: Path, encoder: PixelEncoder) -> None:
     (tmp_path / "photos").mkdir()
     picture(1).save(tmp_path / "photos" / "only.png")

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "rerank"))
 from pictures import SIDEWAYS, errors, front, mapped, warped
 
 from lookalike import explain as explaining
-from lookalike.explain import CONVINCING, HEIGHT, MARGIN, SHOWN, Explanation, draw, explain, overlap_region
+from lookalike.explain import CONVINCING, HEIGHT, MARGIN, SHOWN, WIDEST, Explanation, draw, explain, overlap_region
 from lookalike.types import Box
 
 
@@ -173,6 +173,12 @@ def test_many_matches_are_spread_over_the_picture() -> None:
 def test_pictures_of_any_shape_are_drawn() -> None:
     nothing = Explanation(np.empty((0, 2)), np.empty((0, 2)), "keypoints")
     assert draw(nothing, Image.new("L", (1, 900)), Image.new("RGB", (40, 20))).height == HEIGHT
+
+
+def test_a_strip_is_drawn_no_wider_than_four_times_the_height() -> None:
+    nothing = Explanation(np.empty((0, 2)), np.empty((0, 2)), "keypoints")
+    drawn = draw(nothing, Image.new("L", (30_000, 1)), Image.new("RGB", (40, 20)))
+    assert drawn.size == (WIDEST + MARGIN + 2 * HEIGHT, HEIGHT)
 
 
 FACADE = ("paris_invalides_000072", (95, 30, 620, 730)), ("paris_invalides_000360", (235, 230, 695, 800))

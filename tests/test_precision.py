@@ -124,3 +124,11 @@ def test_the_sample_is_spread_over_the_folder_and_passes_over_what_is_broken(tmp
     assert [image.tobytes() for image in found] == [
         picture(4 * number).tobytes() for number in range(10) if number != 2
     ]
+
+
+def test_the_sample_holds_no_large_pictures(tmp_path: Path) -> None:
+    picture(1, (3000, 2000)).save(tmp_path / "large.png")
+    picture(2, (300, 500)).save(tmp_path / "small.png")
+    large, small = precisions.sample([Folder(tmp_path)], 10, 224)
+    assert large.size == (750, 500)
+    assert small.size == (300, 500)

@@ -122,12 +122,13 @@ def explain(
     """Say why two images look alike: the points (or patches) that match, and the map that they agree on."""
     from lookalike import collection as collections
     from lookalike.explain import draw
+    from lookalike.query import Key
 
     region = parse_box(box)
     with collections.open(collection) as opened:
         found = opened.explain(query, key, region)
         if out:
-            picture = draw(found, opened.picture(query, region), opened.picture(key))
+            picture = draw(found, opened.picture(query, region), opened.picture(Key(key)))
             try:
                 picture.save(out)
             except (OSError, ValueError) as error:

@@ -124,10 +124,22 @@ def _box(where: str, corners: Any) -> Box | None:
 def _query(line: _Line, times: int, names: Names, keys: Mapping[str, str], folder: Path) -> Query:
     positives = frozenset(keys[name] for name in line.positives)
     junk = frozenset(keys[name] for name in line.junk)
-    own = names.key(line.query)
-    image = names.folder / own if own else folder / line.query
+    own, image = _photo(line.query, names, folder)
     if not image.is_file():
         raise EvaluationError(f"{line.where}: the query image {line.query!r} is missing (looked for {image})")
     hidden = frozenset({own} - positives - junk) if own else frozenset[str]()
     name = line.query if times == 1 else f"{line.query} #{times}"
     return Query(name, image, line.box, {"all": Truth(positives, junk)}, hidden)
+
+
+def _photo(query: str, names: Names, folder: Path) -> tuple[str | None, Path]:
+    """The key of a query's photo, where that is in the gallery, and its file.
+
+    A file of this very name beside the table goes before an image of the gallery that is called like it somewhere.
+    """
+    beside = folder / query
+    if beside.is_file() and not (names.folder / query).is_file():
+        inside = beside.relative_to(names.folder).as_posix() if beside.is_relative_to(names.folder) else None
+        return (inside if inside in names.keys else None), beside
+    own = names.key(query)
+    return own, names.folder / own if own else beside

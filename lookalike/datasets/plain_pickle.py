@@ -19,6 +19,8 @@ from lookalike.errors import EvaluationError
 
 LARGEST_FILE = 64 * 1024 * 1024
 """The published files have less than one megabyte."""
+LONGEST_KEY = 64
+"""Bits of a number that is a key."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,9 @@ def _keys(values: list[Any]) -> list[Any]:
     """Dict keys and members of sets: nothing nested, whose hash could take longer than the file is long."""
     if not all(value is None or isinstance(value, str | bytes | int | float) for value in values):
         raise _Refused("a key that is not text or a number")
+    # Numbers a multiple of 2 ** 61 - 1 apart have one hash, and a table of these takes hours.
+    if any(isinstance(value, int) and value.bit_length() > LONGEST_KEY for value in values):
+        raise _Refused("a key that is a huge number")
     return values
 
 

@@ -215,7 +215,8 @@ def load(name_or_path: str | Path, precision: str | None = None) -> ClipEncoder:
     if not folder.is_dir():
         raise EncoderError(f"{folder} is no folder; give one that holds onnx/vision_model.onnx")
     if Path(name_or_path).exists():
-        return ClipEncoder(folder, precision=precision or "fp32")
+        name = str(folder.resolve()) + (f"@precision={precision}" if precision else "")
+        return ClipEncoder(folder, name, precision or "fp32")
     ending = str(name_or_path).rpartition("-")[2]
     return ClipEncoder(folder, str(name_or_path), precision or (ending if ending in PRECISIONS else "fp32"))
 

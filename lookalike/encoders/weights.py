@@ -112,7 +112,9 @@ def pull(name: str, progress: Progress | None = None) -> Path:
         return found
     known = _recorded(wanted)
     published = _published(name, wanted, known["revision"] if known else None)
-    expected = known["sha256"] if known else published["sha256"]
+    # Several models may lie in one repository: what this one has beyond those fetched before is not recorded yet.
+    recorded = known["sha256"] if known else {}
+    expected = published["sha256"] | recorded
     paths = [_fetch(name, wanted, file, published["revision"], progress) for file in wanted.files]
     actual = {file: _sha256(path) for file, path in zip(wanted.files, paths, strict=True)}
     for file, digest in actual.items():
@@ -120,10 +122,11 @@ def pull(name: str, progress: Progress | None = None) -> Path:
             paths[wanted.files.index(file)].resolve().unlink()
             raise EncoderError(
                 f"{wanted.repository}/{file} has SHA-256 {digest[:12]}…, not {expected[file][:12]}… as "
-                f"{'recorded at the first download' if known else 'published'}; it was deleted, fetch it again"
+                f"{'recorded at the first download' if file in recorded else 'published'}; "
+                "it was deleted, fetch it again"
             )
-    if not known:
-        _record(wanted, {"revision": published["revision"], "sha256": actual})
+    if not actual.keys() <= recorded.keys():
+        _record(wanted, {"revision": published["revision"], "sha256": recorded | actual})
     return Path(paths[0]).parents[wanted.files[0].count("/")]
 
 

@@ -113,9 +113,14 @@ def answers(
     rerankers: Sequence[Reranker] = (),
     progress: Progress | None = None,
 ) -> Iterator[Answer]:
-    """Every query of the benchmark asked, in order; raises EvaluationError naming a query that cannot be."""
+    """Every query of the benchmark asked, in order; raises EvaluationError naming a query that cannot be.
+
+    A gallery image that asks for others of its kind and cannot be read is passed over: see `is_unreadable`.
+    """
     rows: dict[frozenset[str], list[int]] = {}
     for done, query in enumerate(benchmark.queries):
+        if is_unreadable(query, benchmark, collection):
+            continue
         if query.hidden not in rows:
             rows[query.hidden] = [row for key in query.hidden if (row := collection.row(key)) is not None]
         gallery: Gallery = collection.gallery
@@ -133,6 +138,14 @@ def answers(
         if progress:
             progress(done + 1, len(benchmark.queries))
         yield Answer(query, ranking, seconds)
+
+
+def is_unreadable(query: Query, benchmark: Benchmark, collection: Searchable) -> bool:
+    """Whether a query is an image of the gallery, left out for itself alone, which could not be indexed."""
+    if not query.image.is_relative_to(benchmark.images):
+        return False
+    own = query.image.relative_to(benchmark.images).as_posix()
+    return query.hidden == {own} and collection.row(own) is None
 
 
 def ask_collection(collection: Stored) -> Ask:
@@ -187,7 +200,7 @@ class QueryVectors:
             return
         beside = self._file.with_suffix(".new.npz")
         with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, **self._known)
+            np.savez(file, **self._known)  # type: ignore[arg-type]
         beside.replace(self._file)
 
     def _name(self, query: Query, box: Box | None) -> str:

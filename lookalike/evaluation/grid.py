@@ -17,6 +17,7 @@ from lookalike.encoders import load_encoder
 from lookalike.errors import EncoderError, EvaluationError, ImageError
 from lookalike.evaluation.report import aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate, open_benchmark
+from lookalike.sources import open_source
 from lookalike.types import Encoder, Progress
 
 SAMPLE = 16
@@ -124,9 +125,10 @@ def grid(  # noqa: PLR0913 - one argument for each option of the command
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     loaded = functools.cache(lambda name, given: _load(benchmark, name, given))
+    content = _content(benchmark)
     rows = []
     for cell in _cells(encoders, {name: values for name, values in (options or {}).items() if values}, rerank):
-        file = folder / f"{_identity(benchmark, cell, setting)}.json"
+        file = folder / f"{_identity(content, cell, setting)}.json"
         document = _read(file)
         try:
             if document is None:
@@ -191,12 +193,30 @@ def _measure(
     return report.to_json()
 
 
-def _identity(benchmark: Benchmark, cell: Cell, setting: Setting) -> str:
-    """A file name that two combinations, or the same one on other images, never share."""
-    places = [str(place.resolve()) for place in (benchmark.images, *benchmark.distractors)]
-    text = json.dumps([benchmark.name, places, len(benchmark.queries), repr(cell), repr(setting)])
+def _content(benchmark: Benchmark) -> str:
+    """What a benchmark asks and of what, as text: its ground truth, and all images as far as a look shows them."""
+    places = (benchmark.images, *benchmark.distractors)
+    queries = [
+        [query.name, str(query.image), repr(query.box), sorted(query.hidden)]
+        + [[setup, sorted(truth.positives), sorted(truth.junk)] for setup, truth in sorted(query.truths.items())]
+        for query in benchmark.queries
+    ]
+    held = [[entry.key, entry.size, entry.mtime_ns] for place in places for entry in open_source(place).entries()]
+    return json.dumps([benchmark.name, [str(place.resolve()) for place in places], queries, held])
+
+
+def _identity(content: str, cell: Cell, setting: Setting) -> str:
+    """A file name that two combinations, or the same one on other images or weights, never share."""
+    text = json.dumps([content, repr(cell), _weights(cell.encoder), repr(setting)])
     slug = "".join(letter if letter.isalnum() else "-" for letter in f"{cell.name}-{cell.rerank}")
     return f"{slug[:60]}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:12]}"
+
+
+def _weights(encoder: str) -> list[tuple[str, int, int]]:
+    """The files of a local checkpoint; those of a published one are told by its name."""
+    place = Path(encoder.partition("@")[0]).expanduser()
+    files = [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
 def _read(file: Path) -> dict[str, Any] | None:

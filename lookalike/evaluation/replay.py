@@ -22,7 +22,7 @@ from lookalike.embed import BATCH
 from lookalike.encoders import load_encoder
 from lookalike.evaluation.answers import Ask, QueryVectors, answers, ask_collection, ask_encoder, embed_gallery
 from lookalike.evaluation.metrics import Judged, average_precision, average_precision_at, mean, precision_at
-from lookalike.evaluation.protocols import PROTOCOLS, whole_ks
+from lookalike.evaluation.protocols import PROTOCOLS, protocol_for, whole_ks
 from lookalike.evaluation.report import Cost, Figures, Report, Scored, aligned, decimal
 from lookalike.evaluation.run import Read, Reader, describe_gallery, gallery_notes, open_benchmark, settle
 from lookalike.types import Encoder, Picture, Progress, Vectors
@@ -302,6 +302,7 @@ def explain(
 ) -> Explanation:
     """Replay the report on `dataset`, then mend its faults one after the other; raises EvaluationError."""
     benchmark = open_benchmark(dataset, root, distractors)
+    protocol_for(benchmark, PROTOCOL.name)
     loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
     replay = _Replay(benchmark, loaded, uncropped, cache, progress)
     gallery, query = Behind(loaded, GALLERY), Behind(loaded, QUERY)

@@ -17,6 +17,7 @@ from lookalike.evaluation.answers import (
     ask_collection,
     boxes_beyond,
     embed_gallery,
+    is_unreadable,
 )
 from lookalike.evaluation.metrics import METRICS, Judged, average_precision, judge, mean
 from lookalike.evaluation.protocols import Protocol, protocol_for, whole_ks
@@ -119,6 +120,9 @@ def gallery_notes(
     beyond = [] if uncropped else boxes_beyond(benchmark, embedded.collection)
     listed = {
         "skipped, not in the gallery": skipped,
+        "queries that cannot be read, left out": [
+            query.name for query in benchmark.queries if is_unreadable(query, benchmark, embedded.collection)
+        ],
         "positives that cannot be read, counted as never found": list(absent),
         "box reaches beyond the image, cut at its border": beyond,
     }
@@ -190,7 +194,9 @@ class Reader:
 
 def settle(protocol: Protocol, asked: Sequence[int] | None, reads: Sequence[Read]) -> tuple[int, ...]:
     """The ks to score: those asked for, else the protocol's own as far as every query's list reaches."""
-    reach = min(one.length for read in reads for one in read.judged.values())
+    reach = min((one.length for read in reads for one in read.judged.values()), default=0)
+    if not reach:
+        raise EvaluationError("no query has anything to find: the gallery holds nothing beside it that can be read")
     if asked:
         return whole_ks([*asked, *([protocol.needs_k] if protocol.needs_k else [])])
     ks = tuple(k for k in protocol.ks if k <= reach)
@@ -199,7 +205,7 @@ def settle(protocol: Protocol, asked: Sequence[int] | None, reads: Sequence[Read
             f"protocol {protocol.name} scores the first {protocol.needs_k} results, but a query of this gallery has "
             f"only {reach}; add distractors or use --protocol original"
         )
-    return ks
+    return ks or (reach,)
 
 
 def score(read: Read, protocol: Protocol, ks: Sequence[int]) -> QueryResult:

@@ -70,7 +70,7 @@ class Augmentation:
     top: int = 100
 
     def __post_init__(self) -> None:
-        check("dba", k=(self.k, 1, 10_000), alpha=(self.alpha, 0, 100), top=(self.top, 1, 100_000))
+        check("dba", k=(self.k, 1, 1_000), alpha=(self.alpha, 0, 100), top=(self.top, 1, 10_000))
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
         """The first `top` by the cosine of their augmented vectors."""
@@ -86,10 +86,12 @@ class Augmentation:
         # Without the row itself there may be one neighbour too many: among duplicates it need not be the first.
         others &= np.cumsum(others, axis=1) <= self.k
         weights = np.where(others, np.maximum(scores, 0) ** self.alpha, 0).astype(np.float32)
-        rows, places = np.unique(ids[others], return_inverse=True)
-        mixing = np.zeros((len(own), len(rows)), np.float32)
-        mixing[np.nonzero(others)[0], places] = weights[others]
-        return cosines(probe, unit(own + mixing @ gallery.vectors(rows))).astype(np.float64)
+        mixed = own.copy()
+        for place in range(ids.shape[1]):
+            # One neighbour of each at a time: all of them would be k times as many vectors.
+            having = np.flatnonzero(others[:, place])
+            mixed[having] += weights[having, place, None] * gallery.vectors(ids[having, place])
+        return cosines(probe, unit(mixed)).astype(np.float64)
 
 
 def unit(rows: NDArray[np.float32]) -> Vectors:

@@ -270,6 +270,17 @@ def test_pairs_of_a_csv_and_of_json_lines_are_the_same(gallery: Path) -> None:
     assert (second.image, second.box, second.hidden) == (gallery / "asked" / "q.png", None, frozenset())
 
 
+def test_a_query_beside_the_table_is_not_taken_for_an_image_of_that_name_in_the_gallery(gallery: Path) -> None:
+    (gallery / "images" / "sub").mkdir()
+    picture(7).save(gallery / "images" / "sub" / "front.png")
+    picture(8).save(gallery / "front.png")
+    (gallery / "pairs.csv").write_text("query,positives\nfront.png,a.png\nfront,a.png\nimages/b.png,a.png\n")
+    beside, named, inside = load("pairs", gallery).queries
+    assert (beside.image, beside.hidden) == (gallery / "front.png", frozenset())
+    assert (named.image, named.hidden) == (gallery / "images" / "sub" / "front.png", frozenset({"sub/front.png"}))
+    assert (inside.image, inside.hidden) == (gallery / "images" / "b.png", frozenset({"b.png"}))
+
+
 def test_a_query_that_lists_itself_keeps_its_own_photo_and_one_asked_twice_has_two_names(gallery: Path) -> None:
     (gallery / "pairs.csv").write_text("query,positives\na.png,a.png;b.png\na.png,c.png\n")
     first, second = load("pairs", gallery).queries

@@ -108,6 +108,7 @@ BOMBS = {
     "an array larger than its bytes": pickle.dumps(np.zeros(3), 2).replace(b"K\x03\x85", b"J\xff\xff\xff\x7f\x85", 1),
     "a key that takes for ever to hash": _doubling(),
     "copies of copies": _copies(),
+    "keys of one hash": pickle.dumps({k * (2**61 - 1): None for k in range(1, 100)}, 2),
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.encoders import clip, weights
+from lookalike.encoders import clip, load_encoder, weights
 from lookalike.encoders.clip import ClipEncoder, Preprocessing
 from lookalike.encoders.graph_files import external_locations
 from lookalike.encoders.tokens import Tokens
@@ -229,6 +229,18 @@ def test_a_name_of_the_table_is_found_in_the_hub_s_cache(
     assert (full.name, quantised.name) == ("tiny", "tiny-int8")
     assert full.fingerprint != quantised.fingerprint
     assert full.encode_text(["a"]).shape == quantised.encode_text(["a"]).shape == (1, 24)
+
+
+def test_the_name_of_a_folder_makes_the_same_encoder_again(copied: Callable[[str], Path]) -> None:
+    folder = copied("clip")
+    for tower in ("vision", "text"):
+        path = folder / "onnx" / f"{tower}_model.onnx"
+        shutil.copy(path, path.with_name(f"{tower}_model_quantized.onnx"))
+    plain, quantised = load_encoder(str(folder)), load_encoder(f"{folder}@precision=int8")
+    assert plain.name == str(folder.resolve())
+    assert quantised.name == f"{folder.resolve()}@precision=int8"
+    for encoder in (plain, quantised):
+        assert load_encoder(encoder.name).fingerprint == encoder.fingerprint
 
 
 def test_a_file_is_no_checkpoint(copied: Callable[[str], Path]) -> None:

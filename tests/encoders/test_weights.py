@@ -150,6 +150,20 @@ def test_a_file_that_is_not_what_the_hub_published_is_refused(hub: type[Hub]) ->
     assert not weights.is_cached("dinov2-small")
 
 
+def test_what_a_second_model_of_one_repository_has_beyond_the_first_is_checked_too(
+    hub: type[Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(weights.HUB, "head", weights.Model("facebook/dinov2-small", ("config.json",)))
+    weights.pull("head")
+    hub.lied = True
+    with pytest.raises(EncoderError, match=r"model.safetensors has SHA-256 .* as published"):
+        weights.pull("dinov2-small")
+    hub.lied = False
+    weights.pull("dinov2-small")
+    record = json.loads((tmp_path / "cache" / "weights.json").read_text())["facebook/dinov2-small"]
+    assert record["sha256"] == {name: digest(data) for name, data in FILES.items()}
+
+
 def ranges(hub: type[Hub]) -> list[str | None]:
     return [wanted for how, path, wanted in hub.asked if how == "GET" and path.endswith("model.safetensors")]
 

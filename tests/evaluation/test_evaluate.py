@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from angles import AngleEncoder, paint, vgg
 from conftest import PixelEncoder
@@ -173,6 +174,24 @@ def test_leave_one_out_never_finds_the_query_itself(tmp_path: Path, cache: Path)
     assert report.gallery.images == 4
 
 
+def test_leave_one_out_passes_over_what_cannot_be_read_and_names_it(tmp_path: Path, cache: Path) -> None:
+    for name, degrees in {"x/1": 0, "x/2": 1, "y/1": 50, "y/2": 51}.items():
+        paint(tmp_path / "classes" / f"{name}.png", degrees)
+    (tmp_path / "classes" / "x" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+    report = evaluate("folders", tmp_path / "classes", AngleEncoder(), cache=cache)
+    assert [query.name for query in report.queries] == ["x/1.png", "x/2.png", "y/1.png", "y/2.png"]
+    assert "queries that cannot be read, left out: x/broken.png" in report.notes
+    assert "positives that cannot be read, counted as never found: x/broken.png" in report.notes
+
+
+def test_a_list_shorter_than_every_k_is_scored_whole(tmp_path: Path, cache: Path) -> None:
+    for name, degrees in {"x/1": 0, "x/2": 1, "y/1": 50}.items():
+        paint(tmp_path / "classes" / f"{name}.png", degrees)
+    report = evaluate("folders", tmp_path / "classes", AngleEncoder(), cache=cache)
+    assert report.ks == (2,)
+    assert "k=2" in report.text()
+
+
 def test_three_setups_are_scored_each_with_its_own_junk(tmp_path: Path, cache: Path) -> None:
     for name, degrees in TEN.items():
         paint(tmp_path / "images" / f"{name}.png", degrees)
@@ -299,6 +318,22 @@ def test_progress_is_told_while_the_gallery_is_embedded(root: Path, cache: Path)
     heard: list[tuple[int, int | None]] = []
     evaluate("vgg", root, AngleEncoder(), cache=cache, progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (10, 10)
+
+
+def test_kept_query_vectors_grow_with_each_run(root: Path, cache: Path, tmp_path: Path) -> None:
+    vectors = QueryVectors(tmp_path / "q.npz", "angles-1")
+    benchmark = load("vgg", root)
+    ask = vectors.remember(lambda query, box: Probe(AngleEncoder().encode([query.image])))
+    ask(benchmark.queries[0], None)
+    vectors.save()
+    again = QueryVectors(tmp_path / "q.npz", "angles-1")
+    again.remember(lambda query, box: Probe(AngleEncoder().encode([query.image])))(
+        benchmark.queries[0], Box(0, 0, 9, 9)
+    )
+    again.save()
+    with np.load(tmp_path / "q.npz", allow_pickle=False) as stored:
+        assert len(stored.files) == 2
+        assert all(len(name) == 64 for name in stored.files)
 
 
 def test_a_damaged_file_of_query_vectors_is_made_again(root: Path, cache: Path) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from angles import AngleEncoder, vgg
+from angles import AngleEncoder, paint, vgg
 
 import lookalike.rerank
 from lookalike.errors import EncoderError
@@ -119,6 +119,28 @@ def test_another_setting_or_other_distractors_are_another_measurement(
     ):
         grid("vgg", root, ["angles"], None, (), setting, distractors=distractors, out=out, cache=out)
     assert len(list(out.glob("*.json"))) == 3
+
+
+def test_another_ground_truth_or_other_images_or_weights_are_measured_again(
+    root: Path, tmp_path: Path, loader: Loader
+) -> None:
+    out, truth = tmp_path / "out", root / "groundtruth" / "q_good.txt"
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"1")
+
+    def files(encoder: str = "angles") -> int:
+        grid("vgg", root, [encoder], None, (), Setting(k=(5,)), out=out, cache=out / "cache")
+        return len(list(out.glob("*.json")))
+
+    assert files() == files() == 1
+    truth.write_text("a0\na20")
+    assert files() == 2
+    paint(root / "images" / "a95.png", 95)
+    assert files() == 3
+    before = grids._weights(f"{weights}@pool=gem")
+    weights.write_bytes(b"12")
+    assert grids._weights(f"{weights}@pool=gem") != before
+    assert grids._weights("angles") == []
 
 
 def row(name: str, map_: float, ms: float, size: int, query: float = 1.0) -> Row:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from angles import AngleEncoder, vgg
+from angles import AngleEncoder, paint, vgg
 from PIL import Image
 
+from lookalike.datasets import Benchmark, Query, Truth
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.metrics import Judged
 from lookalike.evaluation.replay import (
@@ -141,3 +142,12 @@ def test_a_k_below_one_is_refused_by_every_protocol(root: Path, tmp_path: Path, 
 def test_the_explanation_refuses_a_k_that_the_gallery_cannot_answer(root: Path, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="k = 50 goes beyond"):
         explain("vgg", root, AngleEncoder(), k=[5, 50], cache=tmp_path / "cache")
+
+
+def test_the_explanation_is_of_ground_truth_without_setups(tmp_path: Path) -> None:
+    three = {setup: Truth(frozenset({"a10.png"})) for setup in ("easy", "medium", "hard")}
+    paint(tmp_path / "a0.png", 0)
+    paint(tmp_path / "a10.png", 10)
+    query = Query("q", tmp_path / "a0.png", None, three)
+    with pytest.raises(EvaluationError, match="protocol report"):
+        explain(Benchmark("tiny", tmp_path, (query,), "revisited"), None, AngleEncoder(), cache=tmp_path / "cache")
