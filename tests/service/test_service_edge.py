@@ -4,8 +4,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError
 from running import Running, jpeg, running, write_photos
 
+from lookalike.service.models import FIELDS, BatchBody, EmbedBody, LoginBody, SearchBody
 from lookalike.service.tokens import COOKIE, session
 
 pytest_plugins = ["service_fixtures"]
@@ -162,6 +164,45 @@ def test_a_body_that_makes_no_sense_is_refused_for_its_reason(
 ) -> None:
     answer = service.client.post("/v1/search", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, shape(answer)) == (status, code), answer.text
+
+
+def full(start: str, part: str, count: int, end: str) -> str:
+    """A JSON text with a list of `count` equal parts in it."""
+    return start + ",".join([part] * count) + end
+
+
+BAD_VECTOR = full('{"query":{"vector":[', '""', 8000, "]}}")
+UNKNOWN = "{" + ",".join(f'"{number}":1' for number in range(50_000)) + "}"
+SOME_UNKNOWN = "{" + ",".join(f'"{number}":1' for number in range(60)) + "}"
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (BatchBody, full('{"searches":[', BAD_VECTOR, 64, "]}")),
+        (BatchBody, full('{"searches":[', full('{"query":[', SOME_UNKNOWN, 16, "]}"), 64, "]}")),
+        (SearchBody, UNKNOWN),
+        (SearchBody, f'{{"query":{UNKNOWN}}}'),
+        (SearchBody, f'{{"text":"a","filter":{UNKNOWN}}}'),
+        (SearchBody, full('{"text":"a","negatives":[', SOME_UNKNOWN, 16, "]}")),
+        (EmbedBody, f'{{"query":{UNKNOWN}}}'),
+        (LoginBody, UNKNOWN),
+    ],
+    ids=range(8),
+)
+def test_a_body_full_of_faults_is_left_at_the_first_ones(model: type[BaseModel], body: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate_json(body)
+    # Of each kind of query that it might have been, the fields of one object.
+    assert refused.value.error_count() <= 4 * FIELDS
+
+
+def test_a_login_is_short(service: Running) -> None:
+    answer = service.client.post("/v1/login", json={"token": "\N{GRINNING FACE}" * 1024})
+    assert answer.status_code == 204
+    answer = service.client.post("/v1/login", json={"token": "x" * 20_000})
+    assert (answer.status_code, shape(answer)) == (413, "too_large")
+    assert "16,384 bytes" in answer.text
 
 
 def test_other_content_types_methods_and_addresses_are_refused_alike(service: Running) -> None:

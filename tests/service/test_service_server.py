@@ -188,7 +188,10 @@ def test_stored_names_are_plain(given: str, name: str) -> None:
 def head_answered(url: str, length: int) -> int:
     """The status of an upload whose head alone is sent, and whether the connection can be used after its body is."""
     place = urlsplit(url)
-    with socket.create_connection((place.hostname or "", place.port or 0), 30) as opened, opened.makefile("rb") as heard:
+    with (
+        socket.create_connection((place.hostname or "", place.port or 0), 30) as opened,
+        opened.makefile("rb") as heard,
+    ):
         host = f"Host: {place.netloc}\r\n"
         kind = "Content-Type: multipart/form-data; boundary=x\r\n"
         opened.sendall(f"POST /v1/search HTTP/1.1\r\n{host}{kind}Content-Length: {length}\r\n\r\n".encode())

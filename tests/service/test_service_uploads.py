@@ -4,6 +4,7 @@ import io
 import os
 import random
 import socket
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ def test_a_file_name_means_nothing(service: Running, name: str) -> None:
 
 
 def test_a_slow_image_is_given_up_and_others_are_answered_meanwhile(tmp_path: Path) -> None:
-    with running(write_photos(tmp_path / "photos", 3), decode_seconds=1.0) as service:
+    with running(write_photos(tmp_path / "photos", 3), decode_seconds=0.5) as service:
         answer = service.client.post("/v1/search", files={"file": slow_jpeg()})
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "slow_image")
         # The process that was lost is replaced.
@@ -178,6 +179,30 @@ def test_a_damaged_form_is_refused(service: Running, name: str) -> None:
     content_type = kind if "/" in kind else f"multipart/form-data; boundary={kind}"
     answer = service.client.post("/v1/search", content=body, headers={"Content-Type": content_type})
     assert answer.status_code == status, answer.text
+
+
+def test_a_form_that_is_slow_to_take_apart_keeps_nobody_waiting(service: Running) -> None:
+    almost_ends = b"\r\n--b\r" * 1_500_000
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n' + almost_ends + b"\r\n--b--\r\n"
+    waits: list[float] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=service.url) as client:
+            while not over.is_set():
+                start = time.perf_counter()
+                assert client.get("/healthz").status_code == 200
+                waits.append(time.perf_counter() - start)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    start = time.perf_counter()
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert service.client.post("/v1/search", content=body, headers=form).status_code == 415
+    took = time.perf_counter() - start
+    over.set()
+    asking.join()
+    assert max(waits) < took / 2
 
 
 def talk(url: str, *parts: bytes, pause: float = 0.0) -> bytes:

@@ -13,6 +13,8 @@ from lookalike.service.settings import Settings
 
 router = APIRouter(tags=["service"])
 
+LOGIN_BYTES = 16 * 1024
+"""Room for the longest token, however its letters are written."""
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -89,7 +91,7 @@ async def login(request: Request, served: Service) -> Response:
     if kind(request) != "json":
         raise ApiError(415, "content_type", "a login is JSON", "send application/json")
     with body_of(request, served) as body:
-        given = (await body.json(LoginBody)).token
+        given = (await body.json(LoginBody, LOGIN_BYTES)).token
     token = served.settings.token
     if token is not None and not tokens.matches(token, given):
         raise ApiError(401, "unauthorized", "that is not the token", "it was set when the service was started")
