@@ -230,7 +230,7 @@ HEAD = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: applicatio
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = write_photos(tmp_path_factory.mktemp("impatient") / "photos", 3)
-    with running(folder, idle_seconds=0.4, body_seconds=1.5, header_seconds=0.6) as started:
+    with running(folder, idle_seconds=0.4, body_seconds=1.5, header_seconds=0.6, unread_seconds=0.4) as started:
         yield started
 
 
@@ -247,6 +247,48 @@ def test_a_head_that_never_ends_is_given_up(impatient: Running) -> None:
     assert talk(impatient.url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n", *[b"X: y\r\n"] * 8, pause=0.15) == b""
     assert talk(impatient.url) == b""
     assert talk(impatient.url, b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 200_000).startswith((b"HTTP/1.1 400", b""))
+
+
+REFUSED = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\nContent-Length: 12\r\n\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def test_the_rest_of_a_refused_upload_has_the_time_of_a_body(impatient: Running) -> None:
+    heard = talk(impatient.url, REFUSED, *[b"xx"] * 6, GET, pause=0.15)
+    assert (heard.count(b"HTTP/1.1 400"), heard.count(b"HTTP/1.1 200")) == (1, 1)
+    dripping = talk(impatient.url, REFUSED, *[b"x"] * 12, GET, pause=0.2)
+    assert b"HTTP/1.1 200" not in dripping
+    # The head that follows has the time of a head again.
+    slow_head = talk(impatient.url, REFUSED, b"x", b"x" * 11 + GET[:5], GET[5:], pause=0.7)
+    assert b"HTTP/1.1 200" not in slow_head
+
+
+def read_all(url: str, pause: float, first: float = 0.0) -> tuple[int, int]:
+    """Bytes that are read of answers that were asked for at once, and of all of them."""
+    split, asked = urlsplit(url), 100
+    length = len(httpx.get(f"{url}/openapi.json").content)
+    with socket.socket() as plug:
+        plug.settimeout(30)
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        plug.connect((split.hostname, split.port))
+        plug.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * (asked - 1))
+        plug.sendall(GET.replace(b"/healthz", b"/openapi.json"))
+        time.sleep(first)
+        heard = 0
+        try:
+            while piece := plug.recv(1 << 20):
+                heard += len(piece)
+                time.sleep(pause)
+        except OSError:
+            pass
+    return heard, asked * length
+
+
+def test_an_answer_that_nobody_reads_is_given_up_and_one_that_is_read_slowly_is_not(impatient: Running) -> None:
+    heard, whole = read_all(impatient.url, 0, first=1.5)
+    assert heard < whole
+    heard, whole = read_all(impatient.url, 0.002)
+    assert heard > whole
 
 
 @pytest.mark.parametrize(
