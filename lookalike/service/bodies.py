@@ -91,10 +91,14 @@ class Body:
                 limit = f"{most / MIB:.1f} MiB" if most >= MIB else f"{most:,} bytes"
                 close = {"Connection": "close"}
                 raise ApiError(413, "too_large", f"the body is over {limit}", f"send at most {limit}", close)
-            self.buffered.take(len(chunk))
-            self._taken += len(chunk)
+            self.hold(len(chunk))
             parts.append(chunk)
         return b"".join(parts)
+
+    def hold(self, count: int) -> None:
+        """Count bytes that are kept until the request ends, such as what its URLs led to; raises ApiError 429."""
+        self.buffered.take(count)
+        self._taken += count
 
     async def _next(self) -> bytes:
         """The next piece; empty at the end."""

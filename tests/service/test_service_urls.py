@@ -290,3 +290,18 @@ def test_a_search_with_a_url_is_one_with_what_lies_behind_it(tmp_path: Path, por
         assert seen["preview"].startswith("data:image/jpeg;base64,")
         no_image = service.search(query={"url": f"http://photos.example:{port}/host"})
         assert (no_image.status_code, no_image.json()["error"]["code"]) == (415, "not_an_image")
+
+
+def test_what_is_fetched_is_counted_as_if_it_had_been_uploaded(tmp_path: Path, port: int) -> None:
+    one = len(jpeg(1))
+    with running(write_photos(tmp_path / "photos"), allow_urls=True, buffered_bytes=3 * one, files=4) as service:
+        service.served.fetch = fetcher(port)
+        photo = {"url": f"http://photos.example:{port}/photo"}
+        assert service.search(query=photo, negatives=[{"vector": [1.0] * 192}]).status_code == 200
+        refused = service.search(query=[photo, photo, photo])
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
+        assert service.served.buffered.held == 0
+        many = service.search(query=[photo] * 3, negatives=[photo] * 2)
+        assert (many.status_code, many.json()["error"]["code"]) == (413, "too_many")
+        batch = service.client.post("/v1/search/batch", json={"searches": [{"query": photo}] * 5})
+        assert (batch.status_code, batch.json()["error"]["code"]) == (413, "too_many")
