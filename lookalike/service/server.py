@@ -42,8 +42,12 @@ def run(app: FastAPI, listening: socket.socket, drain_seconds: float) -> None:
     """Serve until SIGTERM or Ctrl-C; raises LookalikeError where the collection cannot be loaded."""
     server = Server(app, drain_seconds)
     server.run(sockets=[listening])
-    if server.served.failure:
-        raise server.served.failure
+    failure = server.served.failure
+    if isinstance(failure, LookalikeError):
+        raise failure
+    if failure is not None:
+        said = f"{type(failure).__name__}: {failure}".partition("\n")[0]
+        raise LookalikeError(f"the collection cannot be loaded ({said}); --debug shows where") from failure
 
 
 class Server(uvicorn.Server):

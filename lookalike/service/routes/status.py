@@ -1,5 +1,7 @@
 """What is served, and how it fares."""
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -41,7 +43,10 @@ async def readyz(served: Service) -> Response:
 )
 async def metrics(served: Service) -> Response:
     """Counters and histograms for Prometheus: requests by route, and seconds in decode, encode, search and rerank."""
-    return Response(served.metrics.text(), headers={"Content-Type": METRICS})
+    # Counting images may wait for a disk or a search server: never on the loop, and in one thread however many ask.
+    async with served.scraping:
+        text = await asyncio.to_thread(served.metrics.text)
+    return Response(text, headers={"Content-Type": METRICS})
 
 
 @router.get("/v1/collection", response_model=About, responses=responses())
