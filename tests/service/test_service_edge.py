@@ -104,7 +104,7 @@ def test_the_page_has_no_script_or_style_of_its_own_and_asks_nobody_else(service
 
 def test_pages_of_other_origins_may_call_it_only_if_they_were_named(guarded: Running) -> None:
     search = {"files": {"file": jpeg(1)}}
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "http://["):
         answer = guarded.client.post("/v1/search", headers={"Origin": origin}, **search)  # type: ignore[arg-type]
         assert (answer.status_code, shape(answer)) == (400, "wrong_origin")
     own = guarded.client.post("/v1/search", headers={"Origin": guarded.url}, **search)  # type: ignore[arg-type]
@@ -113,6 +113,17 @@ def test_pages_of_other_origins_may_call_it_only_if_they_were_named(guarded: Run
     assert friend.headers["access-control-allow-origin"] == "https://friend.example"
     asked = {"Origin": "https://friend.example", "Access-Control-Request-Method": "POST"}
     assert guarded.client.options("/v1/search", headers=asked).status_code == 200
+
+
+def test_a_page_of_a_named_origin_can_read_why_it_was_refused(guarded: Running, stranger: httpx.Client) -> None:
+    friend = {"Origin": "https://friend.example"}
+    for answer in (stranger.get("/v1/collection", headers=friend), guarded.client.get("/v1/nothing", headers=friend)):
+        assert answer.status_code in (401, 404)
+        assert answer.headers["access-control-allow-origin"] == "https://friend.example"
+        assert answer.headers["access-control-expose-headers"] == "Retry-After"
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+        assert answer.headers["vary"] == "Origin"
+    assert "access-control-allow-origin" not in stranger.get("/v1/collection", headers={"Origin": "null"}).headers
 
 
 def test_a_name_that_was_made_to_lead_here_is_refused(tmp_path: Path) -> None:
