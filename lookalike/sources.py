@@ -207,6 +207,12 @@ def is_candidate(name: str) -> bool:
     return Path(name).suffix.lower() in images.EXTENSIONS and not any(_is_hidden(part) for part in parts if part)
 
 
+def nanoseconds(seconds: float) -> int:
+    """A member's time as the catalog keeps it; -1 for what is no time, as a tar may claim infinity."""
+    found = seconds * 1e9
+    return int(found) if abs(found) < 2**63 else -1
+
+
 @dataclass(frozen=True)
 class Tar:
     """A tar, compressed or not (also a webdataset shard); only its images are looked at, nothing is unpacked."""
@@ -217,7 +223,7 @@ class Tar:
         """Members in the order of the archive; a compressed one cannot go back, so neither does this stream."""
         with self._open() as archive:
             for member in self._members(archive):
-                mtime = int(member.mtime * 1e9)
+                mtime = nanoseconds(member.mtime)
                 yield Entry(member.name, member.size, mtime, partial(self._bytes, archive, member), sequential=True)
 
     def count(self) -> int | None:
@@ -288,7 +294,7 @@ class Zip:
     def _archive(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.location)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise SourceError(f"{self.location}: cannot be read as a zip ({error})") from error
 
     def _members(self) -> Iterator[zipfile.ZipInfo]:

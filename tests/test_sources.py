@@ -18,6 +18,7 @@ from hostile.craft import saved, scene
 
 from lookalike import images
 from lookalike.errors import ImageError, SourceError
+from lookalike.jobs.listing import listed
 from lookalike.sources import Folder, Source, Tar, TextList, Zip, fetch, is_url, open_source
 
 PHOTO = saved(scene(0), "JPEG")
@@ -249,6 +250,18 @@ def test_members_that_would_leave_the_archive_are_only_names(tmp_path: Path) -> 
     assert source.path("/tmp/out.jpg") is None
 
 
+@pytest.mark.parametrize("time", ["inf", "-inf", "nan", "1e300", "1e12"])
+def test_a_time_that_is_none_is_not_known(time: str, tmp_path: Path) -> None:
+    path = tmp_path / "when.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("a.jpg")
+        member.size, member.pax_headers = len(PHOTO), {"mtime": time}
+        archive.addfile(member, io.BytesIO(PHOTO))
+    (entry,) = open_source(path).entries()
+    assert (entry.mtime_ns, entry.size) == (-1, len(PHOTO))
+    assert [one.mtime_ns for one in listed(str(path))] == [-1]
+
+
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "LIMITS", images.Limits(bytes=100_000))
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -292,6 +305,20 @@ def test_a_zip_member_of_unknown_compression_is_not_called_encrypted(tmp_path: P
     path.write_bytes(data)
     with pytest.raises(ImageError, match="damaged zip member"):
         next(iter(open_source(path).entries())).read()
+
+
+def test_a_zip_whose_directory_cannot_be_read_is_refused_in_a_line(tmp_path: Path) -> None:
+    path = make_zip(tmp_path)
+    whole = path.read_bytes()
+    entry = whole.find(b"PK\x01\x02")
+    newer, misnamed = bytearray(whole), bytearray(whole)
+    newer[entry + 6] = 99
+    misnamed[entry + 9] |= 0x08  # the name is UTF-8,
+    misnamed[entry + 46] = 0xFF  # and is not
+    for data in (newer, misnamed):
+        path.write_bytes(data)
+        with pytest.raises(SourceError, match="cannot be read as a zip"):
+            list(open_source(path).entries())
 
 
 def test_a_zip_without_its_directory_is_refused(tmp_path: Path) -> None:

@@ -75,10 +75,13 @@ def embed(ray: Any, source: str, target: str, encoder: str, options: Options = O
     """
     job = _job(source, target, encoder, options)
     cpus, workers = _size(ray, options)
-    before, skipped_before = records.counts(target)
     entries = list(listed(source, options.columns))
     if not entries:
         raise SourceError(f"{source} holds no images")
+    # Not before: a source that was misspelt must not keep its place from the right one.
+    if records.read_job(target) is None:
+        records.write_job(target, job)
+    before, skipped_before = records.counts(target)
     start = time.monotonic()
     for _ in range(ROUNDS):
         left = _write_manifest(entries, target, cpus)
@@ -106,9 +109,7 @@ def _job(source: str, target: str, encoder: str, options: Options) -> records.Jo
     image = columns.image or _image_column(source, columns)
     job = records.Job(kept, encoder, loaded.fingerprint, loaded.dim, options.dtype, columns.key, image)
     held = records.read_job(target)
-    if held is None:
-        records.write_job(target, job)
-    elif held != job:
+    if held is not None and held != job:
         name, old, new = next(
             (name, old, asdict(job)[name]) for name, old in asdict(held).items() if old != asdict(job)[name]
         )

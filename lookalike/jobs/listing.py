@@ -126,7 +126,7 @@ def _tar(source: str, path: str, prefix: str) -> Iterator[Listed]:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined] # or the list grows with the shard
                 if member.isfile() and sources.is_candidate(member.name):
-                    mtime = int(member.mtime * 1e9)
+                    mtime = sources.nanoseconds(member.mtime)
                     yield Listed(
                         prefix + member.name, path, "file", member.offset_data, member.size, member.size, mtime
                     )

@@ -96,5 +96,8 @@ def _add(opened: Store, source: int, rows: Sequence[records.Record], vectors: Ve
 
 
 def _is_there(opened: Store, row: records.Record) -> bool:
+    """Whether it need not be added: it was, or it was taken out by hand."""
+    if opened.is_dismissed(row.key, row.bytes, row.mtime_ns):
+        return True
     item = opened.live_item(row.key)
     return item is not None and item.sha256 == row.sha256

@@ -49,7 +49,7 @@ def create_app(collection: Collection, settings: Settings | None = None) -> Fast
     if settings.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"], max_age=600,
+            allow_headers=["Authorization", "Content-Type"], expose_headers=["Retry-After"], max_age=600,
         )  # fmt: skip
     app.add_middleware(Edge, settings=settings, metrics=served.metrics, state=served)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]

@@ -18,6 +18,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 FIELDS = 64
 FIELD_BYTES = 256 * 1024
+SMALL_FORM = 64 * 1024
 LINGER_SECONDS = 3.0
 """How long the rest of an over-long body is read and dropped, so that its sender gets to read why."""
 
@@ -59,9 +60,9 @@ class Body:
     def __exit__(self, *_: object) -> None:
         self.buffered.give_back(self._taken)
 
-    async def json(self, model: type[Model]) -> Model:
-        """A JSON body as `model`; pydantic's errors become 400 and 422."""
-        data = await self.read(self.settings.json_bytes)
+    async def json(self, model: type[Model], most: int | None = None) -> Model:
+        """A JSON body as `model`, of at most `most` bytes; pydantic's errors become 400 and 422."""
+        data = await self.read(self.settings.json_bytes if most is None else most)
         if not data.strip():
             raise ApiError(400, "bad_json", "the body is empty", "send one JSON object")
         return model.model_validate_json(data)
@@ -69,7 +70,9 @@ class Body:
     async def form(self) -> "Form":
         """A multipart body, in memory alone: nothing of it is ever written to disk."""
         data = await self.read(self.settings.upload_bytes())
-        return parse_form(self.request.headers.get("content-type", ""), data, self.settings.files)
+        given = self.request.headers.get("content-type", ""), data, self.settings.files
+        # A form that was made for it takes seconds; the way to a thread and back costs as much as a small one.
+        return parse_form(*given) if len(data) <= SMALL_FORM else await asyncio.to_thread(parse_form, *given)
 
     async def read(self, most: int) -> bytes:
         """All of it, at most `most` bytes; raises ApiError 413 for more, 400 for a body that is slow or cut off."""
@@ -85,14 +88,17 @@ class Body:
             if received > most or promised > most:
                 parts.clear()
                 await self._linger()
-                hint = f"send at most {most / MIB:.1f} MiB"
-                raise ApiError(
-                    413, "too_large", f"the body is over {most / MIB:.1f} MiB", hint, {"Connection": "close"}
-                )
-            self.buffered.take(len(chunk))
-            self._taken += len(chunk)
+                limit = f"{most / MIB:.1f} MiB" if most >= MIB else f"{most:,} bytes"
+                close = {"Connection": "close"}
+                raise ApiError(413, "too_large", f"the body is over {limit}", f"send at most {limit}", close)
+            self.hold(len(chunk))
             parts.append(chunk)
         return b"".join(parts)
+
+    def hold(self, count: int) -> None:
+        """Count bytes that are kept until the request ends, such as what its URLs led to; raises ApiError 429."""
+        self.buffered.take(count)
+        self._taken += count
 
     async def _next(self) -> bytes:
         """The next piece; empty at the end."""

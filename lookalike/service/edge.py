@@ -129,6 +129,11 @@ class Edge:
             headers.setdefault(name, value)
         if self._state.is_draining:
             headers["Connection"] = "close"
+        origin = Headers(scope=scope).get("origin")
+        if origin is not None and origin in self._settings.origins and "access-control-allow-origin" not in headers:
+            # What is refused here never came to the middleware that lets named origins read an answer.
+            headers["Access-Control-Allow-Origin"], headers["Access-Control-Expose-Headers"] = origin, "Retry-After"
+            headers.add_vary_header("Origin")
         if headers.get("cross-origin-resource-policy") and headers.get("access-control-allow-origin"):
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
@@ -150,10 +155,18 @@ def wrong_place(method: str, headers: Mapping[str, str], settings: Settings) -> 
     origin = headers.get("origin")
     if method in SAFE or origin is None or origin in settings.origins:
         return None
-    if origin == "null" or urlsplit(origin).netloc.lower() != host.lower():
+    if origin == "null" or _place(origin) != host.lower():
         hint = "call it from its own page, or name that origin with --allow-origin"
         return ApiError(400, "wrong_origin", "a page of another origin may not do this", hint)
     return None
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None for what is no URL."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def host_name(host: str) -> str:

@@ -3,7 +3,7 @@
 import bisect
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -46,10 +46,12 @@ class Metrics:
 
     def text(self) -> str:
         """Everything, ready to be scraped."""
+        # Before the lock: a number that is slow to come must not hold up whoever counts.
+        gauges = [(name, text, value()) for name, (text, value) in self._gauges.items()]
         with self._lock:
-            return "\n".join(self._lines()) + "\n"
+            return "\n".join(self._lines(gauges)) + "\n"
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, gauges: Sequence[tuple[str, str, float]]) -> Iterator[str]:
         for name, text in COUNTERS.items():
             yield from (f"# HELP {name} {text}", f"# TYPE {name} counter")
             for (found, labels), number in sorted(self._counts.items()):
@@ -60,8 +62,8 @@ class Metrics:
             for (found, labels), buckets in sorted(self._buckets.items()):
                 if found == name:
                     yield from self._histogram(name, labels, edges, buckets)
-        for name, (text, value) in self._gauges.items():
-            yield from (f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value():g}")
+        for name, text, value in gauges:
+            yield from (f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value:g}")
 
     def _histogram(self, name: str, labels: Labels, edges: tuple[float, ...], buckets: list[int]) -> Iterator[str]:
         total = 0

@@ -7,20 +7,31 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Id = Annotated[str, Field(min_length=1, max_length=8192, description="As search results name it.")]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Pixel = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+# Each list stops at its first fault: pydantic makes an object of every one, and 4 MiB have room for a million.
 Region = Annotated[
     list[Pixel],
     Field(
-        min_length=4, max_length=4, examples=[[10, 20, 400, 300]],
+        min_length=4, max_length=4, fail_fast=True, examples=[[10, 20, 400, 300]],
         description="left, top, right, bottom in pixels of the upright image; right and bottom are exclusive.",
     ),
 ]  # fmt: skip
 ID = "MjAxOS9iZWFjaC5qcGc"
+FIELDS = 64
+"""Of one JSON object."""
 
 
 class Strict(BaseModel):
     """Unknown fields are refused: a misspelt one would be ignored in silence."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, given: Any) -> Any:
+        # Before each of them is refused by itself, for each kind of query that it might have been.
+        if isinstance(given, dict) and len(given) > FIELDS:
+            raise ValueError(f"{len(given):,} fields; there are not that many")
+        return given
 
 
 class ById(Strict):
@@ -33,7 +44,7 @@ class ById(Strict):
 class ByVector(Strict):
     """A descriptor (embedding) of the collection's encoder; it is brought to unit length."""
 
-    vector: Annotated[list[Number], Field(min_length=1, max_length=8192)]
+    vector: Annotated[list[Number], Field(min_length=1, max_length=8192, fail_fast=True)]
 
 
 class ByHalf(Strict):
@@ -67,11 +78,19 @@ class Options(Strict):
     exclude_self: Annotated[bool, Field(description="Leave out the query images themselves.")] = False
     rerank: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=200)]],
-        Field(max_length=4, examples=[["alpha-qe,k=10"]], description="Methods, as for --rerank, in their order."),
+        Field(
+            max_length=4,
+            fail_fast=True,
+            examples=[["alpha-qe,k=10"]],
+            description="Methods, as for --rerank, in their order.",
+        ),
     ] = []
-    invariant: Annotated[list[Literal["flip", "rotate"]], Field(max_length=2)] = []
+    invariant: Annotated[list[Literal["flip", "rotate"]], Field(max_length=2, fail_fast=True)] = []
     combine: Annotated[Literal["mean", "max"], Field(description="How several query images make one.")] = "mean"
-    weights: Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1, max_length=16)] | None = None
+    weights: (
+        Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1, max_length=16, fail_fast=True)]
+        | None
+    ) = None
     text: Annotated[str, Field(min_length=1, max_length=2000, description="Where the encoder reads text.")] | None = (
         None
     )
@@ -91,8 +110,8 @@ class SearchBody(Options):
             ]
         }
     )
-    query: One | Annotated[list[One], Field(min_length=1, max_length=16)] | None = None
-    negatives: Annotated[list[One], Field(max_length=16)] = []
+    query: One | Annotated[list[One], Field(min_length=1, max_length=16, fail_fast=True)] | None = None
+    negatives: Annotated[list[One], Field(max_length=16, fail_fast=True)] = []
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "SearchBody":
@@ -110,7 +129,7 @@ class SearchBody(Options):
 class BatchBody(Strict):
     """Several searches, answered in their order."""
 
-    searches: Annotated[list[SearchBody], Field(min_length=1, max_length=64)]
+    searches: Annotated[list[SearchBody], Field(min_length=1, max_length=64, fail_fast=True)]
 
 
 class EmbedBody(Strict):

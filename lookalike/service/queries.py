@@ -14,7 +14,7 @@ from lookalike.collection import Collection
 from lookalike.errors import ImageError
 from lookalike.query import Key, Query
 from lookalike.rerank.patches import PatchEncoder
-from lookalike.service.bodies import Form, Upload
+from lookalike.service.bodies import Body, Form, Upload
 from lookalike.service.errors import ApiError, of_image, printable
 from lookalike.service.models import ByHalf, ById, ByUrl, ByVector, Filter, One, Options, SearchBody
 from lookalike.service.served import Served
@@ -105,8 +105,17 @@ def parse_box(text: str | None) -> Box | None:
     return to_box(Options.model_validate({"box": text.split(",")}).box)
 
 
-async def fetched(served: Served, asked: Sequence[Asked]) -> list[Asked]:
-    """URLs replaced by what lies behind them, in the order in which they were asked for; raises ApiError."""
+def refuse_many_urls(asked: Sequence[Asked], most: int) -> None:
+    """Of one request, as each is fetched whole and kept; raises ApiError 413."""
+    if sum(isinstance(one, ByUrl) for one in asked) > most:
+        raise ApiError(413, "too_many", f"over {most} URLs in one request", "send fewer")
+
+
+async def fetched(served: Served, asked: Sequence[Asked], body: Body) -> list[Asked]:
+    """URLs replaced by what lies behind them, in the order in which they were asked for; raises ApiError.
+
+    What is fetched is counted as if it had come with the body.
+    """
     found: list[Asked] = []
     for one in asked:
         if not isinstance(one, ByUrl):
@@ -119,6 +128,7 @@ async def fetched(served: Served, asked: Sequence[Asked]) -> list[Asked]:
             data = await served.fetches.run(lambda url=url: served.fetch(url))  # type: ignore[misc]
         except ImageError as error:
             raise ApiError(422, "bad_url", f"url: {error}", "upload the image instead") from error
+        body.hold(len(data))
         found.append(Upload("url", "", data))
     return found
 

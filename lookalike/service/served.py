@@ -1,10 +1,10 @@
 """What all requests share: the collection with its batching encoder, the threads, the limits, what was counted."""
 
+import asyncio
 import threading
 from functools import cached_property
 
 from lookalike.collection import Collection
-from lookalike.errors import LookalikeError
 from lookalike.service.batching import BATCH, Batcher, Slots, batched
 from lookalike.service.bodies import Buffered
 from lookalike.service.decoding import Examiner
@@ -27,7 +27,7 @@ class Served:
 
     def __init__(self, given: Collection, settings: Settings) -> None:
         self._given, self.settings = given, settings
-        self.metrics = Metrics()
+        self.metrics, self.scraping = Metrics(), asyncio.Lock()
         self.slots = Slots(settings.workers)
         self.work = self._work()
         self.fetches = Work(Slots(FETCHES), FETCHES, FETCHES, self.metrics, "fetches")
@@ -37,7 +37,7 @@ class Served:
         self.fetch = Fetcher(settings.limits.bytes, settings.url_seconds)
         self.writing = threading.Lock()
         self.is_draining = False
-        self.failure: LookalikeError | None = None
+        self.failure: Exception | None = None
         self._batcher: Batcher | None = None
         self._loaded: Collection | None = None
         self.metrics.gauge("lookalike_images", "In the collection.", self._count)
@@ -47,8 +47,8 @@ class Served:
 
     @property
     def reason_not_ready(self) -> str | None:
-        """Why nothing can be asked yet; None where all is well."""
-        return None if self._loaded else "the collection is being loaded"
+        """Why nothing can be asked yet; None where all is well. Asked for every request: its images are not counted."""
+        return None if self._loaded is not None else "the collection is being loaded"
 
     @property
     def reason_to_wait(self) -> ApiError | None:
@@ -89,14 +89,14 @@ class Served:
             if loaded.reads_text:
                 loaded.reader().encoder  # noqa: B018 - loaded now, and not by the first who asks
             self._loaded = loaded
-        except LookalikeError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the service must not seem to be loading for ever
             self.failure = error
 
     def _seen(self, size: int) -> None:
         self.metrics.observe("lookalike_batch_size", size)
 
     def _count(self) -> float:
-        return len(self._loaded) if self._loaded else 0
+        return len(self._loaded) if self._loaded is not None else 0
 
     def item(self, id_: str) -> Item:
         """The item of an id; raises ApiError 404. Nothing but the catalog is asked."""
@@ -114,5 +114,5 @@ class Served:
         if self._batcher:
             self._batcher.close()
         self.examiner.close()
-        if self._loaded:
+        if self._loaded is not None:
             self._loaded.close()

@@ -7,12 +7,14 @@ import socket
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lookalike.errors import LookalikeError
 from lookalike.service.served import Served
+from lookalike.service.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +42,12 @@ def run(app: FastAPI, listening: socket.socket, drain_seconds: float) -> None:
     """Serve until SIGTERM or Ctrl-C; raises LookalikeError where the collection cannot be loaded."""
     server = Server(app, drain_seconds)
     server.run(sockets=[listening])
-    if server.served.failure:
-        raise server.served.failure
+    failure = server.served.failure
+    if isinstance(failure, LookalikeError):
+        raise failure
+    if failure is not None:
+        said = f"{type(failure).__name__}: {failure}".partition("\n")[0]
+        raise LookalikeError(f"the collection cannot be loaded ({said}); --debug shows where") from failure
 
 
 class Server(uvicorn.Server):
@@ -51,7 +57,7 @@ class Server(uvicorn.Server):
         self.served: Served = app.state.served
         settings = self.served.settings
         config = uvicorn.Config(
-            app, http=_protocol(settings.header_seconds, settings.connections), ws="none", lifespan="on",
+            app, http=_protocol(settings), ws="none", lifespan="on",
             log_config=None, access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS, h11_max_incomplete_event_size=HEAD_BYTES,
         )  # fmt: skip
@@ -82,45 +88,80 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _protocol(header_seconds: float, most: int) -> type[H11Protocol]:
-    """uvicorn's own, which does not wait for ever for the head of a request, nor hold any number of connections."""
+def _protocol(settings: Settings) -> type[H11Protocol]:
+    """uvicorn's own, which waits for ever for nobody's head, body or reading, nor holds any number of connections."""
 
     class Protocol(H11Protocol):
-        _head: asyncio.TimerHandle | None = None
+        _sending: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > most:
+            if len(self.connections) > settings.connections:
                 transport.abort()
                 return
-            self._await_head()
+            # Writing pauses as soon as the system takes no more: whatever waits here for a reader is watched.
+            transport.set_write_buffer_limits(0)
+            self._await_rest()
 
         def data_received(self, data: bytes) -> None:
+            was = self._is_in_body()
             super().data_received(data)
             if self.cycle is not None and not self.cycle.response_complete:
                 self._stop()
-            elif self._head is None:
-                self._await_head()
+            elif self._sending is None or was != self._is_in_body():
+                self._stop()
+                self._await_rest()
 
         def on_response_complete(self) -> None:
             self._stop()
             super().on_response_complete()
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._await_reader()
+
+        def resume_writing(self) -> None:
+            self._stop_waiting()
+            super().resume_writing()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop()
+            self._stop_waiting()
             super().connection_lost(exc)
 
-        def _await_head(self) -> None:
-            self._head = self.loop.call_later(header_seconds, self._give_up)
+        def _is_in_body(self) -> bool:
+            return self.conn.their_state is h11.SEND_BODY
+
+        def _await_rest(self) -> None:
+            # Of a head, or of the body of a request that was refused before it came.
+            seconds = settings.body_seconds if self._is_in_body() else settings.header_seconds
+            self._sending = self.loop.call_later(seconds, self._give_up)
 
         def _give_up(self) -> None:
-            self._head = None
+            self._sending = None
             if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
                 self.transport.abort()
 
         def _stop(self) -> None:
-            if self._head is not None:
-                self._head.cancel()
-                self._head = None
+            if self._sending is not None:
+                self._sending.cancel()
+                self._sending = None
+
+        def _await_reader(self) -> None:
+            waiting = self.transport.get_write_buffer_size()
+            self._unread = self.loop.call_later(settings.unread_seconds, self._look_again, waiting)
+
+        def _look_again(self, waiting: int) -> None:
+            if self.transport.get_write_buffer_size() < waiting:
+                self._await_reader()
+            else:
+                # Closing would wait until all of it was read.
+                self.transport.abort()
+
+        def _stop_waiting(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
 
     return Protocol

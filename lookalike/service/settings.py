@@ -39,6 +39,9 @@ class Settings:
     body_seconds: float = 120.0
     """For a whole body: a phone on a slow network sends 20 MB in less."""
     header_seconds: float = 15.0
+    unread_seconds: float = 60.0
+    """Without anything of an answer being read, before it is given up: the system hands on what waits in large steps,
+    which a phone on a slow network takes half a minute for."""
     decode_seconds: float = 10.0
     url_seconds: float = 10.0
 

@@ -8,6 +8,8 @@ from PIL import Image
 from lookalike import images
 
 QUALITY, FULL_QUALITY = 82, 92
+LONGEST = 65_500
+"""The longest side that libjpeg writes."""
 
 
 class Cache:
@@ -44,8 +46,9 @@ def thumbnail(data: bytes, size: int) -> bytes:
 
 
 def full(data: bytes) -> bytes:
-    """The whole picture, encoded anew; raises ImageError."""
-    return images.to_jpeg(images.decode(data).image, FULL_QUALITY)
+    """The whole picture, encoded anew, smaller only where JPEG has no room for it; raises ImageError."""
+    image = images.decode(data).image
+    return images.to_jpeg(image if max(image.size) <= LONGEST else images.thumbnail(image, LONGEST), FULL_QUALITY)
 
 
 def preview(image: Image.Image, size: int = 480) -> bytes:

@@ -91,7 +91,7 @@ class Fetcher:
         for _ in range(REDIRECTS + 1):
             status, target, body = self._get(url, deadline)
             if status in REDIRECTING and target:
-                url = urljoin(url, target)
+                url = _joined(url, target)
             elif status == 200:
                 return body
             else:
@@ -110,6 +110,8 @@ class Fetcher:
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             headers = {"User-Agent": "lookalike", "Accept": "image/*", "Accept-Encoding": "identity"}
+            connection.connect()
+            _left(deadline)  # the watch may have struck just before there was anything to end
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             body = self._body(response, deadline) if response.status == 200 else b""
@@ -165,6 +167,13 @@ class Fetcher:
         return b"".join(parts)
 
 
+def _joined(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError as error:
+        raise ImageError("not a URL") from error
+
+
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
@@ -179,20 +188,26 @@ class _Pinned(http.client.HTTPConnection):
         super().__init__(host, port)
         self._address, self._context = address, context
         self.default_port = 443 if context else 80
+        self._opened: socket.socket | None = None
 
     def connect(self) -> None:
         """Without a look-up, and never to this machine itself by its public address."""
-        plain = socket.create_connection((self._address, self.port), self.timeout)
-        self.sock = plain
-        if not ipaddress.ip_address(self._address).is_loopback and plain.getsockname()[0] == plain.getpeername()[0]:
+        opened = self._opened = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = opened
+        if not ipaddress.ip_address(self._address).is_loopback and opened.getsockname()[0] == opened.getpeername()[0]:
             raise OSError("this machine itself")
         if self._context:
-            self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
+            # What is wrapped is closed: a handshake that drips has to be ended on the wrapping.
+            wrapped = self._context.wrap_socket(opened, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock = self._opened = wrapped
+            wrapped.do_handshake()
 
     def abort(self) -> None:
         """From another thread: let whatever waits on the socket end."""
         try:
-            if self.sock:
-                self.sock.shutdown(socket.SHUT_RDWR)
+            # `sock` is gone once a body is being read that ends with the connection. Of the socket and not of its TLS,
+            # which another thread is in the midst of.
+            if self._opened:
+                socket.socket.shutdown(self._opened, socket.SHUT_RDWR)
         except OSError:
             return

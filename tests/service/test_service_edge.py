@@ -4,8 +4,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError
 from running import Running, jpeg, running, write_photos
 
+from lookalike.service.models import FIELDS, BatchBody, EmbedBody, LoginBody, SearchBody
 from lookalike.service.tokens import COOKIE, session
 
 pytest_plugins = ["service_fixtures"]
@@ -102,7 +104,7 @@ def test_the_page_has_no_script_or_style_of_its_own_and_asks_nobody_else(service
 
 def test_pages_of_other_origins_may_call_it_only_if_they_were_named(guarded: Running) -> None:
     search = {"files": {"file": jpeg(1)}}
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "http://["):
         answer = guarded.client.post("/v1/search", headers={"Origin": origin}, **search)  # type: ignore[arg-type]
         assert (answer.status_code, shape(answer)) == (400, "wrong_origin")
     own = guarded.client.post("/v1/search", headers={"Origin": guarded.url}, **search)  # type: ignore[arg-type]
@@ -111,6 +113,17 @@ def test_pages_of_other_origins_may_call_it_only_if_they_were_named(guarded: Run
     assert friend.headers["access-control-allow-origin"] == "https://friend.example"
     asked = {"Origin": "https://friend.example", "Access-Control-Request-Method": "POST"}
     assert guarded.client.options("/v1/search", headers=asked).status_code == 200
+
+
+def test_a_page_of_a_named_origin_can_read_why_it_was_refused(guarded: Running, stranger: httpx.Client) -> None:
+    friend = {"Origin": "https://friend.example"}
+    for answer in (stranger.get("/v1/collection", headers=friend), guarded.client.get("/v1/nothing", headers=friend)):
+        assert answer.status_code in (401, 404)
+        assert answer.headers["access-control-allow-origin"] == "https://friend.example"
+        assert answer.headers["access-control-expose-headers"] == "Retry-After"
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+        assert answer.headers["vary"] == "Origin"
+    assert "access-control-allow-origin" not in stranger.get("/v1/collection", headers={"Origin": "null"}).headers
 
 
 def test_a_name_that_was_made_to_lead_here_is_refused(tmp_path: Path) -> None:
@@ -162,6 +175,45 @@ def test_a_body_that_makes_no_sense_is_refused_for_its_reason(
 ) -> None:
     answer = service.client.post("/v1/search", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, shape(answer)) == (status, code), answer.text
+
+
+def full(start: str, part: str, count: int, end: str) -> str:
+    """A JSON text with a list of `count` equal parts in it."""
+    return start + ",".join([part] * count) + end
+
+
+BAD_VECTOR = full('{"query":{"vector":[', '""', 8000, "]}}")
+UNKNOWN = "{" + ",".join(f'"{number}":1' for number in range(50_000)) + "}"
+SOME_UNKNOWN = "{" + ",".join(f'"{number}":1' for number in range(60)) + "}"
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (BatchBody, full('{"searches":[', BAD_VECTOR, 64, "]}")),
+        (BatchBody, full('{"searches":[', full('{"query":[', SOME_UNKNOWN, 16, "]}"), 64, "]}")),
+        (SearchBody, UNKNOWN),
+        (SearchBody, f'{{"query":{UNKNOWN}}}'),
+        (SearchBody, f'{{"text":"a","filter":{UNKNOWN}}}'),
+        (SearchBody, full('{"text":"a","negatives":[', SOME_UNKNOWN, 16, "]}")),
+        (EmbedBody, f'{{"query":{UNKNOWN}}}'),
+        (LoginBody, UNKNOWN),
+    ],
+    ids=range(8),
+)
+def test_a_body_full_of_faults_is_left_at_the_first_ones(model: type[BaseModel], body: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate_json(body)
+    # Of each kind of query that it might have been, the fields of one object.
+    assert refused.value.error_count() <= 4 * FIELDS
+
+
+def test_a_login_is_short(service: Running) -> None:
+    answer = service.client.post("/v1/login", json={"token": "\N{GRINNING FACE}" * 1024})
+    assert answer.status_code == 204
+    answer = service.client.post("/v1/login", json={"token": "x" * 20_000})
+    assert (answer.status_code, shape(answer)) == (413, "too_large")
+    assert "16,384 bytes" in answer.text
 
 
 def test_other_content_types_methods_and_addresses_are_refused_alike(service: Running) -> None:

@@ -211,3 +211,5 @@ def test_a_token_is_asked_for_once(visit: Any, tmp_path: Path) -> None:
         linked = begun(visit("/#token=only%20for%20friends%20of%20mine", url=guarded.url, allowed="401"))
         assert "token" not in linked.url
         assert linked.evaluate("document.cookie") == ""
+        damaged = visit("/#token=100%", url=guarded.url, allowed="401")
+        damaged.wait_for_selector("#login[open]")

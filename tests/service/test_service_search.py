@@ -269,3 +269,14 @@ def test_what_re_ranks_here_can_be_asked_for_by_its_name(service: Running) -> No
     for method in methods:
         found = service.search(query={"id": service.ids()["01.jpg"]}, k=3, rerank=[method["name"]])
         assert len(found.json()["results"]) == 3, method
+
+
+def test_a_picture_that_is_too_long_for_jpeg_is_shown_as_long_as_it_can_be(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 1)
+    picture(1, (66_000, 8)).save(folder / "long.png")
+    with running(folder) as service:
+        for path in (f"/v1/items/{service.ids()['long.png']}/image", "/images/long.png"):
+            shown = service.client.get(path)
+            assert shown.status_code == 200, shown.text
+            with Image.open(io.BytesIO(shown.content)) as opened:
+                assert opened.size == (65_500, 8)

@@ -67,6 +67,27 @@ def test_weights_that_are_missing_end_it_with_a_line(run: Run, tmp_path: Path) -
     assert errors.startswith("lookalike: error: /no/such/encoder")
 
 
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), RuntimeError("the graph\nis damaged")])
+def test_whatever_keeps_it_from_loading_ends_it_with_a_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    folder = indexed(write_photos(tmp_path / "photos", 2))
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(Collection, "through", fail)
+    status, _, errors = run(str(folder), "--port", "0")
+    assert (status, errors.count("\n")) == (1, 1)
+    assert errors.startswith("lookalike: error: the collection cannot be loaded (")
+
+
+def test_a_collection_without_images_is_ready_too(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with running(tmp_path / "photos") as service:
+        assert service.client.get("/v1/items").json() == {"items": []}
+
+
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
@@ -230,6 +251,28 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
         assert statuses.count(429) == 11
         assert len(retry) == 11
         assert all(1 <= int(value) <= 30 for value in retry)
+
+
+def test_a_number_that_is_slow_to_come_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with running(write_photos(tmp_path / "photos", 1)) as service:
+        asked, gate = threading.Event(), threading.Event()
+
+        def slow() -> float:
+            asked.set()
+            gate.wait(30)
+            return 7
+
+        service.served.metrics.gauge("lookalike_slow", "Of a server that is away.", slow)
+        texts: list[str] = []
+        scraping = threading.Thread(target=lambda: texts.append(httpx.get(f"{service.url}/metrics", timeout=60).text))
+        scraping.start()
+        assert asked.wait(30)
+        start = time.monotonic()
+        assert service.client.get("/healthz").status_code == 200
+        assert time.monotonic() - start < 15
+        gate.set()
+        scraping.join()
+        assert "lookalike_slow 7" in texts[0]
 
 
 def test_one_bad_array_does_not_spoil_the_batch_of_the_others(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import random
 import socket
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ def test_a_file_name_means_nothing(service: Running, name: str) -> None:
 
 
 def test_a_slow_image_is_given_up_and_others_are_answered_meanwhile(tmp_path: Path) -> None:
-    with running(write_photos(tmp_path / "photos", 3), decode_seconds=1.0) as service:
+    with running(write_photos(tmp_path / "photos", 3), decode_seconds=0.5) as service:
         answer = service.client.post("/v1/search", files={"file": slow_jpeg()})
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "slow_image")
         # The process that was lost is replaced.
@@ -180,6 +181,30 @@ def test_a_damaged_form_is_refused(service: Running, name: str) -> None:
     assert answer.status_code == status, answer.text
 
 
+def test_a_form_that_is_slow_to_take_apart_keeps_nobody_waiting(service: Running) -> None:
+    almost_ends = b"\r\n--b\r" * 1_500_000
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n' + almost_ends + b"\r\n--b--\r\n"
+    waits: list[float] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=service.url) as client:
+            while not over.is_set():
+                start = time.perf_counter()
+                assert client.get("/healthz").status_code == 200
+                waits.append(time.perf_counter() - start)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    start = time.perf_counter()
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert service.client.post("/v1/search", content=body, headers=form).status_code == 415
+    took = time.perf_counter() - start
+    over.set()
+    asking.join()
+    assert max(waits) < took / 2
+
+
 def talk(url: str, *parts: bytes, pause: float = 0.0) -> bytes:
     """Say something to the socket, in parts, and read what comes until the other side hangs up."""
     split = urlsplit(url)
@@ -205,7 +230,7 @@ HEAD = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: applicatio
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = write_photos(tmp_path_factory.mktemp("impatient") / "photos", 3)
-    with running(folder, idle_seconds=0.4, body_seconds=1.5, header_seconds=0.6) as started:
+    with running(folder, idle_seconds=0.4, body_seconds=1.5, header_seconds=0.6, unread_seconds=0.4) as started:
         yield started
 
 
@@ -222,6 +247,48 @@ def test_a_head_that_never_ends_is_given_up(impatient: Running) -> None:
     assert talk(impatient.url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n", *[b"X: y\r\n"] * 8, pause=0.15) == b""
     assert talk(impatient.url) == b""
     assert talk(impatient.url, b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 200_000).startswith((b"HTTP/1.1 400", b""))
+
+
+REFUSED = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\nContent-Length: 12\r\n\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def test_the_rest_of_a_refused_upload_has_the_time_of_a_body(impatient: Running) -> None:
+    heard = talk(impatient.url, REFUSED, *[b"xx"] * 6, GET, pause=0.15)
+    assert (heard.count(b"HTTP/1.1 400"), heard.count(b"HTTP/1.1 200")) == (1, 1)
+    dripping = talk(impatient.url, REFUSED, *[b"x"] * 12, GET, pause=0.2)
+    assert b"HTTP/1.1 200" not in dripping
+    # The head that follows has the time of a head again.
+    slow_head = talk(impatient.url, REFUSED, b"x", b"x" * 11 + GET[:5], GET[5:], pause=0.7)
+    assert b"HTTP/1.1 200" not in slow_head
+
+
+def read_all(url: str, pause: float, first: float = 0.0) -> tuple[int, int]:
+    """Bytes that are read of answers that were asked for at once, and of all of them."""
+    split, asked = urlsplit(url), 100
+    length = len(httpx.get(f"{url}/openapi.json").content)
+    with socket.socket() as plug:
+        plug.settimeout(30)
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        plug.connect((split.hostname, split.port))
+        plug.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * (asked - 1))
+        plug.sendall(GET.replace(b"/healthz", b"/openapi.json"))
+        time.sleep(first)
+        heard = 0
+        try:
+            while piece := plug.recv(1 << 20):
+                heard += len(piece)
+                time.sleep(pause)
+        except OSError:
+            pass
+    return heard, asked * length
+
+
+def test_an_answer_that_nobody_reads_is_given_up_and_one_that_is_read_slowly_is_not(impatient: Running) -> None:
+    heard, whole = read_all(impatient.url, 0, first=1.5)
+    assert heard < whole
+    heard, whole = read_all(impatient.url, 0.002)
+    assert heard > whole
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,15 @@
 import http.server
+import shutil
+import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 from running import jpeg, running, write_photos
@@ -42,6 +48,17 @@ def test_addresses_of_the_open_internet_are_allowed(address: str) -> None:
     assert is_public(address)
 
 
+def drip(file: BinaryIO, data: bytes) -> None:
+    """Twenty bytes a second, as long as somebody takes them."""
+    try:
+        for byte in data:
+            file.write(bytes([byte]))
+            file.flush()
+            time.sleep(0.05)
+    except OSError:
+        return
+
+
 class Pages(http.server.BaseHTTPRequestHandler):
     """A server whose every path does one thing."""
 
@@ -58,22 +75,14 @@ class Pages(http.server.BaseHTTPRequestHandler):
         elif name == "slow":
             self.send_response(200)
             self.end_headers()
-            try:
-                for _ in range(100):
-                    self.wfile.write(b"x")
-                    self.wfile.flush()
-                    time.sleep(0.05)
-            except OSError:
-                return
+            drip(self.wfile, b"x" * 100)
         elif name == "dripping-head":
-            try:
-                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-                for number in range(100):
-                    self.wfile.write(f"X-{number}: y\r\n".encode())
-                    self.wfile.flush()
-                    time.sleep(0.05)
-            except OSError:
-                return
+            drip(self.wfile, b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100)
+        elif name == "dripping-chunk":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            drip(self.wfile, b"0" * 100)
         elif name == "large":
             self.send_response(200)
             self.end_headers()
@@ -96,8 +105,13 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web() -> Iterator[int]:
+def web(secure: tuple[Path, Path] | None = None) -> Iterator[int]:
+    """A server of `Pages`, with a certificate and its key over TLS."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    if secure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*secure)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -143,6 +157,8 @@ def test_every_redirect_is_checked_anew(port: int) -> None:
         fetch(f"http://photos.example:{port}/go/http://inside.example:{port}/photo")
     with pytest.raises(ImageError, match="not an http or https URL"):
         fetch(f"http://photos.example:{port}/go/httpx://a/b")
+    with pytest.raises(ImageError, match="not a URL"):
+        fetch(f"http://photos.example:{port}/go/http://[")
     with pytest.raises(ImageError, match="port 22 is not fetched from"):
         fetch(f"http://photos.example:{port}/go/http://photos.example:22/")
     with pytest.raises(ImageError, match="more than 5 redirects"):
@@ -161,10 +177,81 @@ def test_a_name_is_looked_up_once_for_each_request_so_it_cannot_change_in_betwee
     assert asked == ["rebind.example"]
 
 
-@pytest.mark.parametrize("path", ["slow", "dripping-head"])
+@pytest.mark.parametrize("path", ["slow", "dripping-head", "dripping-chunk"])
 def test_a_server_that_drips_is_left_after_the_time_allowed(port: int, path: str) -> None:
-    with pytest.raises(ImageError, match=r"took too long|cannot be fetched"):
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="took too long"):
         fetcher(port)(f"http://photos.example:{port}/{path}")
+    assert time.monotonic() - start < 3
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of photos.example, signed by itself, and its key."""
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("secure")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=photos.example", "-addext", "subjectAltName=DNS:photos.example"]
+    subprocess.run([openssl, *made, *name, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+def secure_fetcher(port: int, certificate: Path) -> Fetcher:
+    return replace(fetcher(port), context=ssl.create_default_context(cafile=certificate))
+
+
+def test_a_picture_is_fetched_over_tls_under_the_name_that_was_asked_for(secure: tuple[Path, Path]) -> None:
+    with web(secure) as port:
+        fetch = secure_fetcher(port, secure[0])
+        assert fetch(f"https://photos.example:{port}/photo") == jpeg(1)
+        with pytest.raises(ImageError, match="cannot be fetched"):
+            fetch(f"https://other.example:{port}/photo")
+
+
+@pytest.mark.parametrize("path", ["slow", "dripping-head", "dripping-chunk"])
+def test_so_it_is_over_tls(secure: tuple[Path, Path], path: str) -> None:
+    with web(secure) as port:
+        start = time.monotonic()
+        with pytest.raises(ImageError, match="took too long"):
+            secure_fetcher(port, secure[0])(f"https://photos.example:{port}/{path}")
+        assert time.monotonic() - start < 3
+
+
+def test_a_handshake_that_ends_too_late_is_not_followed_by_a_request(
+    secure: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = socket.create_connection
+
+    def from_far_away(*arguments: Any) -> socket.socket:
+        opened = connect(*arguments)
+        time.sleep(0.5)
+        return opened
+
+    monkeypatch.setattr(socket, "create_connection", from_far_away)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*secure)
+
+    def late(listening: socket.socket) -> None:
+        with listening.accept()[0] as plain:
+            time.sleep(1.2)
+            try:
+                with context.wrap_socket(plain, server_side=True) as shaken:
+                    drip(shaken.makefile("wb"), b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100)
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        serving = threading.Thread(target=late, args=(listening,))
+        serving.start()
+        start = time.monotonic()
+        with pytest.raises(ImageError, match="took too long"):
+            secure_fetcher(port, secure[0])(f"https://photos.example:{port}/photo")
+        assert time.monotonic() - start < 2
+        serving.join()
 
 
 def test_what_is_too_large_or_missing_is_refused(port: int) -> None:
@@ -203,3 +290,18 @@ def test_a_search_with_a_url_is_one_with_what_lies_behind_it(tmp_path: Path, por
         assert seen["preview"].startswith("data:image/jpeg;base64,")
         no_image = service.search(query={"url": f"http://photos.example:{port}/host"})
         assert (no_image.status_code, no_image.json()["error"]["code"]) == (415, "not_an_image")
+
+
+def test_what_is_fetched_is_counted_as_if_it_had_been_uploaded(tmp_path: Path, port: int) -> None:
+    one = len(jpeg(1))
+    with running(write_photos(tmp_path / "photos"), allow_urls=True, buffered_bytes=3 * one, files=4) as service:
+        service.served.fetch = fetcher(port)
+        photo = {"url": f"http://photos.example:{port}/photo"}
+        assert service.search(query=photo, negatives=[{"vector": [1.0] * 192}]).status_code == 200
+        refused = service.search(query=[photo, photo, photo])
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
+        assert service.served.buffered.held == 0
+        many = service.search(query=[photo] * 3, negatives=[photo] * 2)
+        assert (many.status_code, many.json()["error"]["code"]) == (413, "too_many")
+        batch = service.client.post("/v1/search/batch", json={"searches": [{"query": photo}] * 5})
+        assert (batch.status_code, batch.json()["error"]["code"]) == (413, "too_many")

@@ -46,7 +46,7 @@ async def embed(request: Request, served: Service) -> Response:
                 return json_response(await served.work.run(lambda: _of_text(served, text)))
             assert asked.query is not None
             wanted: list[One] = [asked.query]
-            (one,), box, shows = await fetched(served, wanted), to_box(asked.box), asked.preview
+            (one,), box, shows = await fetched(served, wanted, body), to_box(asked.box), asked.preview
         else:
             form = await body.form()
             one, box = form.one_file(), parse_box(form.text("box"))

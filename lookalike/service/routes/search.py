@@ -8,10 +8,10 @@ from starlette.responses import Response
 
 from lookalike.errors import LookalikeError
 from lookalike.service import answers
-from lookalike.service.bodies import kind
+from lookalike.service.bodies import Body, kind
 from lookalike.service.errors import ApiError, json_response, of_library, responses
 from lookalike.service.models import BatchAnswer, BatchBody, SearchAnswer, SearchBody
-from lookalike.service.queries import Search, fetched
+from lookalike.service.queries import Search, fetched, refuse_many_urls
 from lookalike.service.routes.common import FILE, OPTION_FIELDS, Service, body_of, either, json_only
 from lookalike.service.served import Served
 
@@ -38,7 +38,8 @@ async def search(request: Request, served: Service) -> Response:
             asked = Search.of_body(await body.json(SearchBody))
         else:
             asked = Search.of_form(await body.form())
-        return json_response(await _answer(served, asked))
+        refuse_many_urls([*asked.queries, *asked.negatives], served.settings.files)
+        return json_response(await _answer(served, asked, body))
 
 
 @router.post(
@@ -52,19 +53,22 @@ async def batch(request: Request, served: Service) -> Response:
     with body_of(request, served) as body:
         if kind(request) != "json":
             raise ApiError(415, "content_type", "a batch is JSON", "send application/json")
-        asked = (await body.json(BatchBody)).searches
+        asked = [Search.of_body(search) for search in (await body.json(BatchBody)).searches]
+        refuse_many_urls(
+            [one for search in asked for one in (*search.queries, *search.negatives)], served.settings.files
+        )
         turns = asyncio.Semaphore(TOGETHER)
 
-        async def one(search: SearchBody) -> dict[str, Any]:
+        async def one(search: Search) -> dict[str, Any]:
             async with turns:
-                return await _or_error(served, Search.of_body(search))
+                return await _or_error(served, search, body)
 
         return json_response({"answers": await asyncio.gather(*map(one, asked))})
 
 
-async def _or_error(served: Served, asked: Search) -> dict[str, Any]:
+async def _or_error(served: Served, asked: Search, body: Body) -> dict[str, Any]:
     try:
-        return await _answer(served, asked)
+        return await _answer(served, asked, body)
     except ApiError as error:
         refused = error
     except LookalikeError as error:
@@ -72,6 +76,7 @@ async def _or_error(served: Served, asked: Search) -> dict[str, Any]:
     return {"error": {"code": refused.code, "message": refused.message, "hint": refused.hint}}
 
 
-async def _answer(served: Served, asked: Search) -> dict[str, Any]:
-    whole = Search(await fetched(served, asked.queries), await fetched(served, asked.negatives), asked.options)
+async def _answer(served: Served, asked: Search, body: Body) -> dict[str, Any]:
+    queries, negatives = await fetched(served, asked.queries, body), await fetched(served, asked.negatives, body)
+    whole = Search(queries, negatives, asked.options)
     return await served.work.run(lambda: answers.search(served, whole))

@@ -1,5 +1,7 @@
 """What is served, and how it fares."""
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -13,6 +15,8 @@ from lookalike.service.settings import Settings
 
 router = APIRouter(tags=["service"])
 
+LOGIN_BYTES = 16 * 1024
+"""Room for the longest token, however its letters are written."""
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -39,7 +43,10 @@ async def readyz(served: Service) -> Response:
 )
 async def metrics(served: Service) -> Response:
     """Counters and histograms for Prometheus: requests by route, and seconds in decode, encode, search and rerank."""
-    return Response(served.metrics.text(), headers={"Content-Type": METRICS})
+    # Counting images may wait for a disk or a search server: never on the loop, and in one thread however many ask.
+    async with served.scraping:
+        text = await asyncio.to_thread(served.metrics.text)
+    return Response(text, headers={"Content-Type": METRICS})
 
 
 @router.get("/v1/collection", response_model=About, responses=responses())
@@ -89,7 +96,7 @@ async def login(request: Request, served: Service) -> Response:
     if kind(request) != "json":
         raise ApiError(415, "content_type", "a login is JSON", "send application/json")
     with body_of(request, served) as body:
-        given = (await body.json(LoginBody)).token
+        given = (await body.json(LoginBody, LOGIN_BYTES)).token
     token = served.settings.token
     if token is not None and not tokens.matches(token, given):
         raise ApiError(401, "unauthorized", "that is not the token", "it was set when the service was started")

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
+import { decoded } from "./state.js";
 import { sayError } from "./words.js";
 
 const dialog = byId("login"), wrong = byId("login-error"), field = byId("token");
@@ -11,7 +12,7 @@ export async function login() {
   const given = /^#token=(.+)$/.exec(location.hash);
   if (given) {
     history.replaceState(null, "", "/");
-    if (await tried(decodeURIComponent(given[1]))) return;
+    if (await tried(decoded(given[1]))) return;
   }
   dialog.showModal();
   await new Promise((done) => {

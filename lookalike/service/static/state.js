@@ -56,7 +56,8 @@ function box(text) {
   return corners.length === 4 && corners.every(Number.isFinite) && corners[2] > corners[0] && corners[3] > corners[1] ? corners : null;
 }
 
-function decoded(text) {
+// Nothing of what is not percent-encoded as it should be.
+export function decoded(text) {
   try { return decodeURIComponent(text); } catch { return ""; }
 }
 
