@@ -74,6 +74,8 @@ class KeptCollection:
     @property
     def store(self) -> Store:
         """The files behind it; raises CollectionError where nothing was indexed yet."""
+        if self._open_store is not None and self._open_store.replaced:
+            recover(self.path)
         if self._open_store is not None and self._open_store.replaced and self.exists:
             # Another process, or another object of this one, has put another collection in its place. A thread that
             # is still searching the old one needs its files.

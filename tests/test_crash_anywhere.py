@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from made import clustered, items, make
 
-from lookalike import exchange
 from lookalike.collection import Collection
 from lookalike.compact import compact
 from lookalike.errors import CollectionError
@@ -148,7 +147,6 @@ def test_killed_anywhere_it_is_as_it_was_before_or_after(tmp_path: Path, own_cac
     compact(path)
     optimize(path, "IVF4,SQ8")
     assert {entry.name for entry in tmp_path.iterdir()} <= {"c", "merged.merging"}
-    assert not [name for suffix in exchange.SUFFIXES if (name := exchange.beside(path, suffix)).exists()]
     assert len(list((path / "index").iterdir())) == 2
 
 
