@@ -255,7 +255,7 @@ class Store(Catalog):
     def relocate(self, path: Path) -> None:
         """Say where the sources lie as seen from `path`, before the collection is moved there."""
         for id_, location, prefix in self.sources():
-            place = Path(os.path.normpath(self.path / location))
+            place = Path(os.path.normpath(self.path.resolve() / location))
             inside = path.resolve().is_relative_to(place)
             relative = os.path.relpath(place, path.resolve()) if inside else str(place)
             if relative != location:

@@ -183,6 +183,19 @@ def test_rebuild_embeds_everything_with_the_new_encoder(photos: Path, encoder: P
     assert [path.name for path in photos.iterdir() if path.name.startswith(".")] == [".lookalike"]
 
 
+def test_a_rebuild_by_a_relative_path_keeps_its_source_and_every_image_once(
+    photos: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    indexed(Path("photos"), encoder).close()
+    with collections.open("photos", encoder=encoder) as opened:
+        opened.index(rebuild=True)
+        assert opened.info()["sources"] == ["photos"]
+    with collections.open("photos", encoder=encoder) as opened:
+        assert opened.index(["photos"]) == IndexReport(unchanged=12)
+        assert opened.gallery.path(0) == Path("photos") / opened.key(0)
+
+
 def test_an_interrupted_exchange_of_a_rebuild_is_finished(photos: Path, encoder: PixelEncoder) -> None:
     indexed(photos, encoder).close()
     (photos / ".lookalike").rename(photos / ".lookalike.old")
