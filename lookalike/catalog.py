@@ -94,11 +94,13 @@ class Catalog:
         self._lock = threading.RLock()
         self._identity = self._on_disk()
         self._reader = self._catalog = self._connect()
+        self._connections = 1
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._catalog.close()
-        self._reader.close()
+        """Let go of the file, once no other thread is reading it."""
+        with self._lock:
+            self._catalog.close()
+            self._reader.close()
 
     @contextmanager
     def through_writer(self) -> Iterator[None]:
@@ -137,24 +139,38 @@ class Catalog:
             way = f"run `lookalike verify {self.path} --repair`, or index again with --rebuild"
             raise CollectionError(f"{database} is damaged ({error}); {way}") from error
 
+    def _ask(
+        self, sql: str, values: Sequence[object] = (), through: sqlite3.Connection | None = None
+    ) -> sqlite3.Cursor:
+        """A statement begun; through a new connection where a crash left a transaction, which is rolled back then.
+
+        Never in the middle of a transaction of this one: what was read in it so far would be of another state.
+        """
+        try:
+            return (through or self._catalog).execute(sql, values)
+        except sqlite3.Error as error:
+            is_reading = self._catalog is self._reader and not self._catalog.in_transaction
+            if not (is_left_open(error) and is_reading) or self.replaced:
+                raise
+        fresh = self._connect()
+        self._reader.close()
+        self._reader = self._catalog = fresh
+        self._connections += 1
+        return self._catalog.execute(sql, values)
+
     def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows that a statement gives; raises CollectionError."""
         with self._lock:
             try:
-                return self._catalog.execute(sql, values).fetchall()
+                return self._ask(sql, values).fetchall()
             except sqlite3.Error as error:
-                if is_left_open(error) and self._catalog is self._reader and not self.replaced:
-                    self._reader.close()
-                    self._reader = self._catalog = self._connect()
-                    return self.query(sql, values)
                 raise self._failed(error) from error
 
     def numbers(self, sql: str, values: Sequence[object] = ()) -> Ids:
         """The first column as an array; no list of objects is made, however many there are."""
         with self._lock:
             try:
-                cursor = self._catalog.execute(sql, values)
-                return np.fromiter((row for (row,) in cursor), np.int64)
+                return np.fromiter((row for (row,) in self._ask(sql, values)), np.int64)
             except (sqlite3.Error, TypeError, ValueError) as error:
                 raise self._failed(error) from error
 
@@ -188,6 +204,8 @@ class Catalog:
         with self._lock:
             began = not self._catalog.in_transaction
             if began:
+                # What a crash left open has to be rolled back before, by another connection.
+                self.query("SELECT 1 FROM items LIMIT 1")
                 self.query("BEGIN")
             try:
                 yield
@@ -196,13 +214,15 @@ class Catalog:
                     self.query("COMMIT")
 
     @property
-    def version(self) -> int:
+    def version(self) -> tuple[int, int]:
         """Changes whenever another process has committed."""
         with self._lock:
             try:
-                return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+                counted = self._ask("PRAGMA data_version", through=self._reader).fetchone()[0]
             except sqlite3.Error as error:
                 raise self._failed(error) from error
+            # SQLite counts anew for every connection.
+            return self._connections, int(counted)
 
     def count_rows(self) -> int:
         """How many rows there are, removed ones included."""

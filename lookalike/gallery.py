@@ -138,6 +138,11 @@ class StoredGallery:
         return Origins(self._store)
 
     @property
+    def store(self) -> Store:
+        """The files behind it."""
+        return self._store
+
+    @property
     def encoder(self) -> Encoder | None:
         """The encoder that made the vectors, where it is known."""
         return self._load_encoder() if self._load_encoder else None

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 from lookalike import compact as compacting
@@ -13,7 +14,7 @@ from lookalike.encoders import with_options
 from lookalike.encoders.quantize import PrecisionFinding
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
 from lookalike.exchange import SETS, beside, exchange
-from lookalike.gallery import StoredGallery, prefix_for
+from lookalike.gallery import Origins, StoredGallery, prefix_for
 from lookalike.header import refuse_remains, remains
 from lookalike.kept import DEFAULT_ENCODER, FOLDER, KeptCollection
 from lookalike.sources import Source, open_source
@@ -153,7 +154,8 @@ class GrowingCollection(KeptCollection):
             places = [*sources] or [*self._sources]
             if isinstance(error, CollectionLocked | EncoderMismatch) or not places or self._is_readable():
                 raise
-            report = self._made_anew(places, self._given or DEFAULT_ENCODER, progress, dtype, None)
+            with store.sole_writer(self.path):
+                report = self._made_anew(places, self._given or DEFAULT_ENCODER, progress, dtype, None)
         self.close()
         self._encoder = None
         return report
@@ -173,8 +175,8 @@ class GrowingCollection(KeptCollection):
         old: Store | None,
     ) -> IndexReport:
         fresh = beside(self.path, "new")
-        if not _continues(fresh, encoder, dtype):
-            shutil.rmtree(fresh, ignore_errors=True)
+        if not self._continues(fresh, places, encoder, dtype):
+            _discard(fresh)
         engine = old.header.engine if old else self._engine
         beside_engine = engines.renamed(engine) if engine else None
         with type(self)(fresh, encoder, device=self._device.get("device"), engine=beside_engine) as made:
@@ -187,6 +189,23 @@ class GrowingCollection(KeptCollection):
         if old is not None and isinstance(old.vectors, SearchingRows):
             old.vectors.drop()
         return report
+
+    def _continues(self, fresh: Path, places: Sequence[str | Path], encoder: str | Encoder, dtype: str | None) -> bool:
+        """Whether an interrupted rebuild of these places with this very encoder can go on."""
+        name = encoder if isinstance(encoder, str) else encoder.name
+        try:
+            with type(self)(fresh, encoder, device=self._device.get("device")) as draft:
+                header, origins = draft.store.header, Origins(draft.store)
+                known = {origins.locate(location).resolve() for _, location, _ in draft.store.sources()}
+                return (
+                    precisions.settled(name, header.encoder) == header.encoder
+                    and header.dtype == (dtype or "float32")
+                    and known <= {Path(place).resolve() for place in places}
+                    # Last, since it loads the weights: raises EncoderMismatch where they are others by now.
+                    and draft.encoder.fingerprint == header.fingerprint
+                )
+        except CollectionError:
+            return False
 
     def remove(self, keys: Sequence[str]) -> int:
         """Take images out of the collection, whose files stay where they are; how many were there.
@@ -253,13 +272,10 @@ def _place(source: str | Path | None) -> Path | None:
     return path / FOLDER if not store.is_collection(path) and store.is_collection(path / FOLDER) else path
 
 
-def _continues(fresh: Path, encoder: str | Encoder, dtype: str | None) -> bool:
-    """Whether an interrupted rebuild with this encoder can go on."""
-    if not store.is_collection(fresh):
-        return False
-    try:
-        header = store.read_header(fresh)
-    except CollectionError:
-        return False
-    name = encoder if isinstance(encoder, str) else encoder.name
-    return precisions.settled(name, header.encoder) == header.encoder and header.dtype == (dtype or "float32")
+def _discard(draft: Path) -> None:
+    """Delete a collection that was never completed, and its side of an engine."""
+    with suppress(CollectionError), closing(Store(draft)) as opened:
+        if isinstance(opened.vectors, SearchingRows):
+            len(opened.vectors)  # raises where the engine holds another's under that name
+            opened.vectors.drop()
+    shutil.rmtree(draft, ignore_errors=True)

@@ -1,5 +1,6 @@
 """A collection as it lies on disk: opened, with its encoder and its vector sets, and asked what it holds."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -46,6 +47,9 @@ class KeptCollection:
         self._open_gallery: StoredGallery | None = None
         self._retired: list[Store] = []
         self._open_sets: dict[Path, Self] = {}
+        # The first is never held while a catalog is asked, whose reader may be waiting for it; the second, while
+        # weights are loaded.
+        self._lock, self._loading = threading.RLock(), threading.RLock()
         recover(self.path)
 
     def __len__(self) -> int:
@@ -55,10 +59,12 @@ class KeptCollection:
         """Let go of the files."""
         for further in self._open_sets.values():
             further.close()
-        for opened in (*self._retired, *([self._open_store] if self._open_store else [])):
-            opened.close()
-        self._open_store = self._open_gallery = None
-        self._retired = []
+        with self._lock:
+            opened = [*self._retired, *([self._open_store] if self._open_store else [])]
+            self._open_store = self._open_gallery = None
+            self._retired = []
+        for one in opened:
+            one.close()
 
     def __enter__(self) -> Self:
         return self
@@ -74,51 +80,78 @@ class KeptCollection:
     @property
     def store(self) -> Store:
         """The files behind it; raises CollectionError where nothing was indexed yet."""
-        if self._open_store is not None and self._open_store.replaced and self.exists:
-            # Another process, or another object of this one, has put another collection in its place. A thread that
-            # is still searching the old one needs its files.
-            self._retired.append(self._open_store)
-            while len(self._retired) > KEPT_OPEN:
-                self._retired.pop(0).close()
-            self._open_store = self._open_gallery = self._encoder = None
-        if self._open_store is None:
-            if not self.exists:
-                refuse_remains(self.path)
-                folder = self._sources[0] if self._sources else self.path
-                raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
-            opened = Store(self.path)
-            held = opened.header.engine
-            if self._engine and not (held and engines.is_same(held, self._engine)):
-                place = held or "a file of its own"
-                opened.close()
-                raise CollectionError(
-                    f"{self.path} keeps its vectors in {place}, not in {self._engine}; give another --collection"
-                )
-            self._open_store = opened
-        return self._open_store
+        with self._lock:
+            gone = self._retire() if self._open_store is not None and self._open_store.replaced else []
+            if self._open_store is None:
+                self._open_store = self._opened()
+            opened = self._open_store
+        # Not inside the lock: whoever still reads one of these may be waiting for that.
+        for one in gone:
+            one.close()
+        return opened
+
+    def _retire(self) -> list[Store]:
+        """Make way for what another process, or another object of this one, has put in the place of what is open.
+
+        A thread may still be searching that: it is kept for a while. Given are those that may be closed.
+        """
+        recover(self.path)
+        if self._open_store is None or not self._open_store.replaced or not self.exists:
+            return []
+        self._retired.append(self._open_store)
+        self._open_store = self._open_gallery = self._encoder = None
+        gone, self._retired = self._retired[:-KEPT_OPEN], self._retired[-KEPT_OPEN:]
+        return gone
+
+    def _opened(self) -> Store:
+        if not self.exists:
+            refuse_remains(self.path)
+            folder = self._sources[0] if self._sources else self.path
+            raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
+        opened = Store(self.path)
+        held = opened.header.engine
+        if self._engine and not (held and engines.is_same(held, self._engine)):
+            place = held or "a file of its own"
+            opened.close()
+            raise CollectionError(
+                f"{self.path} keeps its vectors in {place}, not in {self._engine}; give another --collection"
+            )
+        return opened
 
     @property
     def gallery(self) -> StoredGallery:
         """What is searched: the state that was committed last, by this process or another."""
-        if self._open_gallery is None or self._open_gallery.version != self.store.version:
-            self._open_gallery = StoredGallery(self.store, lambda: self.encoder)
-        return self._open_gallery
+        # Looked at once each: another thread may exchange either at any moment.
+        opened, found = self.store, self._open_gallery
+        if found is None or found.store is not opened or found.version != opened.version:
+            found = self._open_gallery = StoredGallery(opened, lambda: self.encoder)
+        return found
 
     @property
     def encoder(self) -> Encoder:
         """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are another's."""
-        if self._encoder is None:
-            plain = self._given if self._given is not None and not isinstance(self._given, str) else self._load()
-            learned = whitening.load(self.path) if self.exists else None
-            self._encoder = whitened(plain, learned) if learned else plain
-        if self.exists and self._encoder.fingerprint != self.store.header.fingerprint:
-            stored = self.store.header.encoder
+        with self._loading:
+            opened = self.store if self.exists else None
+            encoder = self._encoder
+            if encoder is None:
+                encoder = self._loaded()
+            with self._lock:
+                # What was loaded for a collection that has been replaced meanwhile need not fit the new one.
+                if opened is self._open_store:
+                    self._encoder = encoder
+        if opened is not None and encoder.fingerprint != opened.header.fingerprint:
+            stored = opened.header.encoder
             raise EncoderMismatch(
-                f"{self.path} was made with {stored} ({self.store.header.fingerprint[:12]}), not "
-                f"{self._encoder.name} ({self._encoder.fingerprint[:12]}); open it with --encoder {stored}, index "
-                f"again with --rebuild, or keep both: lookalike index --encoder {stored} --encoder {self._encoder.name}"
+                f"{self.path} was made with {stored} ({opened.header.fingerprint[:12]}), not "
+                f"{encoder.name} ({encoder.fingerprint[:12]}); open it with --encoder {stored}, index "
+                f"again with --rebuild, or keep both: lookalike index --encoder {stored} --encoder {encoder.name}"
             )
-        return self._encoder
+        return encoder
+
+    def _loaded(self) -> Encoder:
+        plain = self._given if self._given is not None and not isinstance(self._given, str) else self._load()
+        learned = whitening.load(self.path) if self.exists else None
+        return whitened(plain, learned) if learned else plain
 
     def through(self, encoder: Encoder) -> Self:
         """The same collection opened once more, which encodes with `encoder`: its own one, wrapped in something."""

@@ -32,28 +32,45 @@ Entry = tuple[Any, ...]
 
 
 def create(path: Path, wanted: Header) -> "Store":
-    """Make an empty collection in `path`; collection.json is written last, so a half-made one is none."""
+    """Make an empty collection in `path`; collection.json is written last, so a half-made one is none.
+
+    Raises CollectionLocked where another process was quicker: encoders take their time between looking and making.
+    """
     header.refuse_remains(path)
+    _refuse_second(path)
     made = header.fresh(wanted)
     if made.engine is not None:
         # The server first: where it refuses, nothing is left here.
         create_rows(made.engine, made.id, made.encoder, made.fingerprint, made.dim)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if made.engine is None:
-            (path / DTYPES[made.dtype][0]).write_bytes(b"")
-        catalog.make(path)
-        opened = Catalog(path)
-        with closing(opened), opened.through_writer():
-            opened.put("facts", "header", made.to_text())
-        header.write_header(path, made)
-        sync_folder(path)
+        with sole_writer(path):
+            _refuse_second(path)
+            _make(path, made)
+    except CollectionLocked:
+        raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CollectionError(f"{path}: cannot make a collection here ({reason}); use --collection DIR") from error
     except (sqlite3.Error, CollectionError) as error:
         raise CollectionError(f"{path}: cannot make a collection here ({error}); use --collection DIR") from error
     return Store(path)
+
+
+def _refuse_second(path: Path) -> None:
+    if is_collection(path):
+        raise CollectionLocked(f"{path} was made by another process in the meantime; run the same command again")
+
+
+def _make(path: Path, made: Header) -> None:
+    if made.engine is None:
+        (path / DTYPES[made.dtype][0]).write_bytes(b"")
+    catalog.make(path)
+    opened = Catalog(path)
+    with closing(opened), opened.through_writer():
+        opened.put("facts", "header", made.to_text())
+    header.write_header(path, made)
+    sync_folder(path)
 
 
 def sync_folder(path: Path) -> None:
@@ -255,7 +272,7 @@ class Store(Catalog):
     def relocate(self, path: Path) -> None:
         """Say where the sources lie as seen from `path`, before the collection is moved there."""
         for id_, location, prefix in self.sources():
-            place = Path(os.path.normpath(self.path / location))
+            place = Path(os.path.normpath(self.path.resolve() / location))
             inside = path.resolve().is_relative_to(place)
             relative = os.path.relpath(place, path.resolve()) if inside else str(place)
             if relative != location:

@@ -1,14 +1,13 @@
 """A collection to the same collection with whitened vectors, made beside it and then put in its place."""
 
-import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from lookalike import store, whitening
+from lookalike import whitening
 from lookalike.encoders.whitened import fingerprint
 from lookalike.errors import CollectionError, EncoderMismatch
-from lookalike.exchange import beside, exchange
+from lookalike.exchange import made_beside
 from lookalike.pour import Pour, copy_tables
 from lookalike.store import Store
 from lookalike.types import Vectors
@@ -52,15 +51,11 @@ def whiten(
     them it has the name that `Collection` puts back. Whoever has it open keeps reading the old one. Raises
     CollectionError where it is whitened already, and EncoderMismatch where `source` is another encoder's.
     """
-    with closing(Store(path)) as old:
+    with closing(Store(path)) as old, old.locked():
         _refuse_second(path)
         learned = _learned(old, source, dim, power, shrinkage)
-        fresh = beside(path, SUFFIX)
-        shutil.rmtree(fresh, ignore_errors=True)
-        with old.locked():
-            _copy(old, fresh, learned)
-            # Inside the writer's lock, or what another process adds in between would be lost.
-            exchange(path, fresh)
+        header = replace(old.header, fingerprint=fingerprint(old.header.fingerprint, learned), dim=learned.dim)
+        made_beside(old, SUFFIX, header, lambda new: _fill(old, new, learned))
     return learned
 
 
@@ -82,17 +77,11 @@ def _learned(old: Store, source: Path | None, dim: int | None, power: float, shr
         return learn(other, dim, power, shrinkage)
 
 
-def _copy(old: Store, fresh: Path, learned: Whitening) -> None:
-    """The files of the new collection, with every row where it was."""
-    header = replace(old.header, fingerprint=fingerprint(old.header.fingerprint, learned), dim=learned.dim)
-    try:
-        with closing(store.create(fresh, header)) as new, new.writing():
-            copy_tables(old, new, ("sources", "dismissed", "skipped", "columns"))
-            Pour(learned.apply, with_removed=True)(old, new)
-            learned.save(fresh)
-            # What `verify --repair` restores the file from.
-            new.put("facts", WHITENING, (fresh / whitening.FILE).read_bytes())
-            new.put("facts", INNER, old.header.fingerprint)
-    except (OSError, CollectionError) as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise CollectionError(f"{fresh}: cannot be written ({error}); the collection is as it was") from error
+def _fill(old: Store, new: Store, learned: Whitening) -> None:
+    """Every row where it was, whitened."""
+    copy_tables(old, new, ("sources", "dismissed", "skipped", "columns"))
+    Pour(learned.apply, with_removed=True)(old, new)
+    learned.save(new.path)
+    # What `verify --repair` restores the file from.
+    new.put("facts", WHITENING, (new.path / whitening.FILE).read_bytes())
+    new.put("facts", INNER, old.header.fingerprint)

@@ -1,17 +1,20 @@
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import PixelEncoder, picture
+from numpy.typing import NDArray
 from PIL import Image
 
 import lookalike.collection as collections
 from lookalike.collection import Collection
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
 from lookalike.sync import IndexReport
-from lookalike.types import Box
+from lookalike.types import Box, Vectors
 
 
 def indexed(folder: Path, encoder: PixelEncoder) -> Collection:
@@ -181,6 +184,70 @@ def test_rebuild_embeds_everything_with_the_new_encoder(photos: Path, encoder: P
     assert opened.info()["encoder"] == "other"
     assert opened.search("01.jpg", 1)[0].path == photos / "01.jpg"
     assert [path.name for path in photos.iterdir() if path.name.startswith(".")] == [".lookalike"]
+
+
+def test_a_rebuild_by_a_relative_path_keeps_its_source_and_every_image_once(
+    photos: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    indexed(Path("photos"), encoder).close()
+    with collections.open("photos", encoder=encoder) as opened:
+        opened.index(rebuild=True)
+        assert opened.info()["sources"] == ["photos"]
+    with collections.open("photos", encoder=encoder) as opened:
+        assert opened.index(["photos"]) == IndexReport(unchanged=12)
+        assert opened.gallery.path(0) == Path("photos") / opened.key(0)
+
+
+class Interrupted(PixelEncoder):
+    """Ctrl-C comes once it has encoded so many."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
+        if self.encoded >= self.most:
+            raise KeyboardInterrupt
+        return super().encode_batch(prepared)
+
+
+@pytest.fixture
+def interrupted(photos: Path, encoder: PixelEncoder) -> Path:
+    """A collection of two folders whose rebuild was interrupted in the second one."""
+    second = photos.with_name("second")
+    second.mkdir()
+    picture(77).save(second / "77.jpg")
+    path = photos.parent / "collection"
+    with Collection(path, encoder) as opened:
+        opened.index([photos, second])
+    with Collection(path, Interrupted(12)) as opened, pytest.raises(KeyboardInterrupt):
+        opened.index(rebuild=True)
+    return path
+
+
+def test_an_interrupted_rebuild_goes_on(interrupted: Path, encoder: PixelEncoder) -> None:
+    with Collection(interrupted, encoder) as opened:
+        assert opened.index(rebuild=True) == IndexReport(added=1, unchanged=12)
+        assert len(opened) == 13
+    assert encoder.encoded == 13 + 1
+
+
+def test_a_rebuild_of_one_folder_does_not_go_on_with_one_of_two(
+    interrupted: Path, photos: Path, encoder: PixelEncoder
+) -> None:
+    with Collection(interrupted, encoder) as opened:
+        opened.index([photos], rebuild=True)
+        assert opened.info()["sources"] == [str(photos)]
+        assert len(opened) == 12
+
+
+def test_a_rebuild_does_not_go_on_with_vectors_of_other_weights(interrupted: Path, encoder: PixelEncoder) -> None:
+    encoder.fingerprint = "0" * 64
+    with Collection(interrupted, encoder) as opened:
+        assert opened.index(rebuild=True) == IndexReport(added=13)
+        assert opened.store.header.fingerprint == "0" * 64
+    assert not interrupted.with_name("collection.new").exists()
 
 
 def test_an_interrupted_exchange_of_a_rebuild_is_finished(photos: Path, encoder: PixelEncoder) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -17,7 +18,6 @@ import numpy as np
 import pytest
 from made import clustered, items, make
 
-from lookalike import exchange
 from lookalike.collection import Collection
 from lookalike.compact import compact
 from lookalike.errors import CollectionError
@@ -148,7 +148,6 @@ def test_killed_anywhere_it_is_as_it_was_before_or_after(tmp_path: Path, own_cac
     compact(path)
     optimize(path, "IVF4,SQ8")
     assert {entry.name for entry in tmp_path.iterdir()} <= {"c", "merged.merging"}
-    assert not [name for suffix in exchange.SUFFIXES if (name := exchange.beside(path, suffix)).exists()]
     assert len(list((path / "index").iterdir())) == 2
 
 
@@ -211,21 +210,57 @@ def test_a_reader_of_what_was_replaced_leaves_the_journal_of_its_successor_alone
     assert not verify(path)
 
 
-def test_a_transaction_that_a_crash_left_open_is_rolled_back_by_whoever_comes(tmp_path: Path) -> None:
-    path = tmp_path / "c"
-    make(path, clustered(200, DIM)).close()
-    before, reader = state(path), Store(path)
+def die_in_a_commit(path: Path) -> None:
+    """A writer that commits five images, and is killed while it writes many more into the catalog."""
     child = os.fork()
     if not child:
         store = Store(path)
         with store.writing():
-            store.execute("PRAGMA cache_spill = ON")
-            store.execute("PRAGMA cache_size = 10")
+            store.add_many(items([f"five/{at}.jpg" for at in range(5)]), clustered(5, DIM), new_keys=True)
+            # Inside a transaction the first of these would do nothing.
+            for statement in ("COMMIT", "PRAGMA cache_spill = ON", "PRAGMA cache_size = 10", "BEGIN IMMEDIATE"):
+                store.execute(statement)
             store.add_many(items([f"{at}.jpg" for at in range(2000)]), clustered(2000, DIM), new_keys=True)
             os._exit(0)
     os.waitpid(child, 0)
-    assert (path / "catalog.sqlite-journal").stat().st_size
-    with closing(reader):
-        assert len(list(reader.live_items())) == 200, "an open reader"
-    assert state(path) == before
+    assert (path / "catalog.sqlite-journal").read_bytes()[:4] == b"\xd9\xd5\x05\xf9", "one that must be rolled back"
+
+
+def in_snapshot(store: Store) -> int:
+    with store.snapshot():
+        return store.count_rows()
+
+
+ASKED: list[Callable[[Store], int]] = [
+    lambda store: len(list(store.live_items())),
+    lambda store: len(store.numbers("SELECT row FROM items")),
+    lambda store: store.count_rows() if store.version else 0,
+    in_snapshot,
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=["query", "numbers", "version", "snapshot"])
+def test_a_transaction_that_a_crash_left_open_is_rolled_back_by_whoever_comes(
+    tmp_path: Path, asked: Callable[[Store], int]
+) -> None:
+    path = tmp_path / "c"
+    make(path, clustered(200, DIM)).close()
+    with closing(Store(path)) as reader:
+        die_in_a_commit(path)
+        assert asked(reader) == 205, "an open reader"
+    assert len(state(path)) == 205
     assert not verify(path)
+
+
+def test_an_open_collection_goes_on_where_a_writer_died_in_its_commit(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    make(path, clustered(200, DIM)).close()
+    query = clustered(1, DIM)[0]
+    with Collection(path) as opened:
+        assert len(opened.search(query, k=300)) == 200
+        die_in_a_commit(path)
+        assert len(opened.search(query, k=300)) == 205, "and sees what was committed before"
+        assert len(opened) == 205
+        with closing(Store(path)) as store, store.writing():
+            store.add_many(items(["later.jpg"]), clustered(1, DIM))
+        assert len(opened) == 206

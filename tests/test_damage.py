@@ -19,10 +19,10 @@ from made import clustered, cosines, make
 from lookalike import metadata
 from lookalike.collection import Collection
 from lookalike.collection import open as lookalike_open
-from lookalike.errors import CollectionError, LookalikeError
+from lookalike.errors import CollectionError, CollectionLocked, LookalikeError
 from lookalike.gallery import StoredGallery
 from lookalike.optimize import optimize
-from lookalike.store import Store
+from lookalike.store import Store, sole_writer
 from lookalike.verify import verify
 from lookalike.whiten import whiten
 
@@ -349,6 +349,17 @@ def test_rebuild_is_the_way_out_where_nothing_can_be_read(photos: Path, encoder:
             opened.index()
         assert opened.index(rebuild=True).added == 13
         assert not opened.verify()
+
+
+def test_what_cannot_be_read_is_rebuilt_by_one_process_at_a_time(photos: Path, encoder: PixelEncoder) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+    (photos / ".lookalike" / "collection.json").unlink()
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        with sole_writer(opened.path), pytest.raises(CollectionLocked):
+            opened.index(rebuild=True)
+        assert opened.index(rebuild=True).added == 12
+    assert encoder.encoded == 24
 
 
 def test_the_limit_on_file_sizes_is_there() -> None:

@@ -134,11 +134,11 @@ def test_a_rebuild_and_a_whitening_keep_the_other_sets(both: Collection, painted
     assert keys(both, text="blue")[0] == "blue.png"
 
 
-def test_sets_that_an_interrupted_exchange_had_moved_come_back(both: Collection, painted: Path) -> None:
+def test_sets_that_an_interrupted_exchange_had_not_moved_yet_come_back(both: Collection, painted: Path) -> None:
     both.close()
-    fresh = both.path.with_name(".lookalike.new")
-    fresh.mkdir()
-    (both.path / "sets").rename(fresh / "sets")
+    old = both.path.with_name(".lookalike.old")
+    old.mkdir()
+    (both.path / "sets").rename(old / "sets")
     again = Collection(both.path)
     assert list(again.sets) == ["pixels", "colours"]
 

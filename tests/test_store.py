@@ -168,3 +168,20 @@ def test_a_folder_that_cannot_be_written_names_the_way_out(tmp_path: Path) -> No
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CollectionError, match="use --collection DIR"):
         store.create(tmp_path / "file" / "collection", HEADER)
+
+
+def test_the_second_of_two_who_make_one_at_once_leaves_the_first_ones_rows_alone(tmp_path: Path) -> None:
+    opened = filled(tmp_path, 2)
+    with opened.writing():
+        opened.add(item("2.jpg", 2), vector(2))
+        opened.commit()
+        with pytest.raises(CollectionLocked, match="was made by another process in the meantime; run the same command"):
+            store.create(tmp_path, HEADER)
+    assert Store(tmp_path).count_rows() == 3
+    assert not verify(tmp_path)
+
+
+def test_while_one_is_being_made_no_other_is_made_in_its_place(tmp_path: Path) -> None:
+    with store.sole_writer(tmp_path), pytest.raises(CollectionLocked, match="being written to by another process"):
+        store.create(tmp_path, HEADER)
+    assert store.create(tmp_path, HEADER).count_rows() == 0

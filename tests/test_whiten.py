@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def test_a_damaged_row_is_named_and_nothing_is_changed(indexed: Path) -> None:
     with (indexed / "vectors.f32").open("r+b") as file:
         file.seek(3 * size)
         file.write(np.full(2, 0.7, "<f4").tobytes())
-    with pytest.raises(CollectionError, match=r"row 3 .* is damaged.*--repair.*; the collection is as it was"):
+    with pytest.raises(CollectionError, match=r"row 3 .* is damaged.*--repair"):
         whiten(indexed)
     assert not beside(indexed, "whitened").exists()
     with opened(indexed) as collection:
@@ -185,7 +186,7 @@ def test_whoever_has_it_open_keeps_reading_the_old_one(indexed: Path, photos: Pa
 STOPPING = """
 import sys
 from pathlib import Path
-import lookalike.pour, lookalike.whiten
+import lookalike.exchange, lookalike.pour, lookalike.whiten
 moment, path = sys.argv[1], Path(sys.argv[2])
 
 def wait(*_, **__):
@@ -203,7 +204,7 @@ if moment == "vectors half written":
     lookalike.pour.BLOCK, lookalike.pour.COMMIT_EVERY = 5, 1
     lookalike.pour.Pour._copy = after(lookalike.pour.Pour._copy)
 elif moment == "before the exchange":
-    lookalike.whiten._copy = after(lookalike.whiten._copy)
+    lookalike.exchange.exchange = wait
 elif moment == "between the renames":
     rename = Path.rename
     def stop(self, target):
@@ -241,8 +242,17 @@ def test_what_was_computed_of_the_images_outlives_a_whitening(indexed: Path) -> 
     (indexed / "cache" / "features.sqlite").write_bytes(b"kept")
     whiten(indexed)
     assert (indexed / "cache" / "features.sqlite").read_bytes() == b"kept"
-    # And where the exchange was interrupted after it had been moved.
-    beside(indexed, "whitened").mkdir()
-    (indexed / "cache").rename(beside(indexed, "whitened") / "cache")
-    with opened(indexed):
-        assert (indexed / "cache" / "features.sqlite").read_bytes() == b"kept"
+
+
+def test_what_auto_precision_found_outlives_a_whitening(indexed: Path) -> None:
+    (indexed / "precision.json").write_text("found")
+    whiten(indexed)
+    assert (indexed / "precision.json").read_text() == "found"
+
+
+def test_a_second_one_leaves_the_draft_of_the_running_one_alone(indexed: Path) -> None:
+    draft = beside(indexed, "whitened")
+    draft.mkdir()
+    with closing(Store(indexed)) as store, store.locked(), pytest.raises(CollectionLocked):
+        whiten(indexed)
+    assert draft.exists()

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from lookalike import approximate, exchange
 from lookalike.collection import Collection
 from lookalike.compact import compact
 from lookalike.errors import CollectionError, EncoderMismatch, LookalikeError, SourceError
+from lookalike.kept import KEPT_OPEN
 from lookalike.merge import merge
 from lookalike.optimize import optimize
 from lookalike.store import Store
@@ -83,6 +86,46 @@ def test_a_reader_that_has_it_open_goes_over_to_the_compacted_one(photos: Path, 
         assert [hit.key for hit in opened.search(keys[5], k=1)] == [keys[5]]
         opened.index()  # and writes to it
         assert opened.info()["removed"] == 0
+
+
+def test_its_length_is_asked_before_and_after_it_was_replaced(tmp_path: Path) -> None:
+    with closing(make(tmp_path / "c", clustered(20))) as store, store.writing():
+        store.remove([3, 4])
+    with Collection(tmp_path / "c") as opened:
+        assert len(opened) == 18
+        compact(tmp_path / "c")
+        assert len(opened) == 18
+        assert opened.gallery.holds(17)
+        assert not opened.gallery.holds(18)
+
+
+def test_searches_from_many_threads_go_on_while_it_is_replaced(photos: Path, encoder: PixelEncoder) -> None:
+    path = photos / ".lookalike"
+    stop = threading.Event()
+    met: list[Exception] = []
+
+    def search() -> None:
+        try:
+            while not stop.is_set():
+                assert opened.search("01.jpg", k=1)[0].key == "01.jpg"
+                assert len(opened) == 12
+                assert opened.encoder.dim == 192
+        except Exception as error:  # noqa: BLE001 - whatever a thread meets
+            met.append(error)
+
+    with Collection(path, encoder, [photos]) as opened:
+        opened.index()
+        threads = [threading.Thread(target=search) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for _ in range(4):
+            time.sleep(0.2)
+            compact(path)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert not met
+        assert len(opened._retired) <= KEPT_OPEN
 
 
 def test_a_writer_of_the_old_files_is_told(tmp_path: Path) -> None:

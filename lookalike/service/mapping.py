@@ -24,7 +24,7 @@ class Maps:
         self._served = served
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lookalike-maps")
         self._lock = threading.Lock()
-        self._version: int | None = None
+        self._version: tuple[int, int] | None = None
         self._made: Future[str] | None = None
         self._newest: str | None = None
 

@@ -116,6 +116,17 @@ def test_a_rebuild_takes_its_place_and_leaves_nothing_behind(indexed: Collection
         connect(lite).open(suite.MADE)
 
 
+def test_a_rebuild_that_cannot_go_on_begins_anew_on_the_server_too(indexed: Collection, lite: str) -> None:
+    draft = indexed.path.with_name(f"{indexed.path.name}.new")
+    other = PixelEncoder()
+    other.fingerprint = "0" * 64
+    with Collection(draft, other, engine=f"{lite}_r2") as begun:
+        begun.index([indexed.path.parent])
+    indexed.index(rebuild=True)
+    assert indexed.store.header.engine == f"{lite}_r2"
+    assert answers(indexed, "01.jpg", k=1) == [("01.jpg", 1.0)]
+
+
 def test_verify_names_the_images_whose_vectors_are_gone_and_repair_brings_them_back(indexed: Collection) -> None:
     assert not indexed.verify()
     assert isinstance(indexed.store.vectors, rows.EngineRows)
