@@ -8,13 +8,14 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from conftest import PixelEncoder
-from made import clustered, items, make
+from conftest import PixelEncoder, picture
+from made import FINGERPRINT, clustered, items, make
 
-from lookalike import approximate, exchange
+from lookalike import approximate, exchange, store
 from lookalike.collection import Collection
 from lookalike.compact import compact
 from lookalike.errors import CollectionError, EncoderMismatch, LookalikeError, SourceError
+from lookalike.header import Header
 from lookalike.merge import merge
 from lookalike.optimize import optimize
 from lookalike.store import Store
@@ -127,8 +128,6 @@ def test_merging_two_collections_of_one_folder_takes_each_file_once(tmp_path: Pa
 
 def test_only_collections_of_one_encoder_are_merged(tmp_path: Path) -> None:
     from dataclasses import replace
-
-    from lookalike import store
 
     with closing(make(tmp_path / "a", clustered(3))) as opened:
         store.create(tmp_path / "b", replace(opened.header, fingerprint="0" * 64)).close()
@@ -253,3 +252,64 @@ def test_compact_waits_for_nobody(tmp_path: Path) -> None:
         with pytest.raises(CollectionError, match="being written to by another process"):
             compact(tmp_path / "c")
     assert approximate.read(tmp_path / "c") is None
+
+
+def pictured(folder: Path, encoder: PixelEncoder, names: dict[str, int], path: Path | None = None) -> Path:
+    """The collection of a folder of pictures, each of its own seed; in the folder where no `path` is named."""
+    for name, seed in names.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(seed).save(folder / name)
+    with Collection(path or folder / ".lookalike", encoder, [folder]) as opened:
+        opened.index()
+        return opened.path
+
+
+def test_a_subfolder_and_another_folder_of_its_name_are_kept_apart(tmp_path: Path, encoder: PixelEncoder) -> None:
+    first = pictured(tmp_path / "a", encoder, {"1.png": 1, "2.png": 2, "trip/1.png": 3, "trip/2.png": 4})
+    second = pictured(tmp_path / "trip", encoder, {"1.png": 5, "2.png": 6, "3.png": 7, "4.png": 8})
+    report = merge([first, second], tmp_path / "all")
+    assert (report.images, report.shared) == (8, 0)
+    merged, there = held(tmp_path / "all"), held(second)
+    assert {key: merged[f"trip-2/{key}"] for key in there} == there
+    with Collection(tmp_path / "all", encoder) as opened:
+        assert opened.gallery.path(opened.row("trip-2/1.png") or 0) == tmp_path / "trip" / "1.png"
+        assert opened.index().unchanged == 8
+
+
+def test_two_images_of_one_name_are_refused_with_the_order_that_keeps_them_apart(
+    tmp_path: Path, encoder: PixelEncoder
+) -> None:
+    early = pictured(tmp_path / "a", encoder, {"1.png": 1}, tmp_path / "early")
+    trip = pictured(tmp_path / "trip", encoder, {"1.png": 2, "same.png": 3})
+    late = pictured(tmp_path / "a", encoder, {"trip/1.png": 4, "trip/same.png": 3})
+    with pytest.raises(CollectionError, match=r"trip/1.png is the name of two images; name .*a/.lookalike before the"):
+        merge([early, trip, late], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+    assert merge([late, early, trip], tmp_path / "all").images == 5
+
+
+def test_what_was_taken_out_by_hand_stays_out_of_a_merged_collection(tmp_path: Path, encoder: PixelEncoder) -> None:
+    paths = [
+        pictured(tmp_path / name, encoder, {"1.png": seed, "2.png": seed + 1}) for name, seed in (("x", 1), ("y", 3))
+    ]
+    with Collection(paths[1], encoder) as opened:
+        opened.remove(["1.png"])
+    merge(paths, tmp_path / "all")
+    with Collection(tmp_path / "all", encoder) as opened:
+        assert opened.index().added == 0
+        assert opened.keys() == ["1.png", "2.png", "y/2.png"]
+
+
+def test_pictures_of_a_remote_source_are_found_after_a_merge(tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    picture(1).save(bucket / "far.png")
+    for name, place in (("far", bucket.as_uri()), ("further", "s3://other/p?region=here")):
+        header = Header("thumb", FINGERPRINT, 32)
+        with closing(store.create(tmp_path / name, header)) as opened, opened.writing():
+            opened.add_many(items(["far.png"], opened.add_source(place, "")), clustered(1), new_keys=True)
+    assert merge([tmp_path / "far", tmp_path / "further"], tmp_path / "all").images == 2
+    with Collection(tmp_path / "all") as opened:
+        assert opened.info()["sources"] == [bucket.as_uri(), "s3://other/p?region=here"]
+        assert opened.keys() == ["far.png", "p/far.png"]
+        assert opened.gallery.image(0).size == (64, 48)
