@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lookalike import store, whitening
 from lookalike.catalog import Item, from_blob, to_blob
-from lookalike.errors import CollectionError, EncoderMismatch
+from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch
 from lookalike.exchange import beside
 from lookalike.metadata import column
 from lookalike.places import is_remote, located
@@ -30,7 +30,8 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
     """Make the collection `into` of those in `paths`; where two know the same file, the first one's row is taken.
 
     A source keeps its prefix, or gets the next free one. It is made beside `into` and renamed, so an interruption
-    leaves nothing. Raises EncoderMismatch where the vectors are of different encoders.
+    leaves nothing. Until it is done nobody writes to those in `paths`: raises CollectionLocked where somebody does, and
+    EncoderMismatch where the vectors are of different encoders.
     """
     if into.exists():
         raise CollectionError(f"{into} is there already; name a new folder")
@@ -38,10 +39,11 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
     shutil.rmtree(draft, ignore_errors=True)
     try:
         with ExitStack() as stack:
-            parts = [stack.enter_context(closing(Store(path))) for path in paths]
+            places = {path.resolve(): path for path in paths}.values()
+            parts = [stack.enter_context(closing(Store(path))) for path in places]
             _check(parts)
             for part in parts:
-                stack.enter_context(part.snapshot())
+                _hold(part, stack)
             with closing(store.create(draft, replace(parts[0].header, engine=None))) as new:
                 with new.writing():
                     copy_tables(parts[0], new, ("facts",))
@@ -58,6 +60,17 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return report
+
+
+def _hold(part: Store, stack: ExitStack) -> None:
+    """Keep a collection as it is: who would write to it is told at once, not after waiting for a snapshot to end."""
+    try:
+        stack.enter_context(part.locked())
+    except CollectionLocked:
+        raise
+    except CollectionError:
+        # Where nobody can write, on a medium that is only read, nobody has to be told.
+        stack.enter_context(part.snapshot())
 
 
 def _check(parts: Sequence[Store]) -> None:

@@ -24,7 +24,7 @@ from lookalike.errors import CollectionError, SourceError
 from lookalike.header import Header
 from lookalike.metadata import Line, key_column, put_row
 from lookalike.store import Store, sync_folder
-from lookalike.types import Encoder, Progress, Vectors
+from lookalike.types import Encoder, Ids, Progress, Vectors
 
 Format = Literal["npy", "parquet", "csv", "faiss"]
 BLOCK = 4096
@@ -35,7 +35,8 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
 
     npy: vectors.npy (n, dim) float32, and keys.jsonl with a JSON string a line in step with it. faiss: vectors.faiss,
     an IndexFlatIP, with the same keys.jsonl. csv: key, width, height, sha256 and v0, v1, … parquet: the same with the
-    vector as one list. Nothing is replaced: raises CollectionError where a file is there already.
+    vector as one list. They are the rows that are live when it begins; whoever writes meanwhile is not held up. Nothing
+    is replaced: raises CollectionError where a file is there already.
     """
     if kind not in get_args(Format):
         raise CollectionError(f"format {kind!r} is unknown; there are: {', '.join(get_args(Format))}")
@@ -48,9 +49,8 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
     drafts = [path.with_name(f"{path.name}.new") for path in paths]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with opened.snapshot():
-            rows = opened.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
-            writers[kind](_told(_blocks(opened), len(rows), progress), len(rows), opened.header.dim, *drafts)
+        rows = opened.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
+        writers[kind](_told(_blocks(opened, rows), len(rows), progress), len(rows), opened.header.dim, *drafts)
         for draft, path in zip(drafts, paths, strict=True):
             draft.replace(path)
     except OSError as error:
@@ -66,14 +66,19 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
 Block = tuple[list[Item], Vectors]
 
 
-def _blocks(opened: Store) -> Iterator[Block]:
-    items = opened.live_items()
-    while block := list(islice(items, BLOCK)):
-        for item in block:
-            if not opened.is_intact(item.row):
-                way = f"run `lookalike verify {opened.path} --repair` first"
-                raise CollectionError(f"{opened.path}: row {item.row} ({item.key}) is damaged; {way}")
-        yield block, opened.vectors.rows(np.array([item.row for item in block], np.int64))
+def _blocks(opened: Store, rows: Ids) -> Iterator[Block]:
+    """Each row is asked for by itself: a transaction over all of them would keep a writer from committing."""
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK]
+        yield [_intact(opened, row) for row in some.tolist()], opened.vectors.rows(some)
+
+
+def _intact(opened: Store, row: int) -> Item:
+    item = opened.intact_item(row)
+    if item is None:
+        way = f"run `lookalike verify {opened.path} --repair` first"
+        raise CollectionError(f"{opened.path}: row {row} ({opened.item(row).key}) is damaged; {way}")
+    return item
 
 
 def _told(blocks: Iterator[Block], total: int, progress: Progress | None) -> Iterator[Block]:

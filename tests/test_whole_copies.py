@@ -14,7 +14,7 @@ from made import FINGERPRINT, clustered, items, make
 from lookalike import approximate, exchange, store
 from lookalike.collection import Collection
 from lookalike.compact import compact
-from lookalike.errors import CollectionError, EncoderMismatch, LookalikeError, SourceError
+from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, LookalikeError, SourceError
 from lookalike.header import Header
 from lookalike.merge import merge
 from lookalike.optimize import optimize
@@ -313,3 +313,50 @@ def test_pictures_of_a_remote_source_are_found_after_a_merge(tmp_path: Path) -> 
         assert opened.info()["sources"] == [bucket.as_uri(), "s3://other/p?region=here"]
         assert opened.keys() == ["far.png", "p/far.png"]
         assert opened.gallery.image(0).size == (64, 48)
+
+
+def add_one(path: Path, key: str) -> None:
+    with closing(Store(path)) as opened, opened.writing():
+        opened.add(items([key])[0], clustered(1, opened.header.dim)[0])
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet", "csv", "faiss"])
+def test_a_writer_goes_on_while_a_collection_is_exported(tmp_path: Path, kind: Format) -> None:
+    vectors = clustered(5000, 8)
+    with closing(make(tmp_path / "c", vectors)) as opened:
+        before = [item.key for item in opened.live_items()]
+        # A file that changes has a new row from then on; what is written is the old one, live when it began.
+        export(opened, tmp_path / "out", kind, lambda done, _: add_one(tmp_path / "c", before[4999]))
+        assert opened.count_rows() == 5002
+    keys, found = read_back(tmp_path / "out", kind)
+    assert keys == before
+    assert np.allclose(found, vectors, atol=1e-7)
+
+
+def test_a_writer_is_told_at_once_while_its_collection_is_merged(tmp_path: Path) -> None:
+    for name in "ab":
+        make(tmp_path / name, clustered(20, seed=ord(name))).close()
+
+    def write(done: int, total: int | None) -> None:
+        with pytest.raises(CollectionLocked, match="a is being written to by another process"):
+            add_one(tmp_path / "a", "x")
+
+    merge([tmp_path / "a", tmp_path / "b", tmp_path / "a"], tmp_path / "all", write)
+    add_one(tmp_path / "a", "x")
+    with (
+        closing(Store(tmp_path / "a")) as opened,
+        opened.writing(),
+        pytest.raises(CollectionLocked, match="a is being"),
+    ):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
+def test_a_collection_that_nobody_can_write_to_is_merged(tmp_path: Path) -> None:
+    for name in "ab":
+        make(tmp_path / name, clustered(20, seed=ord(name))).close()
+    (tmp_path / "b" / "writer.lock").unlink(missing_ok=True)
+    (tmp_path / "b" / "writer.lock").mkdir()
+    with pytest.raises(CollectionError, match="b cannot be written to"):
+        add_one(tmp_path / "b", "x")
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").shared == 20
