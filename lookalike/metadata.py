@@ -12,6 +12,8 @@ from lookalike.store import Store, from_blob
 KEYS = ("key", "path", "image_path", "file", "filename", "file_name", "name")
 """Columns that say which image a line is about; the first that there is."""
 BLOCK = 4096
+COMMIT_EVERY = 16
+"""Blocks: pages that a transaction changes are held in memory, some 600 bytes for a line of two columns."""
 Value = int | float | str | bytes | None
 Line = dict[str, Value]
 
@@ -125,10 +127,16 @@ def column(store: Store, name: str) -> int:
 
 
 def carry(old: Store, new: Store) -> None:
-    """Give the images of `new` what `old` knows of the same keys."""
+    """Give the images of `new` what `old` knows of the same keys, inside `new.writing()`."""
     numbers = {number: column(new, name) for number, name in old.query("SELECT id, name FROM columns")}
-    sql = 'SELECT items.key, "column", value FROM meta JOIN items USING (row) WHERE removed = 0'
-    for key, number, value in old.query(sql):
-        item = new.live_item(from_blob(key))
-        if item is not None:
-            new.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")
+    sql = (
+        'SELECT items.key, "column", value FROM meta JOIN items USING (row) '
+        "WHERE removed = 0 AND meta.row >= ? AND meta.row < ?"
+    )
+    for block, start in enumerate(range(0, old.count_rows(), BLOCK), 1):
+        for key, number, value in old.query(sql, (start, start + BLOCK)):
+            item = new.live_item(from_blob(key))
+            if item is not None and number in numbers:
+                new.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")
+        if block % COMMIT_EVERY == 0:
+            new.commit()
