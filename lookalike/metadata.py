@@ -1,8 +1,9 @@
 """A table of columns about images (CSV or Parquet) to the collection's metadata, which filters ask."""
 
 import csv
-from collections.abc import Iterator
-from itertools import islice
+import math
+from collections.abc import Iterator, Mapping
+from itertools import count, islice
 from pathlib import Path
 
 from lookalike.errors import SourceError
@@ -15,7 +16,10 @@ BLOCK = 4096
 COMMIT_EVERY = 16
 """Blocks: pages that a transaction changes are held in memory, some 600 bytes for a line of two columns."""
 Value = int | float | str | bytes | None
-Line = dict[str, Value]
+Line = Mapping[str, object]
+"""Column names to values, as a table has them; `storable` says what is kept of one."""
+INTEGERS = range(-(2**63), 2**63)
+"""Those that SQLite holds."""
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -54,8 +58,7 @@ def _parquet(path: Path) -> Iterator[Line]:
 
     for batch in parquet_batches(path):
         names = [name for name, column in zip(batch.schema.names, batch.columns, strict=True) if _is_plain(column)]
-        for line in batch.select(names).to_pylist():
-            yield {name: _plain(value) for name, value in line.items()}
+        yield from batch.select(names).to_pylist()
 
 
 def _is_plain(column: object) -> bool:
@@ -65,28 +68,25 @@ def _is_plain(column: object) -> bool:
     return not (pa.types.is_nested(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _plain(value: object) -> Value:
-    if isinstance(value, bool):
-        return int(value)
-    if value is None or isinstance(value, int | float | str | bytes):
-        return value
-    return str(value)
-
-
 def attach(store: Store, path: Path) -> tuple[int, int]:
     """Keep the columns of a file with the images that its lines name, inside `store.writing()`: (lines, of them used).
 
-    A column that was there before is replaced for these images. Raises SourceError where no column names images.
+    A column that was there before is replaced for these images. It is committed now and then: what an interruption
+    leaves is whole lines, and the same table again brings the rest. Raises SourceError where no column names images.
     """
     stream = lines(path)
     read = used = 0
     name: str | None = None
-    while block := list(islice(stream, BLOCK)):
+    for number in count(1):
+        block = list(islice(stream, BLOCK))
+        if not block:
+            return read, used
         name = name or key_column(block[0], path)
         for line in block:
             used += put(store, str(line[name]), {column: value for column, value in line.items() if column != name})
         read += len(block)
-    return read, used
+        if number % COMMIT_EVERY == 0:
+            store.commit()
 
 
 def key_column(line: Line, path: Path) -> str:
@@ -106,10 +106,23 @@ def put(store: Store, key: str, values: Line) -> bool:
     return True
 
 
+def storable(value: object) -> Value:
+    """A value as the catalog holds it: no NaN, which SQLite has not, and text without bytes that are no UTF-8."""
+    match value:
+        case None | bytes():
+            return value
+        case int():
+            return int(value) if value in INTEGERS else float(value)
+        case float():
+            return None if math.isnan(value) else value
+        case _:
+            return str(value).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def put_row(store: Store, row: int, values: Line) -> None:
     """Keep values with a row; None takes away what was there."""
-    for name, value in values.items():
-        number = column(store, name)
+    for name, given in values.items():
+        number, value = column(store, name), storable(given)
         if value is None:
             store.execute('DELETE FROM meta WHERE row = ? AND "column" = ?', (row, number))
         else:
@@ -118,6 +131,7 @@ def put_row(store: Store, row: int, values: Line) -> None:
 
 def column(store: Store, name: str) -> int:
     """The number of a column, given at its first use."""
+    name = str(storable(name))
     found = store.query("SELECT id FROM columns WHERE name = ?", (name,))
     if found:
         return int(found[0][0])

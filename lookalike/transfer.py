@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lookalike import store
 from lookalike.arrow import parquet, parquet_batches
-from lookalike.catalog import Item
+from lookalike.catalog import Item, to_blob
 from lookalike.errors import CollectionError, SourceError
 from lookalike.header import Header
 from lookalike.metadata import Line, key_column, put_row
@@ -225,7 +225,7 @@ def _take(
         usable = np.isfinite(lengths) & (lengths > 1e-12)
         keys = [_key(str(line[KEY]), images) for line in lines]
         for at, key in enumerate(keys):
-            mark = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).digest()
+            mark = hashlib.blake2b(_blob(key), digest_size=12).digest()
             usable[at] &= mark not in seen
             seen.add(mark)
         kept = np.flatnonzero(usable)
@@ -240,6 +240,13 @@ def _take(
         if progress:
             progress(added + unusable, None)
     return Imported(added, unusable)
+
+
+def _blob(key: str) -> bytes:
+    try:
+        return to_blob(key)
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{key!a} is no name of an image: it holds half of a surrogate pair") from error
 
 
 def _key(name: str, images: Path | None) -> str:
@@ -298,21 +305,15 @@ def _clip_retrieval(folder: Path) -> Iterator[Batch]:
             raise SourceError(f"{path}: no metadata/*.parquet of the same number beside it")
         array, start = _mapped(path), 0
         for batch in parquet_batches(tables[_number(path)], size=BLOCK):
-            lines = [dict(line) for line in batch.to_pylist()]
+            lines = batch.to_pylist()
             name = key_column(lines[0], tables[_number(path)]) if lines else KEY
-            told = [{KEY: line[name], **{key: _value(value) for key, value in line.items()}} for line in lines]
+            told = [{**line, KEY: line[name]} for line in lines]
             if len(array) < start + len(told):
                 raise SourceError(f"{tables[_number(path)]} has more lines than {path} has vectors ({len(array):,})")
             yield told, array[start : start + len(told)]
             start += len(told)
         if start < len(array):
             raise SourceError(f"{tables[_number(path)]} has {start:,} lines for {len(array):,} vectors in {path}")
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    return value if value is None or isinstance(value, int | float | str | bytes) else str(value)
 
 
 def _number(path: Path) -> int:

@@ -230,6 +230,33 @@ def test_names_that_do_not_fit_make_nothing(tmp_path: Path, names: str | None, m
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+def test_a_name_that_is_no_text_makes_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(2))
+    (tmp_path / "names").write_text('"\\ud800.jpg"\nb\n')
+    with pytest.raises(SourceError, match=r"'\\ud800.jpg' is no name of an image: it holds half of a surrogate pair"):
+        import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_columns_of_clip_retrieval_that_sqlite_has_not_are_imported(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    clip_retrieval(tmp_path / "clip")
+    for number, rows in enumerate((10, 15)):
+        table = pa.table(
+            {"image_path": [f"{number}/{row}" for row in range(rows)], "": [float("nan"), *range(1, rows)]}
+        )
+        table = table.append_column("hash", pa.array([2**64 - 1] * rows, pa.uint64()))
+        table = table.append_column("flags", pa.array([[1, 2]] * rows))
+        pq.write_table(table, tmp_path / "clip" / "metadata" / f"metadata_{number}.parquet")
+    assert import_vectors(tmp_path / "clip", tmp_path / "c").added == 25
+    assert not verify(tmp_path / "c")
+    with Collection(tmp_path / "c") as opened:
+        assert len(opened.gallery.where(f"hash = {2**64 - 1} and flags = '[1, 2]'")) == 25
+        assert opened.keys()[:2] == ["0/0", "0/1"]
+
+
 def test_a_pickled_array_is_not_read(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "names").write_text("a\n")
