@@ -7,7 +7,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from lookalike.errors import SourceError
-from lookalike.filters import typed
+from lookalike.filters import INTEGERS, typed
 from lookalike.store import Store, from_blob
 
 KEYS = ("key", "path", "image_path", "file", "filename", "file_name", "name")
@@ -18,8 +18,6 @@ COMMIT_EVERY = 16
 Value = int | float | str | bytes | None
 Line = Mapping[str, object]
 """Column names to values, as a table has them; `storable` says what is kept of one."""
-INTEGERS = range(-(2**63), 2**63)
-"""Those that SQLite holds."""
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -138,6 +136,11 @@ def column(store: Store, name: str) -> int:
     number = int(store.query("SELECT COALESCE(MAX(id), 0) + 1 FROM columns")[0][0])
     store.put("columns", number, name, "any")
     return number
+
+
+def known(store: Store) -> int:
+    """How many values the images of a collection have."""
+    return int(store.query("SELECT COUNT(*) FROM meta JOIN items USING (row) WHERE removed = 0")[0][0])
 
 
 def carry(old: Store, new: Store) -> None:

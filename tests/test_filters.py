@@ -1,3 +1,4 @@
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -155,6 +156,37 @@ def test_a_parquet_keeps_its_types(collection: Store, tmp_path: Path) -> None:
         assert chosen(collection, "size > 1") == "e"
         with pytest.raises(QueryError, match="no such column; there are: key, camera, indoor, size, stars, year"):
             chosen(collection, "v = 1")
+
+
+def test_a_key_of_digits_is_no_number(tmp_path: Path) -> None:
+    keys = ["000000012", "12", "1e3", "1000"]
+    with closing(make(tmp_path / "c", clustered(4, 8), keys=keys)) as opened:
+        for row, key in enumerate(keys):
+            for expression in (f"key = {key}", f"key in ({key}, no)", f"key = '{key}'"):
+                assert np.flatnonzero(filters.select(expression, opened, 4)).tolist() == [row]
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1234567890123456789, 2**63, 10**20])
+def test_long_numbers_are_as_exact_as_they_are_kept(collection: Store, number: int) -> None:
+    with closing(collection), collection.writing():
+        metadata.put(collection, "e.jpg", {"id": number})
+        assert chosen(collection, f"id = {number}") == "e"
+        assert chosen(collection, f"id in ({number - 10**5}, {number + 10**5})") == ""
+
+
+def test_a_filter_of_many_values_takes_a_few_bytes_a_row(collection: Store) -> None:
+    rows = 2_000_000
+    with closing(collection):
+        for expression, expected in (
+            (f"key in ({', '.join(map(str, range(800)))}, e.jpg)", [4]),
+            (f"year in ({', '.join(map(str, range(1900, 2550)))})", [0, 1, 2, 4]),
+        ):
+            tracemalloc.start()
+            found = filters.select(expression, collection, rows)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert np.flatnonzero(found).tolist() == expected
+            assert peak < 4 * rows
 
 
 def stored(opened: Store) -> dict[str, object]:
