@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Iterator, Mapping
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 from lookalike.errors import SourceError
@@ -75,16 +75,14 @@ def attach(store: Store, path: Path) -> tuple[int, int]:
     stream = lines(path)
     read = used = 0
     name: str | None = None
-    for number in count(1):
-        block = list(islice(stream, BLOCK))
-        if not block:
-            return read, used
+    while block := list(islice(stream, BLOCK)):
         name = name or key_column(block[0], path)
         for line in block:
             used += put(store, str(line[name]), {column: value for column, value in line.items() if column != name})
         read += len(block)
-        if number % COMMIT_EVERY == 0:
+        if read % (BLOCK * COMMIT_EVERY) == 0:
             store.commit()
+    return read, used
 
 
 def key_column(line: Line, path: Path) -> str:

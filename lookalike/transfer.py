@@ -307,7 +307,7 @@ def _clip_retrieval(folder: Path) -> Iterator[Batch]:
         for batch in parquet_batches(tables[_number(path)], size=BLOCK):
             lines = batch.to_pylist()
             name = key_column(lines[0], tables[_number(path)]) if lines else KEY
-            told = [{**line, KEY: line[name]} for line in lines]
+            told: list[Line] = [{**line, KEY: line[name]} for line in lines]
             if len(array) < start + len(told):
                 raise SourceError(f"{tables[_number(path)]} has more lines than {path} has vectors ({len(array):,})")
             yield told, array[start : start + len(told)]

@@ -1,6 +1,7 @@
 import tracemalloc
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,7 +242,7 @@ def test_a_long_table_is_committed_now_and_then(
 
     real, calls = metadata.put, 0
 
-    def put(*arguments: object) -> bool:
+    def put(*arguments: Any) -> bool:
         nonlocal calls
         calls += 1
         if calls == 4:

@@ -333,8 +333,8 @@ def test_pictures_of_a_remote_source_are_found_after_a_merge(tmp_path: Path) -> 
     picture(1).save(bucket / "far.png")
     for name, place in (("far", bucket.as_uri()), ("further", "s3://other/p?region=here")):
         header = Header("thumb", FINGERPRINT, 32)
-        with closing(store.create(tmp_path / name, header)) as opened, opened.writing():
-            opened.add_many(items(["far.png"], opened.add_source(place, "")), clustered(1), new_keys=True)
+        with closing(store.create(tmp_path / name, header)) as made, made.writing():
+            made.add_many(items(["far.png"], made.add_source(place, "")), clustered(1), new_keys=True)
     assert merge([tmp_path / "far", tmp_path / "further"], tmp_path / "all").images == 2
     with Collection(tmp_path / "all") as opened:
         assert opened.info()["sources"] == [bucket.as_uri(), "s3://other/p?region=here"]
