@@ -28,6 +28,10 @@ WORDS = ("and", "or", "not", "in")
 DEEPEST = 50
 """Brackets and nots inside one another: what a stranger sends must not exhaust the stack."""
 LONGEST = 4096
+AT_ONCE = 500
+"""Values of one statement; SQLite takes 999 on old machines."""
+INTEGERS = range(-(2**63), 2**63)
+"""Those that SQLite holds."""
 TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<sign><=|>=|!=|=|<|>|:|\(|\)|,)|(?P<word>[^\s"'<>=!:(),]+))""",
     re.DOTALL,
@@ -105,29 +109,34 @@ class _Columns:
             sql, values = f"{sql} AND CAST(key AS TEXT) GLOB CAST(? AS TEXT)", [*values, blob]
         return self.mask(sql, values)
 
-    def key_compared(self, operator: str, value: object) -> Mask:
-        blob = str(value).encode("utf-8", "surrogateescape")
-        return self.mask(f"SELECT row FROM items WHERE removed = 0 AND key {operator} ?", [blob])  # noqa: S608
+    def among(self, sql: str, first: Sequence[object], values: Sequence[object]) -> Mask:
+        """Rows of `sql IN (values)`, each of which is a parameter behind those of `first`."""
+        mask = np.zeros(self.rows, np.bool_)
+        for start in range(0, len(values), AT_ONCE):
+            some = values[start : start + AT_ONCE]
+            mask |= self.mask(f"{sql} IN ({', '.join('?' * len(some))})", [*first, *some])
+        return mask
 
     def test(self, name: str, operator: str, values: Sequence[object]) -> Mask:
         if name == "key":
-            tests = [self.key_compared("=" if operator == "in" else operator, value) for value in values]
-            return np.asarray(np.logical_or.reduce(tests), np.bool_)
+            blobs = [str(value).encode("utf-8", "surrogateescape") for value in values]
+            sql = "SELECT row FROM items WHERE removed = 0 AND key"
+            return self.among(sql, [], blobs) if operator == "in" else self.mask(f"{sql} {operator} ?", blobs)
         if name not in self.known:
             there = ", ".join(["key", *sorted(self.known)])
             raise QueryError(f"{name}: no such column; there are: {there}")
         number = self.known[name]
+        sql = 'SELECT row FROM meta WHERE "column" = ? AND'
         if operator == ":":
-            sql = 'SELECT row FROM meta WHERE "column" = ? AND CAST(value AS TEXT) GLOB CAST(? AS TEXT)'
-            return self.mask(sql, [number, str(values[0]).encode("utf-8", "surrogateescape")])
-        sign = "IN" if operator == "in" else operator
-        marks = f"({', '.join('?' * len(values))})" if operator == "in" else "?"
-        sql = f'SELECT row FROM meta WHERE "column" = ? AND value {sign} {marks}'  # noqa: S608 - an operator of OPERATORS
+            pattern = str(values[0]).encode("utf-8", "surrogateescape")
+            return self.mask(f"{sql} CAST(value AS TEXT) GLOB CAST(? AS TEXT)", [number, pattern])
+        if operator == "in":
+            return self.among(f"{sql} value", [number], values)
         if operator in ("<", "<=", ">", ">="):
             # SQLite orders all numbers before all text.
             kind = "('integer', 'real')" if isinstance(values[0], int | float) else "('text')"
-            sql += f" AND typeof(value) IN {kind}"
-        return self.mask(sql, [number, *values])
+            sql += f" typeof(value) IN {kind} AND"
+        return self.mask(f"{sql} value {operator} ?", [number, *values])
 
 
 def _after(prefix: bytes) -> bytes:
@@ -215,7 +224,7 @@ class _Parser(Generic[T]):
                 if name == "key"
                 else self._columns.test(name, ":", [self._pattern()])
             )
-        return self._columns.test(name, operator, self._values() if operator == "in" else [self._value()])
+        return self._columns.test(name, operator, self._values(name) if operator == "in" else [self._value(name)])
 
     def _pattern(self) -> str:
         found = PATTERN.match(self._text, self._at)
@@ -224,21 +233,21 @@ class _Parser(Generic[T]):
         self._at = found.end()
         return found["bare"] if found["bare"] is not None else _plain(found[0].strip())
 
-    def _values(self) -> list[object]:
+    def _values(self, name: str) -> list[object]:
         self._expect("(")
-        values = [self._value()]
+        values = [self._value(name)]
         while self._peek() == ",":
             self._next()
-            values.append(self._value())
+            values.append(self._value(name))
         self._expect(")")
         return values
 
-    def _value(self) -> object:
+    def _value(self, name: str) -> object:
         token = self._peek()
         if not token or token in (*OPERATORS, "(", ")", ","):
             raise self._wrong("a value")
         self._next()
-        return _plain(token) if token[0] in "\"'" else typed(token)
+        return _plain(token) if name == "key" or token[0] in "\"'" else typed(token)
 
 
 def _plain(token: str) -> str:
@@ -248,7 +257,7 @@ def _plain(token: str) -> str:
 
 def typed(text: str) -> int | float | str:
     """A number where it is one that SQLite holds, else the text."""
-    if re.fullmatch(r"[+-]?\d{1,18}", text):
+    if re.fullmatch(r"[+-]?\d{1,19}", text) and int(text) in INTEGERS:
         return int(text)
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
         return float(text)

@@ -46,12 +46,13 @@ class Origins:
         return self._source(item).read(self._inner(item))
 
     def path(self, item: Item) -> Path | None:
-        """The file of an item; None for a member of an archive and for a URL."""
-        location, _ = self._places[item.source]
+        """The file of an item; None for a member of an archive, for a URL, and where its source is lost."""
+        if item.source not in self._places:
+            return None
         try:
             return self._source(item).path(self._inner(item))
         except ImageError:
-            return location / self._inner(item)
+            return self._places[item.source][0] / self._inner(item)
 
     def keys(self, path: Path) -> list[str]:
         """Under which keys this file would be found."""
@@ -68,6 +69,8 @@ class Origins:
         return item.key.removeprefix(self._places[item.source][1])
 
     def _source(self, item: Item) -> Source | Remote:
+        if item.source not in self._places:
+            raise ImageError("where it lies is lost; run `lookalike verify`")
         if item.source in self._remote:
             return self._remote[item.source]
         if item.source not in self._opened:

@@ -55,14 +55,16 @@ class GrowingCollection(KeptCollection):
             self._given, self._encoder = with_options(self._name(), precision=precision), None
         begin = self._rebuild if rebuild and (self.exists or remains(self.path)) else self._index
         report = begin(sources, progress, dtype)
-        for table in meta:
-            self.attach(table)
         for further in list(self.sets.values())[1:]:
             further.index([source.location for source, _, _ in self._registered()], progress, rebuild)
+        for table in meta:
+            self.attach(table)
         return report
 
     def attach(self, table: str | Path) -> tuple[int, int]:
         """Keep the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
+        for further in list(self.sets.values())[1:]:
+            further.attach(table)
         with self.store.writing() as opened:
             return metadata.attach(opened, Path(table))
 
@@ -90,7 +92,11 @@ class GrowingCollection(KeptCollection):
         if further is None:
             place = self.path / SETS / (slug.strip(".") or "set")
             further = self._further(place, encoder)
-        return further.index([source.location for source, _, _ in self._registered()], progress)
+        report = further.index([source.location for source, _, _ in self._registered()], progress)
+        if metadata.known(further.store) < metadata.known(self.store):
+            with further.store.writing() as written:
+                metadata.carry(self.store, written)
+        return report
 
     def _index(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
         if not self.exists:

@@ -14,6 +14,7 @@ from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.exchange import SETS, recover
 from lookalike.gallery import StoredGallery
 from lookalike.header import refuse_remains
+from lookalike.places import located
 from lookalike.sources import Source, open_source
 from lookalike.store import Store
 from lookalike.types import Encoder
@@ -217,7 +218,7 @@ class KeptCollection:
 
     def info(self) -> dict[str, Any]:
         """What there is to know about it, ready for JSON."""
-        header, origins = self.store.header, self.gallery.origins
+        header = self.store.header
         return {
             "path": str(self.path),
             "encoder": header.encoder,
@@ -230,7 +231,7 @@ class KeptCollection:
             "bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
             "sets": [name for name in self.sets if name != header.encoder],
             "whitened": whitening.load(self.path) is not None,
-            "sources": [str(origins.locate(location)) for _, location, _ in self.store.sources()],
+            "sources": [located(self.path, location) for _, location, _ in self.store.sources()],
             "format": header.format,
             **({"index": index} if (index := facts(self.path, self.store.header.id, self.store.count_rows())) else {}),
             **(self.store.vectors.facts() if isinstance(self.store.vectors, SearchingRows) else {}),

@@ -1,19 +1,23 @@
 """A table of columns about images (CSV or Parquet) to the collection's metadata, which filters ask."""
 
 import csv
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
 from lookalike.errors import SourceError
-from lookalike.filters import typed
+from lookalike.filters import INTEGERS, typed
 from lookalike.store import Store, from_blob
 
 KEYS = ("key", "path", "image_path", "file", "filename", "file_name", "name")
 """Columns that say which image a line is about; the first that there is."""
 BLOCK = 4096
+COMMIT_EVERY = 16
+"""Blocks: pages that a transaction changes are held in memory, some 600 bytes for a line of two columns."""
 Value = int | float | str | bytes | None
-Line = dict[str, Value]
+Line = Mapping[str, object]
+"""Column names to values, as a table has them; `storable` says what is kept of one."""
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -52,8 +56,7 @@ def _parquet(path: Path) -> Iterator[Line]:
 
     for batch in parquet_batches(path):
         names = [name for name, column in zip(batch.schema.names, batch.columns, strict=True) if _is_plain(column)]
-        for line in batch.select(names).to_pylist():
-            yield {name: _plain(value) for name, value in line.items()}
+        yield from batch.select(names).to_pylist()
 
 
 def _is_plain(column: object) -> bool:
@@ -63,18 +66,11 @@ def _is_plain(column: object) -> bool:
     return not (pa.types.is_nested(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _plain(value: object) -> Value:
-    if isinstance(value, bool):
-        return int(value)
-    if value is None or isinstance(value, int | float | str | bytes):
-        return value
-    return str(value)
-
-
 def attach(store: Store, path: Path) -> tuple[int, int]:
     """Keep the columns of a file with the images that its lines name, inside `store.writing()`: (lines, of them used).
 
-    A column that was there before is replaced for these images. Raises SourceError where no column names images.
+    A column that was there before is replaced for these images. It is committed now and then: what an interruption
+    leaves is whole lines, and the same table again brings the rest. Raises SourceError where no column names images.
     """
     stream = lines(path)
     read = used = 0
@@ -84,6 +80,8 @@ def attach(store: Store, path: Path) -> tuple[int, int]:
         for line in block:
             used += put(store, str(line[name]), {column: value for column, value in line.items() if column != name})
         read += len(block)
+        if read % (BLOCK * COMMIT_EVERY) == 0:
+            store.commit()
     return read, used
 
 
@@ -104,10 +102,23 @@ def put(store: Store, key: str, values: Line) -> bool:
     return True
 
 
+def storable(value: object) -> Value:
+    """A value as the catalog holds it: no NaN, which SQLite has not, and text without bytes that are no UTF-8."""
+    match value:
+        case None | bytes():
+            return value
+        case int():
+            return int(value) if value in INTEGERS else float(value)
+        case float():
+            return None if math.isnan(value) else value
+        case _:
+            return str(value).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def put_row(store: Store, row: int, values: Line) -> None:
     """Keep values with a row; None takes away what was there."""
-    for name, value in values.items():
-        number = column(store, name)
+    for name, given in values.items():
+        number, value = column(store, name), storable(given)
         if value is None:
             store.execute('DELETE FROM meta WHERE row = ? AND "column" = ?', (row, number))
         else:
@@ -116,6 +127,7 @@ def put_row(store: Store, row: int, values: Line) -> None:
 
 def column(store: Store, name: str) -> int:
     """The number of a column, given at its first use."""
+    name = str(storable(name))
     found = store.query("SELECT id FROM columns WHERE name = ?", (name,))
     if found:
         return int(found[0][0])
@@ -124,11 +136,22 @@ def column(store: Store, name: str) -> int:
     return number
 
 
+def known(store: Store) -> int:
+    """How many values the images of a collection have."""
+    return int(store.query("SELECT COUNT(*) FROM meta JOIN items USING (row) WHERE removed = 0")[0][0])
+
+
 def carry(old: Store, new: Store) -> None:
-    """Give the images of `new` what `old` knows of the same keys."""
+    """Give the images of `new` what `old` knows of the same keys, inside `new.writing()`."""
     numbers = {number: column(new, name) for number, name in old.query("SELECT id, name FROM columns")}
-    sql = 'SELECT items.key, "column", value FROM meta JOIN items USING (row) WHERE removed = 0'
-    for key, number, value in old.query(sql):
-        item = new.live_item(from_blob(key))
-        if item is not None:
-            new.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")
+    sql = (
+        'SELECT items.key, "column", value FROM meta JOIN items USING (row) '
+        "WHERE removed = 0 AND meta.row >= ? AND meta.row < ?"
+    )
+    for block, start in enumerate(range(0, old.count_rows(), BLOCK), 1):
+        for key, number, value in old.query(sql, (start, start + BLOCK)):
+            item = new.live_item(from_blob(key))
+            if item is not None and number in numbers:
+                new.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")
+        if block % COMMIT_EVERY == 0:
+            new.commit()

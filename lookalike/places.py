@@ -1,5 +1,6 @@
 """A path or URI to the file system behind it: local, s3://, gs://, hdfs:// by Arrow, any other scheme by fsspec."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,8 @@ class Remote:
 def is_remote(location: str) -> bool:
     """Whether a source lies behind a URI."""
     return "://" in location
+
+
+def located(base: Path, location: str) -> str:
+    """Where a source lies that is kept relative to the collection in `base`; a URI says it by itself."""
+    return location if is_remote(location) else os.path.normpath(base / location)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from lookalike import store
 from lookalike.arrow import parquet, parquet_batches
-from lookalike.catalog import Item
+from lookalike.catalog import Item, to_blob
 from lookalike.errors import CollectionError, SourceError
 from lookalike.header import Header
 from lookalike.metadata import Line, key_column, put_row
 from lookalike.store import Store, sync_folder
-from lookalike.types import Encoder, Progress, Vectors
+from lookalike.types import Encoder, Ids, Progress, Vectors
 
 Format = Literal["npy", "parquet", "csv", "faiss"]
 BLOCK = 4096
@@ -35,7 +35,8 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
 
     npy: vectors.npy (n, dim) float32, and keys.jsonl with a JSON string a line in step with it. faiss: vectors.faiss,
     an IndexFlatIP, with the same keys.jsonl. csv: key, width, height, sha256 and v0, v1, … parquet: the same with the
-    vector as one list. Nothing is replaced: raises CollectionError where a file is there already.
+    vector as one list. They are the rows that are live when it begins; whoever writes meanwhile is not held up. Nothing
+    is replaced: raises CollectionError where a file is there already.
     """
     if kind not in get_args(Format):
         raise CollectionError(f"format {kind!r} is unknown; there are: {', '.join(get_args(Format))}")
@@ -48,9 +49,8 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
     drafts = [path.with_name(f"{path.name}.new") for path in paths]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with opened.snapshot():
-            rows = opened.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
-            writers[kind](_told(_blocks(opened), len(rows), progress), len(rows), opened.header.dim, *drafts)
+        rows = opened.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
+        writers[kind](_told(_blocks(opened, rows), len(rows), progress), len(rows), opened.header.dim, *drafts)
         for draft, path in zip(drafts, paths, strict=True):
             draft.replace(path)
     except OSError as error:
@@ -66,14 +66,19 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
 Block = tuple[list[Item], Vectors]
 
 
-def _blocks(opened: Store) -> Iterator[Block]:
-    items = opened.live_items()
-    while block := list(islice(items, BLOCK)):
-        for item in block:
-            if not opened.is_intact(item.row):
-                way = f"run `lookalike verify {opened.path} --repair` first"
-                raise CollectionError(f"{opened.path}: row {item.row} ({item.key}) is damaged; {way}")
-        yield block, opened.vectors.rows(np.array([item.row for item in block], np.int64))
+def _blocks(opened: Store, rows: Ids) -> Iterator[Block]:
+    """Each row is asked for by itself: a transaction over all of them would keep a writer from committing."""
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK]
+        yield [_intact(opened, row) for row in some.tolist()], opened.vectors.rows(some)
+
+
+def _intact(opened: Store, row: int) -> Item:
+    item = opened.intact_item(row)
+    if item is None:
+        way = f"run `lookalike verify {opened.path} --repair` first"
+        raise CollectionError(f"{opened.path}: row {row} ({opened.item(row).key}) is damaged; {way}")
+    return item
 
 
 def _told(blocks: Iterator[Block], total: int, progress: Progress | None) -> Iterator[Block]:
@@ -220,7 +225,7 @@ def _take(
         usable = np.isfinite(lengths) & (lengths > 1e-12)
         keys = [_key(str(line[KEY]), images) for line in lines]
         for at, key in enumerate(keys):
-            mark = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).digest()
+            mark = hashlib.blake2b(_blob(key), digest_size=12).digest()
             usable[at] &= mark not in seen
             seen.add(mark)
         kept = np.flatnonzero(usable)
@@ -235,6 +240,13 @@ def _take(
         if progress:
             progress(added + unusable, None)
     return Imported(added, unusable)
+
+
+def _blob(key: str) -> bytes:
+    try:
+        return to_blob(key)
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{key!a} is no name of an image: it holds half of a surrogate pair") from error
 
 
 def _key(name: str, images: Path | None) -> str:
@@ -293,21 +305,15 @@ def _clip_retrieval(folder: Path) -> Iterator[Batch]:
             raise SourceError(f"{path}: no metadata/*.parquet of the same number beside it")
         array, start = _mapped(path), 0
         for batch in parquet_batches(tables[_number(path)], size=BLOCK):
-            lines = [dict(line) for line in batch.to_pylist()]
+            lines = batch.to_pylist()
             name = key_column(lines[0], tables[_number(path)]) if lines else KEY
-            told = [{KEY: line[name], **{key: _value(value) for key, value in line.items()}} for line in lines]
+            told: list[Line] = [{**line, KEY: line[name]} for line in lines]
             if len(array) < start + len(told):
                 raise SourceError(f"{tables[_number(path)]} has more lines than {path} has vectors ({len(array):,})")
             yield told, array[start : start + len(told)]
             start += len(told)
         if start < len(array):
             raise SourceError(f"{tables[_number(path)]} has {start:,} lines for {len(array):,} vectors in {path}")
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    return value if value is None or isinstance(value, int | float | str | bytes) else str(value)
 
 
 def _number(path: Path) -> int:

@@ -61,6 +61,7 @@ def _verified(path: Path, repair: bool) -> Damage:
     if not broken or repair:
         rows += _rows(path, told, faults, repair)
         faults += _tables(path, repair)
+        faults += _lost_sources(path)
         faults += _whitening(path, told, repair)
     faults += approximate.damage(path, repair)
     return Damage(tuple(rows), tuple(faults))
@@ -114,10 +115,12 @@ def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tup
         closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors,
         closing(reading(path / CATALOG)) as opened,
     ):
-        held, rows = _held(vectors), _last(opened) + 1
+        # In this order, and no row beyond: whoever writes meanwhile has more vectors there before it has more rows.
+        rows = int(opened.execute("SELECT COALESCE(MAX(row) + 1, 0) FROM items").fetchone()[0])
+        held = _held(vectors)
         if held < rows:
             faults.append(f"the vectors hold {held} of {rows} rows")
-        damaged = list(_damaged(opened, vectors, held))
+        damaged = list(_damaged(opened, vectors, rows, held))
     if repair and (damaged or held < rows):
         with closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors:
             vectors.flush(rows)
@@ -138,15 +141,11 @@ def _held(vectors: RowStore) -> int:
         return 0
 
 
-def _last(opened: sqlite3.Connection) -> int:
-    return int(opened.execute("SELECT COALESCE(MAX(row), -1) FROM items").fetchone()[0])
-
-
-def _damaged(opened: sqlite3.Connection, vectors: RowStore, held: int) -> Iterator[tuple[int, str]]:
+def _damaged(opened: sqlite3.Connection, vectors: RowStore, rows: int, held: int) -> Iterator[tuple[int, str]]:
     sql = f"SELECT {ITEM}, crc FROM items WHERE row >= ? AND row < ? ORDER BY row"  # noqa: S608 - a constant
-    for start in range(0, _last(opened) + 1, BLOCK):
-        found = vectors.checksums(start, min(start + BLOCK, held)) if start < held else []
-        for values in opened.execute(sql, (start, start + BLOCK)):
+    for start in range(0, rows, BLOCK):
+        found = vectors.checksums(start, min(start + BLOCK, rows, held)) if start < held else []
+        for values in opened.execute(sql, (start, min(start + BLOCK, rows))):
             row, mark, vector_crc = values[0], values[8], values[9]
             at = row - start
             if crc(*values[:-1]) == values[-1]:
@@ -172,7 +171,26 @@ def _tables(path: Path, repair: bool) -> list[str]:
                 faults.append(f"{CATALOG}: {count} entries of {table} do not match their checksums")
                 if repair:
                     opened.execute(f"DELETE {wrong}")
+        # Those of a column that was just deleted too: the next new column might be given its number.
+        lost = 'FROM meta WHERE "column" NOT IN (SELECT id FROM columns)'
+        count = opened.execute(f"SELECT COUNT(*) {lost}").fetchone()[0]
+        if count:
+            faults.append(f"{CATALOG}: {count} entries of meta are of a column that is lost")
+            if repair:
+                opened.execute(f"DELETE {lost}")
     return faults
+
+
+def _lost_sources(path: Path) -> list[str]:
+    """Images that can be searched, but whose files are not found: no copy says where they lie."""
+    with closing(reading(path / CATALOG)) as opened:
+        known = {id_ for (id_,) in opened.execute("SELECT id FROM sources")}
+        used = {source for (source,) in opened.execute("SELECT DISTINCT source FROM items WHERE removed = 0")}
+        # The first source that is ever indexed has this number, and its keys nothing before them.
+        way = "index their folder again" if not known and used == {1} else "index again with --rebuild"
+        images = "SELECT COUNT(*), key FROM items WHERE removed = 0 AND source = ?"
+        found = [opened.execute(images, (source,)).fetchone() for source in sorted(used - known)]
+    return [f"{CATALOG}: {count} images, as {_name(key)}, are of a source that is lost; {way}" for count, key in found]
 
 
 def _whitening(path: Path, told: Header, repair: bool) -> list[str]:

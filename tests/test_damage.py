@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import resource
 import shutil
 import sqlite3
@@ -14,15 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, PixelEncoder, picture
-from made import clustered, cosines, make
+from made import clustered, cosines, items, make
 
 from lookalike import metadata
+from lookalike import verify as verifying
 from lookalike.collection import Collection
 from lookalike.collection import open as lookalike_open
-from lookalike.errors import CollectionError, CollectionLocked, LookalikeError
+from lookalike.errors import CollectionError, CollectionLocked, ImageError, LookalikeError
+from lookalike.filters import select
 from lookalike.gallery import StoredGallery
+from lookalike.merge import merge
 from lookalike.optimize import optimize
 from lookalike.store import Store, sole_writer
+from lookalike.vectors import RowStore
 from lookalike.verify import verify
 from lookalike.whiten import whiten
 
@@ -103,7 +108,9 @@ def check(path: Path, before: Content, name: str) -> None:
         return
     repaired = verify(path, repair=True)
     assert {name for _, name in damage.rows} <= {name for _, name in repaired.rows}
-    assert not verify(path), "what was repaired is whole"
+    left = verify(path)
+    assert not left.rows
+    assert all("are of a source that is lost" in fault for fault in left.faults), "what was repaired is whole"
     after = content(path)
     lost = before[0].keys() - after[0].keys()
     assert lost <= {KEYS[row] for row, _ in repaired.rows}
@@ -193,6 +200,84 @@ def test_a_torn_page_of_the_vectors_loses_its_rows_and_the_next_run_brings_them_
         assert opened.index().added == 2
         assert sorted(opened.keys()) == sorted(before)
         assert not opened.verify()
+
+
+def spoil(path: Path, statement: str) -> None:
+    """Change an entry behind its checksum's back."""
+    with closing(sqlite3.connect(path / "catalog.sqlite")) as opened, opened:
+        opened.execute(statement)
+
+
+def test_a_lost_source_takes_no_result_and_the_next_run_finds_it_again(photos: Path, encoder: PixelEncoder) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+        before = [hit.key for hit in opened.search("01.jpg")]
+    spoil(photos / ".lookalike", "UPDATE sources SET crc = crc + 1")
+    with Collection(photos / ".lookalike", encoder) as opened:
+        assert "1 entries of sources do not match" in opened.verify(repair=True).faults[0]
+        told = r"12 images, as 01.jpg, are of a source that is lost; index their folder again"
+        assert [re.search(told, fault) is not None for fault in opened.verify().faults] == [True]
+        assert [(hit.key, hit.path) for hit in opened.search("01.jpg")] == [(key, None) for key in before]
+        with pytest.raises(ImageError, match="where it lies is lost; run `lookalike verify`"):
+            opened.gallery.image(0)
+        with pytest.raises(CollectionError, match=r"01.jpg is of an unknown source; run `lookalike verify`"):
+            merge([opened.path], photos.parent / "merged")
+        assert opened.index([photos]).unchanged == 12
+        assert not opened.verify()
+        assert [hit.path for hit in opened.search("01.jpg")] == [photos / key for key in before]
+
+
+def test_one_of_several_sources_that_is_lost_needs_a_rebuild(tmp_path: Path) -> None:
+    with closing(make(tmp_path / "c", clustered(20))) as opened, opened.writing():
+        opened.add_source("/another", "another/")
+    spoil(tmp_path / "c", "UPDATE sources SET prefix = x'00' WHERE id = 1")
+    verify(tmp_path / "c", repair=True)
+    (fault,) = verify(tmp_path / "c").faults
+    assert fault.endswith("20 images, as 0/000000.jpg, are of a source that is lost; index again with --rebuild")
+
+
+def test_a_column_that_is_lost_takes_its_values_with_it(whole: Path, tmp_path: Path) -> None:
+    path, _ = hit(whole, tmp_path, "catalog.sqlite")
+    spoil(path, "UPDATE columns SET name = 'YEAR' WHERE name = 'year'")
+    assert verify(path).faults == ("catalog.sqlite: 1 entries of columns do not match their checksums",)
+    assert "134 entries of meta are of a column that is lost" in verify(path, repair=True).faults[1]
+    assert not verify(path)
+    with closing(Store(path)) as opened, opened.writing():
+        metadata.put_row(opened, 1, {"stars": 2000})
+        assert np.flatnonzero(select("stars > 0", opened, ROWS)).tolist() == [1]
+
+
+def test_values_of_a_column_that_an_older_repair_left_are_not_carried_on(whole: Path, tmp_path: Path) -> None:
+    path, _ = hit(whole, tmp_path, "catalog.sqlite")
+    spoil(path, "DELETE FROM columns WHERE name = 'year'")
+    with closing(Store(path)) as old, closing(make(tmp_path / "new", clustered(ROWS), keys=KEYS)) as new:
+        with new.writing():
+            metadata.carry(old, new)
+        assert {name for (name,) in new.query("SELECT name FROM columns")} == {"place"}
+        assert new.query("SELECT COUNT(*) FROM meta") == [(133,)]
+    assert verify(path).faults
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_commit_in_the_middle_of_it_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    vectors = clustered(106)
+    make(tmp_path / "c", vectors[:100]).close()
+    real, committed = verifying._held, iter(range(2))
+
+    def held(rows: RowStore) -> int:
+        """How many vectors there are, while another process adds three rows."""
+        found = -1 if before else real(rows)
+        with closing(Store(tmp_path / "c")) as opened, opened.writing():
+            number = next(committed)
+            opened.add_many(items([f"{number}/{at}" for at in range(3)]), vectors[100:103])
+        return real(rows) if before else found
+
+    monkeypatch.setattr(verifying, "_held", held)
+    assert not verify(tmp_path / "c")
+    with closing(Store(tmp_path / "c")) as opened:
+        assert opened.count_rows() == 103
 
 
 LIMITED = """

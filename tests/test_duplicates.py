@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from lookalike import duplicates
+from lookalike.collection import Collection
 from lookalike.duplicates import Group, find, threshold_for
 from lookalike.errors import EncoderMismatch, QueryError
 from lookalike.store import Item
+from lookalike.transfer import import_vectors
 from lookalike.types import Ids, Vectors
 
 
@@ -45,6 +47,17 @@ def keys(groups: list[Group]) -> list[list[str]]:
 def test_exact_duplicates_have_the_same_bytes_whatever_their_vectors() -> None:
     shelf = Shelf([("a", "one", 0, 9, 0), ("b", "two", 0, 9, 0), ("c", "one", 90, 9, 0)])
     assert keys(find([shelf])) == [["a", "c"]]
+
+
+def test_imported_vectors_are_copies_by_their_cosine_alone(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.array([[1, 0], [0, 1], [1, 0.01]]))
+    (tmp_path / "names").write_text("a\nb\nc\n")
+    for name in ("one", "other"):
+        import_vectors(tmp_path / "v.npy", tmp_path / name, tmp_path / "names")
+    with Collection(tmp_path / "one") as one, Collection(tmp_path / "other") as other:
+        assert one.duplicates() == one.duplicates(other=other) == []
+        assert keys(one.duplicates(threshold=0.99)) == [["a", "c"]]
+        assert ["b", "b"] in keys(one.duplicates(threshold=0.99, other=other))
 
 
 def test_near_duplicates_take_exact_copies_with_them() -> None:

@@ -1,5 +1,7 @@
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from lookalike import filters, metadata
 from lookalike.errors import QueryError, SourceError
 from lookalike.gallery import StoredGallery
 from lookalike.store import Store
+from lookalike.verify import verify
 
 KEYS = ["beach/a.jpg", "beach/b.jpg", "beach2/c.jpg", "city/d [1].jpg", "e.jpg", "caf\udce9/f.jpg"]
 TABLE = """file,year,camera,stars
@@ -154,3 +157,104 @@ def test_a_parquet_keeps_its_types(collection: Store, tmp_path: Path) -> None:
         assert chosen(collection, "size > 1") == "e"
         with pytest.raises(QueryError, match="no such column; there are: key, camera, indoor, size, stars, year"):
             chosen(collection, "v = 1")
+
+
+def test_a_key_of_digits_is_no_number(tmp_path: Path) -> None:
+    keys = ["000000012", "12", "1e3", "1000"]
+    with closing(make(tmp_path / "c", clustered(4, 8), keys=keys)) as opened:
+        for row, key in enumerate(keys):
+            for expression in (f"key = {key}", f"key in ({key}, no)", f"key = '{key}'"):
+                assert np.flatnonzero(filters.select(expression, opened, 4)).tolist() == [row]
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1234567890123456789, 2**63, 10**20])
+def test_long_numbers_are_as_exact_as_they_are_kept(collection: Store, number: int) -> None:
+    with closing(collection), collection.writing():
+        metadata.put(collection, "e.jpg", {"id": number})
+        assert chosen(collection, f"id = {number}") == "e"
+        assert chosen(collection, f"id in ({number - 10**5}, {number + 10**5})") == ""
+
+
+def test_a_filter_of_many_values_takes_a_few_bytes_a_row(collection: Store) -> None:
+    rows = 2_000_000
+    with closing(collection):
+        for expression, expected in (
+            (f"key in ({', '.join(map(str, range(800)))}, e.jpg)", [4]),
+            (f"year in ({', '.join(map(str, range(1900, 2550)))})", [0, 1, 2, 4]),
+        ):
+            tracemalloc.start()
+            found = filters.select(expression, collection, rows)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert np.flatnonzero(found).tolist() == expected
+            assert peak < 4 * rows
+
+
+def stored(opened: Store) -> dict[str, object]:
+    """Column names to the value of the image `e.jpg`."""
+    return dict(opened.query('SELECT name, value FROM meta JOIN columns ON id = "column" WHERE row = 4'))
+
+
+def test_a_parquet_with_numbers_that_sqlite_has_not_loses_these_alone(collection: Store, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {
+        "key": ["e.jpg", "beach/a.jpg"],
+        "hash": pa.array([2**64 - 1, 3], pa.uint64()),
+        "least": pa.array([-(2**63), 3], pa.int64()),
+        "similarity": [float("nan"), 0.5],
+        "zero": [-0.0, 1],
+        "endless": [float("inf"), 1],
+    }
+    pq.write_table(pa.table(table), tmp_path / "table.parquet")
+    with closing(collection):
+        with collection.writing():
+            assert metadata.attach(collection, tmp_path / "table.parquet") == (2, 2)
+        assert chosen(collection, "similarity >= 0") == "a"
+        assert chosen(collection, f"hash = {2**64 - 1} and least = {-(2**63)} and endless > 1e300") == "e"
+        assert "similarity" not in stored(collection)
+        assert not verify(collection.path)
+
+
+def test_a_table_that_is_not_utf8_keeps_the_rest(collection: Store, tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes("key,Straße,stars\ne.jpg,Köln,3\n".encode("latin-1"))
+    with closing(collection):
+        with collection.writing():
+            assert metadata.attach(collection, tmp_path / "latin.csv") == (1, 1)
+            metadata.put(collection, "e.jpg", {"half \ud800": "\ud800!", "sure": True})
+        assert chosen(collection, "stars = 3 and 'Stra\ufffde':K?ln") == "e"
+        assert stored(collection) | {"Stra\ufffde": "K\ufffdln", "half \ufffd": "\ufffd!", "sure": 1} == stored(
+            collection
+        )
+        assert not verify(collection.path)
+
+
+def test_a_long_table_is_committed_now_and_then(
+    collection: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "BLOCK", 2)
+    monkeypatch.setattr(metadata, "COMMIT_EVERY", 1)
+    (tmp_path / "long.csv").write_text("key,stars\n" + "".join(f"{key},9\n" for key in KEYS[:5]))
+
+    class Killed(BaseException):
+        pass
+
+    real, calls = metadata.put, 0
+
+    def put(*arguments: Any) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Killed
+        return real(*arguments)
+
+    with closing(collection):
+        monkeypatch.setattr(metadata, "put", put)
+        with pytest.raises(Killed), collection.writing():
+            metadata.attach(collection, tmp_path / "long.csv")
+        assert chosen(collection, "stars = 9") == "ab"  # the block that was whole
+        with collection.writing():
+            assert metadata.attach(collection, tmp_path / "long.csv") == (5, 5)
+        assert chosen(collection, "stars = 9") == "abcde"
+        assert not verify(collection.path)

@@ -110,6 +110,29 @@ def test_an_unwanted_image_with_wanted_words(both: Collection, painted: Path) ->
     assert found[0] == "green.png"
 
 
+def test_a_filter_narrows_words_as_it_narrows_images(both: Collection, painted: Path, tmp_path: Path) -> None:
+    table = tmp_path / "years.csv"
+    table.write_text("key,year\nred.png,2018\ngreen.png,2019\nblue.png,2020\nnew.png,2021\n")
+    both.index(meta=[table])
+    assert set(keys(both, painted / "red.png", where="year >= 2019")) == {"green.png", "blue.png"}
+    assert set(keys(both, text="red", where="year >= 2019")) == {"green.png", "blue.png"}
+    picture(9).save(painted / "new.png")
+    both.index(meta=[table])  # images that come with the run that names the table
+    assert set(keys(both, text="red", where="year >= 2019")) == {"green.png", "blue.png", "new.png"}
+
+
+def test_a_set_that_is_added_knows_what_the_first_one_knows(painted: Path, encoder: PixelEncoder) -> None:
+    (painted.parent / "years.csv").write_text("key,year\nred.png,2018\ngreen.png,2019\n")
+    collection = Collection(painted / ".lookalike", encoder, [painted])
+    collection.index(meta=[painted.parent / "years.csv"])
+    collection.add_set(ColourEncoder())
+    assert keys(collection, text="red", where="year >= 2019") == ["green.png"]
+    with collection.sets["colours"].store.writing() as opened:
+        opened.execute("DELETE FROM meta")  # as in one that an earlier version made
+    collection.add_set(ColourEncoder())
+    assert keys(collection, text="red", where="year >= 2019") == ["green.png"]
+
+
 def test_something_must_be_wanted(both: Collection, painted: Path) -> None:
     with pytest.raises(QueryError, match="something must be wanted"):
         both.search(negatives=painted / "red.png")

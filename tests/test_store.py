@@ -27,6 +27,7 @@ def vector(number: int) -> NDArray[np.float32]:
 def filled(path: Path, count: int = 3) -> Store:
     opened = store.create(path, HEADER)
     with opened.writing():
+        opened.add_source("..", "")
         for number in range(count):
             opened.add(item(f"{number}.jpg", number), vector(number))
     return opened

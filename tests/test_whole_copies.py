@@ -10,13 +10,14 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from conftest import PixelEncoder
-from made import clustered, items, make
+from conftest import PixelEncoder, picture
+from made import FINGERPRINT, clustered, items, make
 
-from lookalike import approximate, exchange
+from lookalike import approximate, exchange, store
 from lookalike.collection import Collection
 from lookalike.compact import compact
-from lookalike.errors import CollectionError, EncoderMismatch, LookalikeError, SourceError
+from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, LookalikeError, SourceError
+from lookalike.header import Header
 from lookalike.kept import KEPT_OPEN
 from lookalike.merge import merge
 from lookalike.optimize import optimize
@@ -171,8 +172,6 @@ def test_merging_two_collections_of_one_folder_takes_each_file_once(tmp_path: Pa
 def test_only_collections_of_one_encoder_are_merged(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from lookalike import store
-
     with closing(make(tmp_path / "a", clustered(3))) as opened:
         store.create(tmp_path / "b", replace(opened.header, fingerprint="0" * 64)).close()
     with pytest.raises(EncoderMismatch, match="only vectors of one encoder can be merged"):
@@ -274,6 +273,33 @@ def test_names_that_do_not_fit_make_nothing(tmp_path: Path, names: str | None, m
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+def test_a_name_that_is_no_text_makes_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(2))
+    (tmp_path / "names").write_text('"\\ud800.jpg"\nb\n')
+    with pytest.raises(SourceError, match=r"'\\ud800.jpg' is no name of an image: it holds half of a surrogate pair"):
+        import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_columns_of_clip_retrieval_that_sqlite_has_not_are_imported(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    clip_retrieval(tmp_path / "clip")
+    for number, rows in enumerate((10, 15)):
+        table = pa.table(
+            {"image_path": [f"{number}/{row}" for row in range(rows)], "": [float("nan"), *range(1, rows)]}
+        )
+        table = table.append_column("hash", pa.array([2**64 - 1] * rows, pa.uint64()))
+        table = table.append_column("flags", pa.array([[1, 2]] * rows))
+        pq.write_table(table, tmp_path / "clip" / "metadata" / f"metadata_{number}.parquet")
+    assert import_vectors(tmp_path / "clip", tmp_path / "c").added == 25
+    assert not verify(tmp_path / "c")
+    with Collection(tmp_path / "c") as opened:
+        assert len(opened.gallery.where(f"hash = {2**64 - 1} and flags = '[1, 2]'")) == 25
+        assert opened.keys()[:2] == ["0/0", "0/1"]
+
+
 def test_a_pickled_array_is_not_read(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "names").write_text("a\n")
@@ -296,3 +322,111 @@ def test_compact_waits_for_nobody(tmp_path: Path) -> None:
         with pytest.raises(CollectionError, match="being written to by another process"):
             compact(tmp_path / "c")
     assert approximate.read(tmp_path / "c") is None
+
+
+def pictured(folder: Path, encoder: PixelEncoder, names: dict[str, int], path: Path | None = None) -> Path:
+    """The collection of a folder of pictures, each of its own seed; in the folder where no `path` is named."""
+    for name, seed in names.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(seed).save(folder / name)
+    with Collection(path or folder / ".lookalike", encoder, [folder]) as opened:
+        opened.index()
+        return opened.path
+
+
+def test_a_subfolder_and_another_folder_of_its_name_are_kept_apart(tmp_path: Path, encoder: PixelEncoder) -> None:
+    first = pictured(tmp_path / "a", encoder, {"1.png": 1, "2.png": 2, "trip/1.png": 3, "trip/2.png": 4})
+    second = pictured(tmp_path / "trip", encoder, {"1.png": 5, "2.png": 6, "3.png": 7, "4.png": 8})
+    report = merge([first, second], tmp_path / "all")
+    assert (report.images, report.shared) == (8, 0)
+    merged, there = held(tmp_path / "all"), held(second)
+    assert {key: merged[f"trip-2/{key}"] for key in there} == there
+    with Collection(tmp_path / "all", encoder) as opened:
+        assert opened.gallery.path(opened.row("trip-2/1.png") or 0) == tmp_path / "trip" / "1.png"
+        assert opened.index().unchanged == 8
+
+
+def test_two_images_of_one_name_are_refused_with_the_order_that_keeps_them_apart(
+    tmp_path: Path, encoder: PixelEncoder
+) -> None:
+    early = pictured(tmp_path / "a", encoder, {"1.png": 1}, tmp_path / "early")
+    trip = pictured(tmp_path / "trip", encoder, {"1.png": 2, "same.png": 3})
+    late = pictured(tmp_path / "a", encoder, {"trip/1.png": 4, "trip/same.png": 3})
+    with pytest.raises(CollectionError, match=r"trip/1.png is the name of two images; name .*a/.lookalike before the"):
+        merge([early, trip, late], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+    assert merge([late, early, trip], tmp_path / "all").images == 5
+
+
+def test_what_was_taken_out_by_hand_stays_out_of_a_merged_collection(tmp_path: Path, encoder: PixelEncoder) -> None:
+    paths = [
+        pictured(tmp_path / name, encoder, {"1.png": seed, "2.png": seed + 1}) for name, seed in (("x", 1), ("y", 3))
+    ]
+    with Collection(paths[1], encoder) as opened:
+        opened.remove(["1.png"])
+    merge(paths, tmp_path / "all")
+    with Collection(tmp_path / "all", encoder) as opened:
+        assert opened.index().added == 0
+        assert opened.keys() == ["1.png", "2.png", "y/2.png"]
+
+
+def test_pictures_of_a_remote_source_are_found_after_a_merge(tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    picture(1).save(bucket / "far.png")
+    for name, place in (("far", bucket.as_uri()), ("further", "s3://other/p?region=here")):
+        header = Header("thumb", FINGERPRINT, 32)
+        with closing(store.create(tmp_path / name, header)) as made, made.writing():
+            made.add_many(items(["far.png"], made.add_source(place, "")), clustered(1), new_keys=True)
+    assert merge([tmp_path / "far", tmp_path / "further"], tmp_path / "all").images == 2
+    with Collection(tmp_path / "all") as opened:
+        assert opened.info()["sources"] == [bucket.as_uri(), "s3://other/p?region=here"]
+        assert opened.keys() == ["far.png", "p/far.png"]
+        assert opened.gallery.image(0).size == (64, 48)
+
+
+def add_one(path: Path, key: str) -> None:
+    with closing(Store(path)) as opened, opened.writing():
+        opened.add(items([key])[0], clustered(1, opened.header.dim)[0])
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet", "csv", "faiss"])
+def test_a_writer_goes_on_while_a_collection_is_exported(tmp_path: Path, kind: Format) -> None:
+    vectors = clustered(5000, 8)
+    with closing(make(tmp_path / "c", vectors)) as opened:
+        before = [item.key for item in opened.live_items()]
+        # A file that changes has a new row from then on; what is written is the old one, live when it began.
+        export(opened, tmp_path / "out", kind, lambda done, _: add_one(tmp_path / "c", before[4999]))
+        assert opened.count_rows() == 5002
+    keys, found = read_back(tmp_path / "out", kind)
+    assert keys == before
+    assert np.allclose(found, vectors, atol=1e-7)
+
+
+def test_a_writer_is_told_at_once_while_its_collection_is_merged(tmp_path: Path) -> None:
+    for name in "ab":
+        make(tmp_path / name, clustered(20, seed=ord(name))).close()
+
+    def write(done: int, total: int | None) -> None:
+        with pytest.raises(CollectionLocked, match="a is being written to by another process"):
+            add_one(tmp_path / "a", "x")
+
+    merge([tmp_path / "a", tmp_path / "b", tmp_path / "a"], tmp_path / "all", write)
+    add_one(tmp_path / "a", "x")
+    with (
+        closing(Store(tmp_path / "a")) as opened,
+        opened.writing(),
+        pytest.raises(CollectionLocked, match="a is being"),
+    ):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
+def test_a_collection_that_nobody_can_write_to_is_merged(tmp_path: Path) -> None:
+    for name in "ab":
+        make(tmp_path / name, clustered(20, seed=ord(name))).close()
+    (tmp_path / "b" / "writer.lock").unlink(missing_ok=True)
+    (tmp_path / "b" / "writer.lock").mkdir()
+    with pytest.raises(CollectionError, match="b cannot be written to"):
+        add_one(tmp_path / "b", "x")
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").shared == 20
