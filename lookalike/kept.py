@@ -10,11 +10,11 @@ from lookalike import precision as precisions
 from lookalike.approximate import facts
 from lookalike.encoders import load_encoder
 from lookalike.encoders.whitened import whitened
-from lookalike.errors import CollectionError, EncoderMismatch
+from lookalike.errors import CollectionError, EncoderMismatch, SourceError
 from lookalike.exchange import SETS, recover
 from lookalike.gallery import StoredGallery
 from lookalike.header import refuse_remains
-from lookalike.places import located
+from lookalike.places import is_remote, located
 from lookalike.sources import Source, open_source
 from lookalike.store import Store
 from lookalike.types import Encoder
@@ -192,8 +192,13 @@ class KeptCollection:
         return self.sets.get(encoder) or type(self)(self.path, encoder)
 
     def _registered(self) -> list[tuple[Source, int, str]]:
+        """The sources to go through again; raises SourceError where one of them is not read from here."""
+        told = self.store.sources()
+        if remote := next((at for _, at, _ in told if is_remote(at)), None):
+            way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
+            raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
         places = self.gallery.origins
-        return [(open_source(places.locate(at)), id_, prefix) for id_, at, prefix in self.store.sources()]
+        return [(open_source(places.locate(at)), id_, prefix) for id_, at, prefix in told]
 
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of what could not be used at the last run."""

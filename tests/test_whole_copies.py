@@ -385,6 +385,18 @@ def test_pictures_of_a_remote_source_are_found_after_a_merge(tmp_path: Path) -> 
         assert opened.gallery.image(0).size == (64, 48)
 
 
+def test_a_source_that_is_not_read_from_here_is_told_as_such(tmp_path: Path) -> None:
+    encoder = PixelEncoder()
+    header = Header(encoder.name, encoder.fingerprint, encoder.dim)
+    with closing(store.create(tmp_path / "far", header)) as made, made.writing():
+        made.add_many(items(["a.png"], made.add_source("s3://b/p", "")), clustered(1, encoder.dim), new_keys=True)
+    with Collection(tmp_path / "far", encoder) as opened:
+        for rebuild in (False, True):
+            with pytest.raises(SourceError, match=r"s3://b/p: its images are brought .* index --from RESULT"):
+                opened.index(rebuild=rebuild)
+        assert opened.keys() == ["a.png"]
+
+
 def add_one(path: Path, key: str) -> None:
     with closing(Store(path)) as opened, opened.writing():
         opened.add(items([key])[0], clustered(1, opened.header.dim)[0])

@@ -16,7 +16,7 @@ def search(served: Served, asked: Search) -> dict[str, Any]:
     """One search from beginning to end, in a working thread; URLs have been fetched."""
     start = time.perf_counter()
     options = asked.options
-    checked_depth(options, served.settings.depth, served.settings.reranked)
+    checked_depth(options, served.settings)
     resolver = Resolver(served, needs_pixels(options))
     queries = [resolver.query(one) for one in asked.queries]
     collection = served.collection

@@ -18,6 +18,7 @@ from lookalike.service.bodies import Body, Form, Upload
 from lookalike.service.errors import ApiError, of_image, printable
 from lookalike.service.models import ByHalf, ById, ByUrl, ByVector, Filter, One, Options, SearchBody
 from lookalike.service.served import Served
+from lookalike.service.settings import Settings
 from lookalike.types import Box, Encoder
 
 Asked = One | Upload
@@ -186,14 +187,15 @@ def _where(asked: Filter | None) -> str | None:
     return f'key:"{quoted}*"'
 
 
-def checked_depth(options: Options, most: int, reranked: int) -> None:
+def checked_depth(options: Options, settings: Settings) -> None:
     """Refuse what would make one request do the work of thousands; raises ApiError 422 or QueryError."""
+    most = settings.depth
     if options.offset + options.k > most:
         raise ApiError(422, "invalid", f"offset: offset + k may be {most:,} at most", "narrow the search instead")
     for spec in options.rerank:
         method = rerank.parse(spec)
         for name, value in vars(method).items():
-            limit = reranked if name == "top" and _looks_at_pixels(spec) else most
+            limit = _most_candidates(spec, settings) if name == "top" else most
             if isinstance(value, int) and value > limit:
                 raise ApiError(422, "invalid", f"rerank: {name} may be {limit:,} at most", "ask for fewer")
 
@@ -204,10 +206,21 @@ def needs_pixels(options: Options) -> bool:
 
 
 PICTURES = ("spatial", "patches")
+AMONG_THEMSELVES = ("k-reciprocal", "diffusion")
+
+
+def _most_candidates(spec: str, settings: Settings) -> int:
+    if _looks_at_pixels(spec):
+        return settings.reranked
+    return settings.compared if _method(spec) in AMONG_THEMSELVES else settings.depth
 
 
 def _looks_at_pixels(spec: str) -> bool:
-    return spec.partition(",")[0].strip() in PICTURES
+    return _method(spec) in PICTURES
+
+
+def _method(spec: str) -> str:
+    return spec.partition(",")[0].strip()
 
 
 def methods(encoder: Encoder) -> list[dict[str, Any]]:

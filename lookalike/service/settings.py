@@ -33,6 +33,8 @@ class Settings:
     """`offset` + `k`: results are ranked from the top every time."""
     reranked: int = 200
     """The most candidates that a request may have re-ranked by their pixels."""
+    compared: int = 2500
+    """The most candidates that a request may have compared with one another: memory grows with their square."""
 
     idle_seconds: float = 15.0
     """Without a byte of a request's body, before it is given up."""

@@ -156,6 +156,8 @@ def test_urls_are_not_fetched_unless_it_was_allowed(service: Running) -> None:
         (b'{"query": {"id": "x"}, "k": 1001}', 422, "invalid"),
         (b'{"query": {"id": "x"}, "k": 1e99}', 422, "invalid"),
         (b'{"query": {"id": "x"}, "rerank": ["spatial,top=500"]}', 422, "invalid"),
+        (b'{"query": {"id": "x"}, "rerank": ["k-reciprocal,top=2501"]}', 422, "invalid"),
+        (b'{"query": {"id": "x"}, "rerank": ["diffusion,top=9000"]}', 422, "invalid"),
         (b'{"query": {"id": "x"}, "kk": 3}', 422, "invalid"),
         (b'{"query": {"vector": [NaN]}}', 422, "invalid"),
         (b'{"query": {"vector": [1e400]}}', 422, "invalid"),
