@@ -204,8 +204,8 @@ class Catalog:
         with self._lock:
             began = not self._catalog.in_transaction
             if began:
-                # What a crash left open has to be rolled back before, by another connection.
-                self.query("SELECT 1 FROM items LIMIT 1")
+                # What a crash left open has to be rolled back before, by another connection: this asks for it.
+                self.query("PRAGMA data_version")
                 self.query("BEGIN")
             try:
                 yield
