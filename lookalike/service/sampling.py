@@ -11,14 +11,16 @@ TRIES = 20
 
 def sample(collection: Collection, count: int) -> list[Item]:
     """At most `count` live items, evenly spread over the rows; no list of all of them is made."""
-    with collection.store.snapshot():
-        rows = collection.store.count_rows()
+    # Once: another may take its place at any moment.
+    store = collection.store
+    with store.snapshot():
+        rows = store.count_rows()
         places = np.unique(np.linspace(0, max(0, rows - 1), min(count, max(1, rows))).astype(int))
         ends = [*places[1:].tolist(), rows]
         found: list[Item] = []
         for start, end in zip(places.tolist(), ends, strict=True):
             for row in range(start, min(end, start + TRIES)):
-                item = collection.store.item(row)
+                item = store.item(row)
                 if not item.removed:
                     found.append(item)
                     break
