@@ -13,7 +13,6 @@ from lookalike.encoders.checkpoint import open_checkpoint, read_architecture
 from lookalike.encoders.files import checksum, locate
 from lookalike.errors import EncoderError
 
-pytest_plugins = ["encoder_fixtures"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 Tensors = dict[str, NDArray[np.float32]]
 LAST = "encoder.layer.2.mlp.fc2.weight"

@@ -22,7 +22,6 @@ SIZES = [(224, 224), (518, 518), (126, 322)]
 SHRUNKEN = ["dinov2-large", "dinov2-large-reg", "dinov2-giant", "dinov2-giant-reg"]
 Folders = Callable[[str], Path]
 REAL = ["dinov2-small", "dinov2-small-reg", "dinov2-base"]
-pytest_plugins = ["encoder_fixtures"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 

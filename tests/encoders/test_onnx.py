@@ -13,7 +13,6 @@ from lookalike.encoders.graph import quantized, write_graphs
 from lookalike.encoders.onnx import OnnxBackbone
 from lookalike.errors import EncoderError
 
-pytest_plugins = ["encoder_fixtures"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 

@@ -15,7 +15,6 @@ from lookalike.encoders.onnx import OnnxBackbone
 from lookalike.encoders.quantize import PrecisionFinding, choose_precision
 from lookalike.types import Vectors
 
-pytest_plugins = ["encoder_fixtures"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 

@@ -12,7 +12,6 @@ from lookalike.encoders import torch as runtime
 from lookalike.encoders.files import locate
 from lookalike.encoders.torch import TorchBackbone
 
-pytest_plugins = ["encoder_fixtures"]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
