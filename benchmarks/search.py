@@ -108,7 +108,9 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 def exactly(place: Place, flat: faiss.Index, queries: Vectors, truth: Ids, rounds: int) -> None:
     """Exact search, and what share it uses of what the machine can do."""
-    bare = Contender("faiss, exact", None, {1.0: ("all rows", lambda vectors: flat.search(vectors, 10)[1])})
+    bare = Contender(
+        "faiss, exact", None, {1.0: ("all rows", lambda vectors: flat.search(vectors, 10)[1])}, place.order
+    )
     array = place.array()
     measured = lines([place.exactly(), bare], queries[:BATCH], truth[:BATCH])
     speeds: list[float] = []

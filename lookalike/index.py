@@ -21,6 +21,10 @@ GATHERED = 8192
 """Rows that are copied or converted at a time: 24 MiB at 768 numbers."""
 LEAST = 16_384
 """Rows for which it is worth waking another thread."""
+PRODUCTS = 1 << 22
+"""Rows that are multiplied at a time for a single query: 16 MiB of products."""
+MARGIN = np.float32(1e-5)
+"""By how much two ways to add up a product may differ: 1e-6 was seen."""
 SPARSE = 8
 """Where fewer than one row in this many counts, those that do are picked out; else they are passed over."""
 
@@ -99,10 +103,16 @@ class ExactIndex:
         if not self._count or not len(vectors):
             return found
 
-        def search(part: _Part) -> tuple[Scores, Ids]:
-            return _search(vectors, part, k, metric)
+        # Where a fifth of the rows does not count, FAISS gains more by passing over them.
+        is_single = metric == "cosine" and len(vectors) == 1 and 5 * self._count >= 4 * self._rows
 
-        if len(vectors) < FROM_BATCH and self._rows > LEAST:
+        def search(part: _Part) -> tuple[Scores, Ids]:
+            return _search_single(vectors, part, k) if is_single else _search(vectors, part, k, metric)
+
+        results: Iterable[tuple[Scores, Ids]]
+        if is_single:
+            results = map(search, self._parts(1))
+        elif len(vectors) < FROM_BATCH and self._rows > LEAST:
             # FAISS gives each query a thread: a few of them would leave the others idle.
             results = _ahead(search, self._parts(threads()), threads())
         else:
@@ -163,10 +173,44 @@ def _search(vectors: Vectors, part: _Part, k: int, metric: Metric) -> tuple[Scor
     return scores, np.where(ids >= 0, ids + part.first, -1)
 
 
+def _search_single(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
+    """One query (1, dim) at the speed of the memory, where FAISS, row by row, takes two to three times as long.
+
+    Products of all rows by BLAS say which may be among the best; these few are scored each by itself, so that rows that
+    are the same have the same score wherever they lie.
+    """
+    found, query = empty(1, k), vectors[0]
+    for start in range(0, len(part.vectors), PRODUCTS):
+        block = part.vectors[start : start + PRODUCTS]
+        with np.errstate(all="ignore"):  # A flipped bit can make any number of a row, which is told when it is found.
+            products = block @ query
+        if part.bits is not None:
+            products[~_live_of(part.bits, start, len(block))] = -np.inf
+        near = _near(products, k)
+        with np.errstate(all="ignore"):
+            scores = np.einsum("ij,j->i", block[near], query)
+        numbers = near + (start + part.first) if part.ids is None else part.ids[near + start]
+        found = merged([found, (scores[None], numbers[None])], k)
+    return found
+
+
+def _near(products: Scores, k: int) -> Ids:
+    """Which of the products (n,) may be among the best `k`; -inf and what is no number never."""
+    if np.isnan(products.max()):
+        products = np.where(np.isnan(products), -np.inf, products)
+    least = np.partition(products, -k)[-k] if k < len(products) else -np.inf
+    return np.flatnonzero((products >= least - MARGIN) & (products > -np.inf))
+
+
+def _live_of(bits: NDArray[np.uint8], start: int, count: int) -> NDArray[np.bool_]:
+    """Of rows from a multiple of eight on, which ones count."""
+    return np.unpackbits(bits[start // 8 :], count=count, bitorder="little").view(np.bool_)
+
+
 def _search_copied(vectors: Vectors, part: _Part, k: int, metric: Metric) -> tuple[Scores, Ids]:
     """With a selection FAISS would not multiply matrices, and take several times as long."""
     assert part.bits is not None
-    live = np.unpackbits(part.bits, count=len(part.vectors), bitorder="little").view(np.bool_)
+    live = _live_of(part.bits, 0, len(part.vectors))
     found = empty(len(vectors), k, metric)
     for start in range(0, len(live), GATHERED):
         kept = np.flatnonzero(live[start : start + GATHERED])

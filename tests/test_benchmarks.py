@@ -123,7 +123,7 @@ def test_a_cold_search_loads_neither_torch_nor_what_it_does_not_need(
     place = cold_search.prepare(tmp_path, "dinov2-base", 300, checkpoints.shrunken("dinov2-base"))
     _, milliseconds = cold_search.search(place)
     assert milliseconds > 0
-    assert set(cold_search.loaded(place)) == {"typer", "onnxruntime", "faiss"}
+    assert set(cold_search.loaded(place)) == {"typer", "onnxruntime"}
 
 
 def test_what_is_recorded_names_the_machine_and_the_command_and_no_path_of_it() -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lookalike import index
 from lookalike.index import ExactIndex, share_of
 from lookalike.types import Vectors
 
@@ -10,7 +11,7 @@ def rows(count: int, dim: int = 16, seed: int = 0) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-@pytest.mark.parametrize("queries", [1, 30])  # FAISS scans for few queries and multiplies matrices for many
+@pytest.mark.parametrize("queries", [1, 3, 30])  # one is a product, a few FAISS scans, many are a matrix product
 def test_exact_search_is_the_matrix_product_sorted(queries: int) -> None:
     vectors = rows(500)
     scores, ids = ExactIndex(vectors).search(vectors[:queries], 7)
@@ -19,14 +20,44 @@ def test_exact_search_is_the_matrix_product_sorted(queries: int) -> None:
     assert np.allclose(scores, -np.sort(-cosines, axis=1)[:, :7], atol=1e-6)
 
 
-@pytest.mark.parametrize("queries", [1, 30])
-def test_removed_rows_are_never_found(queries: int) -> None:
-    vectors, live = rows(200), np.arange(200) % 3 > 0
-    index = ExactIndex(vectors, live)
-    _, ids = index.search(vectors[:queries], 200)
-    assert len(index) == live.sum() == 133
+@pytest.mark.parametrize("third", [3, 9])  # where few are removed one query looks at all, and drops these
+@pytest.mark.parametrize("queries", [1, 3, 30])
+def test_removed_rows_are_never_found(queries: int, third: int) -> None:
+    vectors, live = rows(200), np.arange(200) % third > 0
+    exact, count = ExactIndex(vectors, live), int(live.sum())
+    _, ids = exact.search(vectors[:queries], 200)
+    assert len(exact) == count
     assert set(ids[0][ids[0] >= 0].tolist()) == set(np.flatnonzero(live).tolist())
-    assert (ids[:, 133:] == -1).all()
+    assert (ids[:, count:] == -1).all()
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+def test_rows_that_are_the_same_score_the_same_and_come_in_their_order(queries: int) -> None:
+    vectors = np.tile(rows(7, 100), (90, 1))
+    scores, ids = ExactIndex(vectors).search(vectors[:queries], 200)
+    assert ids[0, :90].tolist() == list(range(0, 630, 7))
+    assert len(set(scores[0, :90].tolist())) == 1
+
+
+def test_one_query_over_many_blocks_finds_what_a_batch_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "PRODUCTS", 64)
+    vectors, live = rows(1000, seed=1), np.arange(1000) % 10 > 0
+    for one in (ExactIndex(vectors), ExactIndex(vectors, live)):
+        _, wanted = one.search(vectors[:30], 12)
+        for at, query in enumerate(vectors[:30]):
+            assert one.search(query[None], 12)[1][0].tolist() == wanted[at].tolist()
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_a_flipped_bit_made_of_a_row_hide_no_other() -> None:
+    vectors = rows(50)
+    vectors[3, 0], vectors[7, 1], vectors[9, 2] = np.nan, np.inf, -np.inf
+    query = rows(1, seed=5)
+    good = np.delete(np.arange(50), [3, 7, 9])
+    _, ids = ExactIndex(vectors).search(query, 49)
+    wanted = good[np.argsort(-(vectors[good] @ query[0]))]
+    assert [row for row in ids[0].tolist() if row in good] == wanted.tolist()
+    assert 3 not in ids
 
 
 def test_fewer_rows_than_k_are_reported_as_fewer() -> None:
