@@ -45,10 +45,21 @@ def _request(path: str, kind: str, body: bytes) -> bytes:
 class Client(asyncio.Protocol):
     """One connection that asks, waits for the answer, and asks again until the time is over."""
 
-    def __init__(self, stream: Iterator[bytes], until: float, tally: Tally, done: "asyncio.Future[None]") -> None:
-        self._stream, self._until, self._tally, self._done = stream, until, tally, done
-        self._start, self._heard, self._length = 0.0, bytearray(), -1
+    def __init__(
+        self,
+        place: tuple[str, int],
+        stream: Iterator[bytes],
+        until: float,
+        tally: Tally,
+        done: "asyncio.Future[None]",
+    ) -> None:
+        self._place, self._stream, self._until, self._tally, self._done = place, stream, until, tally, done
+        self._start, self._heard, self._length, self._waits = 0.0, bytearray(), -1, False
         self._transport: asyncio.Transport | None = None
+
+    async def connect(self) -> None:
+        """Begin, or begin again."""
+        await asyncio.get_running_loop().create_connection(lambda: self, *self._place)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -57,8 +68,14 @@ class Client(asyncio.Protocol):
 
     def _ask(self) -> None:
         assert self._transport
+        self._waits = False
         if time.perf_counter() >= self._until:
             self._transport.close()
+            self._end()
+            return
+        if self._transport.is_closing():
+            # A service does not hold a connection open on which nothing comes for a while.
+            self._again = asyncio.ensure_future(self.connect())
             return
         self._start, self._length = time.perf_counter(), -1
         self._heard.clear()
@@ -80,6 +97,7 @@ class Client(asyncio.Protocol):
             self._tally.refused += 1
             # As told, and not all at the same moment.
             wait = float(self._header(b"retry-after", len(self._heard)) or 1) * random.uniform(1, 1.5)
+            self._waits = True
             left = max(0.0, self._until - time.perf_counter())
             asyncio.get_running_loop().call_later(min(wait, left), self._ask)
             return
@@ -90,8 +108,13 @@ class Client(asyncio.Protocol):
         self._ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._waits:
+            return
         if time.perf_counter() < self._until:
             self._tally.errors += 1
+        self._end()
+
+    def _end(self) -> None:
         if not self._done.done():
             self._done.set_result(None)
 
@@ -102,11 +125,7 @@ async def load(url: str, stream: Iterator[bytes], clients: int, seconds: float) 
     start, cpu = time.perf_counter(), time.process_time()
     ended = [loop.create_future() for _ in range(clients)]
     for done in ended:
-        await loop.create_connection(
-            lambda done=done: Client(stream, start + seconds, tally, done),  # type: ignore[misc]
-            place.hostname or "127.0.0.1",
-            place.port or 80,
-        )
+        await Client((place.hostname or "127.0.0.1", place.port or 80), stream, start + seconds, tally, done).connect()
     await asyncio.gather(*ended)
     tally.took, tally.cpu = time.perf_counter() - start, time.process_time() - cpu
     return tally

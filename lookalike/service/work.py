@@ -22,8 +22,8 @@ class Work:
 
     def __init__(self, slots: Slots, workers: int, waiting: int, metrics: Metrics, what: str, more: int = 0) -> None:
         """`more` threads than `workers`; `waiting` jobs wait for one of them."""
-        self._slots, self._workers, self._most = slots, workers, workers + more + waiting
-        self._metrics, self._seconds = metrics, 0.05
+        self._slots, self._most, self._metrics = slots, workers + more + waiting, metrics
+        self._gap, self._ended = 0.05 / workers, 0.0
         self._pool = ThreadPoolExecutor(workers + more, thread_name_prefix="lookalike-work")
         self.pending = 0
         metrics.gauge(f"lookalike_pending_{what}", "That run or wait.", lambda: self.pending)
@@ -32,7 +32,7 @@ class Work:
         """What a request that wants to compute is told where too many wait already."""
         if self.pending < self._most:
             return None
-        seconds = max(1, min(30, math.ceil(self.pending * self._seconds / self._workers)))
+        seconds = max(1, min(30, math.ceil(self.pending * self._gap)))
         return ApiError(
             429, "busy", f"{self.pending} requests are waiting already", f"try again after {seconds} seconds",
             {"Retry-After": str(seconds)},
@@ -56,14 +56,17 @@ class Work:
 
     def _finished(self) -> None:
         self.pending -= 1
+        now = time.monotonic()
+        # From one end to the next, and not from a job's beginning to its end: several wait for one batch.
+        if self._ended:
+            self._gap += 0.05 * (now - self._ended - self._gap)
+        self._ended = now if self.pending else 0.0
 
     def _timed(self, job: Callable[[], T]) -> T:
         with self._slots.taken(), listening() as stages:
-            start = time.perf_counter()
             try:
                 return job()
             finally:
-                self._seconds += 0.05 * (time.perf_counter() - start - self._seconds)
                 for stage, seconds in stages.items():
                     self._metrics.observe("lookalike_stage_seconds", seconds, stage=stage)
 
