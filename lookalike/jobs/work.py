@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,12 +29,16 @@ class Decode:
     def __call__(self, table: Any) -> Iterator[Any]:
         """A pyarrow table of `listed_schema` to tables of `prepared_schema`."""
         import pyarrow as pa
+        from threadpoolctl import threadpool_limits
 
         encoder, rows = encoder_of(self.encoder), table.to_pylist()
-        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool, threadpool_limits(1, "blas"):
             read = Reader(self.source, self.image_column)
             for start in range(0, len(rows), CHUNK):
-                made = list(pool.map(lambda row: prepared(row, read, encoder), rows[start : start + CHUNK]))
+                some = rows[start : start + CHUNK]
+                # Only reading is done ahead: as many tasks as there are cores compute beside this one.
+                coming = [pool.submit(read, row) for row in some]
+                made = [prepared(row, data.result, encoder) for row, data in zip(some, coming, strict=True)]
                 yield pa.Table.from_pylist(made, schema=records.prepared_schema())
 
 
@@ -115,11 +119,11 @@ class Reader:
             return file.read_row_group(group, columns=[self._image_column]).column(0)
 
 
-def prepared(row: dict[str, Any], read: Reader, encoder: Encoder) -> dict[str, Any]:
+def prepared(row: dict[str, Any], read: Callable[[], bytes], encoder: Encoder) -> dict[str, Any]:
     """One image as a row of `prepared_schema`: decoded and prepared as everywhere else, or with its reason."""
     made: dict[str, Any] = {"key": row["key"], "bytes": row["bytes"], "mtime_ns": row["mtime_ns"]}
     try:
-        data = read(row)
+        data = read()
         decoded = images.decode(data, size=encoder.decode_size)
         array = np.ascontiguousarray(images.prepare(encoder, decoded))
     except ImageError as error:
