@@ -14,8 +14,8 @@ MEMORY = {"HNSW32 float32": 3344, "HNSW32 SQ8": 1040, "IVF + RaBitQ, SQ8 refine"
 DISK = {"HNSW32 float32": 3072, "HNSW32 SQ8": 3072, "IVF + RaBitQ, SQ8 refine": 3072, "DISKANN": 3072 + 64 * 4}
 USABLE = 0.7
 """Of a node's memory: the rest is for segments that are loaded while old ones still serve."""
-CATALOG = 250
-"""Bytes of the local catalog a row, with its indexes."""
+CATALOG = 185
+"""Bytes of the local catalog a row, with its indexes: measured with 4,577 photos whose keys have 20 letters."""
 
 
 def main() -> None:
