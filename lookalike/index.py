@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.errors import QueryError
 from lookalike.types import Ids, Scores, Vectors
 
 T = TypeVar("T")
@@ -107,6 +108,9 @@ class ExactIndex:
         is_single = metric == "cosine" and len(vectors) == 1 and 5 * self._count >= 4 * self._rows
 
         def search(part: _Part) -> tuple[Scores, Ids]:
+            given, wanted = vectors.shape[1], part.vectors.shape[1]
+            if given != wanted:  # FAISS would read beyond the end of the query.
+                raise QueryError(f"the query vector has {given} numbers, the collection's have {wanted}")
             return _search_single(vectors, part, k) if is_single else _search(vectors, part, k, metric)
 
         results: Iterable[tuple[Scores, Ids]]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from lookalike import index
+from lookalike.errors import QueryError
 from lookalike.index import ExactIndex, share_of
 from lookalike.types import Vectors
 
@@ -63,6 +64,12 @@ def test_numbers_that_a_flipped_bit_made_of_a_row_hide_no_other() -> None:
 def test_fewer_rows_than_k_are_reported_as_fewer() -> None:
     _, ids = ExactIndex(rows(3)).search(rows(1), 10)
     assert ids.shape == (1, 3)
+
+
+@pytest.mark.parametrize("queries", [1, 3, 30])
+def test_a_query_of_another_length_is_refused(queries: int) -> None:
+    with pytest.raises(QueryError, match="the query vector has 2 numbers, the collection's have 16"):
+        ExactIndex(rows(100)).search(rows(queries, 2), 5)
 
 
 def test_an_empty_collection_has_no_results() -> None:

@@ -142,7 +142,7 @@ def test_an_encoder_without_patches_is_named(gallery: Kept) -> None:
     with pytest.raises(QueryError, match="needs an encoder with patch tokens, such as dinov2-base; thumb has none"):
         rank(probe(), gallery, SIZE, [Patches()])
     with pytest.raises(QueryError, match="this collection's encoder has none"):
-        rank(probe(), Rows(clusters(3)), 3, [Patches()])
+        rank(Probe(clusters(1)), Rows(clusters(3)), 3, [Patches()])
 
 
 def test_a_query_that_is_no_picture_is_one_line(gallery: Kept) -> None:
