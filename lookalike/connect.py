@@ -10,6 +10,8 @@ from filelock import FileLock, Timeout
 
 LOCK = "writer.lock"
 """Beside the catalog; who holds it may write to a collection, or put another in its place."""
+AT_ONCE = 500
+"""Values of one statement; SQLite takes 999 on old machines."""
 PATIENCE = 20
 """Tenths of a second until a writer has begun."""
 

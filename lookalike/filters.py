@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.connect import AT_ONCE
 from lookalike.errors import QueryError
 from lookalike.types import Ids
 
@@ -28,8 +29,6 @@ WORDS = ("and", "or", "not", "in")
 DEEPEST = 50
 """Brackets and nots inside one another: what a stranger sends must not exhaust the stack."""
 LONGEST = 4096
-AT_ONCE = 500
-"""Values of one statement; SQLite takes 999 on old machines."""
 INTEGERS = range(-(2**63), 2**63)
 """Those that SQLite holds."""
 TOKEN = re.compile(
@@ -102,7 +101,7 @@ class _Columns:
         sql, values = "SELECT row FROM items WHERE removed = 0", []
         if first is None:
             return self.mask(f"{sql} AND key = ?", [blob])
-        if end := _after(start):
+        if end := after(start):
             # The index of keys narrows it to one folder.
             sql, values = f"{sql} AND key >= ? AND key < ?", [start, end]
         if pattern[first.start() :] != "*":
@@ -139,7 +138,7 @@ class _Columns:
         return self.mask(f"{sql} value {operator} ?", [number, *values])
 
 
-def _after(prefix: bytes) -> bytes:
+def after(prefix: bytes) -> bytes:
     """The first of all byte strings behind those that begin with `prefix`; nothing where there is none."""
     prefix = prefix.rstrip(b"\xff")
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b""

@@ -11,6 +11,7 @@ from lookalike import store, whitening
 from lookalike.catalog import Item, from_blob, to_blob
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch
 from lookalike.exchange import beside
+from lookalike.filters import after
 from lookalike.metadata import column
 from lookalike.places import is_remote, located
 from lookalike.pour import Pour, copy_tables
@@ -148,7 +149,8 @@ def _add(new: Store, into: Path, place: str, prefix: str) -> tuple[int, str]:
 
 def _is_folder(new: Store, prefix: str) -> bool:
     """Whether another source has images in a folder of this name, or had some that were taken out by hand."""
-    first, last = to_blob(prefix), to_blob(f"{prefix[:-1]}0")
+    first = to_blob(prefix)
+    last = after(first)
     found = "SELECT 1 FROM {} WHERE {} key >= ? AND key < ?"
     tables = f"{found.format('items', 'removed = 0 AND')} UNION ALL {found.format('dismissed', '')} LIMIT 1"
     return bool(new.query(tables, (first, last, first, last)))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lookalike import catalog, header
 from lookalike.catalog import ITEM, Catalog, Item, from_blob, to_blob
-from lookalike.connect import LOCK, crc
+from lookalike.connect import AT_ONCE, LOCK, crc
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.header import FORMAT, Header, is_collection, read_header
 from lookalike.types import Vectors
@@ -25,8 +25,6 @@ from lookalike.vectors import DTYPES, RowStore, SearchingRows, VectorFile, creat
 
 __all__ = ["FORMAT", "Header", "Item", "Store", "create", "from_blob", "is_collection", "read_header", "to_blob"]
 
-AT_ONCE = 500
-"""Rows asked for in one statement; SQLite takes 999 values on old machines."""
 Entry = tuple[Any, ...]
 """source, key, size, mtime_ns, sha256, width, height, removed, vector_crc: a row of the catalog without its number."""
 

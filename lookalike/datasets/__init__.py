@@ -43,6 +43,10 @@ class Query:
     truths: Mapping[str, Truth]
     hidden: frozenset[str] = frozenset()
 
+    def key(self, images: Path) -> str | None:
+        """The key of its photo in the gallery of the folder `images`; None where it lies elsewhere."""
+        return self.image.relative_to(images).as_posix() if self.image.is_relative_to(images) else None
+
 
 @dataclass(frozen=True)
 class Benchmark:

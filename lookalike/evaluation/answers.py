@@ -142,10 +142,8 @@ def answers(
 
 def is_unreadable(query: Query, benchmark: Benchmark, collection: Searchable) -> bool:
     """Whether a query is an image of the gallery, left out for itself alone, which could not be indexed."""
-    if not query.image.is_relative_to(benchmark.images):
-        return False
-    own = query.image.relative_to(benchmark.images).as_posix()
-    return query.hidden == {own} and collection.row(own) is None
+    own = query.key(benchmark.images)
+    return own is not None and query.hidden == {own} and collection.row(own) is None
 
 
 def ask_collection(collection: Stored) -> Ask:
@@ -213,10 +211,9 @@ def boxes_beyond(benchmark: Benchmark, collection: Stored) -> list[str]:
     """Queries whose box reaches over the border of its image by over a pixel; only gallery images are looked at."""
     names = []
     for query in benchmark.queries:
-        if query.box is None or not query.image.is_relative_to(benchmark.images):
-            continue
-        row = collection.row(query.image.relative_to(benchmark.images).as_posix())
-        if row is None:
+        key = query.key(benchmark.images) if query.box else None
+        row = collection.row(key) if key is not None else None
+        if query.box is None or row is None:
             continue
         item, box = collection.gallery.item(row), query.box
         if min(box.left, box.top) < -1 or box.right > item.width + 1 or box.bottom > item.height + 1:

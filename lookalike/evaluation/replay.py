@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike import images
-from lookalike.datasets import Benchmark, Truth
+from lookalike.datasets import Benchmark, Query, Truth
 from lookalike.embed import BATCH
 from lookalike.encoders import load_encoder
 from lookalike.evaluation.answers import Ask, QueryVectors, answers, ask_collection, ask_encoder, embed_gallery
@@ -222,16 +222,16 @@ def _without_junk(benchmark: Benchmark) -> Benchmark:
 def _without_own_photo(benchmark: Benchmark) -> Benchmark:
     """The benchmark with each query's own photo neither in its gallery nor among what it should find."""
 
-    def own(path: Path) -> frozenset[str]:
-        inside = path.is_relative_to(benchmark.images)
-        return frozenset({path.relative_to(benchmark.images).as_posix()}) if inside else frozenset()
+    def own(query: Query) -> frozenset[str]:
+        key = query.key(benchmark.images)
+        return frozenset() if key is None else frozenset({key})
 
     queries = tuple(
         replace(
             query,
-            hidden=query.hidden | own(query.image),
+            hidden=query.hidden | own(query),
             truths={
-                setup: Truth(truth.positives - own(query.image), truth.junk - own(query.image))
+                setup: Truth(truth.positives - own(query), truth.junk - own(query))
                 for setup, truth in query.truths.items()
             },
         )

@@ -163,9 +163,7 @@ class Reader:
         """Judge one answer in each setup of the protocol."""
         judged = {setup: self._judge(answer, setup) for setup in self._protocol.setups}
         query = answer.query
-        inside = query.image.is_relative_to(self._images)
-        key = query.image.relative_to(self._images).as_posix() if inside else query.image.name
-        return Read(query, key, judged, self._found(answer))
+        return Read(query, query.key(self._images) or query.image.name, judged, self._found(answer))
 
     def _row(self, key: str) -> int | None:
         if key not in self._rows:
