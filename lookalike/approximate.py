@@ -12,6 +12,7 @@ import logging
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -99,6 +100,15 @@ def read(path: Path) -> Built | None:
         pass
     log.warning("%s is damaged; searching exactly until `lookalike optimize` makes it anew", path / FOLDER / FILE)
     return None
+
+
+def stamp(file: Path) -> tuple[int, int] | None:
+    """Changes whenever another index.json takes the place of `file`; None where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def facts(path: Path, collection: str, rows: int) -> dict[str, Any]:
@@ -232,16 +242,31 @@ class Candidates:
         self._is_graph = is_graph(index)
         # FAISS 1.15.1 answers with nonsense where fast-scan codes are asked to look into more lists than there are.
         self._most = int(getattr(core(index), "nlist", 1 << 30))
+        self._select(live)
+
+    def among(self, live: NDArray[np.bool_] | None) -> "Candidates":
+        """The same index over other rows."""
+        if live is self._live:
+            return self
+        narrowed = copy(self)
+        narrowed._select(live)
+        return narrowed
+
+    def _select(self, live: NDArray[np.bool_] | None) -> None:
         self._parameters: dict[int, Any] = {}
         self._selector, self._live, self.share = None, live, 1.0
-        if live is not None:
-            counted = live[: built.rows]
-            positions = np.concatenate([np.delete(counted, self._held), counted[self._held]])
-            self.share = float(positions.mean()) if len(positions) else 0.0
-            self._bits = np.packbits(positions, bitorder="little")
-            if built.selects:
-                faiss = library()
-                self._selector = faiss.IDSelectorBitmap(len(self._bits) * 8, faiss.swig_ptr(self._bits))
+        if live is None:
+            return
+        counted = live[: self.built.rows]
+        self.share = np.count_nonzero(counted) / len(counted) if len(counted) else 0.0
+        if self.built.selects:
+            faiss = library()
+            self._bits = np.packbits(self._in_positions(counted), bitorder="little")
+            self._selector = faiss.IDSelectorBitmap(len(self._bits) * 8, faiss.swig_ptr(self._bits))
+
+    def _in_positions(self, counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which positions of the index count, by which rows do."""
+        return np.concatenate([np.delete(counted, self._held), counted[self._held]])
 
     def find(self, vectors: Vectors, k: int, setting: Setting) -> Ids:
         """(m, dim) to (m, k · factor) rows in no promised order; -1 where there are fewer. Raises LookalikeError."""
@@ -281,9 +306,7 @@ class Candidates:
         return rows
 
 
-def open_candidates(
-    path: Path, collection: str, rows: int, live: NDArray[np.bool_] | None, vectors_crc: Callable[[int], int]
-) -> Candidates | None:
+def open_candidates(path: Path, collection: str, rows: int, vectors_crc: Callable[[int], int]) -> Candidates | None:
     """The index of a collection, where it is of these vectors; `vectors_crc(rows)` is what `Built.vectors_crc` was."""
     built = read(path)
     if built is None or built.collection != collection or built.rows > rows or not built.curve:
@@ -299,7 +322,7 @@ def open_candidates(
             "the index in %s is an older version's; searching exactly until `lookalike optimize`", path / FOLDER
         )
         return None
-    return Candidates(built, index, live)
+    return Candidates(built, index, None)
 
 
 def ranked(vector: Vectors, ids: Ids, mapped: Vectors, k: int) -> tuple[Scores, Ids]:

@@ -1,7 +1,6 @@
 """A collection of images on disk that can be asked which of them look alike."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,12 +144,9 @@ class Collection(GrowingCollection):
             k + offset,
             fuse,
         )
-        space = self.reader() if asked.about_images is None else self
-        resolved = found.resolved
-        if where is not None:
-            searched = space.gallery.where(where)
-            resolved = replace(resolved, own_rows=tuple(filter(searched.holds, resolved.own_rows)))
-        ranking = space.placed(found.ranking, resolved, k + offset, exclude_self)
+        # The first part, in whose rows the answer is, is one that is wanted.
+        space = self if asked.images else self.reader()
+        ranking = space.placed(found.ranking, found.resolved, k + offset, exclude_self)
         return space.hits(Ranking(ranking.ids[offset:], ranking.scores[offset:]), min_score, offset)
 
     @property

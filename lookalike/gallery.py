@@ -1,18 +1,21 @@
 """What a collection holds at one moment: the rows that are searched, and the way from a row to its picture."""
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from functools import cached_property
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from lookalike import images
-from lookalike.approximate import Candidates, open_candidates
+from lookalike.approximate import FILE, FOLDER, open_candidates, stamp
 from lookalike.errors import CollectionError, ImageError, QueryError, SourceError
 from lookalike.filters import select
 from lookalike.header import CACHE
@@ -24,7 +27,31 @@ from lookalike.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
 
 KEPT_SELECTIONS = 16
-"""Filters whose rows are remembered: a service asks the same ones again, and one takes a byte a row."""
+"""Filters whose rows are remembered: a service asks the same ones again, and one takes a byte and a bit a row."""
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """The values that were asked for last, at most so many; for several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """The value of a key; made where it is not there, perhaps by two threads at once, of which one's is kept."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        # Not inside the lock: it takes long, and others need not wait.
+        made = make()
+        with self._lock:
+            kept = self._values.setdefault(key, made)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return kept
 
 
 class Origins:
@@ -87,58 +114,64 @@ class StoredGallery:
     def __init__(self, store: Store, encoder: Callable[[], Encoder] | None = None) -> None:
         """`encoder` gives the one that made the vectors; only re-rankers that look at patches ask for it."""
         self._store, self._load_encoder = store, encoder
-        self._selections: dict[str, NDArray[np.bool_]] = {}
+        self._recall: float | None = None
+        self._filters: tuple[str, ...] = ()
+        self._narrowed: Recent[tuple[str, ...], Nearest] = Recent(KEPT_SELECTIONS)
+        self._origins = cache(partial(Origins, store))
+        self._index_file = store.path / FOLDER / FILE
         with store.snapshot():
-            self.version = store.version
+            self.version, self._index_stamp = store.version, stamp(self._index_file)
             rows, removed = store.count_rows(), store.removed_rows()
         if len(store.vectors) < rows:
             way = f"run `lookalike verify {store.path} --repair`"
             raise CollectionError(f"{store.path} holds {len(store.vectors)} of {rows} vectors; {way}")
-        self._rows, self._live = rows, _live(rows, removed)
-        self._nearest = Nearest(store.vectors, rows, self._live, lambda: self._candidates(self._live))
+        # Once for all views of this state: the index is read and compared with the catalog, each narrows it by a mask.
+        candidates = cache(partial(open_candidates, store.path, store.header.id, rows, store.digest))
+        self._nearest = Nearest(store.vectors, rows, _live(rows, removed), candidates)
 
-    def _candidates(self, live: NDArray[np.bool_] | None) -> Candidates | None:
-        store = self._store
-        return open_candidates(store.path, store.header.id, self._rows, live, store.digest)
+    @property
+    def is_newest(self) -> bool:
+        """Whether nothing was committed since, and the index is still the same one."""
+        return self.version == self._store.version and self._index_stamp == stamp(self._index_file)
 
     def where(self, expression: str) -> "StoredGallery":
         """Only the rows for which `expression` holds (see `filters`); raises QueryError."""
-        if expression not in self._selections:
-            if len(self._selections) >= KEPT_SELECTIONS:
-                self._selections.pop(next(iter(self._selections)))
-            chosen = select(expression, self._store, self._rows)
-            self._selections[expression] = chosen if self._live is None else chosen & self._live
-        return self._with(self._selections[expression], self._nearest.recall, expression)
+        view = copy(self)
+        view._filters = (*self._filters, expression)
+        view._nearest = self._narrowed.get(view._filters, partial(_narrowed, self._nearest, expression, self._store))
+        return view
 
     def without(self, rows: Sequence[int]) -> "StoredGallery":
         """As if these rows were not there."""
-        live = np.ones(self._rows, np.bool_) if self._live is None else self._live.copy()
+        nearest = self._nearest
+        live = np.ones(nearest.rows, np.bool_) if nearest.live is None else nearest.live.copy()
         live[np.asarray(rows, np.int64)] = False
-        return self._with(live, self._nearest.recall, self._nearest.where)
+        view = copy(self)
+        view._nearest, view._narrowed = replace(nearest, live=live), Recent(KEPT_SELECTIONS)
+        return view
 
     def aiming(self, recall: float | None) -> "StoredGallery":
         """The same rows, searched for a share of the true nearest: 1 is exact, None as `optimize` would have it."""
         if recall is not None and not 0 < recall <= 1:
             raise QueryError(f"recall {recall:g} must be above 0 and at most 1")
-        return self if recall == self._nearest.recall else self._with(self._live, recall, self._nearest.where)
-
-    def _with(self, live: NDArray[np.bool_] | None, recall: float | None, where: str | None) -> "StoredGallery":
-        made = copy(self)
-        made._live, made._selections = live, {}
-        made._nearest = Nearest(self._store.vectors, self._rows, live, lambda: self._candidates(live), recall, where)
-        return made
+        if recall == self._recall:
+            return self
+        view = copy(self)
+        view._recall = recall
+        return view
 
     def holds(self, row: int) -> bool:
         """Whether a row is among those that are searched."""
-        return 0 <= row < self._rows and (self._live is None or bool(self._live[row]))
+        live = self._nearest.live
+        return 0 <= row < self._nearest.rows and (live is None or bool(live[row]))
 
     def __len__(self) -> int:
         return self._nearest.count
 
-    @cached_property
+    @property
     def origins(self) -> Origins:
         """Where the images come from."""
-        return Origins(self._store)
+        return self._origins()
 
     @property
     def store(self) -> Store:
@@ -161,7 +194,7 @@ class StoredGallery:
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
-        return self._nearest.search(vectors, k)
+        return self._nearest.search(vectors, k, self._recall)
 
     def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:
         """As `search`, by cosine or by squared Euclidean distance."""
@@ -169,7 +202,8 @@ class StoredGallery:
 
     def sample(self, count: int) -> Ids:
         """At most `count` random rows that count, the same ones every time."""
-        some: Any = np.flatnonzero(self._live) if self._live is not None else self._rows
+        live = self._nearest.live
+        some: Any = np.flatnonzero(live) if live is not None else self._nearest.rows
         chosen = np.random.default_rng(0).choice(some, min(count, len(self)), replace=False)
         return np.asarray(chosen, np.int64)
 
@@ -223,6 +257,12 @@ class StoredGallery:
     def rows_of_content(self, sha256: str) -> list[int]:
         """The rows with these bytes."""
         return [item.row for item in self._store.items_of_content(sha256) if not item.removed]
+
+
+def _narrowed(nearest: Nearest, expression: str, store: Store) -> Nearest:
+    """Of the rows that `nearest` searches, only those for which `expression` holds."""
+    chosen = select(expression, store, nearest.rows)
+    return replace(nearest, live=chosen if nearest.live is None else chosen & nearest.live, where=expression)
 
 
 def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:

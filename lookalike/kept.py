@@ -124,7 +124,7 @@ class KeptCollection:
         """What is searched: the state that was committed last, by this process or another."""
         # Looked at once each: another thread may exchange either at any moment.
         opened, found = self.store, self._open_gallery
-        if found is None or found.store is not opened or found.version != opened.version:
+        if found is None or found.store is not opened or not found.is_newest:
             found = self._open_gallery = StoredGallery(opened, lambda: self.encoder)
         return found
 

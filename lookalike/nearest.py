@@ -23,14 +23,13 @@ WHOLE = 8
 class Nearest:
     """Search over the first `rows` rows of `source` for which `live` holds (None: all); scores are always cosines.
 
-    `candidates()` gives the index, where there is one. Without `recall` a search aims at `approximate.DEFAULT_RECALL`.
+    `candidates()` gives the index over all rows, where there is one.
     """
 
     source: RowStore
     rows: int
     live: NDArray[np.bool_] | None
     candidates: Callable[[], Candidates | None]
-    recall: float | None = None
     where: str | None = None
     """The filter that `live` is of, in words: an engine has its own way to meet it."""
     count: int = field(init=False)
@@ -52,21 +51,26 @@ class Nearest:
         """Exactly, by cosine or by squared Euclidean distance."""
         return self.exact.search_by(vectors, k, metric)
 
-    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
-        """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
+    def search(self, vectors: Vectors, k: int, recall: float | None = None) -> tuple[Scores, Ids]:
+        """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads.
+
+        With an index, `recall` of the true nearest are found, or `approximate.DEFAULT_RECALL`; 1 is exact.
+        """
         vectors = np.ascontiguousarray(vectors, np.float32)
         k = max(1, min(k, self.rows))
         if self._engine is not None:
-            _, ids = self._engine.search(vectors, k, self.rows, self.live, self.recall, self.where)
+            _, ids = self._engine.search(vectors, k, self.rows, self.live, recall, self.where)
             return merged([(self._scores(vectors, ids), ids)], k)
-        found = self._index if self.count > FEW and (self.recall or 0) < 1 else None
-        if found is None or self._setting is None or k * WHOLE > self.count or found.share < LEAST_SHARE:
+        found = self._index if self.count > FEW and (recall or 0) < 1 else None
+        setting = None if found is None else found.built.setting(recall)
+        if found is None or setting is None or k * WHOLE > self.count or found.share < LEAST_SHARE:
             return self.exact.search(vectors, k)
-        return self._approximate(vectors, k, found, self._setting)
+        return self._approximate(vectors, k, found, setting)
 
     @cached_property
     def _index(self) -> Candidates | None:
-        return self.candidates()
+        whole = self.candidates()
+        return None if whole is None else whole.among(self.live)
 
     def _approximate(self, vectors: Vectors, k: int, found: Candidates, setting: Setting) -> tuple[Scores, Ids]:
         ids = found.find(vectors, k, setting)
@@ -84,10 +88,6 @@ class Nearest:
             ids, scores = _as_wide(ids, k, -1), _as_wide(scores, k, -1.0)
             scores[short], ids[short] = self.exact.search(vectors[short], k)
         return scores, ids
-
-    @cached_property
-    def _setting(self) -> Setting | None:
-        return None if self._index is None else self._index.built.setting(self.recall)
 
     @cached_property
     def _since(self) -> "Beside":

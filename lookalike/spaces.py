@@ -1,7 +1,7 @@
 """Pictures and words to one ranking: each part is answered by the vectors that understand it, and the answers fused."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -19,8 +19,12 @@ SAMPLED = 2000
 """Random items whose cosines say what is usual for a query."""
 
 
-class Sampled(Gallery, Protocol):
-    """A gallery of which some random rows can be had."""
+class Searched(Gallery, Protocol):
+    """A gallery that says which rows it searches, and gives some random ones of them."""
+
+    def holds(self, row: int) -> bool:
+        """Whether a row is among those that are searched."""
+        ...
 
     def sample(self, count: int) -> Ids:
         """At most `count` rows, the same ones every time."""
@@ -39,7 +43,7 @@ class Space(Protocol):
         ...
 
     @property
-    def gallery(self) -> Sampled:
+    def gallery(self) -> Searched:
         """What is searched."""
         ...
 
@@ -63,7 +67,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Answer:
-    """A ranking in the rows of the first part's space, and what resolved there."""
+    """A ranking in the rows of the first part's space, and what resolved there, with the own rows that are searched."""
 
     ranking: Ranking
     resolved: Resolved
@@ -89,7 +93,7 @@ def answer(asked: Sequence[Part], k: int, fuse: Fuse = "rank") -> Answer:
     if fuse not in get_args(Fuse):
         raise QueryError(f"rankings are fused by {' or '.join(get_args(Fuse))}, not {fuse!r}")
     first = asked[0]
-    resolved = [part.space.resolve(part.asked) for part in asked]
+    resolved = [_searched(part.space.resolve(part.asked), part.space) for part in asked]
     if len(asked) == 1:
         return Answer(first.space.candidates(resolved[0], k + len(resolved[0].own_rows)), resolved[0])
     depth = max(DEPTH, 2 * k)
@@ -106,6 +110,11 @@ def answer(asked: Sequence[Part], k: int, fuse: Fuse = "rank") -> Answer:
     return Answer(ranked(ids, rankings[0], resolved[0].probe, first.space.gallery), resolved[0])
 
 
+def _searched(resolved: Resolved, space: Space) -> Resolved:
+    """Without the query itself where a filter leaves it out."""
+    return replace(resolved, own_rows=tuple(filter(space.gallery.holds, resolved.own_rows)))
+
+
 def _moved(ranking: Ranking, space: Space, to: Space) -> Ranking:
     """A ranking in the rows of another space, by keys; what that one does not hold is left out."""
     if space is to:
@@ -119,6 +128,6 @@ def _calibrations(pairs: Sequence[tuple[Part, Resolved]]) -> tuple[Calibration, 
     return tuple(Calibration.fit(_usual(part.space.gallery, one.probe)) for part, one in pairs)
 
 
-def _usual(gallery: Sampled, probe: Probe) -> Scores:
+def _usual(gallery: Searched, probe: Probe) -> Scores:
     """Cosines of a query to random items."""
     return cosines(probe, gallery.vectors(gallery.sample(SAMPLED)))

@@ -87,6 +87,18 @@ def test_the_search_benchmark_sets_ours_beside_faiss_and_keeps_what_it_built(run
     assert "of the matrix product's" in printed
 
 
+def test_the_benchmark_of_options_has_a_row_for_each_and_keeps_its_collection(run: Run, tmp_path: Path) -> None:
+    options = ["--cache", tmp_path, "--rows", 2000, "--dim", 16, "--index", "IVF8,Flat", "--rounds", 2, "--searches", 3]
+    printed = run("options", *options)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[1:]] == ["plain", "recall", "where", "both"]
+    assert rows[1][2] == "1.00"
+    assert all(float(row[1]) > 0 and float(row[2]) > 0 for row in rows[1:])
+    kept = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.npy")}
+    run("options", *options)
+    assert kept == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.npy")}
+
+
 def test_the_growth_benchmark_goes_on_where_it_stopped_and_draws_what_it_measured(run: Run, tmp_path: Path) -> None:
     options = ["--place", tmp_path, "--rows", 200, "--plot", tmp_path / "growth.svg"]
     first = run("growth", *options)

@@ -110,6 +110,15 @@ def test_an_unwanted_image_with_wanted_words(both: Collection, painted: Path) ->
     assert found[0] == "green.png"
 
 
+def test_wanted_words_name_the_images_of_their_own_set_whatever_its_row_numbers(
+    both: Collection, painted: Path
+) -> None:
+    both.remove(["blue.png"])
+    both.compact()  # the first set alone: its rows have other numbers now
+    assert both.row("green.png") != both.sets["colours"].row("green.png")
+    assert keys(both, text="green", negatives=painted / "grey3.png")[0] == "green.png"
+
+
 def test_a_filter_narrows_words_as_it_narrows_images(both: Collection, painted: Path, tmp_path: Path) -> None:
     table = tmp_path / "years.csv"
     table.write_text("key,year\nred.png,2018\ngreen.png,2019\nblue.png,2020\nnew.png,2021\n")
