@@ -27,13 +27,16 @@ class Part:
 
     @classmethod
     def of(cls, source: Source, paths: Sequence[str | Path]) -> "Part | None":
-        """What of `paths` lies in a source that is a folder; None where nothing does."""
+        """What of `paths` lies in a source that is a folder, as it is called or resolved; None where nothing does."""
         if not isinstance(source, Folder):
             return None
-        base = source.location.resolve()
+        bases = dict.fromkeys((source.location.absolute(), source.location.resolve()))
         places = [Path(path).absolute() for path in paths]
         inside = [
-            place.relative_to(base).as_posix() for place in places if place.is_relative_to(base) and place != base
+            place.relative_to(base).as_posix()
+            for place in places
+            for base in bases
+            if place.is_relative_to(base) and place != base
         ]
         return cls(source, tuple(dict.fromkeys(sorted(inside)))) if inside else None
 

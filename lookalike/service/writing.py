@@ -30,7 +30,8 @@ def add(served: Served, files: Sequence[Upload]) -> list[Item]:
                 if not _of_content(served, file.data):
                     written.append(_write(folder / name, file.data))
             if written:
-                _index(served)
+                with _writer(served) as writer:
+                    writer.refresh(written)
         except (LookalikeError, OSError) as error:
             for path in written:
                 path.unlink(missing_ok=True)
@@ -93,8 +94,3 @@ def _of_content(served: Served, data: bytes) -> Item | None:
 def _writer(served: Served) -> Collection:
     # A connection of its own: readers of the served one must not see what is not committed yet.
     return served.collection.through(served.encoder)
-
-
-def _index(served: Served) -> None:
-    with _writer(served) as writer:
-        writer.index()

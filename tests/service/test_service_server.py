@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from lookalike.cli import _run
 from lookalike.collection import Collection
 from lookalike.header import read_header, write_header
 from lookalike.service.writing import safe_name
+from lookalike.sources import Entry, Folder
 
 
 def indexed(folder: Path) -> Path:
@@ -175,6 +176,52 @@ def test_an_image_is_added_found_and_taken_out_again(writable: Running) -> None:
     assert writable.client.delete(f"/v1/items/{item['id']}").status_code == 404
     assert writable.client.get("/v1/collection").json()["images"] == 12
     assert stored.exists()
+
+
+def test_an_upload_looks_at_no_other_file_of_the_sources(writable: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    (writable.folder / "broken.jpg").write_bytes(b"not an image")
+    picture(80).save(writable.folder / "trip" / "nobody indexed it.png")
+    (writable.folder / "01.jpg").unlink()
+    walked: list[Path] = []
+    walk = Folder._walk
+
+    def walking(self: Folder, folder: Path, prefix: str, visited: set[tuple[int, int]], sniff: bool) -> Iterator[Entry]:
+        walked.append(folder)
+        return walk(self, folder, prefix, visited, sniff)
+
+    monkeypatch.setattr(Folder, "_walk", walking)
+    sent = [("file", ("one.jpg", jpeg(81))), ("file", ("two.jpg", jpeg(82)))]
+    answer = writable.client.post("/v1/items", files=sent)
+    assert [item["key"][:11] for item in answer.json()["items"]] == ["uploads/one", "uploads/two"]
+    assert walked == []
+    with Collection(writable.folder / ".lookalike", PixelEncoder()) as collection:
+        assert len(collection) == 14
+        assert collection.skipped() == []
+        # What is left is for the next run over all.
+        report = collection.index()
+        assert (report.added, report.removed, report.skipped) == (1, 1, 1)
+
+
+def test_an_upload_comes_into_every_vector_set(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 3)
+    with Collection(folder / ".lookalike", PixelEncoder(), [folder]) as collection:
+        collection.index()
+        collection.add_set("thumbnail")
+        with running(folder, writable=True) as service:
+            (item,) = service.client.post("/v1/items", files={"file": jpeg(77)}).json()["items"]
+        assert {name: one.keys()[-1] for name, one in collection.sets.items()} == {
+            "pixels": item["key"],
+            "thumbnail": item["key"],
+        }
+
+
+def test_an_upload_comes_into_a_folder_that_is_called_by_a_link(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 3)
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    with running(tmp_path / "link", writable=True) as service:
+        answer = service.client.post("/v1/items", files={"file": ("new.jpg", jpeg(77))})
+        assert answer.status_code == 200
+        assert service.client.get("/v1/collection").json()["images"] == 4
 
 
 def test_what_cannot_be_used_is_not_stored(writable: Running) -> None:
