@@ -13,8 +13,10 @@ from lookalike.encoders import reads_text
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError
 from lookalike.explain import CONVINCING, Explanation
 from lookalike.explain import explain as matched
+from lookalike.gallery import StoredGallery
 from lookalike.growing import GrowingCollection
 from lookalike.header import remains
+from lookalike.index import refuse_other_length
 from lookalike.kept import FOLDER
 from lookalike.label import BLOCK, TEMPLATE, Label
 from lookalike.label import label as labelled
@@ -188,10 +190,9 @@ class Collection(GrowingCollection):
 
         Raises QueryError for a key that is not there and for a query that is no picture.
         """
-        row = self.row(key)
-        if row is None:
-            raise QueryError(f"{key}: no such key in {self.path}")
-        asked, found = self.picture(query, box), self.gallery.image(row)
+        gallery = self.gallery
+        row = _row_of(key, gallery)
+        asked, found = self.picture(query, box), gallery.image(row)
         explained = matched(asked, found)
         if explained.inliers < CONVINCING and isinstance(self.encoder, PatchEncoder):
             explained = matched(asked, found, self.encoder)
@@ -214,10 +215,14 @@ class Collection(GrowingCollection):
         return found
 
     def distances(self, probe: Probe, keys: Sequence[str]) -> Scores:
-        """Squared Euclidean distances between the probe's first vector and these images, as IndexFlatL2 gives them."""
-        scores, found = self.gallery.search_by(probe.vectors[:1], len(self), "l2")
-        by_row = dict(zip(found[0].tolist(), scores[0].tolist(), strict=True))
-        return np.array([by_row[self.row(key) or 0] for key in keys], np.float32)
+        """Squared Euclidean distances between the probe's first vector and these images, as IndexFlatL2 gives them.
+
+        Raises QueryError for a key that is not there.
+        """
+        gallery = self.gallery
+        refuse_other_length(probe.vectors, gallery.dim)
+        apart = gallery.vectors(np.array([_row_of(key, gallery) for key in keys], np.int64)) - probe.vectors[0]
+        return np.asarray(np.einsum("ij,ij->i", apart, apart), np.float32)
 
     def duplicates(
         self,
@@ -250,6 +255,13 @@ class Collection(GrowingCollection):
     ) -> int:
         """Write a page that shows all images, like ones together, to `out`; how many it shows. See `map.make`."""
         return make(self.gallery, out, groups, self.folder.resolve().name, None, most, progress)
+
+
+def _row_of(key: str, gallery: StoredGallery) -> int:
+    row = gallery.row(key)
+    if row is None:
+        raise QueryError(f"{key}: no such key in {gallery.store.path}")
+    return row
 
 
 def _reads(collection: Collection) -> bool:

@@ -19,7 +19,6 @@ from lookalike.approximate import FILE, FOLDER, open_candidates, stamp
 from lookalike.errors import CollectionError, ImageError, QueryError, SourceError
 from lookalike.filters import select
 from lookalike.header import CACHE
-from lookalike.index import Metric
 from lookalike.nearest import Nearest
 from lookalike.places import Remote, is_remote
 from lookalike.sources import Folder, Source, TextList, open_source
@@ -195,10 +194,6 @@ class StoredGallery:
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
         return self._nearest.search(vectors, k, self._recall)
-
-    def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:
-        """As `search`, by cosine or by squared Euclidean distance."""
-        return self._nearest.search_by(vectors, k, metric)
 
     def sample(self, count: int) -> Ids:
         """At most `count` random rows that count, the same ones every time."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,6 @@ from lookalike.types import Ids, Scores, Vectors
 
 T = TypeVar("T")
 U = TypeVar("U")
-Metric = Literal["cosine", "l2"]
-WORST = {"cosine": np.float32(-1), "l2": np.float32(np.inf)}
 FROM_BATCH = 20
 """From this many queries on FAISS multiplies matrices (its `distance_compute_blas_threshold`)."""
 GATHERED = 8192
@@ -94,24 +92,19 @@ class ExactIndex:
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and row numbers, best first; -1 pads where there are fewer rows."""
-        return self.search_by(vectors, k, "cosine")
-
-    def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:
-        """As `search`; with `l2` the first array holds squared Euclidean distances, lower is better (IndexFlatL2)."""
         vectors = np.ascontiguousarray(vectors, np.float32)
         k = max(1, min(k, self._rows))
-        found = empty(len(vectors), k, metric)
+        found = empty(len(vectors), k)
         if not self._count or not len(vectors):
             return found
 
         # Where a fifth of the rows does not count, FAISS gains more by passing over them.
-        is_single = metric == "cosine" and len(vectors) == 1 and 5 * self._count >= 4 * self._rows
+        is_single = len(vectors) == 1 and 5 * self._count >= 4 * self._rows
 
         def search(part: _Part) -> tuple[Scores, Ids]:
-            given, wanted = vectors.shape[1], part.vectors.shape[1]
-            if given != wanted:  # FAISS would read beyond the end of the query.
-                raise QueryError(f"the query vector has {given} numbers, the collection's have {wanted}")
-            return _search_single(vectors, part, k) if is_single else _search(vectors, part, k, metric)
+            # FAISS would read beyond the end of the query.
+            refuse_other_length(vectors, part.vectors.shape[1])
+            return _search_single(vectors, part, k) if is_single else _search(vectors, part, k)
 
         results: Iterable[tuple[Scores, Ids]]
         if is_single:
@@ -122,10 +115,9 @@ class ExactIndex:
         else:
             results = map(search, self._parts(1))
         for result in results:
-            found = merged([found, result], k, metric)
-        if metric == "cosine":
-            # A unit row against itself may come out as 1.0000001.
-            np.clip(found[0], -1, 1, out=found[0])
+            found = merged([found, result], k)
+        # A unit row against itself may come out as 1.0000001.
+        np.clip(found[0], -1, 1, out=found[0])
         return found
 
     def _parts(self, wanted: int) -> Iterator[_Part]:
@@ -167,11 +159,17 @@ class ExactIndex:
                 yield _Part(block, start, bits=np.packbits(live, bitorder="little"))
 
 
-def _search(vectors: Vectors, part: _Part, k: int, metric: Metric) -> tuple[Scores, Ids]:
+def refuse_other_length(vectors: Vectors, dim: int) -> None:
+    """Raises QueryError for queries (m, n) to rows of `dim` numbers where n is another."""
+    if vectors.shape[1] != dim:
+        raise QueryError(f"the query vector has {vectors.shape[1]} numbers, the collection's have {dim}")
+
+
+def _search(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
     """One part; where some of its rows do not count and matrices are multiplied, the rows that do are copied."""
     if part.bits is not None and len(vectors) >= FROM_BATCH:
-        return _search_copied(vectors, part, k, metric)
-    scores, ids = _knn(vectors, part.vectors, k, metric, part.bits)
+        return _search_copied(vectors, part, k)
+    scores, ids = _knn(vectors, part.vectors, k, part.bits)
     if part.ids is not None:
         return scores, np.where(ids >= 0, part.ids[np.maximum(ids, 0)], -1)
     return scores, np.where(ids >= 0, ids + part.first, -1)
@@ -211,22 +209,22 @@ def _live_of(bits: NDArray[np.uint8], start: int, count: int) -> NDArray[np.bool
     return np.unpackbits(bits[start // 8 :], count=count, bitorder="little").view(np.bool_)
 
 
-def _search_copied(vectors: Vectors, part: _Part, k: int, metric: Metric) -> tuple[Scores, Ids]:
+def _search_copied(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
     """With a selection FAISS would not multiply matrices, and take several times as long."""
     assert part.bits is not None
     live = _live_of(part.bits, 0, len(part.vectors))
-    found = empty(len(vectors), k, metric)
+    found = empty(len(vectors), k)
     for start in range(0, len(live), GATHERED):
         kept = np.flatnonzero(live[start : start + GATHERED])
         block = part.vectors[start : start + GATHERED]
         if len(kept):
-            scores, ids = _knn(vectors, block if len(kept) == len(block) else block[kept], k, metric, None)
+            scores, ids = _knn(vectors, block if len(kept) == len(block) else block[kept], k, None)
             numbers = np.where(ids >= 0, kept[np.maximum(ids, 0)] + (start + part.first), -1)
-            found = merged([found, (scores, numbers)], k, metric)
+            found = merged([found, (scores, numbers)], k)
     return found
 
 
-def _knn(vectors: Vectors, rows: Vectors, k: int, metric: Metric, bits: NDArray[np.uint8] | None) -> tuple[Scores, Ids]:
+def _knn(vectors: Vectors, rows: Vectors, k: int, bits: NDArray[np.uint8] | None) -> tuple[Scores, Ids]:
     """FAISS over an array as it lies, instead of an IndexFlat, which would copy it."""
     import faiss
 
@@ -234,17 +232,15 @@ def _knn(vectors: Vectors, rows: Vectors, k: int, metric: Metric, bits: NDArray[
     rows = np.ascontiguousarray(rows, np.float32)
     scores, ids = np.empty((len(vectors), k), np.float32), np.empty((len(vectors), k), np.int64)
     selector = None if bits is None else faiss.IDSelectorBitmap(len(bits) * 8, faiss.swig_ptr(bits))
-    function: Any = faiss.knn_inner_product if metric == "cosine" else faiss.knn_L2sqr
     pointer = faiss.swig_ptr
     sizes = (rows.shape[1], len(vectors), len(rows), k)
-    extra: tuple[Any, ...] = () if metric == "cosine" else (None,)
-    function(pointer(vectors), pointer(rows), *sizes, pointer(scores), pointer(ids), *extra, selector)
+    faiss.knn_inner_product(pointer(vectors), pointer(rows), *sizes, pointer(scores), pointer(ids), selector)
     return scores, ids
 
 
-def empty(queries: int, k: int, metric: Metric = "cosine") -> tuple[Scores, Ids]:
+def empty(queries: int, k: int) -> tuple[Scores, Ids]:
     """No results for `queries` queries."""
-    return np.full((queries, k), WORST[metric], np.float32), np.full((queries, k), -1, np.int64)
+    return np.full((queries, k), -1, np.float32), np.full((queries, k), -1, np.int64)
 
 
 def best(scores: Scores, ids: Ids, k: int) -> tuple[Scores, Ids]:
@@ -257,13 +253,12 @@ def best(scores: Scores, ids: Ids, k: int) -> tuple[Scores, Ids]:
     return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
 
-def merged(found: Sequence[tuple[Scores, Ids]], k: int, metric: Metric = "cosine") -> tuple[Scores, Ids]:
+def merged(found: Sequence[tuple[Scores, Ids]], k: int) -> tuple[Scores, Ids]:
     """The best `k` of several results for the same queries, of which no two hold the same row; ties by row."""
     scores = np.concatenate([scores for scores, _ in found], axis=1)
     ids = np.concatenate([ids for _, ids in found], axis=1)
-    worse = -scores if metric == "cosine" else scores
     # What is no result (-1) comes last, whatever its score.
-    worse = np.where((ids >= 0) & ~np.isnan(worse), worse, np.inf)
+    worse = np.where((ids >= 0) & ~np.isnan(scores), -scores, np.inf)
     if worse.shape[1] > 4 * k:
         part = np.argpartition(worse, k, axis=1)[:, : k + 1]
         scores, ids, worse = (np.take_along_axis(array, part, 1) for array in (scores, ids, worse))

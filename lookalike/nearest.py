@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.approximate import LEAST_SHARE, Candidates, Setting, ranked, rescore
-from lookalike.index import ExactIndex, Metric, best, empty, merged
+from lookalike.index import ExactIndex, best, empty, merged
 from lookalike.types import Ids, Scores, Vectors
 from lookalike.vectors import RowStore, SearchingRows, VectorFile
 
@@ -46,10 +46,6 @@ class Nearest:
     def exact(self) -> ExactIndex:
         """All rows that count."""
         return ExactIndex(self.source, self.live, self.rows)
-
-    def search_by(self, vectors: Vectors, k: int, metric: Metric) -> tuple[Scores, Ids]:
-        """Exactly, by cosine or by squared Euclidean distance."""
-        return self.exact.search_by(vectors, k, metric)
 
     def search(self, vectors: Vectors, k: int, recall: float | None = None) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads.

@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Protocol
 
 from lookalike import search
-from lookalike.errors import QueryError
 from lookalike.gallery import StoredGallery
+from lookalike.index import refuse_other_length
 from lookalike.query import Asked, Resolved
 from lookalike.rerank import parse
 from lookalike.types import Ranking, Reranker
@@ -55,9 +55,7 @@ class View:
 
     def candidates(self, resolved: Resolved, k: int) -> Ranking:
         """The best `k`, re-ranked; raises QueryError where the vectors are of another size."""
-        given, wanted = resolved.probe.vectors.shape[1], self.gallery.dim
-        if given != wanted:
-            raise QueryError(f"the query vector has {given} numbers, the collection's have {wanted}")
+        refuse_other_length(resolved.probe.vectors, self.gallery.dim)
         return search.rank(resolved.probe, self.gallery, k, self.rerankers)
 
     def key(self, row: int) -> str:

@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import faiss
 import pytest
 from conftest import PixelEncoder, picture
 
 from lookalike import kept
 from lookalike.cli import _run
+from lookalike.collection import Collection
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -73,6 +75,12 @@ def test_paths_are_printed_byte_for_byte(
 def test_exact_l2_shows_the_distance_beside_the_cosine(run: Run, photos: Path) -> None:
     run("index", photos, "--encoder", "pixels")
     document = json.loads(run("search", photos, photos / "01.jpg", "--exact", "l2", "--json")[1])
+    with Collection(photos / ".lookalike") as opened:
+        reference = faiss.IndexFlatL2(opened.store.header.dim)
+        reference.add(opened.store.vectors.block(0, 12))
+        distances, rows = reference.search(opened.store.vector(opened.row("01.jpg") or 0)[None], 10)
+        assert [result["key"] for result in document["results"]] == [opened.key(row) for row in rows[0].tolist()]
+    assert [result["distance"] for result in document["results"]] == pytest.approx(distances[0].tolist(), abs=1e-6)
     for result in document["results"]:
         assert result["distance"] == pytest.approx(2 - 2 * result["score"], abs=1e-5)
 

@@ -1,12 +1,14 @@
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import PixelEncoder, picture
+from made import clustered, make
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -14,7 +16,8 @@ import lookalike.collection as collections
 from lookalike.collection import Collection
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
 from lookalike.sync import IndexReport
-from lookalike.types import Box, Vectors
+from lookalike.types import Box, Ids, Probe, Vectors
+from lookalike.vectors import VectorFile
 
 
 def indexed(folder: Path, encoder: PixelEncoder) -> Collection:
@@ -289,6 +292,47 @@ def test_scores_are_cosines(photos: Path, encoder: PixelEncoder) -> None:
         row = opened.row(hit.key)
         assert row is not None
         assert hit.score == pytest.approx(float(opened.gallery.vectors(np.array([row]))[0] @ query), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_distances_are_those_of_index_flat_l2_and_only_their_rows_are_read(
+    tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import faiss
+
+    vectors = clustered(500)
+    with closing(make(tmp_path, vectors, dtype)) as opened:
+        reference = faiss.IndexFlatL2(32)
+        reference.add(opened.vectors.block(0, 500))
+        keys = [opened.item(row).key for row in (7, 499, 0, 7, 123)]
+    read: list[list[int]] = []
+    rows = VectorFile.rows
+
+    def reading(file: VectorFile, ids: Ids) -> Vectors:
+        read.append(ids.tolist())
+        return rows(file, ids)
+
+    monkeypatch.setattr(VectorFile, "rows", reading)
+    monkeypatch.setattr(VectorFile, "block", lambda *_: pytest.fail("all rows were read"))
+    with Collection(tmp_path) as collection:
+        for query in (vectors[7], clustered(1, seed=5)[0]):
+            expected, ids = reference.search(query[None], 500)
+            by_row = dict(zip(ids[0].tolist(), expected[0].tolist(), strict=True))
+            found = collection.distances(Probe(query[None]), keys)
+            assert np.allclose(found, [by_row[row] for row in (7, 499, 0, 7, 123)], rtol=0, atol=1e-6)
+    assert read == [[7, 499, 0, 7, 123]] * 2
+
+
+def test_a_distance_to_a_key_that_is_not_there_is_refused_and_so_is_a_vector_of_another_length(
+    photos: Path, encoder: PixelEncoder
+) -> None:
+    with closing(indexed(photos, encoder)) as collection:
+        probe = Probe(np.eye(1, 192, dtype=np.float32))
+        with pytest.raises(QueryError, match=r"no/such\.jpg: no such key in .*photos"):
+            collection.distances(probe, ["01.jpg", "no/such.jpg"])
+        with pytest.raises(QueryError, match="the query vector has 8 numbers, the collection's have 192"):
+            collection.distances(Probe(np.eye(1, 8, dtype=np.float32)), ["01.jpg"])
+        assert collection.distances(probe, []).tolist() == []
 
 
 def test_a_path_an_image_its_bytes_and_its_vector_ask_the_same(photos: Path, encoder: PixelEncoder) -> None:

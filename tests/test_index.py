@@ -77,18 +77,6 @@ def test_an_empty_collection_has_no_results() -> None:
     assert (ids == -1).all()
 
 
-def test_l2_is_the_squared_distance_of_index_flat_l2() -> None:
-    import faiss
-
-    vectors = rows(100)
-    reference = faiss.IndexFlatL2(16)
-    reference.add(vectors)
-    expected, expected_ids = reference.search(vectors[:2], 5)
-    distances, ids = ExactIndex(vectors).search_by(vectors[:2], 5, "l2")
-    assert np.array_equal(ids, expected_ids)
-    assert np.allclose(distances, expected, atol=1e-6)
-
-
 def test_a_row_against_itself_never_scores_more_than_one() -> None:
     vectors = rows(2000, 7)
     scores, _ = ExactIndex(vectors).search(vectors, 1)
