@@ -9,7 +9,7 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,7 +21,7 @@ from lookalike import store
 from lookalike.arrow import parquet, parquet_batches
 from lookalike.catalog import Item, to_blob
 from lookalike.errors import CollectionError, SourceError
-from lookalike.header import Header
+from lookalike.header import Header, write_header
 from lookalike.metadata import Line, key_column, put_row
 from lookalike.store import Store, sync_folder
 from lookalike.types import Encoder, Ids, Progress, Vectors
@@ -174,7 +174,9 @@ def import_vectors(
     `source` is a .npy of (n, dim) with `names`, a text file of a key (or a JSON string) a line, or a folder as
     clip-retrieval writes it: img_emb/*.npy and metadata/*.parquet, whose other columns become metadata. `images` is the
     folder that the names are relative to, which is what shows the pictures. Without `encoder`, the one that made the
-    vectors, it can be searched by keys and vectors alone. Raises SourceError and CollectionError.
+    vectors, it can be searched by keys and vectors alone, and its fingerprint is of the vectors, wherever they lie: the
+    SHA-256 of all rows in their order, as little-endian float32, and of their shape, without names and columns. Raises
+    SourceError and CollectionError.
     """
     if into.exists():
         raise CollectionError(f"{into} is there already; name a new folder")
@@ -185,8 +187,8 @@ def import_vectors(
     dim = first[1].shape[1]
     if encoder is not None and encoder.dim != dim:
         raise CollectionError(f"{source} holds vectors of {dim} numbers, {encoder.name} makes {encoder.dim}")
-    spec = encoder.name if encoder else f"imported-{dim}"
-    fingerprint = encoder.fingerprint if encoder else hashlib.sha256(f"{source.resolve()} {dim}".encode()).hexdigest()
+    spec, fingerprint = (encoder.name, encoder.fingerprint) if encoder else (f"imported-{dim}", "")
+    content = hashlib.sha256()
     draft = into.with_name(f"{into.name}.importing")
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -197,7 +199,11 @@ def import_vectors(
             place = images.resolve() if images else source.resolve().parent
             inside = into.absolute().is_relative_to(place)
             source_id = opened.add_source(os.path.relpath(place, into.absolute()) if inside else str(place), "")
-            done = _take(opened, source_id, chain([first], stream), place if images else None, progress)
+            batches = _seen(chain([first], stream), content.update)
+            done = _take(opened, source_id, batches, place if images else None, progress)
+            if not encoder:
+                content.update(f"{done.added + done.unusable} x {dim}".encode())
+                _identify(opened, content.hexdigest())
         draft.rename(into)
         sync_folder(into.absolute().parent)
     except OSError as error:
@@ -212,13 +218,27 @@ Batch = tuple[list[Line], NDArray[Any]]
 KEY = ""
 
 
+def _seen(batches: Iterator[Batch], update: Callable[[memoryview], None]) -> Iterator[Batch]:
+    """The same with their vectors as float32, each of which `update` is given the bytes of before it is used."""
+    for lines, batch in batches:
+        vectors = np.ascontiguousarray(batch, "<f4")
+        update(vectors.data)
+        yield lines, vectors
+
+
+def _identify(opened: Store, fingerprint: str) -> None:
+    """Say what made the vectors of a collection that nobody has opened yet, inside `opened.writing()`."""
+    header = replace(opened.header, fingerprint=fingerprint)
+    opened.put("facts", "header", header.to_text(), verb="INSERT OR REPLACE")
+    write_header(opened.path, header)
+
+
 def _take(
     opened: Store, source: int, batches: Iterator[Batch], images: Path | None, progress: Progress | None
 ) -> Imported:
     added = unusable = 0
     seen: set[bytes] = set()
-    for number, (lines, batch) in enumerate(batches, 1):
-        vectors = np.asarray(batch, np.float32)
+    for number, (lines, vectors) in enumerate(batches, 1):
         if vectors.shape[1] != opened.header.dim:
             raise SourceError(f"vectors of {vectors.shape[1]} and of {opened.header.dim} numbers cannot be mixed")
         lengths = np.linalg.norm(vectors, axis=1)

@@ -1,6 +1,7 @@
 """compact, merge, export and import: whole collections copied, some rows at a time."""
 
 import csv
+import hashlib
 import json
 import threading
 import time
@@ -17,7 +18,7 @@ from lookalike import approximate, exchange, store
 from lookalike.collection import Collection
 from lookalike.compact import compact
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, LookalikeError, SourceError
-from lookalike.header import Header
+from lookalike.header import Header, read_header
 from lookalike.kept import KEPT_OPEN
 from lookalike.merge import merge
 from lookalike.optimize import optimize
@@ -223,6 +224,59 @@ def test_what_is_exported_can_be_imported(tmp_path: Path) -> None:
         assert np.allclose(imported.gallery.vectors(np.arange(3)), clustered(3), atol=1e-7)
         assert [hit.key for hit in imported.search(clustered(3)[1], k=1)] == ["line\nbreak.jpg"]
         assert imported.search("plain.jpg", k=1)[0].score == 1
+
+
+def test_the_same_vectors_from_two_places_can_be_merged(tmp_path: Path) -> None:
+    vectors = clip_retrieval(tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    np.save(tmp_path / "two" / "v.npy", np.asfortranarray(vectors.astype(np.float16).astype(np.float64)))
+    (tmp_path / "two" / "names").write_text("".join(f"{row}.jpg\n" for row in range(25)))
+    import_vectors(tmp_path / "one", tmp_path / "a", images=tmp_path / "one" / "images")
+    import_vectors(tmp_path / "two" / "v.npy", tmp_path / "b", tmp_path / "two" / "names", dtype="float16")
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c").images == 50
+    for path in (tmp_path / "a", tmp_path / "b", tmp_path / "c"):
+        assert not verify(path)
+    with Collection(tmp_path / "c") as opened:
+        assert [hit.key for hit in opened.search("two/7.jpg", k=2)] == ["two/7.jpg", "7.jpg"]
+
+
+@pytest.mark.parametrize("change", ["a number", "their order", "their shape"])
+def test_other_vectors_have_another_fingerprint_even_from_the_same_place(tmp_path: Path, change: str) -> None:
+    vectors = clustered(6, 4)
+    changed = {"a number": vectors.copy(), "their order": vectors[::-1], "their shape": vectors.reshape(4, 6)}[change]
+    changed[-1, -1] += 0.5 if change == "a number" else 0
+    for name, array in (("a", vectors), ("b", changed)):
+        np.save(tmp_path / "v.npy", array)
+        (tmp_path / "names").write_text("".join(f"{name}{row}\n" for row in range(len(array))))
+        import_vectors(tmp_path / "v.npy", tmp_path / name, tmp_path / "names")
+    assert read_header(tmp_path / "a").fingerprint != read_header(tmp_path / "b").fingerprint
+
+
+def test_a_fingerprint_is_the_sha256_of_the_rows_and_their_shape(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.array([[3, 4], [0, 0], [1, 0]], ">f8"))
+    (tmp_path / "names").write_text("a\nb\nc\n")
+    import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
+    expected = hashlib.sha256(np.array([3, 4, 0, 0, 1, 0], "<f4").tobytes() + b"3 x 2").hexdigest()
+    assert read_header(tmp_path / "c").fingerprint == expected
+
+
+def test_what_an_earlier_version_imported_opens_and_grows_and_refuses_a_second_import(tmp_path: Path) -> None:
+    """Its fingerprint is of the path."""
+    old = hashlib.sha256(f"{tmp_path}/v.npy 32".encode()).hexdigest()
+    vectors = clustered(40)
+    np.save(tmp_path / "v.npy", vectors)
+    (tmp_path / "names").write_text("".join(f"{row}\n" for row in range(40)))
+    with closing(store.create(tmp_path / "c", Header("imported-32", old, 32))) as made, made.writing():
+        made.add_source(str(tmp_path), "")
+        made.add_many(items([str(row) for row in range(40)]), vectors)
+    with pytest.raises(CollectionError, match="is there already; name a new folder"):
+        import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
+    with Collection(tmp_path / "c") as opened:
+        assert opened.search("7", k=1)[0].score == 1
+        opened.remove(["8"])
+        opened.compact()
+        assert opened.store.header.fingerprint == old
+        assert len(opened) == 39
 
 
 def test_rows_without_direction_and_keys_met_twice_are_counted_and_left_out(tmp_path: Path) -> None:
