@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,7 +102,8 @@ class Place:
             place.mkdir(exist_ok=True)
             for name in ("catalog.sqlite", "vectors.f32", "collection.json"):
                 os.link(self.collection / name, place / name)
-        return built(self.file(f"ours {spec}.json"), lambda: optimize(place, spec).bytes)
+        with closing(Store(place)) as store:
+            return built(self.file(f"ours {spec}.json"), lambda: optimize(store, spec).bytes)
 
     def ours(self, spec: str, recalls: Sequence[float]) -> Contender:
         """What a search of a collection does, from a vector to rows and cosines."""

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ class Place:
     def do_optimise(self) -> dict[str, float]:
         from lookalike.approximate import facts
         from lookalike.optimize import optimize
-        from lookalike.store import read_header
+        from lookalike.store import Store, read_header
 
         before, done = own_memory(), threading.Event()
         peak = [before]
@@ -170,7 +171,8 @@ class Place:
         watching = threading.Thread(target=watch)
         watching.start()
         began = time.perf_counter()
-        optimize(self.collection, "auto")
+        with closing(Store(self.collection)) as store:
+            optimize(store, "auto")
         seconds = time.perf_counter() - began
         done.set()
         watching.join()

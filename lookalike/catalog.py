@@ -308,15 +308,20 @@ class Catalog:
         sql = f"UPDATE items SET {changed} WHERE row = ?4 AND crc = crc({ITEM})"  # noqa: S608 - constants
         self.execute(sql, (to_blob(key), size, mtime_ns, row))
 
-    def remove(self, rows: Sequence[int], why: Literal["gone", "by hand", "damaged"] = "gone") -> None:
+    def remove(self, rows: Sequence[int], why: Literal["gone", "damaged"] = "gone") -> None:
         """Mark rows removed; but for damaged ones, their content can come back without being embedded again."""
-        mark = {"gone": 1, "by hand": 2, "damaged": 3}[why]
+        self._mark(rows, {"gone": 1, "damaged": 3}[why])
+
+    def dismiss(self, items: Sequence[Item]) -> None:
+        """Mark items taken out by hand; their files stay out until they change."""
+        for item in items:
+            self.put("dismissed", to_blob(item.key), item.size, item.mtime_ns, verb="INSERT OR REPLACE")
+        self._mark([item.row for item in items], 2)
+
+    def _mark(self, rows: Sequence[int], mark: int) -> None:
         covered = ITEM.replace("removed", "?1")
         sql = f"UPDATE items SET removed = ?1, crc = crc({covered}) WHERE row = ?2"  # noqa: S608 - constants
         for row in rows:
-            if why == "by hand":
-                item = self.item(int(row))
-                self.put("dismissed", to_blob(item.key), item.size, item.mtime_ns, verb="INSERT OR REPLACE")
             self.execute(sql, (mark, int(row)))
 
     def add_source(self, location: str, prefix: str) -> int:

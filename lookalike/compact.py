@@ -1,6 +1,5 @@
 """A collection to the same collection without the rows that were removed, made beside it and put in its place."""
 
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,20 +21,20 @@ class Report:
     after: int
 
 
-def compact(path: Path, dtype: str | None = None, progress: Progress | None = None) -> Report:
+def compact(old: Store, dtype: str | None = None, progress: Progress | None = None) -> Report:
     """Leave removed rows behind, and keep vectors as `dtype` from then on where one is named.
 
-    May be interrupted at any moment: the old collection is in its place until the exchange. Its index goes, since rows
-    get new numbers. Raises CollectionError where a row is damaged, or where the disk has no room for the copy.
+    May be interrupted at any moment: the old collection is in its place until the exchange, and whoever has it open
+    keeps reading it. Its index goes, since rows get new numbers. Raises CollectionError where a row is damaged, or
+    where the disk has no room for the copy.
     """
-    with closing(Store(path)) as old:
-        if old.header.engine:
-            raise CollectionError(f"{path}: its vectors lie in a search server; index again with --rebuild")
-        removed, before = len(old.removed_rows()), size(path)
-        header = replace(old.header, dtype=dtype or old.header.dtype)
-        with old.locked():
-            made_beside(old, SUFFIX, header, lambda new: _copy(old, new, progress))
-    return Report(removed, before, size(path))
+    if old.header.engine:
+        raise CollectionError(f"{old.path}: its vectors lie in a search server; index again with --rebuild")
+    removed, before = len(old.removed_rows()), size(old.path)
+    header = replace(old.header, dtype=dtype or old.header.dtype)
+    with old.locked():
+        made_beside(old, SUFFIX, header, lambda new: _copy(old, new, progress))
+    return Report(removed, before, size(old.path))
 
 
 def _copy(old: Store, new: Store, progress: Progress | None) -> None:

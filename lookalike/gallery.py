@@ -19,7 +19,7 @@ from lookalike.approximate import FILE, FOLDER, open_candidates, stamp
 from lookalike.errors import CollectionError, ImageError, QueryError, SourceError
 from lookalike.filters import select
 from lookalike.header import CACHE
-from lookalike.nearest import Nearest
+from lookalike.nearest import Nearest, Stored
 from lookalike.places import Remote, is_remote
 from lookalike.sources import Folder, Source, TextList, open_source
 from lookalike.store import Item, Store
@@ -124,9 +124,8 @@ class StoredGallery:
         if len(store.vectors) < rows:
             way = f"run `lookalike verify {store.path} --repair`"
             raise CollectionError(f"{store.path} holds {len(store.vectors)} of {rows} vectors; {way}")
-        # Once for all views of this state: the index is read and compared with the catalog, each narrows it by a mask.
-        candidates = cache(partial(open_candidates, store.path, store.header.id, rows, store.digest))
-        self._nearest = Nearest(store.vectors, rows, _live(rows, removed), candidates)
+        open_index = partial(open_candidates, store.path, store.header.id, rows, store.digest)
+        self._nearest = Nearest(Stored(store.vectors, rows, open_index), _live(rows, removed))
 
     @property
     def is_newest(self) -> bool:

@@ -220,11 +220,11 @@ class GrowingCollection(KeptCollection):
         where a key is not in the collection.
         """
         with self.store.writing() as opened:
-            items = {key: opened.live_item(key) for key in keys}
+            items = {key: opened.live_item(key) for key in dict.fromkeys(keys)}
             missing = [key for key, item in items.items() if item is None]
             if missing:
                 raise QueryError(f"{missing[0]}: no such key in {self.path}; nothing was removed")
-            opened.remove([item.row for item in items.values() if item], "by hand")
+            opened.dismiss([item for item in items.values() if item])
         self._open_gallery = None
         for further in list(self.sets.values())[1:]:
             further.remove([key for key in keys if further.row(key) is not None])
@@ -239,15 +239,13 @@ class GrowingCollection(KeptCollection):
 
     def optimize(self, spec: str = "auto", progress: Progress | None = None) -> optimizing.Report:
         """Make an index for searching many images quickly; see `optimize.optimize`."""
-        self.store.header  # noqa: B018 - says so in a line where nothing was indexed yet
-        report = optimizing.optimize(self.path, spec, progress)
+        report = optimizing.optimize(self.store, spec, progress)
         self._open_gallery = None
         return report
 
     def compact(self, dtype: str | None = None, progress: Progress | None = None) -> compacting.Report:
         """Leave the rows of removed images behind; see `compact.compact`."""
-        self.store.header  # noqa: B018 - as above
-        return compacting.compact(self.path, dtype, progress)
+        return compacting.compact(self.store, dtype, progress)
 
     def export(self, out: str | Path, kind: Format, progress: Progress | None = None) -> list[Path]:
         """Write vectors and keys to files of another format; see `transfer.export`."""
@@ -263,8 +261,7 @@ class GrowingCollection(KeptCollection):
         """
         from lookalike.whiten import whiten
 
-        self.store.header  # noqa: B018 - says so in a line where nothing was indexed yet
-        learned = whiten(self.path, dim, power, shrinkage, _place(source))
+        learned = whiten(self.store, dim, power, shrinkage, _place(source))
         self.close()
         self._encoder = None
         return learned

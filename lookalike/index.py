@@ -47,18 +47,19 @@ class Blocks(Protocol):
 
 @dataclass(frozen=True)
 class InMemory:
-    """An array as `Blocks`."""
+    """An array as `Blocks`, of the rows from `first` on."""
 
     array: Vectors
+    first: int = 0
     dtype: str = "float32"
 
     def block(self, start: int, stop: int) -> Vectors:
         """A view."""
-        return self.array[start:stop]
+        return self.array[start - self.first : stop - self.first]
 
     def rows(self, ids: Ids) -> Vectors:
         """A copy."""
-        return self.array[ids]
+        return self.array[ids - self.first]
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,21 @@ class ExactIndex:
     """Exhaustive search over rows as they lie on disk; removed rows are never returned.
 
     float32 rows, (n, dim) C-contiguous and maybe memory-mapped, are not copied; others are converted block by block.
-    `live` (n,) bool says which rows count; None: all of the first `count`.
+    Those from `first` to `count` are searched, and of them the ones for which `live` (n,) bool holds; None: all.
     """
 
     def __init__(
-        self, vectors: Vectors | Blocks, live: NDArray[np.bool_] | None = None, count: int | None = None
+        self,
+        vectors: Vectors | Blocks,
+        live: NDArray[np.bool_] | None = None,
+        count: int | None = None,
+        first: int = 0,
     ) -> None:
         self._source: Blocks = InMemory(vectors) if isinstance(vectors, np.ndarray) else vectors
-        self._rows = len(vectors) if count is None and isinstance(vectors, np.ndarray) else (count or 0)
+        self._stop = len(vectors) if count is None and isinstance(vectors, np.ndarray) else (count or 0)
+        self._first, self._rows = first, self._stop - first
         self._live = live
-        self._count = self._rows if live is None else int(np.count_nonzero(live))
+        self._count = self._rows if live is None else int(np.count_nonzero(live[first : self._stop]))
 
     def __len__(self) -> int:
         """The number of rows that can be found."""
@@ -123,7 +129,7 @@ class ExactIndex:
     def _parts(self, wanted: int) -> Iterator[_Part]:
         if self._count * SPARSE < self._rows:
             assert self._live is not None, "not all rows count"
-            yield from self._gathered(np.flatnonzero(self._live))
+            yield from self._gathered(np.flatnonzero(self._live[self._first : self._stop]) + self._first)
         elif self._source.dtype != "float32":
             yield from self._converted()
         else:
@@ -136,7 +142,7 @@ class ExactIndex:
 
     def _converted(self) -> Iterator[_Part]:
         def convert(start: int) -> _Part:
-            stop = min(start + GATHERED, self._rows)
+            stop = min(start + GATHERED, self._stop)
             block = self._source.block(start, stop)
             if self._live is None or self._live[start:stop].all():
                 return _Part(block, start)
@@ -144,13 +150,13 @@ class ExactIndex:
             return _Part(block[kept], 0, kept + start)
 
         # The next blocks are converted while one is searched; no more than that many are held.
-        yield from _ahead(convert, range(0, self._rows, GATHERED), threads())
+        yield from _ahead(convert, range(self._first, self._stop, GATHERED), threads())
 
     def _as_they_lie(self, wanted: int) -> Iterator[_Part]:
         # Bits of eight rows share a byte.
         size = max(LEAST, -(-self._rows // wanted) + 7 & ~7)
-        for start in range(0, self._rows, size):
-            stop = min(start + size, self._rows)
+        for start in range(self._first, self._stop, size):
+            stop = min(start + size, self._stop)
             block = self._source.block(start, stop)
             live = None if self._live is None else self._live[start:stop]
             if live is None or live.all():

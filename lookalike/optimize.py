@@ -6,7 +6,6 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,23 +102,22 @@ def automatic(rows: int, dim: int, memory: int) -> str:
     return f"OPQ{parts}_{4 * parts},IVF{lists},PQ{parts}x4fsr"
 
 
-def optimize(path: Path, spec: str = "auto", progress: Progress | None = None) -> Report:
-    """Make the index of the collection in `path`, in the place of the one that it has, if any.
+def optimize(store: Store, spec: str = "auto", progress: Progress | None = None) -> Report:
+    """Make the index of an open collection, in the place of the one that it has, if any.
 
     `spec` is a FAISS factory string, `auto`, or `exact` for none. The collection can be searched and written to
     meanwhile; what is added is searched exactly beside the index. An interruption leaves the old index, or none.
     Raises IndexSpecError for a spec that FAISS or this collection cannot use.
     """
-    with closing(Store(path)) as store:
-        if store.header.engine:
-            raise IndexSpecError(f"{path}: its engine keeps an index of its own; `optimize` is for vectors in a file")
-        rows = store.count_rows()
-        if spec == "auto":
-            spec = automatic(rows, store.header.dim, available_memory())
-        if spec == EXACT:
-            drop(path)
-            return Report(EXACT, rows, 0.0, 0, ())
-        return _build(store, spec, rows, progress)
+    if store.header.engine:
+        raise IndexSpecError(f"{store.path}: its engine keeps an index of its own; `optimize` is for vectors in a file")
+    rows = store.count_rows()
+    if spec == "auto":
+        spec = automatic(rows, store.header.dim, available_memory())
+    if spec == EXACT:
+        drop(store.path)
+        return Report(EXACT, rows, 0.0, 0, ())
+    return _build(store, spec, rows, progress)
 
 
 def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Report:

@@ -39,20 +39,20 @@ def learn(opened: Store, dim: int | None = None, power: float = 1.0, shrinkage: 
 
 
 def whiten(
-    path: Path,
+    old: Store,
     dim: int | None = None,
     power: float = 1.0,
     shrinkage: float = 0.0,
     source: Path | None = None,
 ) -> Whitening:
-    """Whiten the collection in `path`, by what it holds or by what the collection in `source` holds.
+    """Whiten an open collection, by what it holds or by what the collection in `source` holds.
 
     It may be interrupted at any moment: until the last two renames the old collection is in its place, and between
     them it has the name that `Collection` puts back. Whoever has it open keeps reading the old one. Raises
     CollectionError where it is whitened already, and EncoderMismatch where `source` is another encoder's.
     """
-    with closing(Store(path)) as old, old.locked():
-        _refuse_second(path)
+    with old.locked():
+        _refuse_second(old.path)
         learned = _learned(old, source, dim, power, shrinkage)
         header = replace(old.header, fingerprint=fingerprint(old.header.fingerprint, learned), dim=learned.dim)
         made_beside(old, SUFFIX, header, lambda new: _fill(old, new, learned))

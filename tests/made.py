@@ -1,14 +1,19 @@
 """Collections of made-up vectors: clustered as pictures are, and there in a moment."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
+from lookalike import compact as compacting
+from lookalike import optimize as optimizing
 from lookalike import store
+from lookalike import whiten as whitening
 from lookalike.header import Header
 from lookalike.store import Item, Store
-from lookalike.types import Vectors
+from lookalike.types import Progress, Vectors
+from lookalike.whitening import Whitening
 
 FINGERPRINT = "f" * 64
 
@@ -33,6 +38,24 @@ def make(path: Path, vectors: Vectors, dtype: str = "float32", keys: Sequence[st
         opened.add_source("..", "")
         opened.add_many(items(names), vectors, new_keys=True)
     return opened
+
+
+def optimize(path: Path, spec: str = "auto", progress: Progress | None = None) -> optimizing.Report:
+    """As another process would do it, with a store of its own."""
+    with closing(Store(path)) as opened:
+        return optimizing.optimize(opened, spec, progress)
+
+
+def compact(path: Path, dtype: str | None = None) -> compacting.Report:
+    """Likewise."""
+    with closing(Store(path)) as opened:
+        return compacting.compact(opened, dtype)
+
+
+def whiten(path: Path, dim: int | None = None, power: float = 1.0, source: Path | None = None) -> Whitening:
+    """Likewise."""
+    with closing(Store(path)) as opened:
+        return whitening.whiten(opened, dim, power, source=source)
 
 
 def cosines(queries: Vectors, vectors: Vectors, k: int, live: np.ndarray | None = None) -> np.ndarray:

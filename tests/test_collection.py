@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lookalike.collection as collections
+from lookalike.catalog import Catalog
 from lookalike.collection import Collection
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
+from lookalike.store import Store
 from lookalike.sync import IndexReport
 from lookalike.types import Box, Ids, Probe, Vectors
 from lookalike.vectors import VectorFile
@@ -410,6 +412,50 @@ def test_removed_images_stay_out_until_they_change(photos: Path, encoder: PixelE
     assert opened.index() == IndexReport(unchanged=11)
     picture(61).save(photos / "01.jpg")
     assert opened.index() == IndexReport(added=1, unchanged=11)
+
+
+def test_an_image_is_read_once_to_be_removed(
+    photos: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(indexed(photos, encoder)) as collection:
+        asked: list[str] = []
+        query = Catalog.query
+
+        def asking(catalog: Catalog, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+            asked.append(sql)
+            return query(catalog, sql, values)
+
+        monkeypatch.setattr(Catalog, "query", asking)
+        assert collection.remove(["01.jpg", "02.jpg", "01.jpg"]) == 2
+        assert len([sql for sql in asked if "FROM items WHERE" in sql]) == 2
+        monkeypatch.undo()
+        assert len(collection) == 10
+        assert collection.index().to_json() == IndexReport(unchanged=10).to_json()
+
+
+def test_what_is_made_of_a_collection_is_made_through_the_files_that_it_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    make(tmp_path / "c", clustered(300)).close()
+    opened: list[str] = []
+    open_ = Store._open
+
+    def opening(store: Store) -> None:
+        opened.append(store.path.name)
+        open_(store)
+
+    monkeypatch.setattr(Store, "_open", opening)
+    with Collection(tmp_path / "c") as collection:
+        collection.remove(["0/000000.jpg"])
+        collection.optimize("IVF4,Flat")
+        assert opened == ["c"]
+        collection.compact()
+        assert opened == ["c", "c.compact"]
+        assert len(collection) == 299
+        collection.whiten(dim=8)
+        assert opened == ["c", "c.compact", "c", "c.whitened"]
+        assert collection.store.header.dim == 8
+        assert collection.keys()[0] == "1/000001.jpg"
 
 
 def test_an_unknown_key_removes_nothing(photos: Path, encoder: PixelEncoder) -> None:

@@ -16,14 +16,12 @@ from typing import IO
 
 import numpy as np
 import pytest
-from made import clustered, items, make
+from made import clustered, compact, items, make, optimize
 
 from lookalike.collection import Collection
-from lookalike.compact import compact
 from lookalike.errors import CollectionError
 from lookalike.gallery import StoredGallery
 from lookalike.merge import merge
-from lookalike.optimize import optimize
 from lookalike.store import Store
 from lookalike.verify import verify
 

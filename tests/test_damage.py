@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, PixelEncoder, picture
-from made import clustered, cosines, items, make
+from made import clustered, cosines, items, make, optimize, whiten
 
 from lookalike import metadata
 from lookalike import verify as verifying
@@ -25,11 +25,9 @@ from lookalike.errors import CollectionError, CollectionLocked, ImageError, Look
 from lookalike.filters import select
 from lookalike.gallery import StoredGallery
 from lookalike.merge import merge
-from lookalike.optimize import optimize
 from lookalike.store import Store, sole_writer
 from lookalike.vectors import RowStore
 from lookalike.verify import verify
-from lookalike.whiten import whiten
 
 ROWS = 400
 FLIPS = int(os.environ.get("LOOKALIKE_TEST_FLIPS", "12"))
@@ -57,7 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for row in range(0, ROWS, 3):
             metadata.put_row(opened, row, {"year": 1990 + row % 30, "place": f"place {row}"})
         opened.remove([5, 6])
-        opened.remove([7], "by hand")
+        opened.dismiss([opened.item(7)])
         opened.add_skipped(1, "bad.jpg", "damaged image")
     whiten(path, 16)
     optimize(path, "IVF4,SQ8")

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made import clustered, make
+from made import clustered, compact, make
 
 from lookalike.collection import Collection
-from lookalike.compact import compact
 from lookalike.errors import CollectionLocked
 from lookalike.exchange import beside, exchange
 from lookalike.verify import verify

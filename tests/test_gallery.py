@@ -10,12 +10,11 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from made import clustered, cosines, items, make
+from made import clustered, cosines, items, make, optimize
 
 from lookalike import approximate, gallery, nearest
 from lookalike.collection import Collection
 from lookalike.gallery import KEPT_SELECTIONS, StoredGallery
-from lookalike.optimize import optimize
 from lookalike.store import Store
 
 ROWS = 2000
@@ -90,6 +89,37 @@ def test_what_was_committed_since_is_searched_whatever_is_kept(indexed: Path) ->
             hits = collection.search(query, where=where)
             assert hits[0].key.startswith("new/")
             assert all(live[collection.row(hit.key) or 0] for hit in hits)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("few", [0, 4096])  # behind an index: many are converted for each search, few are kept
+@pytest.mark.parametrize("behind", [2, 40, 700])
+def test_rows_behind_the_index_are_found_as_by_looking_at_all(
+    tmp_path: Path, dtype: str, few: int, behind: int, monkeypatch: pytest.MonkeyPatch, calls: Counter[str]
+) -> None:
+    monkeypatch.setattr(nearest, "FEW_BEHIND", few)
+    fresh, queries = clustered(behind, seed=5), clustered(30, seed=6)
+    with closing(make(tmp_path, clustered(1000), dtype)) as opened:
+        optimize(tmp_path, "Flat")
+        calls.clear()
+        with opened.writing():
+            opened.add_many(items([f"{row % 10}/new{row}.jpg" for row in range(behind)]), fresh)
+            opened.remove([*range(0, 1000, 7), *range(1000, 1000 + behind, 3)])
+        rows = np.arange(1000 + behind)
+        stored = opened.vectors.block(0, 1000 + behind)
+        live = np.where(rows < 1000, rows % 7 > 0, (rows - 1000) % 3 > 0)
+        folders = np.isin(np.where(rows < 1000, rows, rows - 1000) % 10, (1, 2, 3, 4))
+        whole = StoredGallery(opened)
+        for view, mask in (
+            *((whole, live), (whole.where("key:1/* or key:2/* or key:3/* or key:4/*"), live & folders)),
+            (whole.without([1001, 5]), live & ~np.isin(rows, (1001, 5))),
+        ):
+            expected = cosines(queries, stored, 10, mask)
+            for some in (queries, queries[:3], queries[:1]):
+                scores, ids = view.search(some, 10)
+                assert np.array_equal(ids, expected[: len(some)])
+                assert np.allclose(scores, np.take_along_axis(some @ stored.T, ids, 1), atol=1e-5)
+    assert calls["find"] == 9
 
 
 def test_an_index_that_another_process_made_is_used_by_the_next_search(indexed: Path, calls: Counter[str]) -> None:

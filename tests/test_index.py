@@ -77,6 +77,32 @@ def test_an_empty_collection_has_no_results() -> None:
     assert (ids == -1).all()
 
 
+@pytest.mark.parametrize("queries", [1, 3, 30])
+@pytest.mark.parametrize("kept", [1, 2, 20])  # all, some that are passed over, so few that they are picked out
+@pytest.mark.parametrize("first", [0, 7, 400, 499, 500])
+def test_only_the_rows_from_the_first_one_on_are_searched(queries: int, kept: int, first: int) -> None:
+    vectors, live = rows(500), np.arange(500) % kept == 0
+    exact = ExactIndex(vectors, live if kept > 1 else None, first=first)
+    counting = np.flatnonzero(live & (np.arange(500) >= first))
+    scores, ids = exact.search(vectors[:queries], 12)
+    cosines = vectors[:queries] @ vectors[counting].T
+    found = min(12, len(counting))
+    assert len(exact) == len(counting)
+    assert np.array_equal(ids[:, :found], counting[np.argsort(-cosines, axis=1)[:, :found]])
+    assert np.allclose(scores[:, :found], -np.sort(-cosines, axis=1)[:, :found], atol=1e-6)
+    assert (ids[:, found:] == -1).all()
+
+
+def test_an_array_may_hold_only_the_rows_that_are_searched() -> None:
+    vectors, live = rows(500), np.arange(500) % 3 > 0
+    behind = index.InMemory(vectors[400:], 400)
+    for mask in (live, np.arange(500) % 40 == 0, None):
+        expected = ExactIndex(vectors, mask, first=400).search(vectors[:3], 12)
+        found = ExactIndex(behind, mask, 500, 400).search(vectors[:3], 12)
+        assert np.array_equal(found[1], expected[1])
+        assert np.array_equal(found[0], expected[0])
+
+
 def test_a_row_against_itself_never_scores_more_than_one() -> None:
     vectors = rows(2000, 7)
     scores, _ = ExactIndex(vectors).search(vectors, 1)

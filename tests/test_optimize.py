@@ -9,13 +9,13 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from made import clustered, cosines, items, make
+from made import clustered, cosines, items, make, optimize
 
 from lookalike import approximate, nearest
 from lookalike import optimize as optimizing
 from lookalike.errors import IndexSpecError, QueryError
 from lookalike.gallery import StoredGallery
-from lookalike.optimize import automatic, optimize
+from lookalike.optimize import automatic
 from lookalike.store import Store
 from lookalike.types import Ids
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PixelEncoder, picture
+from made import whiten
 
 from lookalike import whitening
 from lookalike.collection import Collection
@@ -16,7 +17,6 @@ from lookalike.collection import open as open_collection
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
 from lookalike.exchange import beside
 from lookalike.store import Store
-from lookalike.whiten import whiten
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_whoever_has_it_open_keeps_reading_the_old_one(indexed: Path, photos: Pa
 STOPPING = """
 import sys
 from pathlib import Path
-import lookalike.exchange, lookalike.pour, lookalike.whiten
+import lookalike.exchange, lookalike.pour, lookalike.store, lookalike.whiten
 moment, path = sys.argv[1], Path(sys.argv[2])
 
 def wait(*_, **__):
@@ -212,7 +212,7 @@ elif moment == "between the renames":
         if str(target).endswith(".old"):
             wait()
     Path.rename = stop
-lookalike.whiten.whiten(path)
+lookalike.whiten.whiten(lookalike.store.Store(path))
 """
 
 

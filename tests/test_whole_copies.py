@@ -12,16 +12,14 @@ import faiss
 import numpy as np
 import pytest
 from conftest import PixelEncoder, picture
-from made import FINGERPRINT, clustered, items, make
+from made import FINGERPRINT, clustered, compact, items, make, optimize
 
 from lookalike import approximate, exchange, store
 from lookalike.collection import Collection
-from lookalike.compact import compact
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, LookalikeError, SourceError
 from lookalike.header import Header, read_header
 from lookalike.kept import KEPT_OPEN
 from lookalike.merge import merge
-from lookalike.optimize import optimize
 from lookalike.store import Store
 from lookalike.transfer import Format, export, import_vectors
 from lookalike.types import Vectors
@@ -39,7 +37,7 @@ def test_compact_keeps_every_live_row_and_nothing_else(tmp_path: Path, dtype: st
     with closing(make(tmp_path / "c", clustered(900), dtype)) as opened:
         with opened.writing():
             opened.remove(range(0, 900, 2))
-            opened.remove([1], "by hand")
+            opened.dismiss([opened.item(1)])
         first = opened.item(1)
     optimize(tmp_path / "c", "IVF4,SQ8")
     before = held(tmp_path / "c")
