@@ -370,6 +370,16 @@ def test_min_score_cuts_off(photos: Path, encoder: PixelEncoder) -> None:
     assert [hit.key for hit in indexed(photos, encoder).search("01.jpg", 12, min_score=0.999)] == ["01.jpg"]
 
 
+def test_a_score_that_is_exactly_min_score_is_kept(photos: Path, encoder: PixelEncoder) -> None:
+    opened = indexed(photos, encoder)
+    first, second, third = opened.search("01.jpg", 3)
+    assert (first.score, second.score > third.score) == (1.0, True)
+    assert opened.search("01.jpg", 12, min_score=1.0) == [first]
+    assert opened.search("01.jpg", 12, min_score=second.score) == [first, second]
+    above = float(np.nextafter(np.float32(second.score), np.float32(2)))
+    assert opened.search("01.jpg", 12, min_score=above) == [first]
+
+
 @pytest.mark.parametrize(
     ("query", "box", "message"),
     [

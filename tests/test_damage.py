@@ -200,6 +200,45 @@ def test_a_torn_page_of_the_vectors_loses_its_rows_and_the_next_run_brings_them_
         assert not opened.verify()
 
 
+def test_a_result_whose_vector_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
+    """One bit of the last number: the score is still right to six digits, and the vector was never embedded."""
+    vectors = clustered(20)
+    make(tmp_path / "c", vectors).close()
+    with (tmp_path / "c" / "vectors.f32").open("r+b") as file:
+        file.seek(4 * 4 * 32 - 4)  # the last number of row 3
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    with closing(Store(tmp_path / "c")) as opened:
+        gallery = StoredGallery(opened)
+        assert [opened.is_intact(row) for row in (2, 3, 4)] == [True, False, True]
+        assert gallery.found(2).key == "2/000002.jpg"
+        with pytest.raises(CollectionError, match=r"row 3 \(3/000003.jpg\) is damaged; run `lookalike verify"):
+            gallery.found(3)
+    with Collection(tmp_path / "c") as opened_to_search:
+        assert opened_to_search.search(vectors[2], k=1)[0].key == "2/000002.jpg"
+        with pytest.raises(CollectionError, match=r"row 3 \(3/000003.jpg\) is damaged"):
+            opened_to_search.search(vectors[3], k=1)
+
+
+def test_a_copy_of_an_image_whose_vector_is_damaged_is_embedded_and_not_given_that_vector(
+    photos: Path, encoder: PixelEncoder
+) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+        row = opened.row("01.jpg")
+        assert row is not None
+        with (photos / ".lookalike" / "vectors.f32").open("r+b") as file:
+            file.seek(row * 4 * 192)
+            file.write(bytes(4))
+        shutil.copy(photos / "01.jpg", photos / "copy.jpg")
+        assert opened.index().added == 1
+        assert encoder.encoded == 13
+        copied = opened.row("copy.jpg")
+        assert copied is not None
+        assert np.array_equal(opened.store.vector(copied), encoder.encode([photos / "copy.jpg"])[0])
+
+
 def spoil(path: Path, statement: str) -> None:
     """Change an entry behind its checksum's back."""
     with closing(sqlite3.connect(path / "catalog.sqlite")) as opened, opened:

@@ -1,8 +1,10 @@
 import errno
 import hashlib
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 from PIL import Image
@@ -109,6 +111,27 @@ def test_a_copy_that_fails_leaves_the_original_and_no_half(
     assert [move.reason for move in execute(plan([group], tmp_path / "out"))] == ["no space left on device"] * 2
     assert not list((tmp_path / "out").rglob("*.jpg"))
     assert (tmp_path / "photos/b.jpg").read_bytes() == b"same"
+
+
+def test_a_file_that_grows_while_it_is_copied_stays(
+    group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "")
+
+    copied = shutil.copyfileobj
+
+    def overtaken(reader: IO[bytes], writer: IO[bytes], length: int) -> None:
+        copied(reader, writer, length)
+        with Path(reader.name).open("ab") as late:
+            late.write(b" and more")
+
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(shutil, "copyfileobj", overtaken)
+    done = list(execute(plan([group], tmp_path / "out")))
+    assert [move.reason for move in done] == ["the file changed while it was copied"] * 2
+    assert not list((tmp_path / "out").rglob("*.jpg"))
+    assert (tmp_path / "photos/b.jpg").read_bytes() == b"same and more"
 
 
 def reason_for(kept: Member, extra: Member, folder: Path) -> str | None:

@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -206,6 +207,27 @@ def test_the_index_of_another_collection_is_not_taken(tmp_path: Path) -> None:
         _, ids = StoredGallery(opened).search(vectors[:20], 10)
         assert np.array_equal(ids, cosines(vectors[:20], vectors, 10))
         assert approximate.facts(tmp_path / "b", opened.header.id, 600) == {}
+
+
+def test_the_index_of_a_copy_that_went_another_way_is_not_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same collection by its id and as many rows, but the last hundred are of other images."""
+    mine, theirs = clustered(100, seed=5), clustered(100, seed=6)
+    make(tmp_path / "a", clustered(500)).close()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for name, fresh in (("a", theirs), ("b", mine)):
+        with closing(Store(tmp_path / name)) as opened, opened.writing():
+            opened.add_many(items([f"{name}/{number}" for number in range(100)]), fresh)
+    optimize(tmp_path / "a", "IVF4,SQ8")
+    (tmp_path / "a" / "index").rename(tmp_path / "b" / "index")
+    with closing(Store(tmp_path / "b")) as opened, caplog.at_level(logging.WARNING):
+        assert approximate.facts(tmp_path / "b", opened.header.id, 600)["rows"] == 600, "nothing else tells them apart"
+        assert not approximate.damage(tmp_path / "b")
+        scores, ids = StoredGallery(opened).search(mine, 1)
+        assert ids[:, 0].tolist() == list(range(500, 600))
+        assert np.allclose(scores, 1, atol=1e-5)
+    assert f"the index in {tmp_path / 'b' / 'index'} is of other vectors; searching exactly" in caplog.text
 
 
 def test_an_index_file_is_read_through_once_and_then_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

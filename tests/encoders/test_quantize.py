@@ -94,6 +94,33 @@ def test_int8_must_earn_its_place() -> None:
     assert far.smallest_cosine < 0.995
 
 
+class Leaning(PixelEncoder):
+    """The same vectors, and one number more that turns each of them away by the same angle: no neighbour changes."""
+
+    def __init__(self, cosine: float) -> None:
+        super().__init__()
+        self._cosine = cosine
+
+    def encode_batch(self, prepared: Sequence[NDArray[np.float32]]) -> Vectors:
+        exact = super().encode_batch(prepared)
+        further = np.full((len(exact), 1), np.sqrt(1 - self._cosine**2), np.float32)
+        return np.concatenate([np.float32(self._cosine) * exact, further], axis=1)
+
+
+@pytest.mark.parametrize(("cosine", "chosen"), [(0.9951, "int8"), (0.9949, "fp32"), (0.95, "fp32")])
+def test_the_same_neighbours_do_not_make_up_for_a_cosine_below_the_smallest(cosine: float, chosen: str) -> None:
+    images = [picture(seed) for seed in range(30)]
+    tried = choose_precision(Leaning(1.0), Leaning(cosine), images)
+    assert tried.smallest_cosine == pytest.approx(cosine, abs=1e-5)
+    assert (tried.chosen, tried.top10_overlap) == (chosen, 1.0)
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(19, "fp32"), (20, "int8")])
+def test_among_fewer_than_twenty_images_nothing_was_shown(count: int, chosen: str) -> None:
+    images = [picture(seed) for seed in range(count)]
+    assert choose_precision(PixelEncoder(), PixelEncoder(), images).chosen == chosen
+
+
 def test_good_cosines_do_not_make_up_for_other_neighbours() -> None:
     """Thirty pictures that differ in one pixel: a noise that no cosine shows decides who is next to whom."""
     base = np.asarray(picture(0))

@@ -178,6 +178,20 @@ def test_a_name_is_looked_up_once_for_each_request_so_it_cannot_change_in_betwee
     assert asked == ["rebind.example"]
 
 
+def test_this_machine_itself_is_refused_by_its_public_address_too(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that leads the public address back to the machine: both ends of the connection are the same."""
+    connect = socket.create_connection
+
+    def led_back(address: tuple[str, int], timeout: float) -> socket.socket:
+        assert address == ("93.184.216.34", port)
+        return connect(("127.0.0.1", port), timeout)
+
+    monkeypatch.setattr(socket, "create_connection", led_back)
+    with pytest.raises(ImageError, match=r"^cannot be fetched$") as refused:
+        fetcher(port, own_example=["93.184.216.34"])(f"http://own.example:{port}/photo")
+    assert str(refused.value.__cause__) == "this machine itself"
+
+
 @pytest.mark.parametrize("path", ["slow", "dripping-head", "dripping-chunk"])
 def test_a_server_that_drips_is_left_after_the_time_allowed(port: int, path: str) -> None:
     start = time.monotonic()
