@@ -1,4 +1,4 @@
-"""What several test files share: the real photos where they are at hand, and an encoder that is quick and honest."""
+"""What several test files share: made-up pictures, the real photos where they are at hand, and a quick encoder."""
 
 import hashlib
 import os
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike import images
+from lookalike.scenes import render
 from lookalike.types import Picture, Vectors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,6 +93,14 @@ def photos(tmp_path: Path) -> Path:
     for number in range(12):
         name = f"trip/{number:02}.png" if number % 3 == 0 else f"{number:02}.jpg"
         picture(number).save(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def six_buildings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A benchmark of the made-up town in the VGG layout: six buildings, five views of each, twelve queries."""
+    folder = tmp_path_factory.mktemp("six-buildings")
+    render(folder, buildings=6, views=5, seed=0, distractors=0)
     return folder
 
 

@@ -15,6 +15,9 @@ from pictures import SIDEWAYS, errors, front, mapped, warped
 
 from lookalike import explain as explaining
 from lookalike.explain import CONVINCING, HEIGHT, MARGIN, SHOWN, WIDEST, Explanation, draw, explain, overlap_region
+from lookalike.scenes.buildings import build
+from lookalike.scenes.styles import RECIPES, draw_style
+from lookalike.scenes.views import Shot, photograph
 from lookalike.types import Box
 
 
@@ -181,6 +184,21 @@ def test_a_strip_is_drawn_no_wider_than_four_times_the_height() -> None:
     assert drawn.size == (WIDEST + MARGIN + 2 * HEIGHT, HEIGHT)
 
 
+@pytest.mark.parametrize("kind", ["church", "palace", "mill", "townhall"])
+def test_matches_of_two_views_lie_on_the_facade(kind: str) -> None:
+    """The front takes a fifth to half of each picture; the rest is sky, ground, and the building's side."""
+    rng = np.random.default_rng(3)
+    building = build(draw_style(RECIPES[kind], rng), rng)
+    afar = photograph(building, "paving", Shot(0.25, 0.6), np.random.default_rng(1))
+    near = photograph(building, "grass", Shot(-0.05, 0.8, roll=0.04), np.random.default_rng(2))
+    found = explain(Image.fromarray(afar.rgb), Image.fromarray(near.rgb))
+    assert found.inliers >= CONVINCING
+    for points, view in ((found.points_a, afar), (found.points_b, near)):
+        box = view.box
+        assert (box.right - box.left) * (box.bottom - box.top) < 0.65 * view.rgb.shape[0] * view.rgb.shape[1]
+        assert inside(points, (box.left, box.top, box.right, box.bottom)) >= 0.95
+
+
 FACADE = ("paris_invalides_000072", (95, 30, 620, 730)), ("paris_invalides_000360", (235, 230, 695, 800))
 """Two photos of one church, and where it stands in them between sky and trees, read off the pictures."""
 
@@ -195,6 +213,6 @@ def test_matches_of_two_real_photos_lie_on_the_facade(shared_data: Path) -> None
     assert inside(found.points_b, box_b) >= 0.95
 
 
-def inside(points: NDArray[np.float64], box: tuple[int, int, int, int]) -> float:
+def inside(points: NDArray[np.float64], box: tuple[float, float, float, float]) -> float:
     """The share of points in a box."""
     return float(((points >= box[:2]) & (points < box[2:])).all(axis=1).mean())

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_an_unknown_dataset_or_root_is_refused_with_the_way_out(tmp_path: Path) 
         load("folders", tmp_path, [tmp_path / "none"])
 
 
-def test_all_of_paris6k_is_read(shared_data: Path) -> None:
+def test_the_official_files_of_paris6k_are_read(shared_data: Path) -> None:
     queries = read_groundtruth(shared_data / "paris6k_groundtruth")
     assert len(queries) == 55
     first = queries[0]
@@ -142,10 +143,11 @@ def test_all_of_paris6k_is_read(shared_data: Path) -> None:
         assert not {*query.good, *query.ok, *query.junk} & PARIS_CORRUPT
 
 
-def test_paris_250_is_a_benchmark(shared_data: Path) -> None:
-    benchmark = load("vgg", shared_data / "paris250")
-    assert (len(benchmark.queries), len(Names(benchmark.images).keys)) == (12, 250)
-    assert all(query.truths["all"].positives for query in benchmark.queries)
+def test_a_rendered_town_is_a_benchmark(six_buildings: Path) -> None:
+    benchmark = load("vgg", six_buildings)
+    assert (len(benchmark.queries), len(Names(benchmark.images).keys)) == (12, 30)
+    for query in benchmark.queries:
+        assert query.key(benchmark.images) in query.truths["all"].positives, "its own photo is a good one"
 
 
 # Revisited: six images, two of them queries, and a gallery of four.
@@ -322,41 +324,81 @@ def test_a_long_list_of_names_is_cut() -> None:
     assert some("ab") == "a, b"
 
 
-def test_oxford5k_is_whole_with_its_5063_images_and_55_queries(shared_data: Path, tmp_path: Path) -> None:
-    """The official ground truth over empty files: reading a benchmark decodes nothing."""
-    document = json.loads((shared_data / "oxford5k" / "groundtruth.json").read_text())
-    names = document["database"]
+# Whole published sets: their names, counts and files over empty images, since reading a benchmark decodes nothing.
+
+OXFORD = (
+    "all_souls ashmolean balliol bodleian christ_church cornmarket hertford keble magdalen pitt_rivers radcliffe_camera"
+).split()
+PARIS = "defense eiffel general invalides louvre moulinrouge museedorsay notredame pantheon pompidou sacrecoeur".split()
+
+
+def numbered(name: str, numbers: range) -> list[str]:
+    return [f"{name}_{number:06}" for number in numbers]
+
+
+def write_official(folder: Path, landmarks: Sequence[str], prefix: str) -> None:
+    """Five queries of each landmark, from 1 on, in the official files.
+
+    A landmark's images are numbered from 0: those to 4 are its queries, and good; the next n are ok, n being 1 for the
+    first landmark, 2 for the second, …; the next two are junk.
+    """
+    folder.mkdir()
+    for count, landmark in enumerate(landmarks, 1):
+        name = landmark.removeprefix("paris_")
+        for query in range(1, 6):
+            box = f"{query}.500000 {10 * query}.000000 {100 + query}.250000 {200 + count}.000000"
+            texts = {
+                "query": f"{prefix}{landmark}_{query - 1:06} {box}",
+                "good": "\n".join(numbered(landmark, range(5))),
+                "ok": "\n".join(numbered(landmark, range(5, 5 + count))),
+                "junk": "\n".join(numbered(landmark, range(5 + count, 7 + count))),
+            }
+            for label, text in texts.items():
+                (folder / f"{name}_{query}_{label}.txt").write_text(f"{text}\n")
+
+
+def named(landmarks: Sequence[str]) -> list[str]:
+    """The images that `write_official` names: 5 + n + 2 of the nth landmark, so 143 of eleven."""
+    return [name for count, landmark in enumerate(landmarks, 1) for name in numbered(landmark, range(7 + count))]
+
+
+def test_oxford5k_is_whole_with_its_5063_images_and_55_queries(tmp_path: Path) -> None:
+    write_official(tmp_path / "gt", OXFORD, "oxc1_")
     (tmp_path / "jpg").mkdir()
-    (tmp_path / "gt").mkdir()
-    for name in names:
+    for name in (*named(OXFORD), *numbered("oxford", range(5063 - 143))):
         (tmp_path / "jpg" / f"{name}.jpg").touch()
-    for number, query in enumerate(document["queries"]):
-        box = " ".join(map(str, query["box"]))
-        texts = {"query": f"oxc1_{query['image']} {box}", "ok": ""}
-        texts |= {"good": "\n".join(names[row] for row in query["positives"])}
-        texts |= {"junk": "\n".join(names[row] for row in query["junk"])}
-        for label, text in texts.items():
-            (tmp_path / "gt" / f"q{number:02}_{label}.txt").write_text(text)
     benchmark = load("oxford5k", tmp_path)
-    assert (len(benchmark.queries), benchmark.notes) == (55, ())
-    for query, read in zip(document["queries"], benchmark.queries, strict=True):
-        assert read.image.stem == query["image"]
-        assert read.truths["all"].positives == {f"{names[row]}.jpg" for row in query["positives"]}
-        assert read.truths["all"].junk == {f"{names[row]}.jpg" for row in query["junk"]}
+    assert (len(benchmark.queries), benchmark.notes, benchmark.unreadable) == (55, (), frozenset())
+    assert [query.name for query in benchmark.queries[::5]] == [f"{name}_1" for name in OXFORD]
+    last = benchmark.queries[-1]
+    assert (last.name, last.image.name) == ("radcliffe_camera_5", "radcliffe_camera_000004.jpg")
+    assert last.box == Box(5.5, 50, 105.25, 211)
+    assert last.truths["all"].positives == {f"radcliffe_camera_{number:06}.jpg" for number in range(16)}
+    assert last.truths["all"].junk == {"radcliffe_camera_000016.jpg", "radcliffe_camera_000017.jpg"}
+    assert [len(query.truths["all"].positives) for query in benchmark.queries[::5]] == list(range(6, 17))
     (tmp_path / "jpg" / "surplus.jpg").touch()
-    with pytest.raises(EvaluationError, match="holds 5,064 images"):
+    with pytest.raises(EvaluationError, match="holds 5,064 images and 55 queries, oxford5k has 5,063 and 55"):
         load("oxford5k", tmp_path)
 
 
-def test_paris6k_is_whole_without_its_corrupt_images(shared_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "groundtruth").symlink_to(shared_data / "paris6k_groundtruth")
-    known = {name for query in read_groundtruth(tmp_path / "groundtruth") for name in (query.image, *query.good)}
-    known |= {name for query in read_groundtruth(tmp_path / "groundtruth") for name in (*query.ok, *query.junk)}
-    fillers = {f"paris_general_{number:06}" for number in range(900_000, 900_000 + 6392 - len(known))}
-    for name in (*known, *fillers, *PARIS_CORRUPT):
+def test_paris6k_is_whole_without_its_corrupt_images(tmp_path: Path) -> None:
+    landmarks = [f"paris_{name}" for name in PARIS]
+    write_official(tmp_path / "groundtruth", landmarks, "")
+    (tmp_path / "groundtruth" / "defense_1_good.txt").write_text("")  # as it is in the official files
+    fillers = numbered("paris_general", range(900_000, 900_000 + 6392 - 143))
+    for name in (*named(landmarks), *fillers, *PARIS_CORRUPT):
         folder = tmp_path / "images" / name.split("_")[1]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.jpg").touch()
     benchmark = load("paris6k", tmp_path)
     assert (len(benchmark.queries), len(benchmark.unreadable)) == (55, 20)
     assert benchmark.notes[0].startswith("known corrupt images passed over: louvre/paris_louvre_000136.jpg")
+    first, second = benchmark.queries[:2]
+    assert (first.name, first.image) == ("defense_1", tmp_path / "images" / "defense" / "paris_defense_000000.jpg")
+    assert first.box == Box(1.5, 10, 101.25, 201)
+    assert first.truths["all"].positives == {"defense/paris_defense_000005.jpg"}
+    assert len(second.truths["all"].positives) == 6
+    assert second.truths["all"].junk == {"defense/paris_defense_000006.jpg", "defense/paris_defense_000007.jpg"}
+    (tmp_path / "images" / "general" / "paris_general_900000.jpg").unlink()
+    with pytest.raises(EvaluationError, match="holds 6,391 images and 55 queries, paris6k has 6,392 and 55"):
+        load("paris6k", tmp_path)

@@ -130,6 +130,16 @@ def test_a_damaged_vocabulary_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         load_vocabulary.cache_clear()
 
 
+def test_buildings_of_the_town_are_found_again(six_buildings: Path, tmp_path: Path, encoder: Encoder) -> None:
+    """Its colours alone, which `thumbnail` goes by, find hardly any of them."""
+    from lookalike.evaluation import evaluate
+
+    report = evaluate("vgg", root=six_buildings, encoder=encoder, cache=tmp_path)
+    assert (report.gallery.images, len(report.queries)) == (30, 12)
+    assert report.map >= 0.7
+    assert report.map > evaluate("vgg", root=six_buildings, encoder="thumbnail", cache=tmp_path).map + 0.4
+
+
 def test_the_published_figure_on_paris_250_is_reached(shared_data: Path, tmp_path: Path, encoder: Encoder) -> None:
     from lookalike.evaluation import evaluate
 

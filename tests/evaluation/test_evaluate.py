@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from angles import AngleEncoder, paint, vgg
-from conftest import PixelEncoder
+from conftest import PixelEncoder, picture
 from PIL import Image
 
 from lookalike import collection as collections
@@ -17,6 +17,7 @@ from lookalike.errors import EvaluationError
 from lookalike.evaluation import run
 from lookalike.evaluation.answers import QueryVectors
 from lookalike.evaluation.run import evaluate
+from lookalike.scenes import render
 from lookalike.types import Box, Gallery, Probe, Ranking
 
 # Seen from a0 the order is a0, a10, a20, …: an image's name is its rank, times ten, less ten.
@@ -358,11 +359,19 @@ def test_hidden_rows_are_as_if_they_were_not_there(tmp_path: Path) -> None:
         assert (len(gallery), len(collection.gallery)) == (2, 4)
 
 
-def test_paris_250_runs_with_every_photo_as_a_distractor(shared_data: Path, cache: Path) -> None:
-    encoder = PixelEncoder()
-    alone = evaluate("vgg", shared_data / "paris250", encoder, cache=cache)
-    among = evaluate("vgg", shared_data / "paris250", encoder, distractors=[shared_data / "photos"], cache=cache)
-    assert (alone.gallery.images, among.gallery.images, among.gallery.distractors) == (250, 4827, 4577)
+def test_a_town_among_another_town_and_many_pictures_is_harder_to_find(
+    six_buildings: Path, tmp_path: Path, cache: Path
+) -> None:
+    render(tmp_path / "elsewhere", buildings=6, views=2, seed=1, distractors=0)
+    (tmp_path / "many").mkdir()
+    for number in range(150):
+        picture(number).save(tmp_path / "many" / f"{number:03}.jpg")
+    encoder, others = PixelEncoder(), [tmp_path / "elsewhere" / "images", tmp_path / "many"]
+    alone = evaluate("vgg", six_buildings, encoder, cache=cache)
+    among = evaluate("vgg", six_buildings, encoder, distractors=others, cache=cache)
+    assert (alone.gallery.images, among.gallery.images, among.gallery.distractors) == (30, 192, 162)
     assert 0 < among.map < alone.map < 1
     assert not any(math.isnan(query.setups["all"].ap) for query in among.queries)
-    assert among.queries[0].box == Box(8, 104, 707, 913)
+    assert len(among.queries) == 12
+    first = (six_buildings / "groundtruth" / "bakery_1_query.txt").read_text().split()
+    assert among.queries[0].box == Box(*map(float, first[1:]))

@@ -1,14 +1,18 @@
 """The reports that are written: Markdown, JSON, and a page that a real browser opens without a request or an error."""
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from angles import AngleEncoder, paint, vgg
 from conftest import PixelEncoder
+from PIL import Image
 
-from lookalike.evaluation.page import Section, Shown, page
+from lookalike.evaluation.page import SHOWN, THUMBNAIL, Section, Shown, page
 from lookalike.evaluation.plots import bar_chart, line_chart
 from lookalike.evaluation.report import Report, aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
@@ -134,10 +138,32 @@ def test_tables_line_up_and_do_not_break_on_a_bar() -> None:
     assert markdown_table([["a"], ["x|y\nz"]]) == "| a |\n| --- |\n| x\\|y z |"
 
 
-def test_the_page_of_paris_250_holds_every_query(shared_data: Path, tmp_path: Path, browser: Any) -> None:
-    report = evaluate("vgg", shared_data / "paris250", PixelEncoder(), cache=tmp_path / "cache")
-    report.save(tmp_path)
-    tab, said, asked = opened(browser, tmp_path / "report.html")
+@pytest.fixture(scope="module")
+def of_a_town(six_buildings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a benchmark of photographs, saved."""
+    folder = tmp_path_factory.mktemp("of-a-town")
+    evaluate("vgg", six_buildings, PixelEncoder(), cache=folder / "cache").save(folder)
+    return folder
+
+
+def test_the_page_of_a_town_holds_every_query_and_every_picture_in_it(of_a_town: Path) -> None:
+    html = (of_a_town / "report.html").read_text("utf-8")
+    asked = re.findall(r"<section><h3>([a-z]+_[12]) · AP", html)
+    assert sorted(asked) == [
+        f"{name}_{number}"
+        for name in ("bakery", "church", "palace", "theatre", "tower", "townhall")
+        for number in (1, 2)
+    ]
+    pictures = re.findall(r'<img [^>]*src="data:image/jpeg;base64,([^"]*)"', html)
+    assert len(pictures) == html.count("<img ") == 12 * (1 + SHOWN)
+    for picture in set(pictures):
+        with Image.open(io.BytesIO(base64.b64decode(picture, validate=True))) as image:
+            image.load()
+            assert max(image.size) == THUMBNAIL
+
+
+def test_the_page_of_a_town_is_shown_without_an_error(of_a_town: Path, browser: Any) -> None:
+    tab, said, asked = opened(browser, of_a_town / "report.html")
     assert (said, asked, tab.locator("section").count()) == ([], [], 12)
     assert tab.eval_on_selector_all("img", "pictures => pictures.every(p => p.naturalWidth > 0)")
     tab.close()
