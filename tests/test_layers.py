@@ -67,7 +67,8 @@ def test_importing_the_package_and_asking_for_help_load_no_heavy_library() -> No
 import sys, lookalike
 from lookalike.cli import _run
 assert _run(["--help"], debug=False) == 0 and _run(["search", "--help"], debug=False) == 0
-heavy = {"torch", "onnxruntime", "faiss", "cv2", "fastapi", "matplotlib", "transformers", "huggingface_hub", "numpy"}
+heavy = {"torch", "onnxruntime", "faiss", "cv2", "fastapi", "matplotlib", "transformers", "huggingface_hub", "numpy",
+         "prometheus_client"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

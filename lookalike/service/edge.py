@@ -142,8 +142,8 @@ class Edge:
         route = scope.get("route")
         pattern = getattr(route, "path", None) or ("/static" if scope["path"].startswith("/static/") else "other")
         method = scope["method"] if scope["method"] in (*SAFE, "POST", "DELETE") else "other"
-        self._metrics.count("lookalike_requests_total", route=pattern, method=method, status=str(status))
-        self._metrics.observe("lookalike_request_seconds", seconds, route=pattern)
+        self._metrics.requests.labels(pattern, method, status).inc()
+        self._metrics.request_seconds.labels(pattern).observe(seconds)
 
 
 def wrong_place(method: str, headers: Mapping[str, str], settings: Settings) -> ApiError | None:

@@ -93,7 +93,7 @@ class Served:
             self.failure = error
 
     def _seen(self, size: int) -> None:
-        self.metrics.observe("lookalike_batch_size", size)
+        self.metrics.batch_size.observe(size)
 
     def _count(self) -> float:
         return len(self._loaded) if self._loaded is not None else 0

@@ -68,7 +68,7 @@ class Work:
                 return job()
             finally:
                 for stage, seconds in stages.items():
-                    self._metrics.observe("lookalike_stage_seconds", seconds, stage=stage)
+                    self._metrics.stage_seconds.labels(stage).observe(seconds)
 
     def close(self) -> None:
         """Finish what runs; what only waits is dropped."""

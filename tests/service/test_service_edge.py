@@ -242,6 +242,19 @@ def test_what_is_counted_can_be_scraped(service: Running) -> None:
         assert re.fullmatch(r"# (HELP|TYPE) \w+ .+|\w+(\{.*\})? [0-9.e+-]+", line), line
     for stage in ("decode", "encode", "search"):
         assert f'lookalike_stage_seconds_count{{stage="{stage}"}}' in text
-    assert 'lookalike_requests_total{route="/v1/search",method="POST",status="200"}' in text
+    assert 'lookalike_requests_total{method="POST",route="/v1/search",status="200"}' in text
     assert "lookalike_images 12" in text
     assert "secret" not in text
+
+
+def test_a_stranger_cannot_make_up_series(service: Running) -> None:
+    def series() -> set[str]:
+        return {line.rpartition(" ")[0] for line in service.client.get("/metrics").text.splitlines()}
+
+    service.client.request("MADEUP", "/made/up")
+    service.client.get("/static/made-up.js")
+    before = series()
+    for number in range(10):
+        service.client.request(f"MADE{number}", f"/made/up/{number}?a={number}")
+        service.client.get(f"/static/{number}.js")
+    assert series() == before
