@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def test_two_numbers_come_back(tmp_path: Path) -> None:
         {"a": {**ENTRY, "shape": [1], "data_offsets": [4, 8]}},
         {"a": {**ENTRY, "shape": [1], "data_offsets": [0, 4]}},
         b'{"a": 1, "a": 2}',
+        b'{"a": %(entry)s, "a": %(entry)s}' % {b"entry": json.dumps(ENTRY).encode()},
         b"{" * 5000,
         b"\xff\xfe",
         b"",
@@ -59,7 +61,36 @@ def test_a_header_that_lies_is_refused(header: Any, tmp_path: Path) -> None:
         safetensors.read(file(tmp_path, header))
 
 
-@pytest.mark.parametrize("length", [0, 10**6, 2**63, 2**64 - 1])
+@pytest.mark.parametrize(
+    ("kind", "values", "body"),
+    [
+        ("F32", [1.5, -2], np.array([1.5, -2], "<f4").tobytes()),
+        ("F16", [1.5, -2], np.array([1.5, -2], "<f2").tobytes()),
+        ("F64", [1.5, -2], np.array([1.5, -2], "<f8").tobytes()),
+        # The upper halves of 1.5 (3fc00000) and -2 (c0000000).
+        ("BF16", [1.5, -2], b"\xc0\x3f\x00\xc0"),
+    ],
+)
+def test_each_type_of_float_comes_back_as_numbers(kind: str, values: list[float], body: bytes, tmp_path: Path) -> None:
+    entry = {"dtype": kind, "shape": [2, 1], "data_offsets": [0, len(body)]}
+    tensor = safetensors.read(file(tmp_path, {"a": entry}, body))["a"]
+    assert np.asarray(tensor, np.float32).tolist() == [[value] for value in values]
+
+
+def test_numbers_stay_in_the_file_until_they_are_wanted(tmp_path: Path) -> None:
+    size = 8 << 20
+    entry = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
+    tensors = safetensors.read(file(tmp_path, {"a": entry}, bytes(size)))
+    tracemalloc.start()
+    values = np.asarray(tensors["a"], np.float32)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert values.size == size // 4
+    assert not values.flags.owndata
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("length", [0, 10**6, 2**60, 2**63, 2**64 - 1])
 def test_a_header_of_another_length_is_refused(length: int, tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="is no whole safetensors file"):
         safetensors.read(file(tmp_path, {"a": ENTRY}, length=length))
