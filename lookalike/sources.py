@@ -5,7 +5,6 @@ import lzma
 import os
 import tarfile
 import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
-from lookalike import images
+from lookalike import fetching, images
 from lookalike.errors import ImageError, SourceError
 
 # Folders that photo programs, package managers and file systems keep for themselves; hidden ones are passed over too.
@@ -391,11 +390,9 @@ def fetch(url: str) -> bytes:
 
     For URLs that the user of this machine names. The service has its own, stricter door for those of strangers.
     """
-    opener = urllib.request.build_opener()
-    opener.addheaders = [("User-Agent", "lookalike")]
     try:
-        with opener.open(url, timeout=URL_TIMEOUT_SECONDS) as response:
-            data: bytes = response.read(images.LIMITS.bytes + 1)
+        with fetching.open_url(url, URL_TIMEOUT_SECONDS) as response:
+            data = response.read(images.LIMITS.bytes + 1)
     except urllib.error.HTTPError as error:
         raise ImageError(f"the server answered {error.code}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:

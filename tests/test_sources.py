@@ -3,6 +3,9 @@
 import io
 import os
 import random
+import shutil
+import ssl
+import subprocess
 import tarfile
 import tracemalloc
 import zipfile
@@ -16,7 +19,7 @@ from threading import Thread
 import pytest
 from hostile.craft import saved, scene
 
-from lookalike import images
+from lookalike import fetching, images
 from lookalike.errors import ImageError, SourceError
 from lookalike.jobs.listing import listed
 from lookalike.sources import Folder, Source, Tar, TextList, Zip, fetch, is_url, open_source
@@ -380,6 +383,46 @@ def test_a_body_over_the_limit_is_refused(site: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(images, "LIMITS", images.Limits(bytes=100_000))
     with pytest.raises(ImageError, match="over the limit of 100,000"):
         fetch(f"{site}/large.jpg")
+
+
+def test_a_url_is_believed_by_the_certificates_that_downloads_go_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("openssl is not installed")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*made, *name, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        url = f"https://localhost:{server.server_port}/photo.jpg"
+        try:
+            with pytest.raises(ImageError, match="cannot be fetched"):
+                fetch(url)
+            monkeypatch.setattr("certifi.where", lambda: str(certificate))
+            fetching._certificates.cache_clear()
+            assert fetch(url) == PHOTO
+        finally:
+            fetching._certificates.cache_clear()
+            server.shutdown()
+            thread.join()
 
 
 NOWHERE = ("http://127.0.0.1:1/x.jpg", "http://[broken/x.jpg", "http:///x.jpg", "http://a b/x.jpg")

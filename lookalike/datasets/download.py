@@ -1,7 +1,6 @@
 """A published benchmark from its home to the folder layout that the other readers here expect."""
 
 import gzip
-import hashlib
 import shutil
 import tarfile
 import urllib.error
@@ -102,9 +101,8 @@ def _is_complete(dataset: str, root: Path) -> bool:
 def fetch(remote: Remote, folder: Path, progress: Progress | None = None) -> Path:
     """`remote` into `folder`, going on with what an interrupted run left; raises EvaluationError for wrong contents."""
     file = folder / remote.name
-    if not file.exists():
-        fetching.fetch(remote.url, file, progress)
-    if remote.md5 and (found := _md5(file)) != remote.md5:
+    fetching.fetch(remote.url, file, progress, most=LARGEST_UNPACKED)
+    if remote.md5 and (found := fetching.digest(file, "md5")) != remote.md5:
         file.unlink()
         raise EvaluationError(f"{remote.url}: md5 {found}, expected {remote.md5}; it was removed, run again")
     return file
@@ -159,11 +157,6 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> Non
     with source, beside.open("wb") as target:
         shutil.copyfileobj(source, target, CHUNK)
     beside.replace(file)
-
-
-def _md5(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _by_hand(remotes: Sequence[Remote], root: Path, error: Exception) -> str:

@@ -5,7 +5,6 @@ use). `huggingface_hub` says where and keeps the cache, with its own variables: 
 HF_ENDPOINT, HF_TOKEN. It is imported only where something is fetched.
 """
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -104,6 +103,8 @@ def pull(name: str, progress: Progress | None = None) -> Path:
 
     `progress` hears the bytes of the file at hand. Raises EncoderError.
     """
+    from lookalike.fetching import digest
+
     wanted = model(name)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         found = find(name)
@@ -116,12 +117,12 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     recorded = known["sha256"] if known else {}
     expected = published["sha256"] | recorded
     paths = [_fetch(name, wanted, file, published["revision"], progress) for file in wanted.files]
-    actual = {file: _sha256(path) for file, path in zip(wanted.files, paths, strict=True)}
-    for file, digest in actual.items():
-        if expected.get(file, digest) != digest:
+    actual = {file: digest(path, "sha256") for file, path in zip(wanted.files, paths, strict=True)}
+    for file, sha256 in actual.items():
+        if expected.get(file, sha256) != sha256:
             paths[wanted.files.index(file)].resolve().unlink()
             raise EncoderError(
-                f"{wanted.repository}/{file} has SHA-256 {digest[:12]}…, not {expected[file][:12]}… as "
+                f"{wanted.repository}/{file} has SHA-256 {sha256[:12]}…, not {expected[file][:12]}… as "
                 f"{'recorded at the first download' if file in recorded else 'published'}; "
                 "it was deleted, fetch it again"
             )
@@ -158,12 +159,10 @@ def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progres
         url = hf_hub_url(wanted.repository, file, revision=revision)
         found = get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS)
         blob = repository_folder(wanted) / "blobs" / str(found.etag)
-        if not blob.exists():
-            blob.parent.mkdir(parents=True, exist_ok=True)
-            # The token is for the hub, and not for the store that it sends us on to.
-            at_home, token = urlsplit(found.location).netloc == urlsplit(url).netloc, get_token()
-            headers = {"Authorization": f"Bearer {token}"} if at_home and token else {}
-            fetching.fetch(found.location, blob, progress, headers)
+        # The token is for the hub, and not for the store that it sends us on to.
+        at_home, token = urlsplit(found.location).netloc == urlsplit(url).netloc, get_token()
+        headers = {"Authorization": f"Bearer {token}"} if at_home and token else {}
+        fetching.fetch(found.location, blob, progress, headers, found.size)
         # Finds the bytes in place and gives them their name.
         return Path(hf_hub_download(wanted.repository, file, revision=revision, cache_dir=hub_cache()))
     except EntryNotFoundError as error:
@@ -184,11 +183,6 @@ def _short(error: BaseException) -> str:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return " ".join(str(error).split())[:80] or type(error).__name__
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _ledger() -> Path:

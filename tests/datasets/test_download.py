@@ -25,7 +25,7 @@ class Home(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.cuts: dict[str, list[int]] = {}
         self.asked: list[tuple[str, str | None]] = []
-        self.ranges = True
+        self.ranges = self.lengths = True
 
     def remote(self, name: str, into: str, md5: str | None = None) -> Remote:
         return Remote(f"http://127.0.0.1:{self.server_address[1]}/{name}", into, md5)
@@ -53,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         body = data[start:]
-        self.send_header("Content-Length", str(len(body)))
+        if home.lengths:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         cuts = home.cuts.get(name, [])
         with contextlib.suppress(ConnectionError):
@@ -155,6 +156,19 @@ def test_a_server_that_never_gets_further_is_given_up(home: Home, tmp_path: Path
     with pytest.raises(EvaluationError, match=r"cannot download from 127\.0\.0\.1"):
         download("tiny", tmp_path, remotes=[home.remote("gnd.pkl", ".")])
     assert len(home.asked) <= fetching.ATTEMPTS
+
+
+@pytest.mark.parametrize("lengths", [True, False], ids=["announced", "only sent"])
+def test_more_than_a_set_can_have_is_neither_fetched_nor_kept(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths: bool
+) -> None:
+    monkeypatch.setattr(downloads, "LARGEST_UNPACKED", 1000)
+    home.files, home.lengths = {"gnd.pkl": bytes(1001), "other.pkl": bytes(1000)}, lengths
+    with pytest.raises(EvaluationError, match=r"cannot download from 127\.0\.0\.1:\d+ \(more than 1,000 bytes\)"):
+        download("tiny", tmp_path, remotes=[home.remote("gnd.pkl", ".")])
+    assert len(home.asked) == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert fetch(home.remote("other.pkl", "."), tmp_path).stat().st_size == 1000
 
 
 def test_a_published_checksum_is_held_against_the_file(home: Home, tmp_path: Path) -> None:

@@ -190,6 +190,15 @@ def test_a_connection_that_breaks_is_taken_up_again(hub: type[Hub]) -> None:
     assert ranges(hub) == [None, "bytes=400000-", "bytes=900000-"]
 
 
+def test_more_bytes_than_the_hub_announced_are_not_kept(hub: type[Hub], tmp_path: Path) -> None:
+    hub.elsewhere = hub.address.replace("127.0.0.1", "localhost") + "/store/model.safetensors"
+    hub.files = {**FILES, "model.safetensors": FILES["model.safetensors"] + b"more"}
+    with pytest.raises(EncoderError, match="more than 1,024,000 bytes"):
+        weights.pull("dinov2-small")
+    kept = {path.stat().st_size for path in (tmp_path / "hf").rglob("blobs/*")}
+    assert kept == {len(FILES["config.json"])}
+
+
 def test_the_token_is_for_the_hub_and_not_for_where_it_sends_us(
     hub: type[Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
