@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.engines import Engine, Row, Signature, connect
-from lookalike.sources import Folder
+from lookalike.images.sources import Folder
+from lookalike.integrations.milvus import Engine, Row, Signature, connect
 from lookalike.types import Ids, Vectors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,7 +148,7 @@ def search(args: argparse.Namespace) -> None:
 
 
 def flat(queries: Vectors, vectors: Vectors, k: int) -> Ids:
-    from lookalike.index import ExactIndex
+    from lookalike.index.exact import ExactIndex
 
     return ExactIndex(vectors).search(queries, k)[1]
 

@@ -24,10 +24,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import fake_weights
 
-from lookalike import store
 from lookalike.encoders import load_encoder, quantize, weights
 from lookalike.encoders.checkpoint import Architecture
-from lookalike.store import Header, Item
+from lookalike.storage import store
+from lookalike.storage.store import Header, Item
 
 REVISION = "0" * 40
 HEAVY = ("torch", "transformers", "huggingface_hub", "fastapi", "typer", "onnxruntime", "faiss", "cv2")

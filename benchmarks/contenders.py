@@ -17,13 +17,13 @@ import faiss
 import numpy as np
 from made_vectors import named, written
 
-from lookalike.approximate import FOLDER, Built, Setting, is_graph, library, parameters
-from lookalike.approximate import read as read_built
-from lookalike.gallery import StoredGallery
-from lookalike.index import share_of
-from lookalike.optimize import CONSTRUCTION, EFFORTS, optimize
-from lookalike.store import Store, is_collection
-from lookalike.transfer import import_vectors
+from lookalike.index.ann import FOLDER, Built, Setting, is_graph, library, parameters
+from lookalike.index.ann import read as read_built
+from lookalike.index.exact import share_of
+from lookalike.search.gallery import StoredGallery
+from lookalike.storage.maintenance.build_index import CONSTRUCTION, EFFORTS, optimize
+from lookalike.storage.maintenance.transfer import import_vectors
+from lookalike.storage.store import Store, is_collection
 from lookalike.types import Ids, Vectors
 
 K = 10

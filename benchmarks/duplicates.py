@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from lookalike.alike import stars
-from lookalike.embed import embed
 from lookalike.encoders import load_encoder
-from lookalike.images import decode
-from lookalike.sources import Entry
+from lookalike.encoders.pipeline import embed
+from lookalike.images.decode import decode
+from lookalike.images.sources import Entry
+from lookalike.index.self_join import stars
 from lookalike.types import Encoder, Vectors
 
 Change = Callable[[Image.Image], bytes]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.alike import stars
+from lookalike.index.self_join import stars
 
 PLANTED = 1000
 

@@ -22,17 +22,17 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import fake_weights
 
-from lookalike import images
-from lookalike.cores import cores
-from lookalike.embed import embed
 from lookalike.encoders.build import build, identify
 from lookalike.encoders.checkpoint import Architecture
 from lookalike.encoders.dinov2 import Dinov2, Identity
 from lookalike.encoders.files import Files, locate
 from lookalike.encoders.onnx import OnnxBackbone
+from lookalike.encoders.pipeline import embed
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
-from lookalike.sources import Entry, open_source
+from lookalike.images import decode as images
+from lookalike.images.sources import Entry, open_source
+from lookalike.utils.cores import cores
 
 Contender = Callable[[], None]
 

@@ -25,14 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_weights
 from encode import operations
 
-from lookalike import images
-from lookalike.cores import cores
-from lookalike.embed import embed
 from lookalike.encoders.dinov2 import Dinov2, Identity
 from lookalike.encoders.files import locate
+from lookalike.encoders.pipeline import embed
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
-from lookalike.sources import Entry, open_source
+from lookalike.images import decode as images
+from lookalike.images.sources import Entry, open_source
+from lookalike.utils.cores import cores
 
 
 def timed(run: Callable[[], Any], device: torch.device, seconds: float) -> float:

@@ -29,11 +29,11 @@ from made_vectors import Made, named
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike import images
+from lookalike.images import decode as images
 from lookalike.types import Picture, Vectors
 
 if TYPE_CHECKING:
-    from lookalike.collection import Collection
+    from lookalike.collection.collection import Collection
 
 DIM = 768
 COMPACT_FROM = 10_000_000
@@ -87,14 +87,14 @@ class Place:
         return found
 
     def open(self) -> "Collection":
-        from lookalike.collection import Collection
+        from lookalike.collection.collection import Collection
 
         return Collection(self.collection, Standing())
 
     # Steps: each gives what it wants to be remembered beside its time and memory.
 
     def do_import(self) -> dict[str, float]:
-        from lookalike.transfer import import_vectors
+        from lookalike.storage.maintenance.transfer import import_vectors
 
         source = self.path / "vectors.npy"
         made = Made(self.rows, DIM)
@@ -157,9 +157,9 @@ class Place:
         return self._search(SEARCHES, None, 500)
 
     def do_optimise(self) -> dict[str, float]:
-        from lookalike.approximate import facts
-        from lookalike.optimize import optimize
-        from lookalike.store import Store, read_header
+        from lookalike.index.ann import facts
+        from lookalike.storage.maintenance.build_index import optimize
+        from lookalike.storage.store import Store, read_header
 
         before, done = own_memory(), threading.Event()
         peak = [before]
@@ -185,7 +185,7 @@ def step(place: Path, rows: int, name: str) -> None:
     """One step, in this process; a line of JSON."""
     import faiss  # noqa: F401 - what is measured begins behind the libraries
 
-    from lookalike import collection, gallery, transfer  # noqa: F401 - as above
+    from lookalike.storage.maintenance import transfer  # noqa: F401 - as above
 
     job: Callable[[], dict[str, float]] = getattr(Place(place, rows), f"do_{name}")
     found = job()

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from lookalike import images
-from lookalike.collection import Collection
-from lookalike.cores import cores
-from lookalike.embed import BATCH
+from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
-from lookalike.sources import Folder
+from lookalike.encoders.pipeline import BATCH
+from lookalike.images import decode as images
+from lookalike.images.sources import Folder
 from lookalike.types import Encoder
+from lookalike.utils.cores import cores
 
 
 def bare(encoder: Encoder, decoded: list[images.Decoded]) -> float:

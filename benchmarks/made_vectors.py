@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.index import threads
+from lookalike.index.exact import threads
 from lookalike.types import Vectors
 
 LATENT = 64

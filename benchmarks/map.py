@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.embed import embed
+from lookalike.analysis.map import make
 from lookalike.encoders import load_encoder
-from lookalike.map import make
-from lookalike.sources import open_source
-from lookalike.store import Item
+from lookalike.encoders.pipeline import embed
+from lookalike.images.sources import open_source
+from lookalike.storage.store import Item
 from lookalike.types import Ids, Vectors
 
 

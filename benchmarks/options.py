@@ -17,11 +17,11 @@ from typing import TypedDict
 
 from made_vectors import Made, written
 
-from lookalike.approximate import DEFAULT_RECALL
-from lookalike.collection import Collection
-from lookalike.index import threads
-from lookalike.store import is_collection
-from lookalike.transfer import import_vectors
+from lookalike.collection.collection import Collection
+from lookalike.index.ann import DEFAULT_RECALL
+from lookalike.index.exact import threads
+from lookalike.storage.maintenance.transfer import import_vectors
+from lookalike.storage.store import is_collection
 from lookalike.types import Vectors
 
 HALF = "key:half/*"

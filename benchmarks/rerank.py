@@ -18,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from lookalike.collection import Collection
-from lookalike.datasets import Benchmark, Query, load
+from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
+from lookalike.encoders.whitening import Whitening, fit
 from lookalike.evaluation.answers import Ask, answers, ask_collection, embed_gallery
 from lookalike.evaluation.compare import paired_interval
+from lookalike.evaluation.datasets import Benchmark, Query, load
 from lookalike.evaluation.metrics import average_precision
 from lookalike.evaluation.protocols import protocol_for
 from lookalike.evaluation.run import Reader
-from lookalike.index import ExactIndex
-from lookalike.rerank import parse
-from lookalike.search import rank
+from lookalike.index.exact import ExactIndex
+from lookalike.search.rank import rank
+from lookalike.search.rerank import parse
 from lookalike.types import Box, Gallery, Ids, Probe, Reranker, Scores, Vectors
-from lookalike.whitening import Whitening, fit
 
 PLAIN = "none"
 OWN, OTHERS, HALF = "whitening", "whitening by the distractors", "whitening by the distractors, power 0.5"

@@ -19,14 +19,15 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image
 
-from lookalike import images, scenes
-from lookalike.index import ExactIndex
-from lookalike.rerank.expansion import AlphaQE
-from lookalike.rerank.graph import Diffusion, KReciprocal
-from lookalike.rerank.keypoints import detect
-from lookalike.rerank.spatial import Spatial
-from lookalike.rerank.superglobal import SuperGlobal
-from lookalike.search import rank
+from lookalike.evaluation.datasets import synthetic as scenes
+from lookalike.images import decode as images
+from lookalike.index.exact import ExactIndex
+from lookalike.search.rank import rank
+from lookalike.search.rerank.expansion import AlphaQE
+from lookalike.search.rerank.graph import Diffusion, KReciprocal
+from lookalike.search.rerank.keypoints import detect
+from lookalike.search.rerank.spatial import Spatial
+from lookalike.search.rerank.superglobal import SuperGlobal
 from lookalike.types import Ids, Probe, Ranking, Vectors
 
 SHOWN = 20

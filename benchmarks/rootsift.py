@@ -18,12 +18,12 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from lookalike import images
-from lookalike.cores import cores
 from lookalike.encoders import load_encoder
 from lookalike.encoders.rootsift import VOCABULARY
 from lookalike.evaluation import evaluate
-from lookalike.sources import Folder
+from lookalike.images import decode as images
+from lookalike.images.sources import Folder
+from lookalike.utils.cores import cores
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")

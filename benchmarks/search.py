@@ -26,7 +26,7 @@ import numpy as np
 from contenders import Contender, Place, Search
 from made_vectors import Made, bandwidth, matrix_peak
 
-from lookalike.index import threads
+from lookalike.index.exact import threads
 from lookalike.types import Ids, Vectors
 
 SPECS = ("HNSW32_SQ8", "IVF2048,SQ8", "OPQ96_384,IVF2048,PQ96x4fsr")

@@ -30,12 +30,13 @@ import numpy as np
 from load import Tally, file_request, json_request, load
 from serving import command, wait_ready
 
-from lookalike import images, scenes
-from lookalike.collection import Collection
-from lookalike.cores import cores
-from lookalike.embed import BATCH
+from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
-from lookalike.sources import Folder
+from lookalike.encoders.pipeline import BATCH
+from lookalike.evaluation.datasets import synthetic as scenes
+from lookalike.images import decode as images
+from lookalike.images.sources import Folder
+from lookalike.utils.cores import cores
 
 HELD, ASKED = 400, 200
 """At most so many photos in the collection, and so many to ask with."""

@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lookalike.collection import Collection, open
+    from lookalike.collection.collection import Collection, open
     from lookalike.encoders import load_encoder
     from lookalike.errors import (
         CollectionError,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Collection": "lookalike.collection",
-    "open": "lookalike.collection",
+    "Collection": "lookalike.collection.collection",
+    "open": "lookalike.collection.collection",
     "load_encoder": "lookalike.encoders",
     "evaluate": "lookalike.evaluation",
     "Box": "lookalike.types",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/service", "benchmarks")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "benchmarks")]
 
 LOADED = """Promise.all([...document.images]
     .filter(one => one.hasAttribute('src') && one.getBoundingClientRect().top < innerHeight)
@@ -33,10 +33,10 @@ def shoot(browser: Any, address: str, out: Path, **options: Any) -> None:
 
 def main() -> None:
     from playwright.sync_api import sync_playwright
-    from running import running
 
-    from lookalike import scenes
     from lookalike.encoders import load_encoder
+    from lookalike.evaluation.datasets import synthetic as scenes
+    from tests.service.running import running
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from lookalike import images
+from lookalike.images import decode as images
 from lookalike.types import Box
 
 SIDE, GAP, RESULTS = 150, 8, 5

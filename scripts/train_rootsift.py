@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike import images
 from lookalike.encoders import dense_sift
 from lookalike.encoders.rootsift import VOCABULARY, aggregate, to_gray
-from lookalike.sources import Folder
+from lookalike.images import decode as images
+from lookalike.images.sources import Folder
 
 REDUCED, CENTROIDS, DIM = 64, 64, 1024
 WHITENED = 0.7

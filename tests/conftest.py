@@ -1,50 +1,21 @@
 """What several test files share: made-up pictures, the real photos where they are at hand, and a quick encoder."""
 
-import hashlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
-from lookalike import images
-from lookalike.scenes import render
-from lookalike.types import Picture, Vectors
-
-ROOT = Path(__file__).resolve().parents[1]
+from lookalike.evaluation.datasets.synthetic import render
+from tests.support import ROOT
+from tests.support.pictures import PixelEncoder, picture
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # In the background of a shell Ctrl-C is ignored from birth, and by every process that a test starts as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class PixelEncoder:
-    """An image's 8 x 8 colours as a unit vector: what a pipeline needs to be tested, in a millisecond."""
-
-    name = "pixels"
-    dim = 192
-    fingerprint = hashlib.sha256(b"pixels").hexdigest()
-    decode_size = 8
-
-    def __init__(self) -> None:
-        self.encoded = 0
-
-    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
-        return np.asarray(image.resize((8, 8), Image.Resampling.BOX), np.float32)
-
-    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
-        self.encoded += len(prepared)
-        rows = np.stack(prepared).reshape(len(prepared), -1) - 127.25
-        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
-
-    def encode(self, pictures: Sequence[Picture]) -> Vectors:
-        return images.encode_images(self, pictures)
 
 
 @pytest.fixture
@@ -76,13 +47,6 @@ def browser() -> Iterator[Any]:
         opened = started.chromium.launch(executable_path=executable, args=[*flags, "--disable-component-update"])
         yield opened
         opened.close()
-
-
-def picture(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """A picture of coarse coloured blocks, different for every seed."""
-    rng = np.random.default_rng(seed)
-    blocks = rng.integers(0, 256, (6, 8, 3), np.uint8)
-    return Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
@@ -120,6 +84,6 @@ def own_cache(module_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain DINOv2 with three narrow blocks, as a folder of the hub."""
-    import checkpoints
+    from tests.encoders import checkpoints
 
     return checkpoints.write(checkpoints.shrunken("dinov2-small"), tmp_path_factory.mktemp("tiny"))

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
-import checkpoints
 import fake_weights
 import pytest
-from conftest import ROOT, picture
 
-from lookalike import scenes
+from lookalike.evaluation.datasets import synthetic as scenes
+from tests.encoders import checkpoints
+from tests.support import ROOT
+from tests.support.pictures import picture
 
 Run = Callable[..., str]
 

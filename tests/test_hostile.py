@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hostile import FILES, write, write_all
-from hostile.bad import BAD
-from hostile.craft import saved, scene
-from hostile.good import GOOD
-from hostile.places import Expected
 
-from lookalike import images
 from lookalike.errors import ImageError
-from lookalike.sources import Entry, Folder
+from lookalike.images import decode as images
+from lookalike.images.sources import Entry, Folder
+from tests.hostile import FILES, write, write_all
+from tests.hostile.bad import BAD
+from tests.hostile.craft import saved, scene
+from tests.hostile.good import GOOD
+from tests.hostile.places import Expected
 
 WRITABLE = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "QOI", "PCX")
 DAMAGES_PER_FORMAT = 60

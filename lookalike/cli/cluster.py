@@ -7,8 +7,8 @@ import typer
 
 from lookalike.cli.app import AsJson, app
 from lookalike.cli.output import note, print_json
-from lookalike.cores import cores
 from lookalike.errors import LookalikeError
+from lookalike.utils.cores import cores
 
 
 @app.command(epilog="Example: lookalike embed s3://photos --to s3://vectors --cluster auto")
@@ -39,9 +39,10 @@ def embed(
 
     S3 is reached as the variables AWS_* say, which are passed on to the workers.
     """
-    from lookalike import engines, jobs
-    from lookalike.jobs.cluster import cluster as connected
-    from lookalike.jobs.listing import Columns
+    from lookalike.integrations import milvus as engines
+    from lookalike.integrations import ray as jobs
+    from lookalike.integrations.ray.cluster import cluster as connected
+    from lookalike.integrations.ray.listing import Columns
 
     if to.partition(":")[0].partition("+")[0] in engines.ENGINES:
         raise LookalikeError(
@@ -72,9 +73,9 @@ def take(target: str, collection: Path | None, engine: str | None, as_json: bool
     """`index --from`: the result of a job as a collection."""
     from dataclasses import asdict
 
-    from lookalike import engines
-    from lookalike.jobs.load import load
-    from lookalike.progress import shown
+    from lookalike.integrations import milvus as engines
+    from lookalike.integrations.ray.load import load
+    from lookalike.utils.progress import shown
 
     if collection is None:
         raise typer.BadParameter("--from goes with --collection DIR, where the collection is to lie")

@@ -15,8 +15,8 @@ from lookalike.cli.output import listed, note, print_json, printable, tell_skipp
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
-    from lookalike.collection import Collection
-    from lookalike.sync import IndexReport
+    from lookalike.collection.collection import Collection
+    from lookalike.collection.sync import IndexReport
     from lookalike.types import Progress
 
 
@@ -55,8 +55,8 @@ def index(
     as_json: AsJson = False,
 ) -> None:
     """Make the collection of a folder, or bring it into step with the folder. May be interrupted at any moment."""
-    from lookalike import collection as collections
-    from lookalike.progress import shown
+    from lookalike.collection import collection as collections
+    from lookalike.utils.progress import shown
 
     if taken:
         return take(taken, collection, engine, as_json)
@@ -103,7 +103,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a collection holds and what it was made with."""
-    from lookalike import collection as collections
+    from lookalike.collection import collection as collections
 
     with collections.open(collection) as opened:
         facts, reasons = opened.info(), opened.skipped()
@@ -125,7 +125,7 @@ def remove(
     key: Annotated[list[str], typer.Argument(metavar="KEY", help="As `lookalike search` prints them in --json.")],
 ) -> None:
     """Take images out of the collection. Their files stay; they come back when they change or with --rebuild."""
-    from lookalike import collection as collections
+    from lookalike.collection import collection as collections
 
     with collections.open(collection) as opened:
         count = opened.remove(key)
@@ -140,7 +140,7 @@ def verify(
     ] = False,
 ) -> None:
     """Compare every vector and every catalog row with its checksum. Exit status 1 where something is wrong."""
-    from lookalike import collection as collections
+    from lookalike.collection import collection as collections
 
     with collections.open(collection) as opened:
         damage = opened.verify(repair)
@@ -172,7 +172,7 @@ class Run:
 
 def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
     """The vectors of every encoder that is named; without one, of all that the collection has."""
-    from lookalike.collection import Collection
+    from lookalike.collection.collection import Collection
 
     own = opened.store.header.encoder if opened.exists else None
     if own is None or len(encoders) < 2:
@@ -206,7 +206,7 @@ def whiten(
     ] = None,
 ) -> None:
     """Let all directions of the vectors count alike (PCA whitening), here and for every query from now on."""
-    from lookalike import collection as collections
+    from lookalike.collection import collection as collections
 
     with collections.open(collection) as opened:
         before = opened.info()["dim"]

@@ -17,8 +17,8 @@ def encoders(context: typer.Context, as_json: AsJson = False) -> None:
     """List the encoders, and whether their weights are on this machine."""
     if context.invoked_subcommand:
         return
+    from lookalike.collection.reader import DEFAULT_ENCODER
     from lookalike.encoders import ENCODERS, weights
-    from lookalike.kept import DEFAULT_ENCODER
 
     rows = []
     for name in ENCODERS:
@@ -40,7 +40,7 @@ def pull(
 ) -> None:
     """Fetch weights ahead of time, for use without a network."""
     from lookalike.encoders import ENCODERS, weights
-    from lookalike.progress import shown
+    from lookalike.utils.progress import shown
 
     for wanted in name:
         if wanted in ENCODERS and wanted not in weights.HUB:

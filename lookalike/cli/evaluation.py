@@ -68,7 +68,7 @@ def evaluate(
     from lookalike.encoders import with_options
     from lookalike.evaluation.replay import explain as replay
     from lookalike.evaluation.run import evaluate as measure
-    from lookalike.progress import shown
+    from lookalike.utils.progress import shown
 
     if explain and (protocol not in (None, "report") or rerank or engine):
         raise typer.BadParameter(
@@ -91,24 +91,24 @@ def evaluate(
 
 
 def _default_encoder() -> str:
-    from lookalike.kept import DEFAULT_ENCODER
+    from lookalike.collection.reader import DEFAULT_ENCODER
 
     return DEFAULT_ENCODER
 
 
 def _root(dataset: str, root: Path | None, download: bool = False) -> Path:
     """Where a data set lies: as said, or where --download puts it."""
-    from lookalike.datasets import DATASETS
-    from lookalike.datasets.download import HOMES
     from lookalike.errors import EvaluationError
-    from lookalike.paths import cache_dir
+    from lookalike.evaluation.datasets import DATASETS
+    from lookalike.evaluation.datasets.download import HOMES
+    from lookalike.utils.paths import cache_dir
 
     if dataset not in DATASETS:
         raise EvaluationError(f"{dataset}: no such data set; there are {', '.join(DATASETS)}")
     place = root or cache_dir("datasets", dataset)
     if download:
-        from lookalike.datasets.download import download as fetch
-        from lookalike.progress import shown
+        from lookalike.evaluation.datasets.download import download as fetch
+        from lookalike.utils.progress import shown
 
         with shown("bytes") as progress:
             return fetch(dataset, place, progress)
@@ -157,7 +157,7 @@ def grid(
     """Measure every combination, cheapest and best marked. What was measured is kept, so it may be interrupted."""
     from lookalike.evaluation.grid import Setting
     from lookalike.evaluation.grid import grid as measure
-    from lookalike.progress import shown
+    from lookalike.utils.progress import shown
 
     wanted = ks(k)
     options = {"pooling": pooling or [], "preprocess": preprocess or [], "precision": precision or []}
@@ -204,8 +204,8 @@ def demo(
     ),
 ) -> None:
     """Run the whole job: index, evaluate, print the table, and write a page of queries and their results."""
-    from lookalike import demo as demos
-    from lookalike.progress import shown
+    from lookalike.cli import demo as demos
+    from lookalike.utils.progress import shown
 
     chosen, why = demos.choose_encoder(encoder)
     note(why)

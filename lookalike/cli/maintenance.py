@@ -10,7 +10,7 @@ from lookalike.cli.app import AsJson, CollectionPath, app
 from lookalike.cli.output import note, print_json
 
 if TYPE_CHECKING:
-    from lookalike.collection import Collection
+    from lookalike.collection.collection import Collection
 
 Stored = Annotated[
     Literal["float32", "float16", "int8"] | None,
@@ -27,8 +27,8 @@ def optimize(
     as_json: AsJson = False,
 ) -> None:
     """Make an index, so that a search of many images is quick. Results stay right while images come and go."""
-    from lookalike import collection as collections
-    from lookalike.progress import shown
+    from lookalike.collection import collection as collections
+    from lookalike.utils.progress import shown
 
     with collections.open(collection) as opened, shown("vectors") as progress:
         report = opened.optimize(index, progress)
@@ -51,8 +51,8 @@ def optimize(
 @app.command(epilog="Example: lookalike compact ~/Pictures --store float16")
 def compact(collection: CollectionPath, stored: Stored = None) -> None:
     """Give the space of removed images back, and with --store keep the vectors in another form."""
-    from lookalike import collection as collections
-    from lookalike.progress import shown
+    from lookalike.collection import collection as collections
+    from lookalike.utils.progress import shown
 
     with collections.open(collection) as opened:
         had_index = "index" in opened.info()
@@ -72,9 +72,9 @@ def merge(
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="The new collection.")],
 ) -> None:
     """Make a collection of all that several hold. They stay as they are."""
-    from lookalike import collection as collections
-    from lookalike.merge import merge as merged
-    from lookalike.progress import shown
+    from lookalike.collection import collection as collections
+    from lookalike.storage.maintenance.merge import merge as merged
+    from lookalike.utils.progress import shown
 
     if len(collections_) < 2:
         raise typer.BadParameter("name two collections or more")
@@ -91,8 +91,8 @@ def export_(
     kind: Annotated[Literal["npy", "parquet", "csv", "faiss"], typer.Option("--format", help="What to write.")] = "npy",
 ) -> None:
     """Write vectors and keys to files that other programs read."""
-    from lookalike import collection as collections
-    from lookalike.progress import shown
+    from lookalike.collection import collection as collections
+    from lookalike.utils.progress import shown
 
     with collections.open(collection) as opened, shown("images") as progress:
         for path in opened.export(out, kind, progress):
@@ -112,8 +112,8 @@ def import_(
 ) -> None:
     """Make a collection of vectors that were computed elsewhere."""
     from lookalike.encoders import load_encoder
-    from lookalike.progress import shown
-    from lookalike.transfer import import_vectors
+    from lookalike.storage.maintenance.transfer import import_vectors
+    from lookalike.utils.progress import shown
 
     loaded = load_encoder(encoder) if encoder else None
     with shown("vectors") as progress:
@@ -125,7 +125,7 @@ def import_(
 
 def watch(opened: "Collection", folders: list[Path]) -> None:
     """`index --watch`: what it does after the first run, a line for each burst of changes."""
-    from lookalike.watch import watch as watched
+    from lookalike.collection.watch import watch as watched
 
     watched(
         opened,

@@ -61,8 +61,8 @@ def search(
     null: Annotated[bool, typer.Option("-0", help="Print paths alone, each ended by a NUL byte.")] = False,
 ) -> None:
     """Find the images that look most like QUERY, or fit the words. A score is a cosine: 1 is the same."""
-    from lookalike import collection as collections
-    from lookalike.query import Asked
+    from lookalike.collection import collection as collections
+    from lookalike.search.query import Asked
 
     region = parse_box(box)
     if as_json + paths + null > 1:
@@ -120,9 +120,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why two images look alike: the points (or patches) that match, and the map that they agree on."""
-    from lookalike import collection as collections
-    from lookalike.explain import draw
-    from lookalike.query import Key
+    from lookalike.analysis.explain import draw
+    from lookalike.collection import collection as collections
+    from lookalike.search.query import Key
 
     region = parse_box(box)
     with collections.open(collection) as opened:

@@ -38,7 +38,7 @@ def serve(
         raise LookalikeError(f"--host {host} lets other machines in; give them a --token (or LOOKALIKE_TOKEN)")
     if token is not None and len(token) < SHORTEST:
         note(f"a token of {len(token)} letters can be guessed; take {SHORTEST} or more")
-    from lookalike import collection as collections
+    from lookalike.collection import collection as collections
 
     with collections.open(collection, encoder=encoder) as opened:
         if not opened.exists:

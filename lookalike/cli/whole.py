@@ -13,7 +13,7 @@ from lookalike.cli.output import note, print_json, printable, write
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
-    from lookalike.duplicates import Group
+    from lookalike.analysis.duplicates import Group
 
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 AsPaths = Annotated[bool, typer.Option("--paths", help="Print the paths that could go alone, one a line.")]
@@ -45,9 +45,9 @@ def duplicates(
     """Find groups of images that are copies of one picture, and suggest which to keep."""
     from contextlib import ExitStack
 
-    from lookalike import collection as collections
-    from lookalike import duplicates as found
-    from lookalike.progress import shown
+    from lookalike.analysis import duplicates as found
+    from lookalike.collection import collection as collections
+    from lookalike.utils.progress import shown
 
     if as_json + as_csv + paths > 1:
         raise typer.BadParameter("--json, --csv and --paths exclude each other")
@@ -84,7 +84,7 @@ def _print_groups(groups: "list[Group]") -> None:
 
 
 def _move(groups: "list[Group]", folder: Path, really: bool) -> None:
-    from lookalike import moves
+    from lookalike.analysis import move_files as moves
 
     planned = moves.plan(groups, folder)
     done = moves.execute(planned) if really else iter(planned)
@@ -112,8 +112,8 @@ def label(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here, not on the screen.")] = None,
 ) -> None:
     """Give every image the labels that fit it best, without training; the collection needs an encoder that reads."""
-    from lookalike import collection as collections
-    from lookalike import label as labelling
+    from lookalike.analysis import zero_shot as labelling
+    from lookalike.collection import collection as collections
 
     words = labelling.read_labels(labels)
     templates = tuple(template or (labelling.TEMPLATE,))
@@ -150,8 +150,8 @@ def map_(
     encoder: Chosen = None,
 ) -> None:
     """Draw all images on one page that zooms: like ones together, in groups with a representative each."""
-    from lookalike import collection as collections
-    from lookalike.progress import shown
+    from lookalike.collection import collection as collections
+    from lookalike.utils.progress import shown
 
     with collections.open(collection) as opened, shown("images") as progress:
         count = opened.chosen(encoder).map(out, groups, most, progress)

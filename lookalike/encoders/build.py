@@ -17,7 +17,7 @@ from lookalike.encoders import graph, quantize
 from lookalike.encoders.checkpoint import Architecture, open_checkpoint, read_architecture
 from lookalike.encoders.files import Files, checksum
 from lookalike.errors import EncoderError
-from lookalike.paths import cache_dir
+from lookalike.utils.paths import cache_dir
 
 POSITIONS, SHAPE = "positions.npy", "architecture.json"
 

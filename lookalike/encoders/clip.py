@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike import images
 from lookalike.encoders import weights
 from lookalike.encoders.graph_files import check_external, open_session, run_session
 from lookalike.encoders.tokens import Tokens
 from lookalike.errors import EncoderError
+from lookalike.images import decode as images
 from lookalike.types import Picture, Vectors
 
 # What exporters append to the file name; the first that is there is taken.

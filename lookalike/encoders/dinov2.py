@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike import images
 from lookalike.encoders import devices, weights
 from lookalike.encoders import pooling as poolings
 from lookalike.encoders.build import build, identify
@@ -18,6 +17,7 @@ from lookalike.encoders.checkpoint import Architecture
 from lookalike.encoders.files import locate
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import EncoderError
+from lookalike.images import decode as images
 from lookalike.types import Box, Picture, Preparation, Vectors
 
 VERSION = 1  # of preprocessing and pooling: part of the fingerprint

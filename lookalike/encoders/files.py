@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.errors import EncoderError
-from lookalike.paths import cache_dir
+from lookalike.utils.paths import cache_dir
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

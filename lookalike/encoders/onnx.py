@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.cores import cores
 from lookalike.encoders import graph
 from lookalike.encoders.build import POSITIONS, Built
 from lookalike.encoders.positions import positions
 from lookalike.errors import EncoderError
+from lookalike.utils.cores import cores
 
 # ONNX Runtime would fuse what `graph` takes apart because it is faster so.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion"]

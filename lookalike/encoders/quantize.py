@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.cores import cores
 from lookalike.encoders import graph
 from lookalike.encoders.checkpoint import Checkpoint
 from lookalike.encoders.positions import positions
 from lookalike.types import Encoder, Picture, Progress, Vectors
+from lookalike.utils.cores import cores
 
 SIDE = 224
 SAMPLES = 8

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike import images
 from lookalike.encoders import dense_sift
 from lookalike.errors import EncoderError
+from lookalike.images import decode as images
 from lookalike.types import Picture, Vectors
 
-VOCABULARY = Path(__file__).parents[1] / "data" / "rootsift.safetensors"
+VOCABULARY = Path(__file__).parent / "data" / "rootsift.safetensors"
 VERSION = 1
 SIDE = 640
 """The longest side at which a picture is described, in pixels."""

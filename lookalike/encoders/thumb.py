@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike import images
+from lookalike.images import decode as images
 from lookalike.types import Picture, Vectors
 
 SIDE = 32

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lookalike.errors import EncoderError
-from lookalike.paths import cache_dir
 from lookalike.types import Progress
+from lookalike.utils.paths import cache_dir
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
 
     `progress` hears the bytes of the file at hand. Raises EncoderError.
     """
-    from lookalike.fetching import digest
+    from lookalike.utils.download import digest
 
     wanted = model(name)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -153,7 +153,7 @@ def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progres
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    from lookalike import fetching
+    from lookalike.utils import download as fetching
 
     try:
         url = hf_hub_url(wanted.repository, file, revision=revision)

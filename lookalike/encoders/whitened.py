@@ -7,10 +7,10 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from lookalike import images
+from lookalike.encoders.whitening import Whitening
 from lookalike.errors import EncoderError
+from lookalike.images import decode as images
 from lookalike.types import Encoder, Picture, TextEncoder, Vectors
-from lookalike.whitening import Whitening
 
 FORWARDED = ("batch_size", "encode_patches", "patch_region", "preparation")
 """What only some encoders have, and whitening does not touch."""

@@ -13,15 +13,15 @@ from typing import Protocol
 
 import numpy as np
 
-from lookalike import images
-from lookalike.collection import Collection as Stored
-from lookalike.datasets import Benchmark, Query
-from lookalike.engines import stored
+from lookalike.collection.collection import Collection as Stored
 from lookalike.errors import EvaluationError, LookalikeError
-from lookalike.paths import cache_dir
-from lookalike.query import Asked
-from lookalike.search import rank
+from lookalike.evaluation.datasets import Benchmark, Query
+from lookalike.images import decode as images
+from lookalike.integrations.milvus import stored
+from lookalike.search.query import Asked
+from lookalike.search.rank import rank
 from lookalike.types import Box, Encoder, Gallery, Probe, Progress, Ranking, Reranker, Vectors
+from lookalike.utils.paths import cache_dir
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lookalike import images
-from lookalike.datasets import Benchmark, Names
 from lookalike.encoders import load_encoder
 from lookalike.errors import EncoderError, EvaluationError, ImageError
+from lookalike.evaluation.datasets import Benchmark, Names
 from lookalike.evaluation.report import aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate, open_benchmark
-from lookalike.sources import open_source
+from lookalike.images import decode as images
+from lookalike.images.sources import open_source
 from lookalike.types import Encoder, Progress
 
 SAMPLE = 16

@@ -8,12 +8,12 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-from lookalike import images
 from lookalike.errors import ImageError
 from lookalike.evaluation.metrics import Judged, average_precision_at, mean, precision_at
 from lookalike.evaluation.plots import bar_chart, line_chart
 from lookalike.evaluation.protocols import PROTOCOLS
 from lookalike.evaluation.report import Report, decimal
+from lookalike.images import decode as images
 from lookalike.types import Box
 
 SHOWN = 12

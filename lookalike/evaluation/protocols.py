@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lookalike.datasets import Benchmark
 from lookalike.errors import EvaluationError
+from lookalike.evaluation.datasets import Benchmark
 from lookalike.evaluation.metrics import DENOMINATORS, Rule
 
 AT_K = ("map", "precision", "recall", "hit_rate", "ndcg")

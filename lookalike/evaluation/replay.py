@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike import images
-from lookalike.datasets import Benchmark, Query, Truth
-from lookalike.embed import BATCH
 from lookalike.encoders import load_encoder
+from lookalike.encoders.pipeline import BATCH
 from lookalike.evaluation.answers import Ask, QueryVectors, answers, ask_collection, ask_encoder, embed_gallery
+from lookalike.evaluation.datasets import Benchmark, Query, Truth
 from lookalike.evaluation.metrics import Judged, average_precision, average_precision_at, mean, precision_at
 from lookalike.evaluation.protocols import PROTOCOLS, protocol_for, whole_ks
 from lookalike.evaluation.report import Cost, Figures, Report, Scored, aligned, decimal
 from lookalike.evaluation.run import Read, Reader, describe_gallery, gallery_notes, open_benchmark, settle
+from lookalike.images import decode as images
 from lookalike.types import Encoder, Picture, Progress, Vectors
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from lookalike.datasets import Benchmark, Names, Query, check, load, some
 from lookalike.encoders import load_encoder
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.answers import (
@@ -19,6 +18,7 @@ from lookalike.evaluation.answers import (
     embed_gallery,
     is_unreadable,
 )
+from lookalike.evaluation.datasets import Benchmark, Names, Query, check, load, some
 from lookalike.evaluation.metrics import METRICS, Judged, average_precision, judge, mean
 from lookalike.evaluation.protocols import Protocol, protocol_for, whole_ks
 from lookalike.evaluation.report import Cost, Figures, Found, Gallery, QueryResult, Report, Scored, Verdict
@@ -237,5 +237,5 @@ def summarise(results: Sequence[QueryResult], protocol: Protocol, ks: Sequence[i
 def _reranker(spec: str | Reranker) -> Reranker:
     if not isinstance(spec, str):
         return spec
-    parse: Callable[[str], Reranker] = import_module("lookalike.rerank").parse
+    parse: Callable[[str], Reranker] = import_module("lookalike.search.rerank").parse
     return parse(spec)

@@ -8,7 +8,7 @@ from lookalike.service.errors import ApiError
 from lookalike.service.ids import shown, to_id
 from lookalike.service.queries import Resolver, Search, checked_depth, needs_pixels
 from lookalike.service.served import Served
-from lookalike.store import Item
+from lookalike.storage.store import Item
 from lookalike.types import Hit
 
 

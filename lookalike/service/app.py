@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
-from lookalike.collection import Collection
+from lookalike.collection.collection import Collection
 from lookalike.service import errors, routes
 from lookalike.service.edge import Edge
 from lookalike.service.errors import ErrorAnswer

@@ -6,9 +6,9 @@ import signal
 import struct
 import sys
 
-from lookalike import images
 from lookalike.errors import ImageError
-from lookalike.images import Limits
+from lookalike.images import decode as images
+from lookalike.images.decode import Limits
 
 HEAD = struct.Struct("<qqqq")
 """Bytes that follow, the most pixels, the wanted size (0: full), and the megabytes of memory that it may take."""

@@ -6,9 +6,9 @@ import sys
 import threading
 from queue import Empty, SimpleQueue
 
-from lookalike import images
 from lookalike.errors import ImageError
-from lookalike.images import Limits
+from lookalike.images import decode as images
+from lookalike.images.decode import Limits
 from lookalike.service.batching import Slots
 from lookalike.service.decode_worker import HEAD
 from lookalike.service.errors import ApiError, of_image

@@ -8,7 +8,7 @@ import base64
 import binascii
 
 from lookalike.service.errors import ApiError, not_found
-from lookalike.store import from_blob, to_blob
+from lookalike.storage.store import from_blob, to_blob
 
 
 def to_id(key: str) -> str:

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from html import unescape
 from typing import TYPE_CHECKING
 
-from lookalike import map as maps
+from lookalike.analysis import map as maps
 from lookalike.service.ids import to_id
 
 if TYPE_CHECKING:

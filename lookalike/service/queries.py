@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike import rerank
-from lookalike.collection import Collection
+from lookalike.collection.collection import Collection
 from lookalike.errors import ImageError
-from lookalike.query import Key, Query
-from lookalike.rerank.patches import PatchEncoder
+from lookalike.search import rerank
+from lookalike.search.query import Key, Query
+from lookalike.search.rerank.patches import PatchEncoder
 from lookalike.service.bodies import Body, Form, Upload
 from lookalike.service.errors import ApiError, of_image, printable
 from lookalike.service.models import ByHalf, ById, ByUrl, ByVector, Filter, One, Options, SearchBody

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lookalike.catalog import Item
-from lookalike.collection import Collection
+from lookalike.collection.collection import Collection
+from lookalike.storage.catalog import Item
 
 TRIES = 20
 """Rows that are looked at in each part of the collection before it is passed over as removed."""

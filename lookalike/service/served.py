@@ -4,7 +4,7 @@ import asyncio
 import threading
 from functools import cached_property
 
-from lookalike.collection import Collection
+from lookalike.collection.collection import Collection
 from lookalike.service.batching import BATCH, Batcher, Slots, batched
 from lookalike.service.bodies import Buffered
 from lookalike.service.decoding import Examiner
@@ -16,7 +16,7 @@ from lookalike.service.settings import Settings
 from lookalike.service.thumbnails import Cache
 from lookalike.service.urls import Fetcher
 from lookalike.service.work import Work
-from lookalike.store import Item
+from lookalike.storage.store import Item
 from lookalike.types import Encoder
 
 FETCHES = 8

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from lookalike.cores import cores
-from lookalike.images import Limits
+from lookalike.images.decode import Limits
+from lookalike.utils.cores import cores
 
 MIB = 1024 * 1024
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from PIL import Image
 
-from lookalike import images
+from lookalike.images import decode as images
 
 QUALITY, FULL_QUALITY = 82, 92
 LONGEST = 65_500

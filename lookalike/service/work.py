@@ -10,7 +10,7 @@ from typing import TypeVar
 from lookalike.service.batching import Slots
 from lookalike.service.errors import ApiError, try_later
 from lookalike.service.metrics import Metrics
-from lookalike.stages import listening
+from lookalike.utils.timing import listening
 
 T = TypeVar("T")
 OUT_OF_TIME = "timeout graceful shutdown exceeded"

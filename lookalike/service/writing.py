@@ -6,13 +6,13 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from lookalike import images
-from lookalike.collection import Collection
+from lookalike.collection.collection import Collection
 from lookalike.errors import CollectionLocked, ImageError, LookalikeError
+from lookalike.images import decode as images
 from lookalike.service.bodies import Upload
 from lookalike.service.errors import ApiError, of_image, try_later
 from lookalike.service.served import Served
-from lookalike.store import Item
+from lookalike.storage.store import Item
 
 FOLDER = "uploads"
 LONGEST = 60

@@ -1,18 +1,15 @@
 """Checkpoints of random weights for the tests of encoders, and what transformers computes from them."""
 
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fake_weights
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.encoders.checkpoint import Architecture
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-import fake_weights
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

@@ -3,7 +3,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from lookalike.encoders.build import build
 from lookalike.encoders.checkpoint import open_checkpoint, read_architecture
 from lookalike.encoders.files import checksum, locate
 from lookalike.errors import EncoderError
+from tests.encoders import checkpoints
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 Tensors = dict[str, NDArray[np.float32]]

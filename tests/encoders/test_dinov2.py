@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import checkpoints
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +16,7 @@ from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
 from lookalike.errors import EncoderError
 from lookalike.types import Encoder
+from tests.encoders import checkpoints
 
 SIZES = [(224, 224), (518, 518), (126, 322)]
 SHRUNKEN = ["dinov2-large", "dinov2-large-reg", "dinov2-giant", "dinov2-giant-reg"]

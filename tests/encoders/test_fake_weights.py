@@ -3,11 +3,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import checkpoints
 import numpy as np
 import pytest
 
 from lookalike.encoders.checkpoint import open_checkpoint, read_architecture
+from tests.encoders import checkpoints
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fake_weights.py"
 

@@ -2,7 +2,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import checkpoints
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from lookalike.encoders.files import locate
 from lookalike.encoders.graph import quantized, write_graphs
 from lookalike.encoders.onnx import OnnxBackbone
 from lookalike.errors import EncoderError
+from tests.encoders import checkpoints
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -1,10 +1,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import checkpoints
 import numpy as np
 import pytest
-from conftest import PixelEncoder, picture
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -14,6 +12,8 @@ from lookalike.encoders.files import locate
 from lookalike.encoders.onnx import OnnxBackbone
 from lookalike.encoders.quantize import PrecisionFinding, choose_precision
 from lookalike.types import Vectors
+from tests.encoders import checkpoints
+from tests.support.pictures import PixelEncoder, picture
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

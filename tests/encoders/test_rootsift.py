@@ -3,14 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
 from PIL import Image
 
-from lookalike import images
 from lookalike.encoders import dense_sift, load_encoder, rootsift
 from lookalike.encoders.rootsift import RootSift, aggregate, load_vocabulary, to_gray
 from lookalike.errors import EncoderError
+from lookalike.images import decode as images
 from lookalike.types import Box, Encoder
+from tests.support.pictures import picture
 
 
 def facade(seed: int = 0, size: tuple[int, int] = (640, 480)) -> Image.Image:

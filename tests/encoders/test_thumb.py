@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lookalike.encoders.thumb import Thumbnail
-from lookalike.images import to_jpeg
+from lookalike.images.decode import to_jpeg
 from lookalike.types import Encoder
 
 

@@ -3,7 +3,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from lookalike.encoders import load_encoder
 from lookalike.encoders import torch as runtime
 from lookalike.encoders.files import locate
 from lookalike.encoders.torch import TorchBackbone
+from tests.encoders import checkpoints
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

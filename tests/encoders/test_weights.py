@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lookalike import fetching
 from lookalike.encoders import weights
 from lookalike.errors import EncoderError
+from lookalike.utils import download as fetching
 
 REVISION = "a" * 40
 FILES = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 4000}

@@ -2,14 +2,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from conftest import PixelEncoder, picture
 from numpy.typing import NDArray
 
 from lookalike.encoders.whitened import fingerprint, whitened
+from lookalike.encoders.whitening import Whitening, fit
 from lookalike.errors import EncoderError
-from lookalike.rerank.patches import PatchEncoder
+from lookalike.search.rerank.patches import PatchEncoder
 from lookalike.types import Box, Encoder, TextEncoder, Vectors
-from lookalike.whitening import Whitening, fit
+from tests.support.pictures import PixelEncoder, picture
 
 
 class Reading(PixelEncoder):

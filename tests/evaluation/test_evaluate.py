@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from angles import AngleEncoder, paint, vgg
-from conftest import PixelEncoder, picture
 from PIL import Image
 
-from lookalike import collection as collections
-from lookalike.datasets import Benchmark, Query, Truth, load
+from lookalike.collection import collection as collections
 from lookalike.errors import EvaluationError
 from lookalike.evaluation import run
 from lookalike.evaluation.answers import QueryVectors
+from lookalike.evaluation.datasets import Benchmark, Query, Truth, load
+from lookalike.evaluation.datasets.synthetic import render
 from lookalike.evaluation.run import evaluate
-from lookalike.scenes import render
 from lookalike.types import Box, Gallery, Probe, Ranking
+from tests.evaluation.angles import AngleEncoder, paint, vgg
+from tests.support.pictures import PixelEncoder, picture
 
 # Seen from a0 the order is a0, a10, a20, …: an image's name is its rank, times ten, less ten.
 TEN = {f"a{degrees}": float(degrees) for degrees in range(0, 100, 10)}
@@ -304,9 +304,9 @@ def test_a_list_cut_short_is_not_scored_as_if_it_were_whole(root: Path, cache: P
 
 
 def test_a_rerank_spec_is_parsed_by_the_rerank_room(monkeypatch: pytest.MonkeyPatch, root: Path, cache: Path) -> None:
-    import lookalike.rerank
+    import lookalike.search.rerank
 
-    monkeypatch.setattr(lookalike.rerank, "parse", lambda spec: {"turn": Backwards()}[spec], raising=False)
+    monkeypatch.setattr(lookalike.search.rerank, "parse", lambda spec: {"turn": Backwards()}[spec], raising=False)
     assert evaluate("vgg", root, AngleEncoder(), rerank=["turn"], cache=cache).rerank == ("backwards",)
 
 

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from angles import AngleEncoder, paint, vgg
 
-import lookalike.rerank
+import lookalike.search.rerank
 from lookalike.errors import EncoderError
 from lookalike.evaluation import grid as grids
 from lookalike.evaluation.grid import Cell, Grid, Row, Setting, grid
 from lookalike.types import Gallery, Probe, Ranking
+from tests.evaluation.angles import AngleEncoder, paint, vgg
 
 TEN = {f"a{degrees}": float(degrees) for degrees in range(0, 100, 10)}
 
@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
 def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
     loader = Loader()
     monkeypatch.setattr(grids, "load_encoder", loader)
-    monkeypatch.setattr(lookalike.rerank, "parse", lambda spec: {"turn": Backwards()}[spec], raising=False)
+    monkeypatch.setattr(lookalike.search.rerank, "parse", lambda spec: {"turn": Backwards()}[spec], raising=False)
     return loader
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from angles import AngleEncoder, paint, vgg
-from conftest import PixelEncoder
 from PIL import Image
 
 from lookalike.evaluation.page import SHOWN, THUMBNAIL, Section, Shown, page
 from lookalike.evaluation.plots import bar_chart, line_chart
 from lookalike.evaluation.report import Report, aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
+from tests.evaluation.angles import AngleEncoder, paint, vgg
+from tests.support.pictures import PixelEncoder
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from angles import AngleEncoder, paint, vgg
 from PIL import Image
 
-from lookalike.datasets import Benchmark, Query, Truth
 from lookalike.errors import EvaluationError
+from lookalike.evaluation.datasets import Benchmark, Query, Truth
 from lookalike.evaluation.metrics import Judged
 from lookalike.evaluation.replay import (
     GALLERY,
@@ -23,6 +22,7 @@ from lookalike.evaluation.replay import (
 from lookalike.evaluation.report import decimal
 from lookalike.evaluation.run import evaluate
 from lookalike.types import Gallery, Probe, Ranking
+from tests.evaluation.angles import AngleEncoder, paint, vgg
 
 KS = (5, 10, 15, 20)
 

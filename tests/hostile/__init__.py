@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from hostile.bad import BAD
-from hostile.good import GOOD, Maker
-from hostile.places import PLACES, Expected
+from tests.hostile.bad import BAD
+from tests.hostile.good import GOOD, Maker
+from tests.hostile.places import PLACES, Expected
 
 FILES: dict[str, tuple[Maker, Expected]] = {
     **{name: (make, "image") for name, make in GOOD.items()},

@@ -3,8 +3,8 @@
 import struct
 import zlib
 
-from hostile.craft import bmp, chunk, jpeg_frame_header, png, saved, scene, tiff
-from hostile.good import Maker
+from tests.hostile.craft import bmp, chunk, jpeg_frame_header, png, saved, scene, tiff
+from tests.hostile.good import Maker
 
 ROW = b"\0" + bytes(32)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from hostile.craft import bmp, jpeg_with_exif, orientation, png, saved, scene, tiff
+from tests.hostile.craft import bmp, jpeg_with_exif, orientation, png, saved, scene, tiff
 
 Maker = Callable[[], bytes]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from hostile.craft import saved, scene
-from lookalike import images
+from lookalike.images import decode as images
+from tests.hostile.craft import saved, scene
 
 Expected = Literal["image", "reason", "ignored"]
 """Found as an image; listed with a reason; or passed over without a word."""

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from conftest import PixelEncoder, picture
 from serving import wait_ready
 
-from lookalike.collection import Collection
-from lookalike.images import to_jpeg
+from lookalike.collection.collection import Collection
+from lookalike.images.decode import to_jpeg
 from lookalike.service import server
 from lookalike.service.app import create_app
 from lookalike.service.served import Served
 from lookalike.service.settings import Settings
 from lookalike.types import Encoder
+from tests.support.pictures import PixelEncoder, picture
 
 
 @dataclass

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browsing import HOSTILE, PATIENCE, textured
-from conftest import picture
-from running import Running, running, write_photos
+
+from tests.service.browsing import HOSTILE, PATIENCE, textured
+from tests.service.running import Running, running, write_photos
+from tests.support.pictures import picture
 
 
 @pytest.fixture(scope="module")

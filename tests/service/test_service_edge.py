@@ -5,12 +5,12 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import BaseModel, ValidationError
-from running import Running, jpeg, running, write_photos
 
 from lookalike.service.models import FIELDS, BatchBody, EmbedBody, LoginBody, SearchBody
 from lookalike.service.tokens import COOKIE, session
+from tests.service.running import Running, jpeg, running, write_photos
 
-pytest_plugins = ["service_fixtures"]
+pytest_plugins = ["tests.service.service_fixtures"]
 
 TOKEN = "a token of more than sixteen letters"
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from running import Running, running, write_photos
 
-pytest_plugins = ["service_fixtures"]
+from tests.service.running import Running, running, write_photos
+
+pytest_plugins = ["tests.service.service_fixtures"]
 
 EXAMPLES = int(os.environ.get("LOOKALIKE_SCHEMATHESIS", "12"))
 """Cases for each of the operations; thousands were run by hand (docs/http.md says how)."""

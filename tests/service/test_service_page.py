@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import NEAR, begun, keys, resting, searched, send, until, upload
-from conftest import PixelEncoder, picture
-from running import Running, jpeg, running
 
 from lookalike.errors import ImageError
 from lookalike.types import Vectors
+from tests.service.browsing import NEAR, begun, keys, resting, searched, send, until, upload
+from tests.service.running import Running, jpeg, running
+from tests.support.pictures import PixelEncoder, picture
 
-pytest_plugins = ["service_fixtures"]
+pytest_plugins = ["tests.service.service_fixtures"]
 
 
 def test_it_begins_with_pictures_to_begin_with(visit: Any) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browsing import begun, keys, searched, textured, until, upload
-from conftest import picture
-from running import Running, jpeg, running
 
-pytest_plugins = ["service_fixtures"]
+from tests.service.browsing import begun, keys, searched, textured, until, upload
+from tests.service.running import Running, jpeg, running
+from tests.support.pictures import picture
+
+pytest_plugins = ["tests.service.service_fixtures"]
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import HOSTILE, begun, keys, searched, send, textured, until, upload
-from conftest import picture
-from running import Running, jpeg, running
 
-pytest_plugins = ["service_fixtures"]
+from tests.service.browsing import HOSTILE, begun, keys, searched, send, textured, until, upload
+from tests.service.running import Running, jpeg, running
+from tests.support.pictures import picture
+
+pytest_plugins = ["tests.service.service_fixtures"]
 
 
 def test_a_larger_view_opens_steps_and_closes_with_the_keyboard_alone(visit: Any) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PixelEncoder, picture
 from PIL import Image
-from running import Running, jpeg, running, write_photos
 
-from lookalike.collection import Collection
+from lookalike.collection.collection import Collection
 from lookalike.service.ids import to_id, to_key
 from lookalike.service.queries import from_half, half
+from tests.service.running import Running, jpeg, running, write_photos
+from tests.support.pictures import PixelEncoder, picture
 
-pytest_plugins = ["service_fixtures"]
+pytest_plugins = ["tests.service.service_fixtures"]
 
 
 def test_a_file_finds_itself_first_and_the_library_says_the_same(service: Running) -> None:

@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from conftest import PixelEncoder, picture
-from running import Running, jpeg, running, write_photos
 from serving import command, wait_ready
 
 from lookalike.cli import _run
-from lookalike.collection import Collection
-from lookalike.header import read_header, write_header
+from lookalike.collection.collection import Collection
+from lookalike.images.sources import Entry, Folder
 from lookalike.service.writing import safe_name
-from lookalike.sources import Entry, Folder
+from lookalike.storage.manifest import read_header, write_header
+from tests.service.running import Running, jpeg, running, write_photos
+from tests.support.pictures import PixelEncoder, picture
 
 
 def indexed(folder: Path) -> Path:

@@ -13,19 +13,19 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from conftest import picture
-from hostile import FILES
-from hostile.bad import BAD
-from hostile.craft import chunk, png
-from hostile.good import GOOD
 from PIL import Image
-from running import Running, jpeg, running, write_photos
 from serving import command, wait_ready
 
-from lookalike import images
-from lookalike.images import Limits
+from lookalike.images import decode as images
+from lookalike.images.decode import Limits
+from tests.hostile import FILES
+from tests.hostile.bad import BAD
+from tests.hostile.craft import chunk, png
+from tests.hostile.good import GOOD
+from tests.service.running import Running, jpeg, running, write_photos
+from tests.support.pictures import picture
 
-pytest_plugins = ["service_fixtures"]
+pytest_plugins = ["tests.service.service_fixtures"]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 LARGE = {
@@ -332,7 +332,7 @@ def test_query_images_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_memory_is_back_where_it_was_after_all_of_them(tmp_path: Path) -> None:
-    from lookalike.collection import Collection
+    from lookalike.collection.collection import Collection
 
     folder = write_photos(tmp_path / "photos", 3)
     with Collection(folder / ".lookalike", "thumbnail", [folder]) as collection:

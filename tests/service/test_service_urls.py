@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import jpeg, running, write_photos
 
 from lookalike.errors import ImageError
 from lookalike.service import urls
 from lookalike.service.urls import Fetcher, is_public
+from tests.service.running import jpeg, running, write_photos
 
 PRIVATE = """
 0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.127.255.254 127.0.0.1 127.255.255.255 169.254.169.254 169.254.0.1 172.16.0.1

@@ -7,7 +7,8 @@ import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from lookalike import images, query
+from lookalike.images import decode as images
+from lookalike.search import query
 from lookalike.service.bodies import Upload, kind
 from lookalike.service.errors import json_response, responses
 from lookalike.service.ids import shown, to_id

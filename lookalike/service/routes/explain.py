@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from lookalike import images
-from lookalike.query import Key
+from lookalike.images import decode as images
+from lookalike.search.query import Key
 from lookalike.service.bodies import Upload, kind
 from lookalike.service.errors import ApiError, json_response, responses
 from lookalike.service.models import ById, ExplainAnswer

@@ -15,7 +15,7 @@ from lookalike.service.models import Added, Entries, Entry, Removed
 from lookalike.service.routes.common import FILE, Service, body_of, form_only, jpeg
 from lookalike.service.sampling import sample
 from lookalike.service.served import Served
-from lookalike.store import Item
+from lookalike.storage.store import Item
 
 router = APIRouter(tags=["items"])
 

@@ -1,0 +1,1 @@
+"""A collection seen as a whole: duplicates, labels, a map, and why two images look alike."""

@@ -1,0 +1,201 @@
+"""A collection to one self-contained web page that shows all its images at once: like ones together, zoomable."""
+
+import base64
+import hashlib
+import html
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from lookalike.analysis.projection import Islands, islands
+from lookalike.errors import CollectionError, ImageError, LookalikeError, SourceError
+from lookalike.images import decode as images
+from lookalike.storage.store import Item
+from lookalike.types import Ids, Progress, Vectors
+
+# 64 pixels look sharp at the size that most screens show a group in, at about 2 kB an image in the file.
+SIDE = 64
+COLUMNS = 32
+MOST = 20_000
+QUALITY = 76
+
+log = logging.getLogger(__name__)
+
+
+class Shown(Protocol):
+    """What is asked of a collection."""
+
+    def live_items(self) -> Iterator[Item]:
+        """Its images in the order of their rows."""
+        ...
+
+    def vectors(self, ids: Ids) -> Vectors:
+        """The stored unit rows (len(ids), dim)."""
+        ...
+
+    def read(self, row: int) -> bytes:
+        """The image file of a row; raises ImageError."""
+        ...
+
+
+def make(
+    collection: Shown,
+    out: str | Path,
+    groups: int | None = None,
+    title: str = "Pictures",
+    link: Callable[[Item], str] | None = None,
+    most: int = MOST,
+    progress: Progress | None = None,
+) -> int:
+    """Write the page to `out`, overwriting it; how many images it shows.
+
+    Of more than `most` images a random choice is shown. `groups` defaults to about the square root of half their
+    number. `link` gives the address of each image, for pages that lie where the images can be reached. An image that
+    can no longer be read is a grey patch. Raises CollectionError for an empty collection, LookalikeError where `out`
+    cannot be written.
+    """
+    page, count = render(collection, groups, title, link, most, progress)
+    path = Path(out)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise LookalikeError(f"{path} cannot be written ({(error.strerror or str(error)).lower()})") from error
+    return count
+
+
+def render(
+    collection: Shown,
+    groups: int | None = None,
+    title: str = "Pictures",
+    link: Callable[[Item], str] | None = None,
+    most: int = MOST,
+    progress: Progress | None = None,
+    link_text: str = "Open the picture",
+) -> tuple[str, int]:
+    """The page as text, and how many images it shows; see `make`. `link_text` says what the addresses lead to."""
+    items, total = _choose(collection, most)
+    if not items:
+        raise CollectionError("there are no images to show; index a folder first")
+    laid = islands(collection.vectors(np.array([item.row for item in items], np.int64)), groups)
+    # By group, so that the pictures of an island come from one sheet or two.
+    order = np.argsort(laid.groups, kind="stable")
+    items = [items[number] for number in order.tolist()]
+    tiles, missing = _tiles(collection, items, progress)
+    if missing:
+        log.warning("%d images could not be read and are grey patches", missing)
+    sheets = [_sheet(tiles[at : at + COLUMNS**2]) for at in range(0, len(tiles), COLUMNS**2)]
+    data = _data(laid, order, items, tiles, link)
+    shown = "" if total == len(items) else f"{len(items):,} of "
+    summary = f"{shown}{_count(total, 'picture')} in {_count(len(laid.centres), 'group')} of like ones"
+    pictures, found = len(items), len(laid.centres)
+    return _page(title, summary, pictures, found, data, sheets, link_text), pictures
+
+
+def _choose(collection: Shown, most: int) -> tuple[list[Item], int]:
+    """At most `most` images, in the order of their rows, and how many there are; never all of millions in memory."""
+    total = sum(1 for _ in collection.live_items())
+    chosen = np.ones(total, np.bool_)
+    if total > most:
+        chosen[:] = False
+        chosen[np.random.default_rng(0).choice(total, most, replace=False)] = True
+    return list(itertools.compress(collection.live_items(), chosen)), total
+
+
+def _tiles(collection: Shown, items: Sequence[Item], progress: Progress | None) -> tuple[NDArray[np.uint8], int]:
+    """(n, 64, 64, 3) thumbnails, cut to squares; and how many are missing."""
+    tiles = np.full((len(items), SIDE, SIDE, 3), 128, np.uint8)
+
+    def tile(row: int) -> NDArray[np.uint8] | None:
+        try:
+            image = images.decode(collection.read(row), size=SIDE).image
+        except (ImageError, SourceError):
+            return None
+        return np.asarray(ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS), np.uint8)
+
+    missing = 0
+    with ThreadPoolExecutor(thread_name_prefix="lookalike-map") as pool:
+        for number, pixels in enumerate(pool.map(tile, [item.row for item in items])):
+            missing += pixels is None
+            if pixels is not None:
+                tiles[number] = pixels
+            if progress and (number % 50 == 49 or number + 1 == len(items)):
+                progress(number + 1, len(items))
+    return tiles, missing
+
+
+def _sheet(tiles: NDArray[np.uint8]) -> bytes:
+    """Up to 32 x 32 thumbnails as one JPEG, in rows."""
+    rows = -(-len(tiles) // COLUMNS)
+    padded = np.zeros((rows * COLUMNS, SIDE, SIDE, 3), np.uint8)
+    padded[: len(tiles)] = tiles
+    grid = padded.reshape(rows, COLUMNS, SIDE, SIDE, 3).transpose(0, 2, 1, 3, 4)
+    return images.to_jpeg(Image.fromarray(grid.reshape(rows * SIDE, COLUMNS * SIDE, 3)), QUALITY)
+
+
+def _data(
+    laid: Islands,
+    order: Ids,
+    items: Sequence[Item],
+    tiles: NDArray[np.uint8],
+    link: Callable[[Item], str] | None,
+) -> dict[str, Any]:
+    """What the script needs to know; `items` and `tiles` are in this `order` already."""
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
+    centres = zip(laid.centres.tolist(), laid.radii.tolist(), position[laid.representatives].tolist(), strict=True)
+    return {
+        "cell": SIDE,
+        "columns": COLUMNS,
+        "places": laid.places[order].astype(int).ravel().tolist(),
+        "groups": laid.groups[order].tolist(),
+        "colours": base64.b64encode(tiles.mean(axis=(1, 2)).astype(np.uint8).tobytes()).decode("ascii"),
+        "keys": [item.key for item in items],
+        "links": [link(item) for item in items] if link else None,
+        "islands": [[*map(int, centre), round(radius, 2), number] for centre, radius, number in centres],
+    }
+
+
+def _page(
+    title: str, summary: str, count: int, groups: int, data: dict[str, Any], sheets: Sequence[bytes], link: str
+) -> str:
+    parts = {name: _part(name) for name in ("page.html", "map.css", "map.js")}
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_digest(parts['map.css'])}; "
+        f"script-src {_digest(parts['map.js'])}; base-uri 'none'; form-action 'none'"
+    )
+    urls = [f"data:image/jpeg;base64,{base64.b64encode(sheet).decode('ascii')}" for sheet in sheets]
+    return Template(parts["page.html"]).substitute(
+        policy=policy,
+        title=html.escape(title.encode("utf-8", "replace").decode()),
+        summary=summary,
+        link=html.escape(link),
+        count=f"{count:,}",
+        groups=f"{groups:,}",
+        style=parts["map.css"],
+        script=parts["map.js"],
+        # No "<" can end the script element or begin another.
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        sheets="\n".join(f'<img class="sheet" alt="" src="{url}">' for url in urls),
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def _part(name: str) -> str:
+    return (resources.files("lookalike.analysis") / "map_page" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

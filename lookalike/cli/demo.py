@@ -1,0 +1,77 @@
+"""The whole job in one command: a gallery, its collection, a table, and a page of queries with what was found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.collection import collection as collections
+from lookalike.collection.reader import DEFAULT_ENCODER
+from lookalike.encoders import load_encoder, weights
+from lookalike.errors import LookalikeError
+from lookalike.evaluation import evaluate
+from lookalike.evaluation.datasets import synthetic as scenes
+from lookalike.evaluation.page import Section, Shown, page
+from lookalike.search.query import Key
+from lookalike.types import Encoder, Hit, Progress
+
+QUERIES = 12
+RESULTS = 10
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What came out: the table (or what stands for it), and the page."""
+
+    text: str
+    page: Path
+
+
+def choose_encoder(name: str | None = None) -> tuple[Encoder, str]:
+    """The encoder of a demo, and a line that says which and why: the default needs weights, `rootsift` none."""
+    if name:
+        return load_encoder(name), f"encoder: {name}, as asked for"
+    if weights.is_cached(DEFAULT_ENCODER):
+        return load_encoder(DEFAULT_ENCODER), f"encoder: {DEFAULT_ENCODER}, the default"
+    return load_encoder("rootsift"), (
+        f"encoder: rootsift, because the weights of {DEFAULT_ENCODER} are not on this machine "
+        f"(`lookalike encoders pull {DEFAULT_ENCODER}` fetches them)"
+    )
+
+
+def made_up(out: Path, encoder: Encoder, progress: Progress | None = None) -> Demo:
+    """Render a small town, measure the encoder on it, and write `out`/report.html; nothing is downloaded."""
+    scenes.render(out / "town")
+    report = evaluate("vgg", root=out / "town", encoder=encoder, cache=out / "cache", progress=progress)
+    report.save(out)
+    return Demo(report.text(), out / "report.html")
+
+
+def own_photos(folder: Path, out: Path, encoder: Encoder, progress: Progress | None = None) -> Demo:
+    """Index the user's photos into `out` (nothing is written beside them) and ask with some of them."""
+    with collections.open(folder, encoder=encoder, collection=out / "collection") as collection:
+        collection.index(progress=progress)
+        if len(collection) < 2:
+            raise LookalikeError(f"{folder} holds {len(collection)} usable images; a demo needs at least two")
+        asked, held = _spread(collection.keys()), len(collection)
+        found = {key: collection.search(Key(key), RESULTS, exclude_self=True) for key in asked}
+        paths = {key: collection.search(Key(key), 1)[0].path for key in asked}
+    sections = [Section(key, Shown(paths[key], key, "the query"), _shown(hits)) for key, hits in found.items()]
+    lead = f"{held:,} photos, {len(asked)} of them used as queries; encoder {encoder.name}. A score is a cosine."
+    out.mkdir(parents=True, exist_ok=True)
+    written = out / "report.html"
+    text = page(f"Look-alikes in {folder.resolve().name}", lead, sections)
+    written.write_text(text, encoding="utf-8", errors="surrogateescape")
+    lines = [f"{hits[0].score:.4f}  {key} ~ {hits[0].key}" for key, hits in found.items() if hits]
+    return Demo("\n".join(["the nearest of each query:", *lines]), written)
+
+
+def _spread(keys: Sequence[str]) -> list[str]:
+    """A few keys from all over the folder, the same ones every time."""
+    places = np.linspace(0, len(keys) - 1, min(QUERIES, len(keys))).astype(int)
+    return [keys[place] for place in dict.fromkeys(places.tolist())]
+
+
+def _shown(hits: Sequence[Hit]) -> list[Shown]:
+    return [Shown(hit.path, hit.key, f"{hit.rank} · {hit.score:.3f}") for hit in hits]

@@ -1,0 +1,222 @@
+"""A source and a collection brought into step: what is new, changed, renamed, gone or cannot be used."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lookalike.encoders.pipeline import Embedded, embed
+from lookalike.images.sources import Entry, Folder, Source
+from lookalike.storage.store import Item, Store
+from lookalike.types import Encoder, Progress
+
+# How often a run makes its work safe: a crash costs little, and the disk is not flushed for every image.
+COMMIT_SECONDS = float(os.environ.get("LOOKALIKE_COMMIT_SECONDS", "2"))
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some files or subfolders of a folder, as a Source: what a watcher says has changed. `keys` are relative paths."""
+
+    whole: Folder
+    keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: Source, paths: Sequence[str | Path]) -> "Part | None":
+        """What of `paths` lies in a source that is a folder, as it is called or resolved; None where nothing does."""
+        if not isinstance(source, Folder):
+            return None
+        bases = dict.fromkeys((source.location.absolute(), source.location.resolve()))
+        places = [Path(path).absolute() for path in paths]
+        inside = [
+            place.relative_to(base).as_posix()
+            for place in places
+            for base in bases
+            if place.is_relative_to(base) and place != base
+        ]
+        return cls(source, tuple(dict.fromkeys(sorted(inside)))) if inside else None
+
+    @property
+    def location(self) -> Path:
+        """The whole folder."""
+        return self.whole.location
+
+    def entries(self) -> Iterator[Entry]:
+        """What lies at these keys or under them."""
+        seen: set[str] = set()
+        for key in self.keys:
+            for entry in self.whole.at(key):
+                if entry.key not in seen:
+                    seen.add(entry.key)
+                    yield entry
+
+    def count(self) -> int | None:
+        """Not known beforehand."""
+        return None
+
+    def contains(self, key: str) -> bool:
+        """Whether a file of that name is there."""
+        return self.whole.contains(key)
+
+    def read(self, key: str) -> bytes:
+        """The bytes of one file."""
+        return self.whole.read(key)
+
+    def path(self, key: str) -> Path | None:
+        """The file itself."""
+        return self.whole.path(key)
+
+
+@dataclass
+class IndexReport:
+    """How many images were added, changed, renamed, removed, left unchanged, and skipped for a reason."""
+
+    added: int = 0
+    changed: int = 0
+    renamed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
+class Sync:
+    """One run over one source. The store must be open for writing; it is left committed."""
+
+    def __init__(self, store: Store, source: Source, source_id: int, prefix: str, report: IndexReport) -> None:
+        self._store, self._source, self._id, self._prefix = store, source, source_id, prefix
+        self.report = report
+        # One byte a row: a set of numbers would take sixty.
+        self._seen = bytearray(store.count_rows())
+        self._unknown: list[str] = []
+        self._done = 0
+        self._committed_at = time.monotonic()
+
+    def run(self, encoder: Encoder, progress: Progress | None, start: int, total: int | None) -> int:
+        """Embed what is new, forget what is gone; the number of entries that were seen."""
+        self._clear_skipped()
+        try:
+            for embedded in embed(self._wanted(progress, start, total), encoder, self._is_known):
+                self._take(embedded)
+                self._tell(progress, start, total)
+                if time.monotonic() - self._committed_at > COMMIT_SECONDS:
+                    self._commit()
+        except KeyboardInterrupt:
+            self._commit()
+            raise
+        self._forget()
+        self._commit()
+        return self._done
+
+    def _clear_skipped(self) -> None:
+        if isinstance(self._source, Part):
+            for key in self._source.keys:
+                self._store.clear_skipped_under(self._prefix + key)
+        else:
+            self._store.clear_skipped(self._id)
+
+    def _expected(self) -> Iterator[tuple[int, str]]:
+        """(row, key) of what the source should still have."""
+        if isinstance(self._source, Part):
+            for key in self._source.keys:
+                yield from self._store.rows_under(self._id, self._prefix + key)
+        else:
+            yield from self._store.rows_of_source(self._id)
+
+    def _tell(self, progress: Progress | None, start: int, total: int | None) -> None:
+        self._done += 1
+        if progress:
+            progress(start + self._done, total)
+
+    def _mark(self, row: int) -> None:
+        self._seen.extend(bytes(max(0, row + 1 - len(self._seen))))
+        self._seen[row] = 1
+
+    def _is_seen(self, row: int) -> bool:
+        return row < len(self._seen) and bool(self._seen[row])
+
+    def _commit(self) -> None:
+        self._store.commit()
+        self._committed_at = time.monotonic()
+
+    def _is_known(self, sha256: str) -> bool:
+        return bool(self._same_content(sha256))
+
+    def _same_content(self, sha256: str) -> list[Item]:
+        """Items of these bytes; a damaged vector must not be copied, or its checksum would become right."""
+        return [item for item in self._store.items_of_content(sha256) if self._store.is_intact(item.row)]
+
+    def _wanted(self, progress: Progress | None, start: int, total: int | None) -> Iterator[Entry]:
+        """Entries that have to be read; the unchanged are counted as they pass."""
+        for entry in self._source.entries():
+            item = self._store.live_item(self._prefix + entry.key)
+            if item and item.source == self._id and (item.size, item.mtime_ns) == (entry.size, entry.mtime_ns):
+                self._mark(item.row)
+                self.report.unchanged += 1
+            elif self._store.is_dismissed(self._prefix + entry.key, entry.size, entry.mtime_ns):
+                pass
+            else:
+                yield entry
+                continue
+            self._tell(progress, start, total)
+
+    def _take(self, embedded: Embedded) -> None:
+        entry, key = embedded.entry, self._prefix + embedded.entry.key
+        old = self._store.live_item(key)
+        if embedded.reason is not None:
+            self._skip(key, embedded.reason)
+        elif old and old.source != self._id:
+            self._skip(key, "another source of this collection has an image of this name")
+        elif old and old.sha256 == embedded.sha256:
+            self._store.rename(old.row, key, entry.size, entry.mtime_ns)
+            self._mark(old.row)
+            self.report.unchanged += 1
+        else:
+            self._store_content(embedded, key, old)
+
+    def _skip(self, key: str, reason: str) -> None:
+        if key.endswith("/"):
+            self._unknown.append(key)
+        self._store.add_skipped(self._id, key, reason)
+        self.report.skipped += 1
+
+    def _store_content(self, embedded: Embedded, key: str, old: Item | None) -> None:
+        entry = embedded.entry
+        same = self._same_content(embedded.sha256)
+        renamed = next((item for item in same if self._was_renamed(item)), None) if old is None else None
+        if renamed:
+            self._store.rename(renamed.row, key, entry.size, entry.mtime_ns)
+            self._mark(renamed.row)
+            self.report.renamed += 1
+            return
+        vector = self._store.vector(same[0].row) if same else embedded.vector
+        width, height = (same[0].width, same[0].height) if same else (embedded.width, embedded.height)
+        assert vector is not None, "content is either known or was encoded"
+        item = Item(-1, self._id, key, entry.size, entry.mtime_ns, embedded.sha256, width, height)
+        self._mark(self._store.add(item, vector))
+        if old:
+            self.report.changed += 1
+        else:
+            self.report.added += 1
+
+    def _was_renamed(self, item: Item) -> bool:
+        """Whether this content stood under a name that is gone."""
+        if item.removed or item.source != self._id or self._is_seen(item.row):
+            return False
+        return not self._source.contains(item.key.removeprefix(self._prefix))
+
+    def _forget(self) -> None:
+        """Remove what this source no longer has; nothing is concluded about folders that could not be read."""
+        gone = [
+            row for row, key in self._expected() if not self._is_seen(row) and not key.startswith(tuple(self._unknown))
+        ]
+        self._store.remove(gone)
+        self.report.removed += len(gone)
+        log.debug("%d images are gone from %s", len(gone), self._source.location)

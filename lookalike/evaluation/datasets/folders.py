@@ -1,0 +1,27 @@
+"""A folder of classes, one folder each, to a leave-one-out benchmark: every image asks for the others of its class."""
+
+from pathlib import Path
+
+from lookalike.errors import EvaluationError
+from lookalike.evaluation.datasets import Benchmark, Names, Query, Truth, some
+
+
+def folders(root: Path) -> Benchmark:
+    """`root/<class>/…/<image>`; an image directly in `root` belongs to no class and is a distractor."""
+    classes: dict[str, set[str]] = {}
+    loose = []
+    for key in Names(root).keys:
+        folder, slash, _ = key.partition("/")
+        if slash:
+            classes.setdefault(folder, set()).add(key)
+        else:
+            loose.append(key)
+    if not classes:
+        raise EvaluationError(f"{root}: no folder with images; put each class in a folder of its own")
+    queries = tuple(
+        Query(key, root / key, None, {"all": Truth(frozenset(keys - {key}))}, frozenset({key}))
+        for keys in classes.values()
+        for key in sorted(keys)
+    )
+    notes = (f"in no class, so never right: {some(loose)}",) if loose else ()
+    return Benchmark("folders", root, queries, notes=notes)

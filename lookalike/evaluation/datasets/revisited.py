@@ -1,0 +1,102 @@
+"""Revisited Oxford and Paris (`gnd_*.pkl` beside the original images) to a benchmark with three setups."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookalike.errors import EvaluationError
+from lookalike.evaluation.datasets import Benchmark, Names, Query, Truth, first_folder, plain_pickle
+from lookalike.evaluation.datasets.oxford import IMAGE_FOLDERS, PARIS_CORRUPT
+from lookalike.types import Box
+
+SETUPS = {
+    "easy": (("easy",), ("junk", "hard")),
+    "medium": (("easy", "hard"), ("junk",)),
+    "hard": (("hard",), ("junk", "easy")),
+}
+"""Setup to the labels that are its positives and its junk (Radenović et al., CVPR 2018)."""
+ROXFORD_IMAGES, RPARIS_IMAGES, QUERIES = 4993, 6322, 70
+
+
+def roxford5k(root: Path) -> Benchmark:
+    """Revisited Oxford: 4,993 images and 70 queries, whose photos are not in the gallery."""
+    return revisited("roxford5k", root, (ROXFORD_IMAGES, QUERIES))
+
+
+def rparis6k(root: Path) -> Benchmark:
+    """Revisited Paris: 6,322 images and 70 queries, whose photos are not in the gallery."""
+    return revisited("rparis6k", root, (RPARIS_IMAGES, QUERIES))
+
+
+def revisited(name: str, root: Path, counts: tuple[int, int] | None = None) -> Benchmark:
+    """`root/images` and `root/gnd_<name>.pkl`; `counts` are the images and queries that a whole set has."""
+    folder = first_folder(root, IMAGE_FOLDERS, "the images")
+    file = root / f"gnd_{name}.pkl"
+    if not file.is_file():
+        raise EvaluationError(f"{file}: no such file; put the revisited ground truth there")
+    value = plain_pickle.load(file)
+    try:
+        gallery, asked, truths = _texts(value["imlist"]), _texts(value["qimlist"]), list(value["gnd"])
+    except (TypeError, KeyError, IndexError) as error:
+        raise EvaluationError(f"{file}: expected a dict of imlist, qimlist and gnd ({error})") from error
+    if len(asked) != len(truths):
+        raise EvaluationError(f"{file}: {len(asked)} query images, but ground truth for {len(truths)}")
+    if counts and (len(gallery), len(asked)) != counts:
+        raise EvaluationError(
+            f"{file}: {len(gallery):,} images and {len(asked)} queries, {name} has {counts[0]:,} and {counts[1]}"
+        )
+    names = Names(folder)
+    wanted = dict.fromkeys(asked, "qimlist") | dict.fromkeys(gallery, "imlist")
+    keys = names.require(wanted)
+    searched = [keys[image] for image in gallery]
+    hidden = frozenset(names.keys) - set(searched)
+    queries = tuple(
+        replace(_query(file, image, truth, searched), image=folder / keys[image], hidden=hidden)
+        for image, truth in zip(asked, truths, strict=True)
+    )
+    unreadable = frozenset(key for stem in PARIS_CORRUPT if (key := names.key(stem)))
+    return Benchmark(name, folder, queries, "revisited", unreadable=unreadable)
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    """Names as text; Python 2 wrote them as bytes."""
+    texts = [value.decode("latin1") if isinstance(value, bytes) else value for value in values]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("names must be text")
+    return texts
+
+
+def _query(file: Path, image: str, truth: Any, searched: list[str]) -> Query:
+    if not isinstance(truth, Mapping):
+        raise EvaluationError(f"{file}: the ground truth of {image} is no dict")
+    labels = {label: _keys(file, image, label, truth.get(label), searched) for label in ("easy", "hard", "junk")}
+    truths = {
+        setup: Truth(_union(labels, positive), _union(labels, junk)) for setup, (positive, junk) in SETUPS.items()
+    }
+    return Query(image, Path(image), _box(file, image, truth.get("bbx")), truths)
+
+
+def _union(labels: Mapping[str, frozenset[str]], names: Iterable[str]) -> frozenset[str]:
+    return frozenset[str]().union(*(labels[name] for name in names))
+
+
+def _box(file: Path, image: str, corners: Any) -> Box:
+    values = corners.ravel().tolist() if isinstance(corners, np.ndarray) else corners
+    if not isinstance(values, list | tuple) or len(values) != 4 or not all(isinstance(v, int | float) for v in values):
+        raise EvaluationError(f"{file}: bbx of {image} is not four numbers: left, top, right, bottom")
+    return Box(*map(float, values))
+
+
+def _keys(file: Path, image: str, label: str, rows: Any, searched: list[str]) -> frozenset[str]:
+    """Indices into imlist to keys; only flat lists are looked at, however the file nests them."""
+    values = rows.ravel().tolist() if isinstance(rows, np.ndarray) else rows
+    if not isinstance(values, list | tuple):
+        raise EvaluationError(f"{file}: {label} of {image} is no list of indices into imlist")
+    for value in values:
+        if not isinstance(value, int | np.integer) or not 0 <= value < len(searched):
+            shown = value if isinstance(value, int | float | np.number) else type(value).__name__
+            raise EvaluationError(f"{file}: {label} of {image} holds {shown}, no index into {len(searched)} images")
+    return frozenset(searched[value] for value in values)

@@ -1,0 +1,1 @@
+"""Bytes, paths, folders, archives and URLs to upright pictures and facts about them."""

@@ -1,0 +1,124 @@
+"""A path or URI to the file system behind it: local, s3://, gs://, hdfs:// by Arrow, any other scheme by fsspec."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lookalike.errors import ImageError, SourceError
+from lookalike.images import decode as images
+
+
+def place(uri: str) -> tuple[Any, str]:
+    """(pyarrow.fs.FileSystem, path in it); raises SourceError where the scheme or the address cannot be used.
+
+    Credentials and endpoints come from the environment (AWS_*, GOOGLE_*), or from the URI's query as Arrow reads it.
+    """
+    try:
+        from pyarrow import ArrowException, fs
+    except ImportError as error:
+        raise SourceError(f"{uri}: needs `pip install lookalike[ray]`") from error
+    if "://" not in uri:
+        return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+    try:
+        system, path = fs.FileSystem.from_uri(uri)
+    except (ArrowException, ValueError, OSError):
+        return _by_fsspec(uri)
+    return system, str(path)
+
+
+def _by_fsspec(uri: str) -> tuple[Any, str]:
+    import fsspec
+    from pyarrow import fs
+
+    try:
+        system, path = fsspec.core.url_to_fs(uri)
+    # What fsspec's dozens of back ends raise has no common base.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:150]
+        raise SourceError(f"{uri}: cannot be opened ({reason})") from error
+    return fs.PyFileSystem(fs.FSSpecHandler(system)), str(path)
+
+
+def join(uri: str, name: str) -> str:
+    """A place inside a place; what follows a `?` stays at the end."""
+    base, mark, query = uri.partition("?")
+    return f"{base.rstrip('/')}/{name}{mark}{query}"
+
+
+def kind(uri: str) -> str:
+    """`file`, `folder` or `nothing`; raises SourceError where the place cannot be asked."""
+    from pyarrow import fs
+
+    system, path = place(uri)
+    try:
+        found = system.get_file_info(path).type
+    except OSError as error:
+        raise SourceError(f"{uri}: {short(error)}") from error
+    return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(found, "nothing")
+
+
+def read_text(uri: str) -> str | None:
+    """A small file, or None where there is none; raises SourceError."""
+    if kind(uri) != "file":
+        return None
+    system, path = place(uri)
+    with system.open_input_stream(path) as file:
+        return bytes(file.read()).decode("utf-8")
+
+
+def write_text(uri: str, text: str) -> None:
+    """A small file; raises SourceError."""
+    system, path = place(uri)
+    try:
+        make_folder(uri.partition("?")[0].rpartition("/")[0] or "/", system, path)
+        with system.open_output_stream(path) as file:
+            file.write(text.encode("utf-8"))
+    except OSError as error:
+        raise SourceError(f"{uri}: cannot be written ({short(error)})") from error
+
+
+def make_folder(uri: str, system: Any, path: str) -> None:
+    """The folder that `path` lies in, where the file system has folders; object stores have none to make."""
+    from pyarrow import fs
+
+    if isinstance(system, fs.LocalFileSystem) or uri.startswith("hdfs://"):
+        system.create_dir(path.rpartition("/")[0] or "/", recursive=True)
+
+
+def short(error: Exception) -> str:
+    """A short line of what Arrow says."""
+    line = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    return line if len(line) <= 160 else line[:159] + "…"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Files below a URI, one by one: how the pictures of a collection are found that was embedded elsewhere."""
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """The bytes of one file; raises ImageError."""
+        try:
+            system, path = place(self.uri)
+            with system.open_input_file(f"{path.rstrip('/')}/{key}") as file:
+                if file.size() > images.LIMITS.bytes:
+                    raise ImageError(f"{file.size():,} bytes, over the limit of {images.LIMITS.bytes:,}")
+                return bytes(file.read())
+        except (OSError, SourceError) as error:
+            raise ImageError(f"{self.uri}: {short(error)}") from error
+
+    def path(self, key: str) -> Path | None:
+        """None: it is no file of this machine."""
+        return None
+
+
+def is_remote(location: str) -> bool:
+    """Whether a source lies behind a URI."""
+    return "://" in location
+
+
+def located(base: Path, location: str) -> str:
+    """Where a source lies that is kept relative to the collection in `base`; a URI says it by itself."""
+    return location if is_remote(location) else os.path.normpath(base / location)

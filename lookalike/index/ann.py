@@ -1,0 +1,366 @@
+"""A FAISS index beside the vectors: kept in `<collection>/index`, checked before it is read, asked for candidates.
+
+It is a cache: where it is missing, damaged or of other vectors, the search is exact. Rows that were held back for
+measuring come last in it; another row's position is its number less those of them below it. What it finds is rescored
+from the stored vectors, since compressed indexes return distorted scores.
+"""
+
+import hashlib
+import importlib
+import json
+import logging
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import LookalikeError
+from lookalike.types import Ids, Scores, Vectors
+from lookalike.utils.paths import cache_dir
+
+FOLDER = "index"
+FILE = "index.json"
+DEFAULT_RECALL = 0.99
+"""What a search aims at where it names no recall; the best that was measured where nothing reaches it."""
+LEAST_SHARE = 0.2
+"""Below this share of rows that count a graph or an inverted file loses its way, and exact search is quick enough."""
+CHUNK = 1 << 22
+
+log = logging.getLogger(__name__)
+
+
+def library() -> Any:
+    """FAISS, whose own annotations leave out what its functions take by keyword."""
+    return importlib.import_module("faiss")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A point of the curve: `effort` (efSearch, nprobe), candidates per result, recall@10, seconds a query."""
+
+    effort: int
+    factor: int
+    recall: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Built:
+    """What index.json says: which vectors an index is of, where it lies, and what it was measured to find."""
+
+    spec: str
+    collection: str
+    rows: int
+    vectors_crc: int
+    held: tuple[int, ...]
+    file: str
+    sha256: str
+    bytes: int
+    seconds: float
+    curve: tuple[Setting, ...] = field(default=())
+    selects: bool = True
+    """Whether FAISS finds the same among some rows only as by looking at all and dropping the others."""
+
+    def setting(self, recall: float | None) -> Setting | None:
+        """The quickest that reaches `recall`; None where only exact search does."""
+        reaching = [one for one in self.curve if one.recall >= (DEFAULT_RECALL if recall is None else recall)]
+        if reaching:
+            return min(reaching, key=lambda one: one.seconds)
+        return max(self.curve, key=lambda one: one.recall, default=None) if recall is None else None
+
+    def to_text(self) -> str:
+        """The content of index.json."""
+        values = asdict(self)
+        return json.dumps({**values, "checksum": _checksum(values)}, indent=1) + "\n"
+
+
+def _checksum(values: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
+
+
+def read(path: Path) -> Built | None:
+    """index.json of the collection in `path`; None where there is none or it is damaged, which is logged."""
+    try:
+        values = json.loads((path / FOLDER / FILE).read_text(encoding="utf-8"))
+        checksum = values.pop("checksum")
+        curve, held = [Setting(**one) for one in values.pop("curve")], tuple(values.pop("held"))
+        built = Built(**values, held=held, curve=tuple(curve))
+        if checksum == _checksum(json.loads(json.dumps(asdict(built)))):
+            return built
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    log.warning("%s is damaged; searching exactly until `lookalike optimize` makes it anew", path / FOLDER / FILE)
+    return None
+
+
+def stamp(file: Path) -> tuple[int, int] | None:
+    """Changes whenever another index.json takes the place of `file`; None where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def facts(path: Path, collection: str, rows: int) -> dict[str, Any]:
+    """What `info` says of an index: empty where there is none of this collection."""
+    built = read(path)
+    if built is None or built.collection != collection or built.rows > rows:
+        return {}
+    used = built.setting(None)
+    return {
+        "spec": built.spec,
+        "rows": built.rows,
+        "rows beside": rows - built.rows,
+        "recall@10": used.recall if used else None,
+        "ms a query": round(1000 * used.seconds, 3) if used else None,
+        "bytes a vector": round(built.bytes / max(1, built.rows), 1),
+        "seconds to build": built.seconds,
+    }
+
+
+def damage(path: Path, repair: bool = False) -> list[str]:
+    """What is wrong with the index of a collection; with `repair` it is thrown away."""
+    if not (path / FOLDER / FILE).is_file():
+        return []
+    built = read(path)
+    fault = None
+    if built is None:
+        fault = f"{FOLDER}/{FILE} is damaged"
+    elif not _matches(path / FOLDER / built.file, built.sha256):
+        fault = f"{FOLDER}/{built.file} does not match its checksum"
+    if fault and repair:
+        drop(path)
+    return [fault] if fault else []
+
+
+def drop(path: Path) -> None:
+    """Throw the index away, what tells of it first."""
+    (path / FOLDER / FILE).unlink(missing_ok=True)
+    for file in (path / FOLDER).glob("*.faiss*"):
+        file.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes; raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _matches(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
+def is_trusted(path: Path, sha256: str) -> bool:
+    """Whether a file has this checksum; read only once by this user on this machine, as long as nobody touches it."""
+    try:
+        status = path.stat()
+        seen = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {sha256}"
+        stamp = cache_dir() / "verified" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == seen:
+            return True
+    except OSError:
+        return False
+    if not _matches(path, sha256):
+        return False
+    try:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(seen, encoding="utf-8")
+    except OSError:
+        log.debug("%s cannot be written; the index is read through once more next time", stamp)
+    return True
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, sha256: str) -> Any:
+    """The FAISS index, memory-mapped; None where the file is not what was built."""
+    import faiss
+
+    if not is_trusted(path, sha256):
+        log.warning("%s is damaged; searching exactly until `lookalike optimize` makes it anew", path)
+        return None
+    try:
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        log.warning("%s cannot be read (%s); searching exactly", path, str(error).splitlines()[-1])
+        return None
+
+
+def parameters(index: Any, effort: int, selector: Any = None) -> Any:
+    """Search parameters for an index of any make: how hard to look, and among which positions."""
+    faiss = library()
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return faiss.SearchParametersPreTransform(index_params=parameters(index.index, effort, selector))
+    if isinstance(index, faiss.IndexRefine):
+        inner = parameters(index.base_index, effort, selector)
+        return faiss.IndexRefineSearchParameters(k_factor=1, base_index_params=inner)
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=effort)
+    if isinstance(index, faiss.IndexIVF):
+        return faiss.SearchParametersIVF(sel=selector, nprobe=effort)
+    return faiss.SearchParameters(sel=selector)
+
+
+def core(index: Any) -> Any:
+    """What is inside transforms and refinements."""
+    faiss = library()
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return core(index.index)
+    return core(index.base_index) if isinstance(index, faiss.IndexRefine) else index
+
+
+def is_graph(index: Any) -> bool:
+    """Whether its effort must be at least the number of results."""
+    return isinstance(core(index), library().IndexHNSW)
+
+
+class Candidates:
+    """An index that was built, over the rows for which `live` (n,) holds; None: all."""
+
+    def __init__(self, built: Built, index: Any, live: NDArray[np.bool_] | None) -> None:
+        self.built, self.index = built, index
+        self._held = np.array(built.held, np.int64)
+        self._main = built.rows - len(self._held)
+        self._shift = self._held - np.arange(len(self._held))
+        self._is_graph = is_graph(index)
+        # FAISS 1.15.1 answers with nonsense where fast-scan codes are asked to look into more lists than there are.
+        self._most = int(getattr(core(index), "nlist", 1 << 30))
+        self._select(live)
+
+    def among(self, live: NDArray[np.bool_] | None) -> "Candidates":
+        """The same index over other rows."""
+        if live is self._live:
+            return self
+        narrowed = copy(self)
+        narrowed._select(live)
+        return narrowed
+
+    def _select(self, live: NDArray[np.bool_] | None) -> None:
+        self._parameters: dict[int, Any] = {}
+        self._selector, self._live, self.share = None, live, 1.0
+        if live is None:
+            return
+        counted = live[: self.built.rows]
+        self.share = np.count_nonzero(counted) / len(counted) if len(counted) else 0.0
+        if self.built.selects:
+            faiss = library()
+            self._bits = np.packbits(self._in_positions(counted), bitorder="little")
+            self._selector = faiss.IDSelectorBitmap(len(self._bits) * 8, faiss.swig_ptr(self._bits))
+
+    def _in_positions(self, counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which positions of the index count, by which rows do."""
+        return np.concatenate([np.delete(counted, self._held), counted[self._held]])
+
+    def find(self, vectors: Vectors, k: int, setting: Setting) -> Ids:
+        """(m, dim) to (m, k · factor) rows in no promised order; -1 where there are fewer. Raises LookalikeError."""
+        # Among few rows that count, most of what is looked at does not.
+        share = max(self.share, 1e-6)
+        fetch = min(int(k * setting.factor / (1.0 if self.built.selects else share)), int(self.index.ntotal))
+        effort = math.ceil(setting.effort / share)
+        effort = max(effort, fetch) if self._is_graph else min(effort, self._most)
+        try:
+            _, found = self.index.search(vectors, fetch, params=self._of_effort(effort))
+        except (RuntimeError, AssertionError) as error:
+            raise LookalikeError(
+                f"the index {self.built.spec} cannot answer ({str(error).splitlines()[-1]})"
+            ) from error
+        rows = self.rows(found)
+        if self._live is not None and not self.built.selects:
+            rows = np.where(self._live[np.maximum(rows, 0)], rows, -1)
+        return rows
+
+    def is_full(self, ids: Ids) -> bool:
+        """Whether these, of one query, came from `find` without a -1: FAISS puts them last."""
+        return bool(ids[0, -1] >= 0) and (self._live is None or self.built.selects)
+
+    def _of_effort(self, effort: int) -> Any:
+        """What FAISS is given, made once: that takes longer than many a search."""
+        if effort not in self._parameters:
+            self._parameters[effort] = parameters(self.index, effort, self._selector)
+        return self._parameters[effort]
+
+    def rows(self, positions: Ids) -> Ids:
+        """Positions in the index to rows of the collection."""
+        if not len(self._held):
+            return positions
+        rows = positions + self._shift.searchsorted(positions.ravel(), side="right").reshape(positions.shape)
+        if positions.max() >= self._main:
+            rows = np.where(positions < self._main, rows, self._held[np.maximum(positions - self._main, 0)])
+        return rows
+
+
+def open_candidates(path: Path, collection: str, rows: int, vectors_crc: Callable[[int], int]) -> Candidates | None:
+    """The index of a collection, where it is of these vectors; `vectors_crc(rows)` is what `Built.vectors_crc` was."""
+    built = read(path)
+    if built is None or built.collection != collection or built.rows > rows or not built.curve:
+        return None
+    if built.vectors_crc != vectors_crc(built.rows):
+        log.warning("the index in %s is of other vectors; searching exactly", path / FOLDER)
+        return None
+    index = _load(path / FOLDER / Path(built.file).name, built.sha256)
+    if index is None:
+        return None
+    if index.ntotal != built.rows:
+        log.warning(
+            "the index in %s is an older version's; searching exactly until `lookalike optimize`", path / FOLDER
+        )
+        return None
+    return Candidates(built, index, None)
+
+
+def ranked(vector: Vectors, ids: Ids, mapped: Vectors, k: int) -> tuple[Scores, Ids]:
+    """(1, k) cosines and rows, best first, of one query (dim,) and its candidates, all of which there are.
+
+    The work of `rescore` and `index.best` for the one query that most searches are, in a tenth of what a graph takes:
+    to wake the threads of FAISS for it would take as long as the search itself.
+    """
+    scores = mapped.take(ids, axis=0, mode="clip").dot(vector)
+    order = np.lexsort((ids, -scores))[:k]
+    return np.minimum(np.maximum(scores[order], -1), 1)[None], ids[order][None]
+
+
+def rescore(vectors: Vectors, ids: Ids, stored: Callable[[Ids], Vectors], mapped: Vectors | None) -> Scores:
+    """Cosines of each query (m, dim) to its candidates `ids` (m, c), -1 where there is none.
+
+    `mapped` are all rows where they lie as float32, which FAISS reads without copying; else `stored(ids)` is asked.
+    """
+    if mapped is None:
+        scores = np.concatenate([_scores_of(vectors[at], ids[at], stored) for at in _groups(ids)])
+    else:
+        faiss = library()
+        scores = np.empty(ids.shape, np.float32)
+        ids = np.ascontiguousarray(ids)
+        pointer = faiss.swig_ptr
+        faiss.fvec_inner_products_by_idx(
+            pointer(scores), pointer(vectors), pointer(mapped), pointer(ids), vectors.shape[1], *ids.shape
+        )
+    np.minimum(np.maximum(scores, -1, out=scores), 1, out=scores)
+    scores[ids < 0] = -1
+    return scores
+
+
+def _groups(ids: Ids) -> Sequence[slice]:
+    size = max(1, 8192 // max(1, ids.shape[1]))
+    return [slice(at, at + size) for at in range(0, len(ids), size)]
+
+
+def _scores_of(vectors: Vectors, ids: Ids, stored: Callable[[Ids], Vectors]) -> Scores:
+    rows = stored(np.maximum(ids, 0).ravel()).reshape(*ids.shape, -1)
+    return np.asarray(np.matmul(rows, vectors[:, :, None])[:, :, 0], np.float32)

@@ -1,0 +1,1 @@
+"""Other programs' engines: vectors in a search server, embedding on a cluster."""

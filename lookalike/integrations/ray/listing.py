@@ -1,0 +1,175 @@
+"""A source to the list of its images: a key, and from where to where its bytes lie. Nothing is decoded here.
+
+A folder, a tar or a text list that lies on this machine is listed by `images.sources`, so its keys are those of
+`lookalike index`. Elsewhere the names decide: image extensions, tars (webdataset shards) and Parquet files.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lookalike.errors import SourceError
+from lookalike.images import decode as images
+from lookalike.images import remote as places
+from lookalike.images import sources
+
+SHARDS_AT_ONCE = 8
+KEYS = ("key", "__key__", "id", "path", "file_name", "filename", "name", "url")
+BYTES = ("bytes", "image", "image_bytes", "jpg", "png", "jpeg", "webp", "data")
+URLS = ("url", "image_url")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One image to be: its bytes are `size` from `start` on of the file `place`, or all of it where `size` is -1.
+
+    `kind` is file, url, or parquet, where `start` is the row and `size` the row group. With a `reason` it is skipped.
+    """
+
+    key: str
+    place: str = ""
+    kind: str = "file"
+    start: int = 0
+    size: int = -1
+    bytes: int = -1
+    mtime_ns: int = -1
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of Parquet files hold the key and the picture (bytes or a URL); "" for the usual names."""
+
+    key: str = ""
+    image: str = ""
+
+
+def listed(source: str, columns: Columns = Columns()) -> Iterator[Listed]:
+    """Everything in `source`, each key once (the first counts); raises SourceError."""
+    seen: set[str] = set()
+    for found in _all(source, columns):
+        entry = _utf8(found)
+        if entry.key not in seen:
+            seen.add(entry.key)
+            yield entry
+
+
+def _utf8(entry: Listed) -> Listed:
+    """Parquet holds no other text: a name in other bytes is listed as such, and skipped."""
+    shown = entry.key.encode("utf-8", "backslashreplace").decode()
+    return entry if shown == entry.key else replace(entry, key=shown, place="", reason="the name is not UTF-8")
+
+
+def _all(source: str, columns: Columns) -> Iterator[Listed]:
+    kind = places.kind(source)
+    if kind == "nothing":
+        raise SourceError(f"{source}: no such folder, archive or file")
+    name = source.partition("?")[0].lower()
+    if kind == "file" and name.endswith(".parquet"):
+        yield from _parquet([places.place(source)[1]], source, columns)
+    elif kind == "file" and name.endswith(".tar"):
+        yield from _tar(source, places.place(source)[1], "")
+    elif "://" not in source:
+        yield from _local(source, columns)
+    elif kind == "folder":
+        yield from _folder(source, columns)
+    else:
+        raise SourceError(f"{source}: neither a folder, a .tar nor a .parquet file")
+
+
+def _local(source: str, columns: Columns) -> Iterator[Listed]:
+    path = Path(source).expanduser().absolute()
+    if path.is_dir() and _packed(str(path)):
+        yield from _folder(str(path), columns)
+        return
+    opened = sources.open_source(path)
+    if isinstance(opened, sources.Tar | sources.Zip):
+        raise SourceError(f"{path}: a zip or a compressed tar cannot be read in pieces; unpack it, or use a plain .tar")
+    for entry in opened.entries():
+        at = opened.path(entry.key)
+        where, kind = (str(at), "file") if at else (entry.key, "url")
+        yield Listed(entry.key, where, kind, bytes=entry.size, mtime_ns=entry.mtime_ns)
+
+
+def _packed(folder: str) -> bool:
+    """Whether a local folder holds shards or tables and no pictures of its own."""
+    names = [path.suffix.lower() for path in Path(folder).iterdir() if not path.name.startswith(".")]
+    return any(name in (".tar", ".parquet") for name in names) and not any(name in images.EXTENSIONS for name in names)
+
+
+def _folder(source: str, columns: Columns) -> Iterator[Listed]:
+    from pyarrow import fs
+
+    system, root = places.place(source)
+    try:
+        found = sorted(system.get_file_info(fs.FileSelector(root, recursive=True)), key=lambda info: str(info.path))
+    except OSError as error:
+        raise SourceError(f"{source}: {places.short(error)}") from error
+    files = [info for info in found if info.type == fs.FileType.File]
+    inner = {info.path: str(info.path)[len(root.rstrip("/")) + 1 :] for info in files}
+    for info in files:
+        if sources.is_candidate(inner[info.path]):
+            yield Listed(inner[info.path], info.path, bytes=info.size, mtime_ns=info.mtime_ns or -1)
+    tars = [info.path for info in files if info.path.lower().endswith(".tar")]
+    with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
+        # One shard's name before its members' keys: two shards may use the same ones.
+        for members in pool.map(lambda path: list(_tar(source, path, f"{inner[path]}/")), tars):
+            yield from members
+    yield from _parquet([info.path for info in files if info.path.lower().endswith(".parquet")], source, columns)
+
+
+def _tar(source: str, path: str, prefix: str) -> Iterator[Listed]:
+    system, _ = places.place(source)
+    try:
+        with system.open_input_file(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined] # or the list grows with the shard
+                if member.isfile() and sources.is_candidate(member.name):
+                    mtime = sources.nanoseconds(member.mtime)
+                    yield Listed(
+                        prefix + member.name, path, "file", member.offset_data, member.size, member.size, mtime
+                    )
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise SourceError(f"{source}: {path} cannot be read as a tar ({places.short(error)})") from error
+
+
+def _parquet(paths: list[str], source: str, columns: Columns) -> Iterator[Listed]:
+    import pyarrow.parquet as pq
+    from pyarrow import ArrowException
+
+    system, _ = places.place(source)
+    for path in paths:
+        try:
+            with system.open_input_file(path) as raw, pq.ParquetFile(raw) as file:
+                chosen = choose(file.schema_arrow, columns, path)
+                for group in range(file.num_row_groups):
+                    yield from _row_group(file, group, path, chosen)
+        except (ArrowException, OSError) as error:
+            raise SourceError(f"{path}: cannot be read as Parquet ({places.short(error)})") from error
+
+
+def _row_group(file: Any, group: int, path: str, chosen: Columns) -> Iterator[Listed]:
+    is_url = chosen.image in URLS
+    names = list(dict.fromkeys([chosen.key, *([chosen.image] if is_url else [])]))
+    table = file.read_row_group(group, columns=names).to_pydict()
+    for row, key in enumerate(table[chosen.key]):
+        if key is None:
+            yield Listed(f"{Path(path).name}/{group}/{row}", path, "parquet", row, group, reason="has no key")
+        elif is_url:
+            yield Listed(str(key), str(table[chosen.image][row] or ""), "url")
+        else:
+            yield Listed(str(key), path, "parquet", row, group)
+
+
+def choose(schema: Any, columns: Columns, path: str) -> Columns:
+    """The columns of this file; raises SourceError that names those it has."""
+    names = schema.names
+    key = columns.key or next((name for name in KEYS if name in names), "")
+    image = columns.image or next((name for name in (*BYTES, *URLS) if name in names), "")
+    for wanted, option in ((key, "--key"), (image, "--image")):
+        if wanted not in names:
+            raise SourceError(f"{path} has the columns {', '.join(names)}; say which one with {option} COLUMN")
+    return Columns(key, image)

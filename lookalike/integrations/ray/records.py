@@ -1,0 +1,157 @@
+"""What a job writes: Parquet with a row for every image, embedded or skipped, and a small job.json beside it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lookalike.errors import SourceError
+from lookalike.images import remote as places
+from lookalike.types import Vectors
+
+VECTORS, MANIFEST, CHECKPOINT, JOB, SKIPPED = "vectors", "manifest", "checkpoint", "job.json", "skipped.jsonl"
+DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What never changes in the life of a job: runs that go on with it must agree."""
+
+    source: str
+    encoder: str
+    fingerprint: str
+    dim: int
+    dtype: str
+    key: str = ""
+    image: str = ""
+    format: int = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One embedded image."""
+
+    key: str
+    sha256: str
+    width: int
+    height: int
+    bytes: int
+    mtime_ns: int
+
+
+def listed_schema() -> Any:
+    """The columns of the manifest: `listing.Listed`."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.int64()
+    names = [("key", text), ("place", text), ("kind", text), ("start", number), ("size", number), ("bytes", number)]
+    return pa.schema([*names, ("mtime_ns", number), ("reason", text)])
+
+
+def prepared_schema() -> Any:
+    """The columns between decoding and encoding: an array as its bytes, so that its shape may differ by image."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.int64()
+    columns = [("key", text), ("sha256", text), ("width", pa.int32()), ("height", pa.int32()), ("bytes", number)]
+    columns += [("mtime_ns", number), ("reason", text), ("data", pa.binary()), ("dtype", text)]
+    return pa.schema([*columns, ("shape", pa.list_(pa.int32()))])
+
+
+def result_schema(dim: int, dtype: str) -> Any:
+    """The columns of the result; `vector` is null where there is a `reason`."""
+    import pyarrow as pa
+
+    fields = list(prepared_schema())[:7]
+    vector = pa.list_(pa.float16() if dtype == "float16" else pa.float32(), dim)
+    return pa.schema([*fields, ("fingerprint", pa.string()), ("vector", vector)])
+
+
+def read_job(target: str) -> Job | None:
+    """The job whose result lies at `target`, or None where nothing does; raises SourceError."""
+    text = places.read_text(places.join(target, JOB))
+    if text is None:
+        return None
+    try:
+        job = Job(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise SourceError(f"{target}/{JOB} cannot be read; it was made by another version, or damaged") from error
+    return job
+
+
+def write_job(target: str, job: Job) -> None:
+    """Say what the result at `target` is."""
+    places.write_text(places.join(target, JOB), json.dumps(asdict(job), indent=2) + "\n")
+
+
+def opened_job(target: str) -> Job:
+    """As `read_job`, where there must be one."""
+    job = read_job(target)
+    if job is None:
+        raise SourceError(f"{target}: no result of `lookalike embed` lies here ({JOB} is missing)")
+    return job
+
+
+def dataset(target: str) -> Any:
+    """The result as a pyarrow dataset of all files that were committed; None where there is none yet."""
+    from pyarrow import dataset as ds
+
+    folder = places.join(target, VECTORS)
+    if places.kind(folder) != "folder":
+        return None
+    system, path = places.place(folder)
+    return ds.dataset(path, filesystem=system, format="parquet")
+
+
+def counts(target: str) -> tuple[int, dict[str, int]]:
+    """How many images have a vector, and how many were skipped by reason; reads one column."""
+    found = dataset(target)
+    if found is None or "reason" not in found.schema.names:
+        return 0, {}
+    reasons: Counter[str | None] = Counter()
+    for batch in found.to_batches(columns=["reason"]):
+        reasons.update(batch.column(0).to_pylist())
+    return reasons.pop(None, 0), {str(reason): count for reason, count in reasons.most_common()}
+
+
+def skipped(target: str) -> Iterator[tuple[str, str]]:
+    """(key, reason) of what could not be used."""
+    from pyarrow import dataset as ds
+
+    found = dataset(target)
+    if found is None:
+        return
+    for batch in found.to_batches(columns=["key", "reason"], filter=ds.field("reason").is_valid()):
+        yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
+
+
+def records(target: str) -> Iterator[tuple[list[Record], Vectors]]:
+    """The embedded images in blocks, with unit rows (n, dim) float32, in an order that stays the same."""
+    from pyarrow import dataset as ds
+
+    job, found = opened_job(target), dataset(target)
+    if found is None:
+        return
+    columns = ["key", "sha256", "width", "height", "bytes", "mtime_ns", "vector"]
+    for batch in found.to_batches(columns=columns, filter=ds.field("reason").is_null(), batch_size=4096):
+        if not batch.num_rows:
+            continue
+        table = {name: batch.column(name).to_pylist() for name in columns[:-1]}
+        rows = [Record(*values) for values in zip(*table.values(), strict=True)]
+        vectors = to_array(batch.column("vector"), job.dim)
+        # float32 is what the encoder said, to the last bit.
+        yield rows, unit(vectors) if job.dtype == "float16" else vectors
+
+
+def to_array(column: Any, dim: int) -> Vectors:
+    """A fixed-size list column without nulls to (n, dim) float32."""
+    # `flatten` minds the slice that a filtered batch is of its buffers.
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """float16 rounds lengths by 1e-4; rows are made unit again."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)

@@ -1,5 +1,0 @@
-"""Images to vectors on many machines: Ray Data reads, schedules and starts again; here is what it is given to do."""
-
-from lookalike.jobs.embed import Options, Summary, embed
-
-__all__ = ["Options", "Summary", "embed"]

@@ -1,0 +1,1 @@
+"""A question to a ranking: query, gallery, candidates, fusion and re-ranking."""

@@ -1,0 +1,263 @@
+"""A filter such as `key:beach/* and year >= 2019` to the rows for which it holds.
+
+    expression := term ("or" term)*        term := factor ("and" factor)*        factor := "not" factor | test
+    test := "(" expression ")" | "key" ":" pattern | column operator value | column "in" "(" value ("," value)* ")"
+    operator := = != < <= > >= :           value := number | "text" | 'text' | word
+
+`:` compares with a pattern, in which * stands for any letters, ? for one and [a-z] for one of several. Each test is one
+question to SQLite, with its values as parameters; and, or and not are made of the rows that it answers with. A row
+without a value meets no test of that column.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import QueryError
+from lookalike.storage.sqlite import AT_ONCE
+from lookalike.types import Ids
+
+T = TypeVar("T", bound=Any)
+T_co = TypeVar("T_co", covariant=True)
+Mask = NDArray[np.bool_]
+OPERATORS = ("<=", ">=", "!=", "=", "<", ">", ":")
+WORDS = ("and", "or", "not", "in")
+DEEPEST = 50
+"""Brackets and nots inside one another: what a stranger sends must not exhaust the stack."""
+LONGEST = 4096
+INTEGERS = range(-(2**63), 2**63)
+"""Those that SQLite holds."""
+TOKEN = re.compile(
+    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<sign><=|>=|!=|=|<|>|:|\(|\)|,)|(?P<word>[^\s"'<>=!:(),]+))""",
+    re.DOTALL,
+)
+PATTERN = re.compile(
+    r"""\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s()]+))""", re.DOTALL
+)
+SPECIAL = re.compile(r"[*?\[]")
+
+
+class Asked(Protocol):
+    """The catalog, as far as a filter asks it."""
+
+    def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a statement."""
+        ...
+
+    def numbers(self, sql: str, values: Sequence[object] = ()) -> Ids:
+        """The first column of a statement."""
+        ...
+
+
+def select(expression: str, catalog: Asked, rows: int) -> Mask:
+    """(rows,) bool: the rows for which `expression` holds; raises QueryError for what is no filter."""
+    return read(expression, _Columns(catalog, rows))
+
+
+class Columns(Protocol[T_co]):
+    """What each test of a filter comes to; the results are put together with `&`, `|` and `~`."""
+
+    def key(self, pattern: str) -> T_co:
+        """The key against a pattern."""
+        ...
+
+    def test(self, name: str, operator: str, values: Sequence[object]) -> T_co:
+        """The key or a column against values."""
+        ...
+
+
+def read(expression: str, columns: Columns[T]) -> T:
+    """What `expression` comes to, test by test; raises QueryError for what is no filter."""
+    if len(expression) > LONGEST:
+        raise QueryError(f"a filter of {len(expression):,} letters; at most {LONGEST:,} are read")
+    met: T = _Parser(expression, columns).parse()
+    return met
+
+
+@dataclass
+class _Columns:
+    """One test at a time to the rows that meet it."""
+
+    catalog: Asked
+    rows: int
+
+    def __post_init__(self) -> None:
+        self.known = {name: number for number, name in self.catalog.query("SELECT id, name FROM columns")}
+
+    def mask(self, sql: str, values: Sequence[object]) -> Mask:
+        found = self.catalog.numbers(sql, values)
+        mask = np.zeros(self.rows, np.bool_)
+        mask[found[(found >= 0) & (found < self.rows)]] = True
+        return mask
+
+    def key(self, pattern: str) -> Mask:
+        blob = pattern.encode("utf-8", "surrogateescape")
+        first = SPECIAL.search(pattern)
+        start = blob if first is None else pattern[: first.start()].encode("utf-8", "surrogateescape")
+        sql, values = "SELECT row FROM items WHERE removed = 0", []
+        if first is None:
+            return self.mask(f"{sql} AND key = ?", [blob])
+        if end := after(start):
+            # The index of keys narrows it to one folder.
+            sql, values = f"{sql} AND key >= ? AND key < ?", [start, end]
+        if pattern[first.start() :] != "*":
+            sql, values = f"{sql} AND CAST(key AS TEXT) GLOB CAST(? AS TEXT)", [*values, blob]
+        return self.mask(sql, values)
+
+    def among(self, sql: str, first: Sequence[object], values: Sequence[object]) -> Mask:
+        """Rows of `sql IN (values)`, each of which is a parameter behind those of `first`."""
+        mask = np.zeros(self.rows, np.bool_)
+        for start in range(0, len(values), AT_ONCE):
+            some = values[start : start + AT_ONCE]
+            mask |= self.mask(f"{sql} IN ({', '.join('?' * len(some))})", [*first, *some])
+        return mask
+
+    def test(self, name: str, operator: str, values: Sequence[object]) -> Mask:
+        if name == "key":
+            blobs = [str(value).encode("utf-8", "surrogateescape") for value in values]
+            sql = "SELECT row FROM items WHERE removed = 0 AND key"
+            return self.among(sql, [], blobs) if operator == "in" else self.mask(f"{sql} {operator} ?", blobs)
+        if name not in self.known:
+            there = ", ".join(["key", *sorted(self.known)])
+            raise QueryError(f"{name}: no such column; there are: {there}")
+        number = self.known[name]
+        sql = 'SELECT row FROM meta WHERE "column" = ? AND'
+        if operator == ":":
+            pattern = str(values[0]).encode("utf-8", "surrogateescape")
+            return self.mask(f"{sql} CAST(value AS TEXT) GLOB CAST(? AS TEXT)", [number, pattern])
+        if operator == "in":
+            return self.among(f"{sql} value", [number], values)
+        if operator in ("<", "<=", ">", ">="):
+            # SQLite orders all numbers before all text.
+            kind = "('integer', 'real')" if isinstance(values[0], int | float) else "('text')"
+            sql += f" typeof(value) IN {kind} AND"
+        return self.mask(f"{sql} value {operator} ?", [number, *values])
+
+
+def after(prefix: bytes) -> bytes:
+    """The first of all byte strings behind those that begin with `prefix`; nothing where there is none."""
+    prefix = prefix.rstrip(b"\xff")
+    return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b""
+
+
+class _Parser(Generic[T]):
+    def __init__(self, text: str, columns: Columns[T]) -> None:
+        self._text, self._at, self._columns, self._depth = text, 0, columns, 0
+
+    def parse(self) -> T:
+        mask = self._either()
+        if self._peek():
+            raise self._wrong("the end")
+        return mask
+
+    def _peek(self) -> str:
+        found = TOKEN.match(self._text, self._at)
+        return found[0].strip() if found else self._text[self._at :].strip()[:1]
+
+    def _next(self) -> str:
+        found = TOKEN.match(self._text, self._at)
+        if found is None:
+            raise self._wrong("a test")
+        self._at = found.end()
+        return found[0].strip()
+
+    def _wrong(self, wanted: str) -> QueryError:
+        rest = self._text[self._at :].strip()
+        where = f"at {rest[:20]!r}" if rest else "at its end"
+        return QueryError(f"filter {self._text!r}: {wanted} is wanted {where}, as in: key:beach/* and year >= 2019")
+
+    def _either(self) -> T:
+        mask = self._both()
+        while self._peek().lower() == "or":
+            self._next()
+            mask = mask | self._both()
+        return mask
+
+    def _both(self) -> T:
+        mask = self._one()
+        while self._peek().lower() == "and":
+            self._next()
+            mask = mask & self._one()
+        return mask
+
+    def _one(self) -> T:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise QueryError(f"a filter with more than {DEEPEST} brackets inside one another")
+        try:
+            if self._peek().lower() == "not":
+                self._next()
+                negated: T = ~self._one()
+                return negated
+            if self._peek() == "(":
+                self._next()
+                mask = self._either()
+                self._expect(")")
+                return mask
+            return self._test()
+        finally:
+            self._depth -= 1
+
+    def _expect(self, sign: str) -> None:
+        if self._peek() != sign:
+            raise self._wrong(repr(sign))
+        self._next()
+
+    def _test(self) -> T:
+        name = self._peek()
+        if not name or name in (*OPERATORS, ")", ",") or name.lower() in WORDS:
+            raise self._wrong("a column")
+        self._next()
+        name = _plain(name)
+        operator = self._peek().lower()
+        if operator not in (*OPERATORS, "in"):
+            raise self._wrong(f"one of {' '.join(OPERATORS)} or in")
+        self._next()
+        if operator == ":":
+            return (
+                self._columns.key(self._pattern())
+                if name == "key"
+                else self._columns.test(name, ":", [self._pattern()])
+            )
+        return self._columns.test(name, operator, self._values(name) if operator == "in" else [self._value(name)])
+
+    def _pattern(self) -> str:
+        found = PATTERN.match(self._text, self._at)
+        if found is None:
+            raise self._wrong("a pattern")
+        self._at = found.end()
+        return found["bare"] if found["bare"] is not None else _plain(found[0].strip())
+
+    def _values(self, name: str) -> list[object]:
+        self._expect("(")
+        values = [self._value(name)]
+        while self._peek() == ",":
+            self._next()
+            values.append(self._value(name))
+        self._expect(")")
+        return values
+
+    def _value(self, name: str) -> object:
+        token = self._peek()
+        if not token or token in (*OPERATORS, "(", ")", ","):
+            raise self._wrong("a value")
+        self._next()
+        return _plain(token) if name == "key" or token[0] in "\"'" else typed(token)
+
+
+def _plain(token: str) -> str:
+    """What stands between quotation marks; `\\` keeps the sign behind it as it is."""
+    return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL) if token[:1] in ('"', "'") else token
+
+
+def typed(text: str) -> int | float | str:
+    """A number where it is one that SQLite holds, else the text."""
+    if re.fullmatch(r"[+-]?\d{1,19}", text) and int(text) in INTEGERS:
+        return int(text)
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
+        return float(text)
+    return text

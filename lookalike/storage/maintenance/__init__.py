@@ -1,0 +1,1 @@
+"""A whole collection to a better one: verified, recovered, compacted, merged, exported, whitened, indexed."""

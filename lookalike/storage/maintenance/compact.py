@@ -1,0 +1,47 @@
+"""A collection to the same collection without the rows that were removed, made beside it and put in its place."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lookalike.errors import CollectionError
+from lookalike.storage.copy_rows import Pour, copy_tables
+from lookalike.storage.store import Store
+from lookalike.storage.swap import made_beside
+from lookalike.types import Progress
+
+SUFFIX = "compact"
+
+
+@dataclass(frozen=True)
+class Report:
+    """How many rows were left behind, and the bytes of the collection before and after."""
+
+    removed: int
+    before: int
+    after: int
+
+
+def compact(old: Store, dtype: str | None = None, progress: Progress | None = None) -> Report:
+    """Leave removed rows behind, and keep vectors as `dtype` from then on where one is named.
+
+    May be interrupted at any moment: the old collection is in its place until the exchange, and whoever has it open
+    keeps reading it. Its index goes, since rows get new numbers. Raises CollectionError where a row is damaged, or
+    where the disk has no room for the copy.
+    """
+    if old.header.engine:
+        raise CollectionError(f"{old.path}: its vectors lie in a search server; index again with --rebuild")
+    removed, before = len(old.removed_rows()), size(old.path)
+    header = replace(old.header, dtype=dtype or old.header.dtype)
+    with old.locked():
+        made_beside(old, SUFFIX, header, lambda new: _copy(old, new, progress))
+    return Report(removed, before, size(old.path))
+
+
+def _copy(old: Store, new: Store, progress: Progress | None) -> None:
+    copy_tables(old, new, ("facts", "sources", "dismissed", "skipped", "columns"))
+    Pour()(old, new, progress)
+
+
+def size(path: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

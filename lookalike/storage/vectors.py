@@ -1,0 +1,271 @@
+"""Vectors on disk: one flat file, memory-mapped, as float32, float16 or int8; read back as float32 rows of unit length.
+
+`RowStore` is all that a collection asks of the place where its vectors lie, so that an engine can stand in for a file.
+"""
+
+import importlib
+import mmap
+import os
+import weakref
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import CollectionError
+from lookalike.types import Ids, Scores, Vectors
+
+# name: (file, numbers as they are stored). An int8 row begins with its scale: 1 / length of its codes, as float32.
+DTYPES: dict[str, tuple[str, str]] = {
+    "float32": ("vectors.f32", "<f4"),
+    "float16": ("vectors.f16", "<f2"),
+    "int8": ("vectors.i8", "i1"),
+}
+ENGINE_ROWS = "lookalike.integrations.milvus.row_store:EngineRows"
+"""The `SearchingRows` of an engine: (path, uri, dim, dtype). Which engines there are, `engines.ENGINES` says."""
+
+
+class RowStore(Protocol):
+    """Where the vectors of a collection lie. Row numbers are given by the catalog and never used twice.
+
+    What lies at or behind the catalog's last committed row is surplus of a run that crashed, and may be overwritten.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a row."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """A name in `DTYPES`: how exactly rows are kept."""
+        ...
+
+    def __len__(self) -> int:
+        """How many rows lie there, committed or not."""
+        ...
+
+    def append(self, first: int, vectors: Vectors) -> list[int]:
+        """Write (n, dim) unit rows as rows `first`, first + 1, …; their checksums as `checksums` gives them."""
+        ...
+
+    def flush(self, rows: int) -> None:
+        """Let exactly the first `rows` remain, and make them durable. Raises CollectionError where that fails."""
+        ...
+
+    def release(self) -> None:
+        """Let go of what only a writer needs."""
+        ...
+
+    def rows(self, ids: Ids) -> Vectors:
+        """The rows `ids` as (len(ids), dim) float32 of unit length; also of rows that are not committed yet."""
+        ...
+
+    def block(self, start: int, stop: int) -> Vectors:
+        """Rows `start` to `stop` as float32 of unit length, without a copy where they are stored so."""
+        ...
+
+    def checksums(self, start: int, stop: int) -> list[int]:
+        """CRC-32 of each row as it is stored."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+@runtime_checkable
+class SearchingRows(RowStore, Protocol):
+    """A place that finds neighbours itself: an engine. The gallery hands it the search, and rescores what it finds."""
+
+    describe: Callable[[Sequence[int]], list[tuple[str, str, dict[str, Any]]]]
+    """Key, SHA-256 and columns of some rows, for the engine's own filters; put here by the store."""
+
+    def search(
+        self,
+        vectors: Vectors,
+        k: int,
+        rows: int,
+        live: NDArray[np.bool_] | None,
+        recall: float | None = None,
+        where: str | None = None,
+    ) -> tuple[Scores, Ids]:
+        """(m, dim) to (m, k) scores and rows, best first, -1 pads; only rows below `rows` for which `live` holds."""
+        ...
+
+    def touch(self, rows: Sequence[int]) -> None:
+        """What the catalog says of these rows has changed."""
+        ...
+
+    def settle(self) -> None:
+        """After the last commit of a writer: what makes searching quick."""
+        ...
+
+    def facts(self) -> dict[str, str]:
+        """What there is to know about the engine."""
+        ...
+
+    def drop(self) -> None:
+        """Delete the engine's side of the collection."""
+        ...
+
+
+def open_rows(path: Path, dim: int, dtype: str = "float32", engine: str | None = None) -> RowStore:
+    """The vectors of the collection in `path`, in its own file or in an engine (a URI)."""
+    if engine is None:
+        return VectorFile(path / DTYPES[dtype][0], dim, dtype)
+    module, _, factory = ENGINE_ROWS.partition(":")
+    opened: RowStore = getattr(importlib.import_module(module), factory)(path, engine, dim, dtype)
+    return opened
+
+
+def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
+    """Make the engine's side of a new collection; raises EngineError where it is away or holds another's."""
+    module = ENGINE_ROWS.partition(":")[0]
+    importlib.import_module(module).create(uri, owner, encoder, fingerprint, dim)
+
+
+def encode(vectors: Vectors, dtype: str) -> NDArray[Any]:
+    """(n, dim) unit rows to (n, bytes of a row) uint8 as they are stored."""
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    if dtype == "int8":
+        largest = np.abs(vectors).max(axis=1, keepdims=True)
+        codes = np.rint(vectors * (127 / np.maximum(largest, 1e-30))).astype(np.int8)
+        lengths = np.linalg.norm(codes.astype(np.float32), axis=1, keepdims=True)
+        scales = (1 / np.maximum(lengths, 1)).astype("<f4")
+        return np.concatenate([scales.view(np.uint8), codes.view(np.uint8)], axis=1)
+    numbers = np.ascontiguousarray(vectors.astype(DTYPES[dtype][1]))
+    return numbers.view(np.uint8).reshape(len(vectors), vectors.shape[1] * numbers.itemsize)
+
+
+def decode(stored: NDArray[Any], dtype: str) -> Vectors:
+    """The inverse of `encode`, of unit length again; float32 is given back as it lies."""
+    if dtype == "float32":
+        return cast("Vectors", stored.view("<f4"))
+    if dtype == "int8":
+        stored = np.ascontiguousarray(stored)
+        scales = np.ascontiguousarray(stored[:, :4]).view("<f4")
+        return cast("Vectors", np.multiply(stored[:, 4:].view(np.int8), scales, dtype=np.float32))
+    vectors = np.ascontiguousarray(stored).view("<f2").astype(np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    # What a bit flip made infinite stays what it is; `verify` finds it.
+    with np.errstate(all="ignore"):
+        vectors /= np.maximum(lengths, 1e-30)[:, None]
+    return vectors
+
+
+def crc_rows(stored: NDArray[Any]) -> list[int]:
+    """CRC-32 of each row of bytes."""
+    return [zlib.crc32(row) for row in np.ascontiguousarray(stored)]
+
+
+@dataclass(eq=False)
+class VectorFile:
+    """A `RowStore` in one file without a header: row i begins at byte i * (bytes of a row)."""
+
+    path: Path
+    dim: int
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        self.row_bytes = self.dim * np.dtype(DTYPES[self.dtype][1]).itemsize + (4 if self.dtype == "int8" else 0)
+        self._writer: IO[bytes] | None = None
+        self._handle: int | None = None
+        self._closing: Callable[[], object] = lambda: None
+        self._mapped: NDArray[np.uint8] = np.empty((0, self.row_bytes), np.uint8)
+
+    def __len__(self) -> int:
+        return os.fstat(self._opened()).st_size // self.row_bytes
+
+    def _opened(self) -> int:
+        """The file, held open: by and by another collection's may lie under its name."""
+        if self._handle is None:
+            try:
+                self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            except OSError as error:
+                raise CollectionError(f"{self.path} is missing; index again with --rebuild") from error
+            self._closing = weakref.finalize(self, os.close, self._handle)
+        return self._handle
+
+    def append(self, first: int, vectors: Vectors) -> list[int]:
+        """Write rows from `first` on, unbuffered."""
+        vectors = np.atleast_2d(vectors)
+        assert vectors.shape[1] == self.dim, f"vectors of {self.dim} numbers"
+        return self.append_stored(first, encode(vectors, self.dtype))
+
+    def append_stored(self, first: int, stored: NDArray[np.uint8]) -> list[int]:
+        """As `append`, of rows that came from the `stored` of another file of this dtype."""
+        view = np.ascontiguousarray(stored).reshape(-1).data
+        try:
+            if self._writer is None:
+                self._writer = self.path.open("r+b", buffering=0)
+            self._writer.seek(first * self.row_bytes)
+            while len(view):
+                written = self._writer.write(view)
+                if not written:
+                    raise CollectionError(f"{self.path}: disk full")
+                view = view[written:]
+        except OSError as error:
+            raise self._failed(error) from error
+        return crc_rows(stored)
+
+    def flush(self, rows: int) -> None:
+        """Cut what an interrupted run left behind the last row, and bring the rest to the disk."""
+        try:
+            if self._writer is None:
+                self._writer = self.path.open("r+b", buffering=0)
+            self._writer.truncate(rows * self.row_bytes)
+            os.fsync(self._writer.fileno())
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def release(self) -> None:
+        """Close the writer's handle."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def close(self) -> None:
+        """Let go of the mapping too."""
+        self.release()
+        self._mapped = np.empty((0, self.row_bytes), np.uint8)
+        self._closing()
+        self._handle = None
+
+    def stored(self, stop: int) -> NDArray[np.uint8]:
+        """The first `stop` rows as they lie on disk, (stop, bytes of a row), memory-mapped and read-only."""
+        mapped = self._mapped
+        if len(mapped) < stop:
+            held = len(self)
+            if held < stop:
+                way = f"run `lookalike verify {self.path.parent} --repair`"
+                raise CollectionError(f"{self.path} holds {held} of {stop} vectors; {way}")
+            try:
+                whole = mmap.mmap(self._opened(), held * self.row_bytes, access=mmap.ACCESS_READ)
+                mapped = np.frombuffer(whole, np.uint8).reshape(held, self.row_bytes)
+            except (OSError, ValueError) as error:
+                raise CollectionError(f"{self.path} cannot be read ({error})") from error
+            self._mapped = mapped
+        return mapped[:stop]
+
+    def rows(self, ids: Ids) -> Vectors:
+        """The rows of these numbers, copied."""
+        ids = np.asarray(ids, np.int64)
+        if not len(ids):
+            return np.empty((0, self.dim), np.float32)
+        return decode(self.stored(int(ids.max()) + 1)[ids], self.dtype)
+
+    def block(self, start: int, stop: int) -> Vectors:
+        """Rows in a row; a view of the file where it holds float32."""
+        return decode(self.stored(stop)[start:stop], self.dtype)
+
+    def checksums(self, start: int, stop: int) -> list[int]:
+        """CRC-32 of each row."""
+        return crc_rows(self.stored(stop)[start:stop])
+
+    def _failed(self, error: OSError) -> CollectionError:
+        return CollectionError(f"{self.path}: {(error.strerror or str(error)).lower()}")

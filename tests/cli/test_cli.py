@@ -1,0 +1,222 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import pytest
+
+from lookalike.cli import _run
+from lookalike.collection import reader as kept
+from lookalike.collection.collection import Collection
+from tests.support.pictures import PixelEncoder, picture
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command line in this process, with the quick encoder behind the name `pixels`."""
+    monkeypatch.setattr(kept, "load_encoder", lambda _: encoder)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status = _run([str(argument) for argument in arguments], debug=False)
+        output, errors = capfd.readouterr()
+        assert "Traceback" not in errors
+        return status, output, errors
+
+    return call
+
+
+def test_index_says_what_it_did(run: Run, photos: Path) -> None:
+    status, output, errors = run("index", photos, "--encoder", "pixels")
+    assert (status, errors) == (0, "")
+    assert output.startswith(f"{photos}/.lookalike: 12 images (12 added) in ")
+    assert "12 unchanged" in run("index", photos)[1]
+
+
+def test_search_prints_rank_score_and_path(run: Run, photos: Path) -> None:
+    run("index", photos, "--encoder", "pixels")
+    status, output, _ = run("search", photos, photos / "01.jpg", "-k", 3)
+    first = output.splitlines()[0].split()
+    assert (status, first) == (0, ["1", "1.0000", str(photos / "01.jpg")])
+    assert len(output.splitlines()) == 3
+
+
+def test_search_json_is_one_stable_document(run: Run, photos: Path) -> None:
+    run("index", photos, "--encoder", "pixels")
+    document = json.loads(run("search", photos, photos / "01.jpg", "-k", 2, "--json")[1])
+    assert list(document) == ["query", "encoder", "k", "took_ms", "results"]
+    assert (document["query"], document["encoder"], document["k"]) == (str(photos / "01.jpg"), "pixels", 2)
+    assert list(document["results"][0]) == ["rank", "key", "path", "score"]
+    assert document["results"][0] == {"rank": 1, "key": "01.jpg", "path": str(photos / "01.jpg"), "score": 1.0}
+
+
+def test_paths_are_printed_byte_for_byte(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "load_encoder", lambda _: encoder)
+    name = b"new\nline \xe9.png"
+    picture(1).save(tmp_path / "plain.png")
+    os.rename(tmp_path / "plain.png", os.path.join(os.fsencode(tmp_path), name))  # noqa: PTH104, PTH118
+    _run(["index", str(tmp_path), "--encoder", "pixels"], debug=False)
+    capfdbinary.readouterr()
+    key = name.decode("utf-8", "surrogateescape")
+    assert _run(["search", str(tmp_path), key, "-0"], debug=False) == 0
+    assert capfdbinary.readouterr().out == os.fsencode(tmp_path) + b"/" + name + b"\0"
+    assert _run(["search", str(tmp_path), key], debug=False) == 0
+    assert capfdbinary.readouterr().out.endswith(b"/new\\nline \\udce9.png\n")
+    assert _run(["search", str(tmp_path), key, "--json"], debug=False) == 0
+    assert json.loads(capfdbinary.readouterr().out)["results"][0]["key"] == key
+
+
+def test_exact_l2_shows_the_distance_beside_the_cosine(run: Run, photos: Path) -> None:
+    run("index", photos, "--encoder", "pixels")
+    document = json.loads(run("search", photos, photos / "01.jpg", "--exact", "l2", "--json")[1])
+    with Collection(photos / ".lookalike") as opened:
+        reference = faiss.IndexFlatL2(opened.store.header.dim)
+        reference.add(opened.store.vectors.block(0, 12))
+        distances, rows = reference.search(opened.store.vector(opened.row("01.jpg") or 0)[None], 10)
+        assert [result["key"] for result in document["results"]] == [opened.key(row) for row in rows[0].tolist()]
+    assert [result["distance"] for result in document["results"]] == pytest.approx(distances[0].tolist(), abs=1e-6)
+    for result in document["results"]:
+        assert result["distance"] == pytest.approx(2 - 2 * result["score"], abs=1e-5)
+
+
+def test_min_score_and_exclude_self(run: Run, photos: Path) -> None:
+    run("index", photos, "--encoder", "pixels")
+    query = photos / "01.jpg"
+    assert run("search", photos, query, "--min-score", "0.999")[1].count("\n") == 1
+    assert run("search", photos, query, "--min-score", "0.999", "--exclude-self") == (0, "", "")
+
+
+def test_info_counts_and_lists_what_was_skipped(run: Run, photos: Path) -> None:
+    (photos / "bad\n.jpg").write_bytes(b"text")
+    _, _, errors = run("index", photos, "--encoder", "pixels")
+    assert errors == "lookalike: skipped bad\\n.jpg: not an image\n"
+    assert "images       12" in run("info", photos)[1]
+    assert run("info", photos, "--skipped")[1] == "bad\\n.jpg\tnot an image\n"
+    assert json.loads(run("info", photos, "--skipped", "--json")[1])["skipped"] == [
+        {"key": "bad\n.jpg", "reason": "not an image"}
+    ]
+
+
+def test_strict_turns_skipped_files_into_status_three(run: Run, photos: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"text")
+    assert run("index", photos, "--encoder", "pixels", "--strict")[0] == 3
+    assert run("index", photos)[0] == 0
+
+
+def test_an_index_run_fails_where_everything_failed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"text")
+    status, _, errors = run("index", tmp_path, "--encoder", "pixels")
+    assert status == 1
+    assert errors.splitlines()[-1] == f"lookalike: error: {tmp_path}: none of 1 images could be used"
+
+
+def test_an_empty_folder_is_no_error_but_is_said(run: Run, tmp_path: Path) -> None:
+    status, _, errors = run("index", tmp_path, "--encoder", "pixels")
+    assert (status, errors) == (0, f"lookalike: {tmp_path} holds no images\n")
+
+
+def test_several_folders_without_a_collection_get_one_each(run: Run, photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    picture(80).save(other / "x.png")
+    run("index", photos, other, "--encoder", "pixels")
+    assert (photos / ".lookalike").is_dir()
+    assert (other / ".lookalike").is_dir()
+    _, output, _ = run("index", photos, other, "--encoder", "pixels", "--collection", tmp_path / "both")
+    assert "13 images" in output
+
+
+def test_remove_and_verify(run: Run, photos: Path) -> None:
+    run("index", photos, "--encoder", "pixels")
+    assert run("remove", photos, "01.jpg")[1].endswith("1 removed, 11 images left\n")
+    assert run("verify", photos)[1].endswith("11 images, all whole\n")
+    vectors = photos / ".lookalike" / "vectors.f32"
+    data = bytearray(vectors.read_bytes())
+    data[3] ^= 1
+    vectors.write_bytes(data)
+    status, output, errors = run("verify", photos)
+    assert status == 1
+    assert output.startswith("row 0: ")
+    assert "--repair" in errors
+    assert run("verify", photos, "--repair")[0] == 0
+    assert run("verify", photos)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["search", "{photos}", "x.jpg"], 1, "has not been indexed; run `lookalike index {photos}`"),
+        (["search", "{photos}/nowhere", "x.jpg"], 1, "{photos}/nowhere: no such folder or collection"),
+        (["index", "{photos}/nowhere"], 1, "{photos}/nowhere: no such folder or collection"),
+        (["index", "{photos}/01.jpg", "--collection", "{photos}/c"], 1, "is one image; index the folder"),
+        (["search", "{photos}", "x.jpg", "-k", "0"], 2, "greater than or equal to 1"),
+        (["search", "{photos}", "x.jpg", "--box", "1,2,3"], 2, "four numbers are wanted"),
+        (["search", "{photos}", "x.jpg", "--json", "-0"], 2, "exclude each other"),
+        (["search", "{photos}", "x.jpg", "--colour"], 2, "No such option"),
+        (["search", "{photos}/01.jpg", "x.jpg"], 1, "01.jpg is no folder and no collection; `lookalike index"),
+        (["frobnicate"], 2, "No such command"),
+        (["search", "{photos}"], 2, "name a QUERY"),
+        (["search", "{photos}", "x.jpg", "--exact", "l2", "--text", "red"], 2, "--exact l2 goes with one query image"),
+        (["remove", "{photos}"], 2, "Missing argument"),
+    ],
+)
+def test_a_mistake_is_one_line_and_its_status(
+    run: Run, photos: Path, arguments: list[str], status: int, message: str
+) -> None:
+    found, output, errors = run(*(argument.format(photos=photos) for argument in arguments))
+    assert (found, output) == (status, "")
+    assert message.format(photos=photos) in errors
+    if status == 1:
+        assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_place_that_cannot_be_written_to_is_one_line(run: Run, photos: Path) -> None:
+    (photos / "class").mkdir()
+    for number in (90, 91):
+        picture(number).save(photos / "class" / f"{number}.png")
+    out = photos / "01.jpg"
+    status, _, errors = run("evaluate", "folders", "--root", photos, "--encoder", "thumbnail", "--out", out)
+    assert (status, errors) == (1, f"lookalike: error: {out}: file exists\n")
+
+
+def commands() -> list[list[str]]:
+    import typer
+
+    from lookalike.cli import app
+
+    found = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        found += [[name], *([name, inner] for inner in getattr(command, "commands", {}))]
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_help_ends_in_an_example(run: Run, command: list[str]) -> None:
+    status, output, _ = run(*command, "--help")
+    assert status == 0
+    assert f"Example: lookalike {' '.join(command)}" in output.strip().splitlines()[-1]
+
+
+def test_debug_shows_the_traceback(photos: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "lookalike", "search", str(photos), "x", "--debug"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "Traceback" in run.stderr
+
+
+def test_a_closed_pipe_is_no_error(run: Run, photos: Path) -> None:
+    run("index", photos, "--encoder", "pixels")
+    command = f"{sys.executable} -m lookalike info {photos} | true"
+    piped = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert piped.stderr == ""

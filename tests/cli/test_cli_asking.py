@@ -1,0 +1,177 @@
+"""The commands that ask a collection, and those that look at it as a whole, as a shell sees them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lookalike.collection import collection as collections
+from lookalike.collection import reader as kept
+from tests.cli.test_cli import Run, run
+from tests.collection.test_sets import ColourEncoder
+from tests.support.pictures import PixelEncoder, picture
+
+__all__ = ["run"]
+
+
+@pytest.fixture
+def indexed(run: Run, photos: Path) -> Path:
+    picture(1).save(photos / "copy.png")
+    (photos / "same.jpg").write_bytes((photos / "02.jpg").read_bytes())
+    run("index", photos, "--encoder", "pixels")
+    return photos
+
+
+@pytest.fixture
+def worded(run: Run, indexed: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With a second set of vectors, of an encoder that reads."""
+    known = {"pixels": encoder, "colours": ColourEncoder()}
+    monkeypatch.setattr(kept, "load_encoder", lambda name: known[name])
+    monkeypatch.setattr(collections, "reads_text", lambda name: name == "colours")
+    for name, colour in {"red": (250, 5, 5), "blue": (5, 5, 250)}.items():
+        Image.new("RGB", (40, 30), colour).save(indexed / f"{name}.png")
+    status, output, _ = run("index", indexed, "--encoder", "pixels", "--encoder", "colours")
+    assert (status, output.split(":")[1].split("(")[0].strip()) == (0, "16 images")
+    return indexed
+
+
+def test_words_and_an_image_can_be_asked_for_together(run: Run, worded: Path) -> None:
+    assert run("search", worded, "--text", "red", "-k", 1, "--paths")[1] == f"{worded}/red.png\n"
+    options = (worded / "07.jpg", "--exclude-self", "-k", 16, "--json")
+    alone, both = (json.loads(run("search", worded, *options, *more)[1]) for more in ((), ("--text", "red")))
+    places = [[result["key"] for result in found["results"]].index("red.png") for found in (alone, both)]
+    assert both["text"] == "red"
+    assert places[1] < places[0]
+    document = json.loads(run("search", worded, "--text", "blue", "--json")[1])
+    assert (document["query"], document["encoder"]) == (None, "colours")
+
+
+def test_a_set_is_brought_into_step_alone_or_with_the_others(run: Run, worded: Path) -> None:
+    (worded / "red.png").unlink()
+    assert "1 removed" in run("index", worded, "--encoder", "colours")[1]
+    assert "1 removed" in run("index", worded)[1]
+    facts = json.loads(run("info", worded, "--json")[1])
+    assert (facts["encoder"], facts["sets"], facts["images"]) == ("pixels", ["colours"], 15)
+
+
+def test_words_without_an_encoder_that_reads_are_one_line(run: Run, indexed: Path) -> None:
+    status, output, errors = run("search", indexed, "--text", "red")
+    assert (status, output, errors.count("\n")) == (1, "", 1)
+    assert f"lookalike index {indexed} --encoder pixels --encoder siglip2-base" in errors
+
+
+def test_another_encoder_beside_the_first_one_is_named_with_it(run: Run, indexed: Path) -> None:
+    status, _, errors = run("index", indexed, "--encoder", "rootsift", "--encoder", "thumbnail")
+    assert status == 1
+    assert "was made with pixels: name it too, --encoder pixels" in errors
+
+
+def test_methods_are_named_on_the_command_line(run: Run, indexed: Path) -> None:
+    plain = run("search", indexed, indexed / "01.jpg", "--rerank", "alpha-qe,k=2", "--rerank", "spatial,top=5")
+    assert plain[0] == 0
+    assert plain[1].splitlines()[0].endswith("01.jpg")
+    status, _, errors = run("search", indexed, indexed / "01.jpg", "--rerank", "alpha-qe,q=2")
+    assert (status, "write alpha-qe,k=10,alpha=3" in errors) == (1, True)
+
+
+def test_negatives_weights_and_copies_are_options(run: Run, indexed: Path) -> None:
+    two = [indexed / "01.jpg", indexed / "02.jpg"]
+    assert run("search", indexed, *two, "--weight", 2, "--weight", 1, "--not", indexed / "05.jpg")[0] == 0
+    assert run("search", indexed, two[0], "--invariant", "flip,rotate", "--combine", "max")[0] == 0
+    assert run("search", indexed, two[0], "--invariant", "upside-down")[0] == 1
+    pages = [run("search", indexed, two[0], "-k", 3, "--offset", offset)[1].splitlines() for offset in (0, 3)]
+    assert pages[0] + pages[1] == run("search", indexed, two[0], "-k", 6)[1].splitlines()
+
+
+def test_explain_says_what_matches_and_draws_it(run: Run, indexed: Path, tmp_path: Path) -> None:
+    status, output, errors = run("explain", indexed, indexed / "01.jpg", "copy.png", "--out", tmp_path / "why.png")
+    assert (status, errors) == (0, f"lookalike: wrote {tmp_path / 'why.png'}\n")
+    assert output.strip()
+    with Image.open(tmp_path / "why.png") as drawn:
+        assert drawn.width > drawn.height
+    assert json.loads(run("explain", indexed, "01.jpg", "copy.png", "--json")[1])["matches"] is not None
+    assert run("explain", indexed, "01.jpg", "gone.png")[0] == 1
+    assert run("explain", indexed, "01.jpg", "copy.png", "--out", tmp_path / "why.unknown")[0] == 1
+
+
+def test_whiten_changes_every_vector_and_search_goes_on(run: Run, indexed: Path) -> None:
+    status, output, _ = run("whiten", indexed, "--dim", 5)
+    assert (status, output) == (0, f"{indexed}/.lookalike: 14 vectors whitened, from 192 to 5 numbers each\n")
+    assert run("search", indexed, indexed / "01.jpg", "-k", 1)[1].split()[1] == "1.0000"
+    assert "is whitened already" in run("whiten", indexed)[2]
+    assert "ask for fewer" in run("whiten", indexed.parent / "none")[2] or run("whiten", indexed.parent / "no")[0] == 1
+
+
+def test_duplicates_are_groups_with_one_to_keep(run: Run, indexed: Path) -> None:
+    status, output, errors = run("duplicates", indexed)
+    assert status == 0
+    assert output.splitlines()[0] == "group 1: 2 images"
+    assert {line.split()[0] for line in output.splitlines()[1:]} == {"keep", "extra"}
+    assert "1 groups, 1 images could go" in errors
+    found = json.loads(run("duplicates", indexed, "--threshold", 0.99, "--json")[1])
+    names = sorted(sorted(member["key"] for member in group) for group in found["groups"])
+    assert names == [["01.jpg", "copy.png"], ["02.jpg", "same.jpg"]]
+    rows = list(csv.DictReader(io.StringIO(run("duplicates", indexed, "--csv")[1])))
+    assert [row["suggestion"] for row in rows] == ["keep", "extra"]
+
+
+def test_duplicates_by_a_level_that_was_never_measured_ask_for_a_threshold(run: Run, indexed: Path) -> None:
+    status, _, errors = run("duplicates", indexed, "--level", "near")
+    assert (status, "give --threshold" in errors) == (1, True)
+
+
+def test_extras_are_moved_only_when_told_twice(run: Run, indexed: Path, tmp_path: Path) -> None:
+    (extra,) = run("duplicates", indexed, "--paths")[1].splitlines()
+    _, _, errors = run("duplicates", indexed, "--move-to", tmp_path / "out")
+    assert "would move" in errors
+    assert Path(extra).exists()
+    assert "1 moved, 0 stay" in run("duplicates", indexed, "--move-to", tmp_path / "out", "--yes")[2]
+    assert not Path(extra).exists()
+    assert (tmp_path / "out" / Path(extra).name).exists()
+    assert run("duplicates", indexed, "--yes")[0] == 2
+
+
+def test_duplicates_between_two_collections(run: Run, indexed: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "again.jpg").write_bytes((indexed / "01.jpg").read_bytes())
+    picture(77).save(other / "else.png")
+    run("index", other, "--encoder", "pixels")
+    assert run("duplicates", indexed, other, "--paths")[1] == f"{other}/again.jpg\n"
+
+
+def test_labels_are_written_for_every_image(run: Run, worded: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("red\nblue\n# not this\n")
+    status, output, _ = run("label", worded, "--labels", words, "--template", "{}")
+    rows = {row["key"]: row["label"] for row in csv.DictReader(io.StringIO(output))}
+    assert (status, rows["red.png"], rows["blue.png"], len(rows)) == (0, "red", "blue", 16)
+    run("label", worded, "--labels", words, "--template", "{}", "--json", "--out", tmp_path / "labels.jsonl")
+    assert len((tmp_path / "labels.jsonl").read_text().splitlines()) == 16
+    assert run("label", worded, "--labels", tmp_path / "none.txt")[0] == 1
+
+
+def test_labels_serve_as_a_filter(run: Run, worded: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("red\nblue\n")
+    run("label", worded, "--labels", words, "--template", "{}", "-k", 2, "--out", tmp_path / "labels.csv")
+    assert run("index", worded, "--meta", tmp_path / "labels.csv")[0] == 0
+    answers = {
+        name: run("search", worded, "red.png", "--filter", f"label = {name}", "-k", 16, "--paths")[1].splitlines()
+        for name in ("red", "blue", "green")
+    }
+    assert f"{worded}/red.png" in answers["red"]
+    assert f"{worded}/blue.png" in answers["blue"]
+    assert len(answers["red"]) + len(answers["blue"]) == 16
+    assert answers["green"] == []
+    second = run("search", worded, "red.png", "--filter", "label_2 = blue", "-k", 16, "--paths")[1]
+    assert sorted(second.splitlines()) == sorted(answers["red"])
+
+
+def test_the_map_is_one_page(run: Run, indexed: Path, tmp_path: Path) -> None:
+    status, output, _ = run("map", indexed, "--out", tmp_path / "map.html", "--groups", 3)
+    assert (status, output) == (0, f"{tmp_path / 'map.html'}: 14 images\n")
+    assert "<title>photos</title>" in (tmp_path / "map.html").read_text()

@@ -1,0 +1,177 @@
+"""Any sequence of what can happen to a collection agrees with a plain dictionary and numpy."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from unittest import mock
+
+import faiss
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from PIL import Image
+
+from lookalike.collection.collection import Collection
+from lookalike.search import searcher as nearest
+from lookalike.types import Vectors
+from tests.support.pictures import PixelEncoder
+
+EXAMPLES = int(os.environ.get("LOOKALIKE_TEST_EXAMPLES", "12"))
+STEPS = int(os.environ.get("LOOKALIKE_TEST_STEPS", "16"))
+BEGIN_WITH = 24
+"""Images; an index wants twenty."""
+NAMES = st.builds("{}{}.png".format, st.sampled_from(["", "a/", "a/b/", "ä ö/"]), st.integers(0, 5))
+PICTURES = st.integers(0, 7)
+"""Few, so that copies are made often."""
+
+
+def pixels(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+
+
+def vector(number: int) -> Vectors:
+    return np.asarray(PixelEncoder().encode([Image.fromarray(pixels(number))])[0])
+
+
+class Photos(RuleBasedStateMachine):
+    """A folder of pictures, its collection, and `held`: which picture is searched under which key.
+
+    `files` has picture and time of each file; `dismissed` which keys of which time were taken out by hand.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = Path(tempfile.mkdtemp())
+        self.folder = self.place / "photos"
+        self.files: dict[str, tuple[int, int]] = {}
+        self.dismissed: set[tuple[str, int]] = set()
+        self.clock = 1_700_000_000
+        self.opened = self.open()
+
+    def teardown(self) -> None:
+        damage = self.opened.verify() if self.opened.exists else None
+        self.opened.close()
+        shutil.rmtree(self.place)
+        assert not damage
+
+    def open(self) -> Collection:
+        return Collection(self.folder / ".lookalike", PixelEncoder(), [self.folder])
+
+    @property
+    def held(self) -> dict[str, int]:
+        return {key: number for key, (number, at) in self.files.items() if (key, at) not in self.dismissed}
+
+    def write(self, key: str, number: int) -> None:
+        path = self.folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels(number)).save(path)
+        self.clock += 1  # the clock of a file system may stand still between two writes
+        os.utime(path, (self.clock, self.clock))
+        self.files[key] = (number, self.clock)
+
+    def sync(self, told: bool, *keys: str) -> None:
+        if told:
+            self.opened.refresh([self.folder / key for key in keys])
+        else:
+            self.opened.index()
+
+    def pick(self, at: int, keys: Iterable[str]) -> str | None:
+        return found[at % len(found)] if (found := sorted(keys)) else None
+
+    @initialize(number=st.integers(100, 1000))
+    def begin(self, number: int) -> None:
+        for at in range(BEGIN_WITH):
+            self.write(f"old/{at:02}.png", number + at)
+        self.opened.index()
+
+    @rule(key=NAMES, number=PICTURES, told=st.booleans())
+    def add_or_change(self, key: str, number: int, told: bool) -> None:
+        self.write(key, number)
+        self.sync(told, key)
+
+    @rule(at=st.integers(0, 99), number=PICTURES, told=st.booleans())
+    def change(self, at: int, number: int, told: bool) -> None:
+        if key := self.pick(at, self.files):
+            self.write(key, number)
+            self.sync(told, key)
+
+    @rule(at=st.integers(0, 99), to=NAMES, told=st.booleans())
+    def rename(self, at: int, to: str, told: bool) -> None:
+        key = self.pick(at, self.files)
+        if key and key != to:
+            (self.folder / to).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / key).replace(self.folder / to)
+            self.files[to] = self.files.pop(key)
+            self.sync(told, key, to)
+
+    @rule(at=st.integers(0, 99), told=st.booleans())
+    def delete(self, at: int, told: bool) -> None:
+        if key := self.pick(at, self.files):
+            (self.folder / key).unlink()
+            del self.files[key]
+            self.sync(told, key)
+
+    @rule(at=st.integers(0, 99))
+    def remove(self, at: int) -> None:
+        if key := self.pick(at, self.held):
+            self.opened.remove([key])
+            self.dismissed.add((key, self.files[key][1]))
+
+    @rule(spec=st.sampled_from(["IVF2,Flat", "Flat", "exact"]))
+    def optimise(self, spec: str) -> None:
+        if len(self.held) >= 20:
+            self.opened.optimize(spec)
+
+    @rule()
+    def compact(self) -> None:
+        self.opened.compact()
+
+    @rule()
+    def reopen(self) -> None:
+        self.opened.close()
+        self.opened = self.open()
+
+    @rule()
+    def index_again(self) -> None:
+        report = self.opened.index()
+        assert report.unchanged == len(self.held)
+        assert sum(report.to_json().values()) == report.unchanged
+
+    @invariant()
+    def agrees(self) -> None:
+        if not self.opened.exists:
+            return
+        held = self.held
+        assert sorted(self.opened.keys()) == sorted(held)
+        for number in (3, 150):
+            query = vector(number)
+            expected = {key: float(vector(held[key]) @ query) for key in held}
+            hits = self.opened.search(query, k=5)
+            assert [hit.key in expected for hit in hits] == [True] * min(5, len(held))
+            assert all(abs(hit.score - expected[hit.key]) < 1e-5 for hit in hits)
+            best = sorted(expected.values(), reverse=True)[:5]
+            assert np.allclose([hit.score for hit in hits], best, atol=1e-5)
+
+
+def test_any_sequence_agrees_with_a_dictionary(own_cache: Path) -> None:
+    """With an index that looks everywhere, an approximate search has to be right too."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        with mock.patch.object(nearest, "FEW", 0), mock.patch.object(nearest, "WHOLE", 0):
+            run_state_machine_as_test(
+                Photos,
+                settings=settings(
+                    max_examples=EXAMPLES,
+                    stateful_step_count=STEPS,
+                    deadline=None,
+                    derandomize="LOOKALIKE_TEST_EXAMPLES" not in os.environ,
+                    database=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+    finally:
+        faiss.omp_set_num_threads(threads)

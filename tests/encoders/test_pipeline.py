@@ -1,0 +1,66 @@
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from lookalike.encoders.pipeline import embed
+from lookalike.errors import ImageError
+from lookalike.images import decode as images
+from lookalike.images.sources import Entry
+from tests.support.pictures import PixelEncoder, picture
+
+
+def entry(number: int, sequential: bool = False) -> Entry:
+    def read() -> bytes:
+        if number % 5 == 3:
+            raise ImageError("broken on purpose")
+        return images.to_jpeg(picture(number))
+
+    return Entry(f"{number}.jpg", 1, 1, read, sequential)
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_results_keep_the_order_of_the_entries(encoder: PixelEncoder, sequential: bool) -> None:
+    found = list(embed((entry(number, sequential) for number in range(60)), encoder, lambda _: False))
+    assert [embedded.entry.key for embedded in found] == [f"{number}.jpg" for number in range(60)]
+    for number, embedded in enumerate(found):
+        if number % 5 == 3:
+            assert embedded.reason == "broken on purpose"
+        else:
+            expected = encoder.encode([images.decode(images.to_jpeg(picture(number)), size=8).image])[0]
+            assert embedded.vector is not None
+            assert np.array_equal(embedded.vector, expected)
+            assert (embedded.width, embedded.height) == (64, 48)
+
+
+def test_known_content_is_not_encoded(encoder: PixelEncoder) -> None:
+    found = list(embed(map(entry, range(3)), encoder, lambda _: True))
+    assert [embedded.vector for embedded in found] == [None] * 3
+    assert all(len(embedded.sha256) == 64 for embedded in found)
+    assert encoder.encoded == 0
+
+
+def test_only_a_window_of_entries_is_read_ahead(encoder: PixelEncoder) -> None:
+    taken = 0
+
+    def entries() -> Iterator[Entry]:
+        nonlocal taken
+        for number in range(10_000):
+            taken += 1
+            yield entry(number - number % 5)
+
+    stream = embed(entries(), encoder, lambda _: False)
+    next(stream)
+    assert taken < 100
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_a_failing_encoder_ends_the_run_and_its_threads(encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(encoder, "encode_batch", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(embed(map(entry, range(30)), encoder, lambda _: False))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lookalike-decode")]

@@ -1,0 +1,145 @@
+"""A real Milvus server: killed while it is written to, started again, and still everything there once."""
+
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from lookalike.collection.collection import Collection
+from lookalike.encoders import load_encoder
+from lookalike.errors import EngineError
+from lookalike.integrations.milvus import Row, Signature, connect
+from lookalike.integrations.milvus import row_store as rows
+from tests.integrations.milvus.milvus_servers import Server, impatient, server, unit_rows
+from tests.integrations.milvus.milvus_suite import check_all
+from tests.support.job_results import write_result
+
+__all__ = ["impatient", "server"]
+
+pytestmark = pytest.mark.server
+
+COUNT = 20_000
+ENTRY = "root:Milvus"
+MADE = Signature("me", "thumbnail", "f" * 64, 16)
+
+
+def loading(target: Path, collection: Path, uri: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "lookalike", "index", "--from", str(target), "--to", uri]
+    return subprocess.Popen([*command, "--collection", str(collection)], stderr=subprocess.PIPE, text=True)
+
+
+def test_the_suite(server: Server) -> None:
+    check_all(server.uri)
+
+
+def test_twenty_thousand_vectors_survive_a_server_killed_in_the_middle_of_an_insert(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if server.folder is None:
+        pytest.skip("a server that MILVUS_URI names is not ours to kill")
+    vectors = unit_rows(COUNT, load_encoder("thumbnail").dim)
+    target, place = tmp_path / "job", tmp_path / "collection"
+    target.mkdir()
+    write_result(target, vectors)
+    uri = f"{server.uri}/k{uuid.uuid4().hex}"
+
+    # The job waits for the server no longer than a few seconds, and ends in one line.
+    monkeypatch.setenv("LOOKALIKE_ENGINE_PATIENCE", "3")
+    job = loading(target, place, uri)
+    killed_while_inserting(server, job, uri, place)
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 1
+    assert errors.strip().splitlines()[-1].startswith(f"lookalike: error: {uri} cannot be reached")
+    assert "Traceback" not in errors
+
+    server.start()
+    monkeypatch.setenv("LOOKALIKE_ENGINE_PATIENCE", "120")
+    job = loading(target, place, uri)
+    _, errors = job.communicate(timeout=600)
+    assert job.returncode == 0, errors
+
+    with Collection(place) as opened:
+        assert len(opened) == COUNT
+        assert not opened.verify()
+        assert isinstance(opened.store.vectors, rows.EngineRows)
+        assert opened.store.vectors.engine.count() == COUNT
+        assert opened.info()["index"] == "HNSW"
+        queries = unit_rows(200, vectors.shape[1], seed=1)
+        _, found = opened.gallery.search(queries, 10)
+
+    exact = faiss.knn(queries, vectors, 10, metric=faiss.METRIC_INNER_PRODUCT)[1]
+    recall = np.mean(
+        [len(set(one) & set(other)) / 10 for one, other in zip(found.tolist(), exact.tolist(), strict=True)]
+    )
+    assert recall >= 0.99
+
+
+def killed_while_inserting(server: Server, job: "subprocess.Popen[str]", uri: str, place: Path) -> None:
+    """Kill the server once rows have arrived, of which the catalog has committed none."""
+    deadline = time.monotonic() + 120
+    while True:
+        assert job.poll() is None, "the job has ended before"
+        assert time.monotonic() < deadline, "no row has arrived"
+        if (place / "collection.json").exists():
+            client = connect(uri)
+            try:
+                if client.count() > 0:
+                    break
+            except EngineError:
+                pass
+            finally:
+                client.close()
+        time.sleep(0.05)
+    server.kill()
+
+
+def test_a_search_waits_for_a_server_that_restarts(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    if server.folder is None:
+        pytest.skip("a server that MILVUS_URI names is not ours to kill")
+    monkeypatch.setenv("LOOKALIKE_ENGINE_PATIENCE", "120")
+    vectors = unit_rows(300, 16)
+    engine = connect(f"milvus://{ENTRY}@{bare(server)}/r{uuid.uuid4().hex}")
+    engine.create(MADE)
+    engine.upsert([Row(row, f"{row}", "", {}) for row in range(300)], vectors)
+    engine.flush()
+    server.kill()
+    server.auth = True
+    back = threading.Timer(1.0, server.start)
+    back.start()
+    _, ids = engine.search(vectors[:3], 5)
+    back.join()
+    assert ids[:, 0].tolist() == [0, 1, 2]
+    assert engine.count() == 300
+    engine.close()
+
+
+def test_a_wrong_password_is_one_line_and_the_right_one_gets_in(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if server.folder is None:
+        pytest.skip("a server that MILVUS_URI names has its own passwords")
+    if not server.auth:
+        server.kill()
+        server.auth = True
+        server.start()
+    monkeypatch.setenv("LOOKALIKE_ENGINE_PATIENCE", "60")
+    # First the right one, which waits for a server that has only just started.
+    engine = connect(f"milvus://{ENTRY}@{bare(server)}/locked")
+    engine.create(MADE)
+    assert engine.count() == 0
+    engine.close()
+    for entry in ("root:wrong@", ""):
+        start = time.monotonic()
+        with pytest.raises(EngineError, match=r"refuses: .*LOOKALIKE_MILVUS_TOKEN"):
+            connect(f"milvus://{entry}{bare(server)}/locked").create(MADE)
+        assert time.monotonic() - start < 30, "a refusal is no reason to wait"
+
+
+def bare(server: Server) -> str:
+    return server.uri.removeprefix("milvus://")

@@ -1,0 +1,32 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lookalike.collection.collection import Collection
+from lookalike.encoders import load_encoder
+from lookalike.errors import SourceError
+from lookalike.integrations.ray.embed import embed
+from lookalike.integrations.ray.load import Loaded, load
+from tests.support.job_results import write_result
+
+
+def test_what_was_taken_out_by_hand_stays_out(tmp_path: Path) -> None:
+    write_result(tmp_path / "job", np.eye(3, load_encoder("thumbnail").dim, dtype=np.float32))
+    place = tmp_path / "collection"
+    assert load(str(tmp_path / "job"), place) == Loaded(3, 0, 0)
+    with Collection(place) as collection:
+        collection.remove(["00001.jpg"])
+    assert load(str(tmp_path / "job"), place) == Loaded(0, 3, 0)
+    with Collection(place) as collection:
+        assert len(collection) == 2
+
+
+def test_a_source_that_was_misspelt_does_not_take_the_place_of_the_right_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 2})
+    for name, reason in (("fotos", "no such folder"), ("empty", "holds no images")):
+        with pytest.raises(SourceError, match=reason):
+            embed(cluster, str(tmp_path / name), str(tmp_path / "job"), "thumbnail")
+    assert not (tmp_path / "job").exists()

@@ -1,0 +1,260 @@
+import tracemalloc
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookalike.errors import QueryError, SourceError
+from lookalike.search.gallery import StoredGallery
+from lookalike.storage import filters, metadata
+from lookalike.storage.maintenance.verify import verify
+from lookalike.storage.store import Store
+from tests.support.vectors import clustered, make
+
+KEYS = ["beach/a.jpg", "beach/b.jpg", "beach2/c.jpg", "city/d [1].jpg", "e.jpg", "caf\udce9/f.jpg"]
+TABLE = """file,year,camera,stars
+beach/a.jpg,2018,X100,4.5
+beach/b.jpg,2020,X100,
+beach2/c.jpg,2021,"D 750",3
+e.jpg,2019,o'Neil,5
+no/such.jpg,1,x,1
+"""
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Store:
+    opened = make(tmp_path / "c", clustered(len(KEYS), 8), keys=KEYS)
+    (tmp_path / "table.csv").write_text(TABLE)
+    with opened.writing():
+        assert metadata.attach(opened, tmp_path / "table.csv") == (5, 4)
+    return opened
+
+
+def chosen(opened: Store, expression: str) -> str:
+    """The letters of the images for which it holds."""
+    rows = np.flatnonzero(filters.select(expression, opened, len(KEYS)))
+    return "".join("abcdef"[row] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("expression", "letters"),
+    [
+        ("key:beach/*", "ab"),
+        ("key:beach*", "abc"),
+        ("key:*/?.jpg", "abcf"),
+        ("key:e.jpg", "e"),
+        ('key:"city/d [[]1].jpg"', "d"),
+        ("key:caf\udce9/*", "f"),
+        ("key:*", "abcdef"),
+        ("year >= 2019", "bce"),
+        ('year>=2019 and camera="X100"', "b"),
+        ("year < 2019 or stars = 5", "ae"),
+        ("not year >= 2019", "adf"),
+        ("not (year >= 2019 or key:beach/*)", "df"),
+        ("camera:*0*", "abc"),
+        ("camera = 'o\\'Neil'", "e"),
+        ('camera in (X100, "D 750")', "abc"),
+        ("stars != 5", "ac"),
+        ("stars > 3 and stars <= 4.5", "a"),
+        ("camera > 3", ""),  # text is not compared with numbers
+        ("year=2018 OR year=2019 AND stars=5", "ae"),  # and binds closer
+        ("key >= beach2 and key < city", "cf"),
+        ("key in (e.jpg, nothing)", "e"),
+    ],
+)
+def test_what_a_filter_holds_for(collection: Store, expression: str, letters: str) -> None:
+    with closing(collection):
+        assert chosen(collection, expression) == letters
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("height > 3", "height: no such column; there are: key, camera, stars, year"),
+        ("", "a column is wanted at its end"),
+        ("year", "one of .* is wanted at its end"),
+        ("year > ", "a value is wanted at its end"),
+        ("(year > 3", r"'\)' is wanted at its end"),
+        ("year > 3 year > 4", "the end is wanted at 'year > 4'"),
+        ("and", "a column is wanted"),
+        ('camera = "X', "wanted at"),
+        ("year in 3", r"'\(' is wanted at '3'"),
+        ("not " * 60 + "year=1", "more than 50 brackets"),
+        ("x" * 5000, "5,000 letters"),
+    ],
+)
+def test_what_is_no_filter_is_one_line(collection: Store, expression: str, message: str) -> None:
+    with closing(collection), pytest.raises(QueryError, match=message):
+        chosen(collection, expression)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=30))
+def test_any_text_is_a_filter_or_a_query_error(text: str) -> None:
+    class Nothing:
+        def query(self, sql: str, values: object = ()) -> list[tuple[object, ...]]:
+            return [(1, "a")]
+
+        def numbers(self, sql: str, values: object = ()) -> np.ndarray:
+            assert not text.strip() or "'" not in sql.replace("('integer', 'real')", "").replace("('text')", "")
+            return np.array([0], np.int64)
+
+    try:
+        assert filters.select(text, Nothing(), 3).shape == (3,)
+    except QueryError as error:
+        assert "\n" not in str(error) or "\n" in text
+
+
+def test_an_injection_is_a_value(collection: Store) -> None:
+    with closing(collection):
+        assert chosen(collection, 'camera = "x\'; DROP TABLE items; --"') == ""
+        assert collection.count_rows() == len(KEYS)
+
+
+def test_metadata_follows_a_changed_image_and_can_be_taken_away(collection: Store, tmp_path: Path) -> None:
+    with closing(collection):
+        item = collection.live_item("e.jpg")
+        assert item
+        with collection.writing():
+            collection.add(item, clustered(1, 8)[0])
+        assert np.flatnonzero(filters.select("year = 2019", collection, 7)).tolist() == [4, 6]
+        (tmp_path / "more.csv").write_text("key,stars\nbeach/a.jpg,\n")
+        with collection.writing():
+            metadata.attach(collection, tmp_path / "more.csv")
+        assert chosen(collection, "stars > 0") == "ce"
+        gallery = StoredGallery(collection).where("year = 2019")
+        assert len(gallery) == 1
+        assert len(gallery.where("year = 2018")) == 0  # narrowed twice
+        assert gallery.holds(6)
+        assert not gallery.holds(4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a,b\n1,2\n", "no column names the images; one of key, path"), (None, "no such file")]
+)
+def test_a_table_that_cannot_be_used_is_one_line(
+    collection: Store, tmp_path: Path, text: str | None, message: str
+) -> None:
+    if text:
+        (tmp_path / "bad.csv").write_text(text)
+    with closing(collection), collection.writing(), pytest.raises(SourceError, match=message):
+        metadata.attach(collection, tmp_path / "bad.csv")
+
+
+def test_a_parquet_keeps_its_types(collection: Store, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {"key": ["e.jpg", "beach/a.jpg"], "indoor": [True, False], "size": [1.5, None], "v": [[1.0], [2.0]]}
+    pq.write_table(pa.table(table), tmp_path / "table.parquet")
+    with closing(collection), collection.writing():
+        assert metadata.attach(collection, tmp_path / "table.parquet") == (2, 2)
+        assert chosen(collection, "indoor = 1") == "e"
+        assert chosen(collection, "size > 1") == "e"
+        with pytest.raises(QueryError, match="no such column; there are: key, camera, indoor, size, stars, year"):
+            chosen(collection, "v = 1")
+
+
+def test_a_key_of_digits_is_no_number(tmp_path: Path) -> None:
+    keys = ["000000012", "12", "1e3", "1000"]
+    with closing(make(tmp_path / "c", clustered(4, 8), keys=keys)) as opened:
+        for row, key in enumerate(keys):
+            for expression in (f"key = {key}", f"key in ({key}, no)", f"key = '{key}'"):
+                assert np.flatnonzero(filters.select(expression, opened, 4)).tolist() == [row]
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1234567890123456789, 2**63, 10**20])
+def test_long_numbers_are_as_exact_as_they_are_kept(collection: Store, number: int) -> None:
+    with closing(collection), collection.writing():
+        metadata.put(collection, "e.jpg", {"id": number})
+        assert chosen(collection, f"id = {number}") == "e"
+        assert chosen(collection, f"id in ({number - 10**5}, {number + 10**5})") == ""
+
+
+def test_a_filter_of_many_values_takes_a_few_bytes_a_row(collection: Store) -> None:
+    rows = 2_000_000
+    with closing(collection):
+        for expression, expected in (
+            (f"key in ({', '.join(map(str, range(800)))}, e.jpg)", [4]),
+            (f"year in ({', '.join(map(str, range(1900, 2550)))})", [0, 1, 2, 4]),
+        ):
+            tracemalloc.start()
+            found = filters.select(expression, collection, rows)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert np.flatnonzero(found).tolist() == expected
+            assert peak < 4 * rows
+
+
+def stored(opened: Store) -> dict[str, object]:
+    """Column names to the value of the image `e.jpg`."""
+    return dict(opened.query('SELECT name, value FROM meta JOIN columns ON id = "column" WHERE row = 4'))
+
+
+def test_a_parquet_with_numbers_that_sqlite_has_not_loses_these_alone(collection: Store, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {
+        "key": ["e.jpg", "beach/a.jpg"],
+        "hash": pa.array([2**64 - 1, 3], pa.uint64()),
+        "least": pa.array([-(2**63), 3], pa.int64()),
+        "similarity": [float("nan"), 0.5],
+        "zero": [-0.0, 1],
+        "endless": [float("inf"), 1],
+    }
+    pq.write_table(pa.table(table), tmp_path / "table.parquet")
+    with closing(collection):
+        with collection.writing():
+            assert metadata.attach(collection, tmp_path / "table.parquet") == (2, 2)
+        assert chosen(collection, "similarity >= 0") == "a"
+        assert chosen(collection, f"hash = {2**64 - 1} and least = {-(2**63)} and endless > 1e300") == "e"
+        assert "similarity" not in stored(collection)
+        assert not verify(collection.path)
+
+
+def test_a_table_that_is_not_utf8_keeps_the_rest(collection: Store, tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes("key,Straße,stars\ne.jpg,Köln,3\n".encode("latin-1"))
+    with closing(collection):
+        with collection.writing():
+            assert metadata.attach(collection, tmp_path / "latin.csv") == (1, 1)
+            metadata.put(collection, "e.jpg", {"half \ud800": "\ud800!", "sure": True})
+        assert chosen(collection, "stars = 3 and 'Stra\ufffde':K?ln") == "e"
+        assert stored(collection) | {"Stra\ufffde": "K\ufffdln", "half \ufffd": "\ufffd!", "sure": 1} == stored(
+            collection
+        )
+        assert not verify(collection.path)
+
+
+def test_a_long_table_is_committed_now_and_then(
+    collection: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "BLOCK", 2)
+    monkeypatch.setattr(metadata, "COMMIT_EVERY", 1)
+    (tmp_path / "long.csv").write_text("key,stars\n" + "".join(f"{key},9\n" for key in KEYS[:5]))
+
+    class Killed(BaseException):
+        pass
+
+    real, calls = metadata.put, 0
+
+    def put(*arguments: Any) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Killed
+        return real(*arguments)
+
+    with closing(collection):
+        monkeypatch.setattr(metadata, "put", put)
+        with pytest.raises(Killed), collection.writing():
+            metadata.attach(collection, tmp_path / "long.csv")
+        assert chosen(collection, "stars = 9") == "ab"  # the block that was whole
+        with collection.writing():
+            assert metadata.attach(collection, tmp_path / "long.csv") == (5, 5)
+        assert chosen(collection, "stars = 9") == "abcde"
+        assert not verify(collection.path)

@@ -1,0 +1,66 @@
+"""Collections of made-up vectors: clustered as pictures are, and there in a moment."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.encoders.whitening import Whitening
+from lookalike.storage import store
+from lookalike.storage.maintenance import build_index as optimizing
+from lookalike.storage.maintenance import compact as compacting
+from lookalike.storage.maintenance import whiten as whitening
+from lookalike.storage.manifest import Header
+from lookalike.storage.store import Item, Store
+from lookalike.types import Progress, Vectors
+
+FINGERPRINT = "f" * 64
+
+
+def clustered(count: int, dim: int = 32, seed: int = 0, centres: int = 64) -> Vectors:
+    """Unit rows around some centres, in no order."""
+    rng = np.random.default_rng(seed)
+    middle = rng.standard_normal((centres, dim)).astype(np.float32)
+    rows = middle[rng.integers(0, centres, count)] + 0.7 * rng.standard_normal((count, dim)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def items(keys: Sequence[str], source: int = 1) -> list[Item]:
+    return [Item(-1, source, key, 10, 20, f"{abs(hash(key)):064x}", 3, 2) for key in keys]
+
+
+def make(path: Path, vectors: Vectors, dtype: str = "float32", keys: Sequence[str] | None = None) -> Store:
+    """A collection whose images lie, as far as it knows, in the folder beside it."""
+    opened = store.create(path, Header("thumb", FINGERPRINT, vectors.shape[1], dtype))
+    names = keys or [f"{number % 10}/{number:06}.jpg" for number in range(len(vectors))]
+    with opened.writing():
+        opened.add_source("..", "")
+        opened.add_many(items(names), vectors, new_keys=True)
+    return opened
+
+
+def optimize(path: Path, spec: str = "auto", progress: Progress | None = None) -> optimizing.Report:
+    """As another process would do it, with a store of its own."""
+    with closing(Store(path)) as opened:
+        return optimizing.optimize(opened, spec, progress)
+
+
+def compact(path: Path, dtype: str | None = None) -> compacting.Report:
+    """Likewise."""
+    with closing(Store(path)) as opened:
+        return compacting.compact(opened, dtype)
+
+
+def whiten(path: Path, dim: int | None = None, power: float = 1.0, source: Path | None = None) -> Whitening:
+    """Likewise."""
+    with closing(Store(path)) as opened:
+        return whitening.whiten(opened, dim, power, source=source)
+
+
+def cosines(queries: Vectors, vectors: Vectors, k: int, live: np.ndarray | None = None) -> np.ndarray:
+    """The ids of the true nearest."""
+    scores = queries @ vectors.T
+    if live is not None:
+        scores[:, ~live] = -2
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
