@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.images.sources import Folder
-from lookalike.integrations.milvus import Engine, Row, Signature, connect
+from lookalike.integrations.milvus.client import Milvus, Row, Signature, connect
 from lookalike.types import Ids, Vectors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,7 +153,7 @@ def flat(queries: Vectors, vectors: Vectors, k: int) -> Ids:
     return ExactIndex(vectors).search(queries, k)[1]
 
 
-def milvus(engine: Engine, vectors: Vectors, queries: Vectors, exact: Ids, place: Path) -> None:
+def milvus(engine: Milvus, vectors: Vectors, queries: Vectors, exact: Ids, place: Path) -> None:
     engine.create(Signature("benchmark", "none", "0" * 64, vectors.shape[1]))
     start = time.perf_counter()
     for at in range(0, len(vectors), 2000):

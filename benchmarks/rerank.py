@@ -23,10 +23,11 @@ from lookalike.encoders import load_encoder
 from lookalike.encoders.whitening import Whitening, fit
 from lookalike.evaluation.answers import Ask, answers, ask_collection, embed_gallery
 from lookalike.evaluation.compare import paired_interval
-from lookalike.evaluation.datasets import Benchmark, Query, load
+from lookalike.evaluation.datasets import load
+from lookalike.evaluation.datasets.benchmark import Benchmark, Query
 from lookalike.evaluation.metrics import average_precision
 from lookalike.evaluation.protocols import protocol_for
-from lookalike.evaluation.run import Reader
+from lookalike.evaluation.scoring import Reader
 from lookalike.index.exact import ExactIndex
 from lookalike.search.rank import rank
 from lookalike.search.rerank import parse

@@ -1,59 +1,59 @@
-import ast
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lookalike
+from tests.support import ROOT
 
 PACKAGE = Path(lookalike.__file__).parent
-# A module imports only from rows above its own; the longest matching name decides.
-ROWS = """
-types errors
-utils
-images
-encoders index
-storage
-search integrations
-analysis
-collection
-evaluation service
-cli
-__main__
-""".strip().splitlines()
 
 
-def row(module: str) -> int:
-    name = module.removeprefix("lookalike").removeprefix(".")
-    while name and not any(name in line.split() for line in ROWS):
-        name = name.rpartition(".")[0]
-    assert name, f"{module} has no row in the house plan"
-    return next(number for number, line in enumerate(ROWS) if name in line.split())
+def test_the_package_has_twelve_rooms_and_nothing_lies_beside_them() -> None:
+    rooms = set(
+        "utils images encoders index storage search integrations analysis collection evaluation service cli".split()
+    )
+    files = {"__init__.py", "__main__.py", "types.py", "errors.py", "py.typed"}
+    assert {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"} == rooms | files
 
 
-def imports(path: Path, module: str) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lookalike"):
-            for name in node.names:
-                inner = PACKAGE.joinpath(*node.module.split(".")[1:], name.name)
-                is_module = inner.with_suffix(".py").exists() or inner.is_dir()
-                found.append(f"{node.module}.{name.name}" if is_module else node.module)
-        elif isinstance(node, ast.Import):
-            found += [name.name for name in node.names if name.name.startswith("lookalike")]
-    return [name for name in found if name not in (module, "lookalike")]
+@pytest.mark.parametrize(
+    ("line", "broken"),
+    [
+        ("from lookalike.search import rank", "lookalike.storage is not allowed to import lookalike.search"),
+        ('ROWS = "lookalike.integrations.milvus.row_store:EngineRows"', "lookalike.storage is not allowed to import"),
+        ("from lookalike.storage import store", "lookalike.storage.catalog -> lookalike.storage.store"),
+    ],
+)
+def test_an_import_that_runs_upwards_or_in_a_circle_is_refused_even_in_a_string(
+    tmp_path: Path, line: str, broken: str
+) -> None:
+    for name in ("lookalike", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "data", "static"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    assert linted(tmp_path)[0] == 0
+    file = tmp_path / "lookalike" / "storage" / "catalog.py"
+    file.write_text(f"{file.read_text('utf-8')}\n\n{line}\n", "utf-8")
+    status, text = linted(tmp_path)
+    assert status == 1
+    assert broken in text
 
 
-def test_modules_import_only_from_the_rows_above() -> None:
-    wrong = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        module = ".".join(["lookalike", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
-        if module == "lookalike":
-            continue
-        for name in imports(path, module):
-            same_room = name.split(".")[1] == module.split(".")[1]
-            if not same_room and row(name) >= row(module):
-                wrong.append(f"{module} (row {row(module)}) imports {name} (row {row(name)})")
-    assert not wrong, "\n".join(wrong)
+def linted(folder: Path) -> tuple[int, str]:
+    """What import-linter says of a copy of the package."""
+    program = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
+    run = subprocess.run(
+        [*program, "--no-logo", "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return run.returncode, run.stdout + run.stderr
 
 
 def test_importing_the_package_and_asking_for_help_load_no_heavy_library() -> None:

@@ -39,12 +39,13 @@ def embed(
 
     S3 is reached as the variables AWS_* say, which are passed on to the workers.
     """
-    from lookalike.integrations import milvus as engines
+    from lookalike.integrations import ENGINES
     from lookalike.integrations import ray as jobs
+    from lookalike.integrations.milvus import address as engines
     from lookalike.integrations.ray.cluster import cluster as connected
     from lookalike.integrations.ray.listing import Columns
 
-    if to.partition(":")[0].partition("+")[0] in engines.ENGINES:
+    if to.partition(":")[0].partition("+")[0] in ENGINES:
         raise LookalikeError(
             f"{engines.stored(to)}: vectors go to files first: --to a folder or s3://…, then "
             f"`lookalike index --from FOLDER --to {engines.stored(to)} --collection DIR`"
@@ -73,7 +74,7 @@ def take(target: str, collection: Path | None, engine: str | None, as_json: bool
     """`index --from`: the result of a job as a collection."""
     from dataclasses import asdict
 
-    from lookalike.integrations import milvus as engines
+    from lookalike.integrations.milvus import address as engines
     from lookalike.integrations.ray.load import load
     from lookalike.utils.progress import shown
 

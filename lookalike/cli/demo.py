@@ -12,7 +12,7 @@ from lookalike.encoders import load_encoder, weights
 from lookalike.errors import LookalikeError
 from lookalike.evaluation import evaluate
 from lookalike.evaluation.datasets import synthetic as scenes
-from lookalike.evaluation.page import Section, Shown, page
+from lookalike.evaluation.page import Section, Shown, page, save_report
 from lookalike.search.query import Key
 from lookalike.types import Encoder, Hit, Progress
 
@@ -44,7 +44,7 @@ def made_up(out: Path, encoder: Encoder, progress: Progress | None = None) -> De
     """Render a small town, measure the encoder on it, and write `out`/report.html; nothing is downloaded."""
     scenes.render(out / "town")
     report = evaluate("vgg", root=out / "town", encoder=encoder, cache=out / "cache", progress=progress)
-    report.save(out)
+    save_report(report, out)
     return Demo(report.text(), out / "report.html")
 
 

@@ -9,7 +9,6 @@ from lookalike.cli.app import AsJson, Device, EncoderName, app
 from lookalike.cli.output import note, print_json
 
 if TYPE_CHECKING:
-    from lookalike.evaluation.replay import Explanation
     from lookalike.evaluation.report import Report
 
 Dataset = Annotated[
@@ -66,6 +65,8 @@ def evaluate(
 ) -> None:
     """Measure an encoder on a benchmark: mAP, mAP@k, P@k and more, by the protocol that the field uses."""
     from lookalike.encoders import with_options
+    from lookalike.evaluation.page import save_report
+    from lookalike.evaluation.replay import Explanation
     from lookalike.evaluation.replay import explain as replay
     from lookalike.evaluation.run import evaluate as measure
     from lookalike.utils.progress import shown
@@ -85,7 +86,7 @@ def evaluate(
                 dataset, place, name, protocol, wanted, uncropped, more, rerank or (), progress=progress, engine=engine
             )
     if out:
-        for path in found.save(out):
+        for path in found.save(out) if isinstance(found, Explanation) else save_report(found, out):
             note(f"wrote {path}")
     print_json(found.to_json()) if as_json else print(found.text())
 

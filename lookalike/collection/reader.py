@@ -12,7 +12,7 @@ from lookalike.errors import CollectionError, EncoderMismatch, SourceError
 from lookalike.images.remote import is_remote, located
 from lookalike.images.sources import Source, open_source
 from lookalike.index.ann import facts
-from lookalike.integrations import milvus as engines
+from lookalike.integrations.milvus import address as engines
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage import store
 from lookalike.storage.manifest import refuse_remains

@@ -10,10 +10,10 @@ from lookalike.collection.reader import DEFAULT_ENCODER, FOLDER, KeptCollection
 from lookalike.collection.sync import IndexReport, Part, Sync
 from lookalike.encoders import precision as precisions
 from lookalike.encoders import whitening, with_options
-from lookalike.encoders.quantize import PrecisionFinding
+from lookalike.encoders.precision import PrecisionFinding
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
 from lookalike.images.sources import Source, open_source
-from lookalike.integrations import milvus as engines
+from lookalike.integrations.milvus import address as engines
 from lookalike.search.gallery import Origins, StoredGallery, prefix_for
 from lookalike.storage import metadata, store
 from lookalike.storage.maintenance import build_index as optimizing

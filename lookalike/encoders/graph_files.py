@@ -1,6 +1,8 @@
-"""An ONNX file to a session on ONNX Runtime, after a look at which other files it would read."""
+"""An ONNX file to a session on ONNX Runtime: one that `graph` wrote, or a stranger's after a look at what it reads."""
 
+import functools
 import mmap
+import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -18,6 +20,8 @@ NESTED: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
+# ONNX Runtime would fuse what `graph` takes apart because it is faster so.
+SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion"]
 DEEPEST = 100
 Buffer = memoryview
 
@@ -38,6 +42,42 @@ def open_session(path: Path, threads: int = 0) -> Any:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise EncoderError(f"{path} cannot be loaded by ONNX Runtime ({_line(error)})") from error
+
+
+def open_graph(path: Path, precision: str, threads: int) -> Any:
+    """A session of a graph that `graph` wrote; raises EncoderError where ONNX Runtime cannot use it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    if precision == "fp32":
+        # Packing the weights anew costs half a second and a second copy in memory, and makes nothing faster: they are
+        # used as they are mapped from the file.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    elif not _adds_products_exactly():
+        # Slower by half, and right.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    # The errors of ONNX Runtime have no common base.
+    try:
+        return onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:150]
+        raise EncoderError(f"{path.parent} cannot be used ({reason}); delete it, and it is made again") from error
+
+
+@functools.cache
+def _adds_products_exactly() -> bool:
+    """Intel and AMD processors without VNNI add int8 products in 16 bits, which may overflow."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
 
 
 def run_session(session: Any, path: Path, inputs: dict[str, Any], outputs: list[str] | None = None) -> list[Any]:

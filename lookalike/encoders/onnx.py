@@ -1,9 +1,7 @@
 """Built graphs on ONNX Runtime: pixels to tokens on the CPU, in fp32 or int8."""
 
 import functools
-import platform
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +9,9 @@ from numpy.typing import NDArray
 
 from lookalike.encoders import graph
 from lookalike.encoders.build import POSITIONS, Built
+from lookalike.encoders.graph_files import open_graph
 from lookalike.encoders.positions import positions
-from lookalike.errors import EncoderError
 from lookalike.utils.cores import cores
-
-# ONNX Runtime would fuse what `graph` takes apart because it is faster so.
-SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion"]
 
 
 class OnnxBackbone:
@@ -61,39 +56,3 @@ class OnnxBackbone:
     def _resized(self, height: int, width: int) -> NDArray[np.float32]:
         stored = np.load(self._folder / POSITIONS, allow_pickle=False)
         return positions(stored, height, width, self.architecture.antialias)
-
-
-def open_graph(path: Path, precision: str, threads: int) -> Any:
-    """A session of a graph that `graph` wrote; raises EncoderError where ONNX Runtime cannot use it."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    if precision == "fp32":
-        # Packing the weights anew costs half a second and a second copy in memory, and makes nothing faster: they are
-        # used as they are mapped from the file.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    elif not _adds_products_exactly():
-        # Slower by half, and right.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    # The errors of ONNX Runtime have no common base.
-    try:
-        return onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
-        )
-    except Exception as error:
-        reason = " ".join(str(error).split())[:150]
-        raise EncoderError(f"{path.parent} cannot be used ({reason}); delete it, and it is made again") from error
-
-
-@functools.cache
-def _adds_products_exactly() -> bool:
-    """Intel and AMD processors without VNNI add int8 products in 16 bits, which may overflow."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return True
-    try:
-        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False

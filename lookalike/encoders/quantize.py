@@ -1,8 +1,6 @@
-"""What int8 needs to know of a checkpoint, and whether it is good enough for these images."""
+"""What int8 needs to know of a checkpoint: how far its activations reach."""
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,76 +8,12 @@ from numpy.typing import NDArray
 
 from lookalike.encoders import graph
 from lookalike.encoders.checkpoint import Checkpoint
+from lookalike.encoders.graph_files import open_graph
 from lookalike.encoders.positions import positions
-from lookalike.types import Encoder, Picture, Progress, Vectors
 from lookalike.utils.cores import cores
 
 SIDE = 224
 SAMPLES = 8
-SMALLEST_COSINE = 0.995
-SMALLEST_OVERLAP = 0.95
-NEIGHBOURS = 10
-TOLD_EVERY = 8
-FEWEST = 20
-"""Among fewer images, ten neighbours are most of them, and nothing was shown."""
-
-
-@dataclass(frozen=True)
-class PrecisionFinding:
-    """How int8 did on `images` pictures of the user's: the worst cosine to fp32, and the mean share of ten neighbours.
-
-    `chosen` is `int8` where both are good enough and there were enough images to tell, else `fp32`.
-    """
-
-    chosen: str
-    smallest_cosine: float
-    top10_overlap: float
-    images: int
-
-
-def choose_precision(
-    fp32: Encoder, int8: Encoder, images: Sequence[Picture], progress: Progress | None = None
-) -> PrecisionFinding:
-    """Encode the images both ways; int8 is chosen from a cosine of 0.995 and a top-10 overlap of 0.95 on.
-
-    The ten neighbours are searched among the images themselves, so fewer than twenty say nothing. `progress` hears
-    every image twice.
-    """
-    if not len(images):
-        return PrecisionFinding("fp32", 0.0, 0.0, 0)
-    exact, rounded = (
-        _encoded(encoder, images, progress, before) for encoder, before in ((fp32, 0), (int8, len(images)))
-    )
-    cosine = float((exact * rounded).sum(axis=1).min())
-    overlap = _overlap(exact, rounded)
-    earned = len(images) >= FEWEST and cosine >= SMALLEST_COSINE and overlap >= SMALLEST_OVERLAP
-    return PrecisionFinding("int8" if earned else "fp32", cosine, overlap, len(images))
-
-
-def _encoded(encoder: Encoder, images: Sequence[Picture], progress: Progress | None, before: int) -> Vectors:
-    """Images to unit rows, a few at a time, so that whoever waits sees it go on."""
-    parts = []
-    for at in range(0, len(images), TOLD_EVERY):
-        parts.append(encoder.encode(images[at : at + TOLD_EVERY]))
-        if progress:
-            progress(before + min(at + TOLD_EVERY, len(images)), 2 * len(images))
-    return np.concatenate(parts)
-
-
-def _overlap(exact: Vectors, rounded: Vectors) -> float:
-    """Queries in int8 against a gallery in int8, compared with fp32 against fp32; an image is not its own neighbour."""
-    count = min(NEIGHBOURS, len(exact) - 1)
-    if count < 1:
-        return 1.0
-    pairs = zip(_nearest(exact, count), _nearest(rounded, count), strict=True)
-    shared = [len(np.intersect1d(one, other)) for one, other in pairs]
-    return float(np.mean(shared)) / count
-
-
-def _nearest(rows: Vectors, count: int) -> NDArray[np.int64]:
-    scores = rows @ rows.T
-    np.fill_diagonal(scores, -np.inf)
-    return np.argsort(-scores, axis=1, kind="stable")[:, :count]
 
 
 def ranges(checkpoint: Checkpoint, scratch: Path) -> dict[str, NDArray[np.float32]]:
@@ -87,8 +21,6 @@ def ranges(checkpoint: Checkpoint, scratch: Path) -> dict[str, NDArray[np.float3
 
     They are the same everywhere, so that int8 weights are too. `scratch` is where the fp32 graph is put for a while.
     """
-    from lookalike.encoders.onnx import open_graph
-
     shape, found = checkpoint.architecture, dict[str, NDArray[np.float32]]()
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         names = graph.write_observed(checkpoint, Path(folder))

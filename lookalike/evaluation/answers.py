@@ -15,9 +15,9 @@ import numpy as np
 
 from lookalike.collection.collection import Collection as Stored
 from lookalike.errors import EvaluationError, LookalikeError
-from lookalike.evaluation.datasets import Benchmark, Query
+from lookalike.evaluation.datasets.benchmark import Benchmark, Query
 from lookalike.images import decode as images
-from lookalike.integrations.milvus import stored
+from lookalike.integrations.milvus.address import stored
 from lookalike.search.query import Asked
 from lookalike.search.rank import rank
 from lookalike.types import Box, Encoder, Gallery, Probe, Progress, Ranking, Reranker, Vectors

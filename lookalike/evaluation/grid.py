@@ -13,9 +13,10 @@ from typing import Any
 
 from lookalike.encoders import load_encoder
 from lookalike.errors import EncoderError, EvaluationError, ImageError
-from lookalike.evaluation.datasets import Benchmark, Names
+from lookalike.evaluation.datasets.benchmark import Benchmark, Names
 from lookalike.evaluation.report import aligned, decimal, markdown_table
-from lookalike.evaluation.run import evaluate, open_benchmark
+from lookalike.evaluation.run import evaluate
+from lookalike.evaluation.scoring import open_benchmark
 from lookalike.images import decode as images
 from lookalike.images.sources import open_source
 from lookalike.types import Encoder, Progress

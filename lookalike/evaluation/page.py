@@ -1,6 +1,7 @@
 """Queries and their ranked results to one HTML file that holds its pictures itself: no script and no request."""
 
 import base64
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,20 @@ def page(title: str, lead: str, sections: Iterable[Section], parts: Sequence[str
         f'<link rel="icon" href="data:,"><title>{_safe(title)}</title><style>{_STYLE}</style></head><body><main>'
         f"<h1>{_safe(title)}</h1><p>{_safe(lead)}</p>{''.join(parts)}{body}</main></body></html>\n"
     )
+
+
+def save_report(report: Report, folder: str | Path) -> list[Path]:
+    """Write report.json, report.md and report.html into `folder`; the page holds its pictures itself."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "report.json": json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n",
+        "report.md": report.markdown(),
+        "report.html": report_page(report),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, "utf-8", errors="surrogateescape")
+    return [folder / name for name in texts]
 
 
 def report_page(report: Report) -> str:

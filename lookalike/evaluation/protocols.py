@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets import Benchmark
+from lookalike.evaluation.datasets.benchmark import Benchmark
 from lookalike.evaluation.metrics import DENOMINATORS, Rule
 
 AT_K = ("map", "precision", "recall", "hit_rate", "ndcg")

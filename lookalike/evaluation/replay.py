@@ -19,11 +19,11 @@ from PIL import Image
 from lookalike.encoders import load_encoder
 from lookalike.encoders.pipeline import BATCH
 from lookalike.evaluation.answers import Ask, QueryVectors, answers, ask_collection, ask_encoder, embed_gallery
-from lookalike.evaluation.datasets import Benchmark, Query, Truth
+from lookalike.evaluation.datasets.benchmark import Benchmark, Query, Truth
 from lookalike.evaluation.metrics import Judged, average_precision, average_precision_at, mean, precision_at
 from lookalike.evaluation.protocols import PROTOCOLS, protocol_for, whole_ks
 from lookalike.evaluation.report import Cost, Figures, Report, Scored, aligned, decimal
-from lookalike.evaluation.run import Read, Reader, describe_gallery, gallery_notes, open_benchmark, settle
+from lookalike.evaluation.scoring import Read, Reader, describe_gallery, gallery_notes, open_benchmark, settle
 from lookalike.images import decode as images
 from lookalike.types import Encoder, Picture, Progress, Vectors
 

@@ -1,6 +1,5 @@
 """What an evaluation found, as figures, as JSON, and as a table to print or to paste into Markdown."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -196,21 +195,6 @@ class Report:
         """Queries by AP (of Medium where there are setups), those without positives last."""
         setup = "medium" if "medium" in self.setups else next(iter(self.setups))
         return sorted(self.queries, key=lambda query: _last_if_nan(query.setups[setup].ap))
-
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write report.json, report.md and report.html into `folder`; the page holds its pictures itself."""
-        from lookalike.evaluation.page import report_page
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = {
-            "report.json": json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n",
-            "report.md": self.markdown(),
-            "report.html": report_page(self),
-        }
-        for name, text in texts.items():
-            (folder / name).write_text(text, "utf-8", errors="surrogateescape")
-        return [folder / name for name in texts]
 
 
 def decimal(value: float) -> str:

@@ -2,15 +2,13 @@
 
 import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from html import unescape
-from typing import TYPE_CHECKING
 
 from lookalike.analysis import map as maps
+from lookalike.search.gallery import StoredGallery
 from lookalike.service.ids import to_id
-
-if TYPE_CHECKING:
-    from lookalike.service.served import Served
 
 MOST = 10_000
 """Images on one map: more make a page of over 20 MB, which a phone does not show."""
@@ -20,8 +18,9 @@ _POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]+)"')
 class Maps:
     """Makes the page in a thread of its own, so that searches are not kept waiting; keeps the newest."""
 
-    def __init__(self, served: "Served") -> None:
-        self._served = served
+    def __init__(self, gallery: Callable[[], StoredGallery], title: str) -> None:
+        """`gallery()` gives the state that was committed last."""
+        self._gallery, self._title = gallery, title
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lookalike-maps")
         self._lock = threading.Lock()
         self._version: tuple[int, int] | None = None
@@ -30,7 +29,7 @@ class Maps:
 
     def page(self) -> str | None:
         """The page; None while the first one is being made. An old one serves until the new one is there."""
-        version = self._served.collection.gallery.version
+        version = self._gallery().version
         with self._lock:
             made = self._made
             if made and made.done():
@@ -44,8 +43,8 @@ class Maps:
 
     def _make(self) -> str:
         page, _ = maps.render(
-            self._served.collection.gallery,
-            title=self._served.name,
+            self._gallery(),
+            title=self._title,
             link=lambda item: f"/#q=i.{to_id(item.key)}",
             most=MOST,
             link_text="Search with this picture",

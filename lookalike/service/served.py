@@ -71,7 +71,7 @@ class Served:
     @cached_property
     def maps(self) -> Maps:
         """The map of the collection, made when it is first asked for."""
-        return Maps(self)
+        return Maps(lambda: self.collection.gallery, self.name)
 
     def load(self) -> None:
         """Load the encoder and open the collection; a failure is kept for whoever runs the service."""

@@ -3,7 +3,6 @@
 `RowStore` is all that a collection asks of the place where its vectors lie, so that an engine can stand in for a file.
 """
 
-import importlib
 import mmap
 import os
 import weakref
@@ -16,7 +15,7 @@ from typing import IO, Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.errors import CollectionError
+from lookalike.errors import CollectionError, EngineError
 from lookalike.types import Ids, Scores, Vectors
 
 # name: (file, numbers as they are stored). An int8 row begins with its scale: 1 / length of its codes, as float32.
@@ -25,8 +24,6 @@ DTYPES: dict[str, tuple[str, str]] = {
     "float16": ("vectors.f16", "<f2"),
     "int8": ("vectors.i8", "i1"),
 }
-ENGINE_ROWS = "lookalike.integrations.milvus.row_store:EngineRows"
-"""The `SearchingRows` of an engine: (path, uri, dim, dtype). Which engines there are, `engines.ENGINES` says."""
 
 
 class RowStore(Protocol):
@@ -114,19 +111,39 @@ class SearchingRows(RowStore, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class EngineRows:
+    """How collections keep their vectors in one kind of engine.
+
+    `open(path, uri, dim, dtype)`, and `create(uri, owner, encoder, fingerprint, dim)` for a new collection.
+    """
+
+    open: Callable[[Path, str, int, str], SearchingRows]
+    create: Callable[[str, str, str, str, int], None]
+
+
+ENGINES: dict[str, EngineRows] = {}
+"""By the scheme of a URI, such as milvus; `integrations` fills it when it is imported."""
+
+
 def open_rows(path: Path, dim: int, dtype: str = "float32", engine: str | None = None) -> RowStore:
     """The vectors of the collection in `path`, in its own file or in an engine (a URI)."""
     if engine is None:
         return VectorFile(path / DTYPES[dtype][0], dim, dtype)
-    module, _, factory = ENGINE_ROWS.partition(":")
-    opened: RowStore = getattr(importlib.import_module(module), factory)(path, engine, dim, dtype)
-    return opened
+    return _engine(engine).open(path, engine, dim, dtype)
 
 
 def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
     """Make the engine's side of a new collection; raises EngineError where it is away or holds another's."""
-    module = ENGINE_ROWS.partition(":")[0]
-    importlib.import_module(module).create(uri, owner, encoder, fingerprint, dim)
+    _engine(uri).create(uri, owner, encoder, fingerprint, dim)
+
+
+def _engine(uri: str) -> EngineRows:
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in ENGINES:
+        there = ", ".join(f"{name}://" for name in ENGINES) or "none; import lookalike.integrations"
+        raise EngineError(f"{scheme}://: no such engine; there are {there}")
+    return ENGINES[scheme]
 
 
 def encode(vectors: Vectors, dtype: str) -> NDArray[Any]:

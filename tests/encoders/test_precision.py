@@ -9,7 +9,7 @@ import lookalike.collection.collection as collections
 from lookalike.cli import _run
 from lookalike.encoders import precision as precisions
 from lookalike.encoders import with_options
-from lookalike.encoders.quantize import PrecisionFinding
+from lookalike.encoders.precision import PrecisionFinding
 from lookalike.errors import CollectionError, EncoderError, EncoderMismatch
 from lookalike.images.sources import Folder
 from tests.support.pictures import PixelEncoder, picture

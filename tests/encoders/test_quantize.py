@@ -10,7 +10,7 @@ from lookalike.encoders import graph, quantize
 from lookalike.encoders.build import build
 from lookalike.encoders.files import locate
 from lookalike.encoders.onnx import OnnxBackbone
-from lookalike.encoders.quantize import PrecisionFinding, choose_precision
+from lookalike.encoders.precision import PrecisionFinding, choose_precision
 from lookalike.types import Vectors
 from tests.encoders import checkpoints
 from tests.support.pictures import PixelEncoder, picture

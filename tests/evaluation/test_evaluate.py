@@ -13,7 +13,8 @@ from lookalike.collection import collection as collections
 from lookalike.errors import EvaluationError
 from lookalike.evaluation import run
 from lookalike.evaluation.answers import QueryVectors
-from lookalike.evaluation.datasets import Benchmark, Query, Truth, load
+from lookalike.evaluation.datasets import load
+from lookalike.evaluation.datasets.benchmark import Benchmark, Query, Truth
 from lookalike.evaluation.datasets.synthetic import render
 from lookalike.evaluation.run import evaluate
 from lookalike.types import Box, Gallery, Probe, Ranking

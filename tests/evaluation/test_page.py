@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lookalike.evaluation.page import SHOWN, THUMBNAIL, Section, Shown, page
+from lookalike.evaluation.page import SHOWN, THUMBNAIL, Section, Shown, page, save_report
 from lookalike.evaluation.plots import bar_chart, line_chart
 from lookalike.evaluation.report import Report, aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
@@ -45,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 
 def test_a_browser_opens_the_page_with_every_picture_and_no_error(browser: Any, report: Report, tmp_path: Path) -> None:
-    report.save(tmp_path)
+    save_report(report, tmp_path)
     tab, said, asked = opened(browser, tmp_path / "report.html")
     assert (said, asked) == ([], [])
     widths = tab.eval_on_selector_all("img", "pictures => pictures.map(p => p.complete ? p.naturalWidth : 0)")
@@ -61,7 +61,7 @@ def test_a_browser_opens_the_page_with_every_picture_and_no_error(browser: Any, 
 
 
 def test_the_page_follows_the_reader_into_the_dark(browser: Any, report: Report, tmp_path: Path) -> None:
-    report.save(tmp_path)
+    save_report(report, tmp_path)
     tab, _, _ = opened(browser, tmp_path / "report.html")
     back = "getComputedStyle(document.body).backgroundColor"
     tab.emulate_media(color_scheme="light")
@@ -103,7 +103,7 @@ def test_a_picture_that_is_gone_is_said_and_a_name_that_is_not_utf8_shown(tmp_pa
 
 
 def test_the_files_that_are_saved_say_the_same(report: Report, tmp_path: Path) -> None:
-    files = report.save(tmp_path / "out")
+    files = save_report(report, tmp_path / "out")
     assert [file.name for file in files] == ["report.json", "report.md", "report.html"]
     document = json.loads(files[0].read_text("utf-8"))
     assert document["map"] == pytest.approx(report.map)
@@ -142,7 +142,7 @@ def test_tables_line_up_and_do_not_break_on_a_bar() -> None:
 def of_a_town(six_buildings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a benchmark of photographs, saved."""
     folder = tmp_path_factory.mktemp("of-a-town")
-    evaluate("vgg", six_buildings, PixelEncoder(), cache=folder / "cache").save(folder)
+    save_report(evaluate("vgg", six_buildings, PixelEncoder(), cache=folder / "cache"), folder)
     return folder
 
 

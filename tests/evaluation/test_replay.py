@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets import Benchmark, Query, Truth
+from lookalike.evaluation.datasets.benchmark import Benchmark, Query, Truth
 from lookalike.evaluation.metrics import Judged
 from lookalike.evaluation.replay import (
     GALLERY,

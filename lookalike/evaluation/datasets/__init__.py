@@ -1,14 +1,12 @@
-"""Benchmarks: a gallery of images, queries, and what each query should find, read from their published layouts."""
+"""Data sets, read from their published layouts: a lazy table of names to benchmarks."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lookalike.errors import EvaluationError
-from lookalike.images.sources import open_source
-from lookalike.types import Box
+from lookalike.evaluation.datasets.benchmark import Benchmark, check
 
 DATASETS = {
     "oxford5k": "lookalike.evaluation.datasets.oxford:oxford5k",
@@ -20,48 +18,6 @@ DATASETS = {
     "pairs": "lookalike.evaluation.datasets.pairs:pairs",
 }
 """Name to a function `(root) -> Benchmark`."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What one query should find, as keys of the gallery; junk is neither right nor wrong."""
-
-    positives: frozenset[str]
-    junk: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Query:
-    """One question: `image`, cut to `box` where there is one; `truths` maps a setup ("all", "easy", …) to its truth.
-
-    `hidden` are gallery keys that this query does not search, such as its own photo in leave-one-out.
-    """
-
-    name: str
-    image: Path
-    box: Box | None
-    truths: Mapping[str, Truth]
-    hidden: frozenset[str] = frozenset()
-
-    def key(self, images: Path) -> str | None:
-        """The key of its photo in the gallery of the folder `images`; None where it lies elsewhere."""
-        return self.image.relative_to(images).as_posix() if self.image.is_relative_to(images) else None
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A gallery and its queries; keys are relative POSIX paths in `images`, as in a collection of that folder.
-
-    `unreadable` are images known to be broken at their home; `notes` is what a reader of the figures has to know.
-    """
-
-    name: str
-    images: Path
-    queries: tuple[Query, ...]
-    protocol: str = "original"
-    distractors: tuple[Path, ...] = ()
-    unreadable: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = ()
 
 
 def load(name: str, root: str | Path, distractors: Iterable[str | Path] = ()) -> Benchmark:
@@ -78,85 +34,3 @@ def load(name: str, root: str | Path, distractors: Iterable[str | Path] = ()) ->
         if not folder.exists():
             raise EvaluationError(f"{folder}: no such folder of distractors")
     return replace(check(benchmark), distractors=folders)
-
-
-def check(benchmark: Benchmark) -> Benchmark:
-    """Refuse, by name, a ground truth that contradicts itself; note the queries that have nothing to find."""
-    if not benchmark.queries:
-        raise EvaluationError(f"{benchmark.images.parent}: no queries; a ground truth needs at least one")
-    missing = [query.name for query in benchmark.queries if not query.image.is_file()]
-    if missing:
-        first = next(query.image for query in benchmark.queries if query.name == missing[0])
-        raise EvaluationError(f"the query image of {some(missing)} is missing (looked for {first})")
-    empty: dict[str, list[str]] = {}
-    for query in benchmark.queries:
-        for setup, truth in query.truths.items():
-            both = truth.positives & truth.junk
-            if both:
-                raise EvaluationError(f"{query.name}: both positive and junk ({setup}): {some(sorted(both))}")
-            if not truth.positives:
-                empty.setdefault(setup, []).append(query.name)
-    for setup, names in empty.items():
-        if len(names) == len(benchmark.queries):
-            raise EvaluationError(f"no query has a positive ({setup}), so there is nothing to measure")
-    notes = [
-        f"without positives{'' if setup == 'all' else f' ({setup})'}, so out of the mean: {some(names)}"
-        for setup, names in empty.items()
-    ]
-    return replace(benchmark, notes=tuple(dict.fromkeys([*benchmark.notes, *notes])))
-
-
-def some(names: Iterable[str], shown: int = 5) -> str:
-    """A few names and how many more there are, for a message of one line."""
-    listed = list(names)
-    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
-    return ", ".join(listed[:shown]) + more
-
-
-@dataclass(frozen=True)
-class Names:
-    """Ground-truth names, which often have no folder and no extension, to keys of the images in `folder`."""
-
-    folder: Path
-
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        """The keys a collection of this folder has, unreadable images among them."""
-        return tuple(entry.key for entry in open_source(self.folder).entries())
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[str]]:
-        table: dict[str, list[str]] = {}
-        for key in self.keys:
-            path = PurePosixPath(key)
-            for name in {key, path.name, path.stem, str(path.with_suffix(""))}:
-                table.setdefault(name, []).append(key)
-        return table
-
-    def key(self, name: str) -> str | None:
-        """The one image of that name, None where there is none; raises EvaluationError where there are several."""
-        found = self._by_name.get(name, [])
-        if name in found and (self.folder / name).is_file():
-            return name
-        if len(found) > 1:
-            raise EvaluationError(f"{name!r} in the ground truth could be {some(found)} in {self.folder}")
-        return found[0] if found else None
-
-    def require(self, names: Mapping[str, str]) -> dict[str, str]:
-        """Every name to its key; `names` maps a name to where it was read. Raises EvaluationError with the missing."""
-        found = {name: key for name in names if (key := self.key(name)) is not None}
-        missing = [f"{name} ({where})" for name, where in names.items() if name not in found]
-        if missing:
-            raise EvaluationError(
-                f"{len(missing)} ground-truth names are not among the {len(self.keys)} images in {self.folder}: "
-                + some(missing)
-            )
-        return found
-
-
-def first_folder(root: Path, names: tuple[str, ...], holds: str) -> Path:
-    """The first of `names` that is a folder under `root`; raises EvaluationError saying what belongs there."""
-    for name in names:
-        if (root / name).is_dir():
-            return root / name
-    raise EvaluationError(f"{root}: no folder {names[0]}/; put {holds} there")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets import Benchmark, Names, Query, Truth, some
+from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, Truth, some
 
 
 def folders(root: Path) -> Benchmark:

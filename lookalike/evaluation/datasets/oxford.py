@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets import Benchmark, Names, Query, Truth, first_folder, some
+from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, Truth, first_folder, some
 from lookalike.types import Box
 
 IMAGE_FOLDERS = ("images", "jpg")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets import Benchmark, Names, Query, Truth
+from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, Truth
 from lookalike.types import Box
 
 FILES = ("pairs.jsonl", "pairs.json", "pairs.csv")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets import Benchmark, Names, Query, Truth, first_folder, plain_pickle
+from lookalike.evaluation.datasets import plain_pickle
+from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, Truth, first_folder
 from lookalike.evaluation.datasets.oxford import IMAGE_FOLDERS, PARIS_CORRUPT
 from lookalike.types import Box
 

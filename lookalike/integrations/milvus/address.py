@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from lookalike.errors import EngineError
 
+SCHEME = "milvus"
 PORT = 19530
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 EXAMPLE = "write milvus://host:19530/name, or milvus:///folder/file.db/name for Milvus Lite"
@@ -51,6 +52,13 @@ def remember(address: Address) -> None:
     """Keep what gives entry to a server while this process lives."""
     if address.token:
         _TOKENS[address.engine, address.host, address.port] = address.token
+
+
+def stored(uri: str) -> str:
+    """A URI as it may be written down; what gives entry is kept for this process alone. Raises EngineError."""
+    address = parse(uri)
+    remember(address)
+    return str(address)
 
 
 def renamed(uri: str) -> str:

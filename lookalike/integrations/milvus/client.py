@@ -9,16 +9,15 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus import Row, Signature
 from lookalike.integrations.milvus import tuning as effort
-from lookalike.integrations.milvus.address import Address
+from lookalike.integrations.milvus.address import SCHEME, Address, parse
 from lookalike.integrations.milvus.connection import CALL_SECONDS, REFUSED, connected, import_client, is_passing, plain
 from lookalike.integrations.milvus.expressions import RESERVED, storable
 from lookalike.integrations.milvus.index_types import FLAT, HNSW, KINDS, MOST_RESULTS, UNTUNED, Kind, wanted
@@ -43,8 +42,31 @@ LONGEST_KEY = PATH_BYTES // 4
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Signature:
+    """What a server's collection holds: whose rows (`owner`, drawn when the local collection was made) and vectors."""
+
+    owner: str
+    encoder: str
+    fingerprint: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the server knows of an image beside its vector; `fields` become dynamic fields that filters can name."""
+
+    id: int
+    key: str
+    sha256: str
+    fields: dict[str, Any]
+
+
 class Milvus:
-    """One collection of Milvus; meets `engines.Engine`."""
+    """One collection of Milvus; every method is tried again while the server is away for a moment.
+
+    All raise EngineError, in one line, once patience has run out.
+    """
 
     def __init__(self, address: Address) -> None:
         import_client()
@@ -390,3 +412,11 @@ def _mismatch(address: Address, held: Signature, given: Signature) -> str:
 def _blocks(ids: Ids, size: int) -> Iterator[Ids]:
     for start in range(0, len(ids), size):
         yield ids[start : start + size]
+
+
+def connect(uri: str) -> Milvus:
+    """The collection of a URI such as `milvus://host:19530/name`; raises EngineError where it is none, or is away."""
+    address = parse(uri)
+    if address.engine != SCHEME:
+        raise EngineError(f"{address}: no such engine; there are {SCHEME}://")
+    return Milvus(address)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, EngineError
-from lookalike.integrations.milvus import Engine, Row, Signature, connect
+from lookalike.integrations.milvus.client import Milvus, Row, Signature, connect
 from lookalike.integrations.milvus.expressions import translate
 from lookalike.storage.manifest import read_header
 from lookalike.storage.vectors import crc_rows, encode
@@ -44,13 +44,13 @@ class EngineRows:
         header = read_header(path)
         self._signature = Signature(header.id, header.encoder, header.fingerprint, header.dim)
         self._uri = uri
-        self._engine: Engine | None = None
+        self._engine: Milvus | None = None
         self._pending: dict[int, NDArray[np.float32]] = {}
         self._changed: set[int] = set()
         self._is_checked = self._has_written = False
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Milvus:
         """The server's collection, checked to be this one's; raises EngineError."""
         if self._engine is None:
             engine = connect(self._uri)

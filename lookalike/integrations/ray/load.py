@@ -9,7 +9,7 @@ import numpy as np
 
 from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.images.remote import is_remote
-from lookalike.integrations.milvus import is_same
+from lookalike.integrations.milvus.address import is_same
 from lookalike.integrations.ray import records
 from lookalike.storage import store
 from lookalike.storage.manifest import Header

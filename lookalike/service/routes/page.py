@@ -1,7 +1,6 @@
 """The page, its files, and the map."""
 
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
@@ -24,7 +23,7 @@ WAITING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="vi
 
 def _files() -> dict[str, bytes]:
     """Every static file by its name: only what was there at the start is served, and no name becomes a path."""
-    folder: Traversable = resources.files("lookalike.service") / "static"
+    folder = Path(__file__).parents[1] / "static"
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets import Benchmark, Names, Truth, load, some
+from lookalike.evaluation.datasets import load
+from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Truth, some
 from lookalike.evaluation.datasets.oxford import PARIS_CORRUPT, read_groundtruth
 from lookalike.evaluation.datasets.revisited import revisited
 from lookalike.types import Box

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus import Row, Signature, connect
+from lookalike.integrations.milvus.client import Row, Signature, connect
 from lookalike.types import Vectors
 from tests.integrations.milvus.milvus_servers import unit_rows
 

@@ -1,7 +1,8 @@
 import pytest
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus import connect, parse, renamed, stored
+from lookalike.integrations.milvus.address import parse, renamed, stored
+from lookalike.integrations.milvus.client import connect
 
 
 def test_a_server_a_database_and_tls_are_read_from_the_uri() -> None:

@@ -10,8 +10,8 @@ import pytest
 from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as open_collection
 from lookalike.errors import CollectionError, EngineError, QueryError
-from lookalike.integrations.milvus import Row, connect
 from lookalike.integrations.milvus import row_store as rows
+from lookalike.integrations.milvus.client import Row, connect
 from lookalike.storage.metadata import put
 from lookalike.storage.vectors import SearchingRows
 from tests.integrations.milvus import milvus_suite as suite

@@ -14,8 +14,8 @@ import pytest
 from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus import Row, Signature, connect
 from lookalike.integrations.milvus import row_store as rows
+from lookalike.integrations.milvus.client import Row, Signature, connect
 from tests.integrations.milvus.milvus_servers import Server, impatient, server, unit_rows
 from tests.integrations.milvus.milvus_suite import check_all
 from tests.support.job_results import write_result
