@@ -152,6 +152,9 @@ def test_what_must_stay_is_told_why(tmp_path: Path) -> None:
         assert reason_for(kept, hostile, out) == "its key is no path below a folder"
     (photos / "extra.jpg").write_bytes(b"edited since")
     assert reason_for(kept, extra, out) == "changed since it was indexed"
+    extra = member(photos, "extra.jpg")
+    os.utime(photos / "extra.jpg", ns=(0, extra.item.mtime_ns + 1))
+    assert reason_for(kept, extra, out) == "changed since it was indexed", "as many bytes, but others"
 
 
 def test_links_and_second_names_of_the_kept_file_stay(tmp_path: Path) -> None:

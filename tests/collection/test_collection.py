@@ -69,6 +69,17 @@ def test_a_touched_file_is_compared_by_content(photos: Path, encoder: PixelEncod
     assert encoder.encoded == 12
 
 
+def test_a_file_that_was_overwritten_with_as_many_bytes_is_embedded_again(photos: Path, encoder: PixelEncoder) -> None:
+    picture(20).save(photos / "same size.bmp")
+    opened = indexed(photos, encoder)
+    size = (photos / "same size.bmp").stat().st_size
+    picture(21).save(photos / "same size.bmp")
+    os.utime(photos / "same size.bmp", ns=(7, 7))  # the clock of a file system may stand still between two writes
+    assert (photos / "same size.bmp").stat().st_size == size
+    assert opened.index() == IndexReport(changed=1, unchanged=12)
+    assert opened.search(picture(21), 1)[0].key == "same size.bmp"
+
+
 def test_renamed_and_moved_files_are_recognised_without_embedding(photos: Path, encoder: PixelEncoder) -> None:
     opened = indexed(photos, encoder)
     before = opened.row("01.jpg")
@@ -135,6 +146,51 @@ def test_a_folder_that_vanished_is_an_error_and_forgets_nothing(photos: Path, en
     with pytest.raises(SourceError, match="no such folder, archive or list"):
         opened.index()
     assert len(opened) == 12
+
+
+def test_a_folder_that_cannot_be_read_for_once_is_told_and_forgets_nothing(
+    photos: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a network that is slow, say; the permissions of a folder do not hold root back."""
+    opened = indexed(photos, encoder)
+    before, scandir = sorted(opened.keys()), os.scandir
+
+    def refused(folder: Path) -> Any:
+        if folder == photos / "trip":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert opened.index() == IndexReport(unchanged=8, skipped=1)
+    assert opened.skipped() == [("trip/", "folder cannot be read")]
+    assert sorted(opened.keys()) == before
+    monkeypatch.undo()
+    assert opened.index() == IndexReport(unchanged=12)
+    assert opened.skipped() == []
+
+
+def test_a_copy_in_another_folder_is_no_new_name_of_the_first(tmp_path: Path, encoder: PixelEncoder) -> None:
+    for place in ("a/one.png", "b/two.png"):
+        (tmp_path / place).parent.mkdir()
+        picture(0).save(tmp_path / place)
+    opened = Collection(tmp_path / "collection", encoder)
+    opened.index([tmp_path / "a"])
+    assert opened.index([tmp_path / "b"]) == IndexReport(added=1)
+    assert opened.keys() == ["one.png", "b/two.png"]
+    assert encoder.encoded == 1
+
+
+def test_of_two_sources_with_an_image_of_one_key_the_first_keeps_it(tmp_path: Path, encoder: PixelEncoder) -> None:
+    for number, place in enumerate(("a/photos/same.png", "b/photos/same.png")):
+        (tmp_path / place).parent.mkdir(parents=True)
+        picture(number).save(tmp_path / place)
+    opened = Collection(tmp_path / "collection", encoder)
+    opened.index([tmp_path / "a"])
+    assert opened.index([tmp_path / "b" / "photos"]) == IndexReport(skipped=1)
+    reason = "another source of this collection has an image of this name"
+    assert opened.skipped() == [("photos/same.png", reason)]
+    assert opened.search(picture(0), 1)[0].path == tmp_path / "a" / "photos" / "same.png"
+    assert len(opened) == 1
 
 
 def test_several_folders_in_one_collection_keep_their_names_apart(tmp_path: Path, encoder: PixelEncoder) -> None:
@@ -466,6 +522,18 @@ def test_what_is_made_of_a_collection_is_made_through_the_files_that_it_has_open
         assert opened == ["c", "c.compact", "c", "c.whitened"]
         assert collection.store.header.dim == 8
         assert collection.keys()[0] == "1/000001.jpg"
+
+
+def test_a_removed_image_that_was_overwritten_with_as_many_bytes_comes_back(
+    photos: Path, encoder: PixelEncoder
+) -> None:
+    picture(20).save(photos / "same size.bmp")
+    opened = indexed(photos, encoder)
+    opened.remove(["same size.bmp"])
+    assert opened.index() == IndexReport(unchanged=12)
+    picture(21).save(photos / "same size.bmp")
+    os.utime(photos / "same size.bmp", ns=(7, 7))
+    assert opened.index() == IndexReport(added=1, unchanged=12)
 
 
 def test_an_unknown_key_removes_nothing(photos: Path, encoder: PixelEncoder) -> None:

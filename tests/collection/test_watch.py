@@ -165,6 +165,16 @@ def test_a_refresh_of_a_folder_covers_all_that_is_and_was_in_it(opened: Collecti
     assert counts(opened.refresh([photos / "trip"])) == {"added": 1, "removed": 1}
 
 
+def test_a_refresh_of_a_folder_leaves_what_only_begins_like_it(opened: Collection, photos: Path) -> None:
+    for name in ("trip.png", "trip-2/a.png", "trip0.png", "trip00.png", "trips/a.png"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        picture(sum(name.encode())).save(photos / name)
+    assert counts(opened.index()) == {"added": 5, "unchanged": 12}
+    shutil.rmtree(photos / "trip")
+    assert counts(opened.refresh([photos / "trip"])) == {"removed": 4}
+    assert counts(opened.index()) == {"unchanged": 13}
+
+
 def test_a_refresh_skips_a_broken_file_until_it_is_whole(opened: Collection, photos: Path) -> None:
     (photos / "slow.png").write_bytes(b"half a picture")
     assert counts(opened.refresh([photos / "slow.png"])) == {"skipped": 1}

@@ -275,6 +275,19 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         entry.read()
 
 
+def test_a_tar_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "LIMITS", images.Limits(bytes=100_000))
+    with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as archive:
+        for name, size in (("bomb.jpg", 100_001), ("fits.jpg", 100_000)):
+            member = tarfile.TarInfo(name)
+            member.size = size
+            archive.addfile(member, io.BytesIO(bytes(size)))
+    entries = open_source(tmp_path / "bomb.tar.gz").entries()
+    with pytest.raises(ImageError, match="100,001 bytes, over the limit of 100,000"):
+        next(entries).read()
+    assert len(next(entries).read()) == 100_000
+
+
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_damaged_zip_member_is_one_reason_and_the_others_are_read(compression: int, tmp_path: Path) -> None:
     path = tmp_path / "some.zip"

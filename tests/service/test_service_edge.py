@@ -1,3 +1,4 @@
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -5,8 +6,14 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import BaseModel, ValidationError
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
+from lookalike.service.edge import Edge
+from lookalike.service.errors import ApiError
+from lookalike.service.metrics import Metrics
 from lookalike.service.models import FIELDS, BatchBody, EmbedBody, LoginBody, SearchBody
+from lookalike.service.settings import Settings
 from lookalike.service.tokens import COOKIE, session
 from tests.service.running import Running, jpeg, running, write_photos
 
@@ -54,6 +61,36 @@ def test_without_the_token_nothing_of_the_collection_is_told(guarded: Running, s
     assert stranger.post("/v1/search", files={"file": jpeg(1)}).status_code == 401
     for path in ("/", "/static/app.js", "/healthz", "/readyz", "/openapi.json"):
         assert stranger.get(path).status_code == 200, path
+
+
+class Ready:
+    """A service that has nothing against a request."""
+
+    reason_not_ready: str | None = None
+    reason_to_wait: ApiError | None = None
+    is_draining = False
+
+
+def test_a_request_too_many_at_once_is_refused_and_the_next_is_not() -> None:
+    """By whatever server: uvicorn's protocol counts connections before."""
+
+    async def asked() -> tuple[list[int], str]:
+        gate = asyncio.Event()
+
+        async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+            await PlainTextResponse("done")(scope, receive, send)
+
+        edge = Edge(waits, Settings(connections=2), Metrics(), Ready())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url="http://127.0.0.1") as client:
+            waiting = [asyncio.create_task(client.get("/v1/items")) for _ in range(2)]
+            await asyncio.sleep(0)
+            refused = await client.get("/healthz")
+            gate.set()
+            answers = [refused, *await asyncio.gather(*waiting), await client.get("/healthz")]
+            return [answer.status_code for answer in answers], shape(refused)
+
+    assert asyncio.run(asked()) == ([503, 200, 200, 200], "overloaded")
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é"])

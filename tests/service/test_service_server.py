@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -298,6 +299,29 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
         assert statuses.count(429) == 11
         assert len(retry) == 11
         assert all(1 <= int(value) <= 30 for value in retry)
+
+
+def is_dropped(plug: socket.socket) -> bool:
+    """Whether the other side hung up on a connection over which nothing was said."""
+    plug.settimeout(0.1)
+    try:
+        return plug.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_connections_beyond_the_most_are_dropped_and_the_others_served(tmp_path: Path) -> None:
+    with running(write_photos(tmp_path / "photos", 1), connections=4) as service, ExitStack() as stack:
+        place = urlsplit(service.url)
+        plugs = [stack.enter_context(socket.create_connection((place.hostname, place.port or 0), 30)) for _ in range(8)]
+        until(lambda: sum(map(is_dropped, plugs)) >= 4, 10)  # idle ones are given up after 15 seconds
+        left = [plug for plug in plugs if not is_dropped(plug)]
+        assert left, "those that came first"
+        left[0].sendall(f"GET /healthz HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
+        left[0].settimeout(30)
+        assert left[0].recv(15) == b"HTTP/1.1 200 OK"
 
 
 def test_a_number_that_is_slow_to_come_keeps_nobody_waiting(tmp_path: Path) -> None:

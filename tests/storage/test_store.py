@@ -1,8 +1,12 @@
 import multiprocessing
+import os
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.storage import store
 from lookalike.storage.maintenance.verify import verify
 from lookalike.storage.store import Header, Item, Store
+from lookalike.storage.vectors import VectorFile
 
 HEADER = Header("pixels", "f" * 64, 4)
 
@@ -76,6 +81,81 @@ def test_surplus_vectors_of_a_crashed_run_are_overwritten(tmp_path: Path) -> Non
     assert (tmp_path / "vectors.f32").stat().st_size == 2 * 16
     assert np.array_equal(opened.vectors.block(0, 2), np.eye(4, dtype=np.float32)[:2])
     assert not verify(tmp_path)
+
+
+def test_vectors_are_on_the_disk_before_the_rows_that_name_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut takes what was not synchronised, which no killed process shows."""
+    opened = filled(tmp_path, 1)
+    vectors, order = (tmp_path / "vectors.f32").stat().st_ino, list[str]()
+    fsync, execute = os.fsync, Store.execute
+
+    def synchronised(handle: int) -> None:
+        fsync(handle)
+        if os.fstat(handle).st_ino == vectors:
+            order.append("vectors")
+
+    def executed(self: Store, sql: str, values: Sequence[object] = ()) -> int:
+        if sql == "COMMIT":
+            order.append("rows")
+        return execute(self, sql, values)
+
+    monkeypatch.setattr(os, "fsync", synchronised)
+    monkeypatch.setattr(Store, "execute", executed)
+    with opened.writing():
+        assert opened.query("PRAGMA synchronous") == [(2,)], "SQLite does the same with the rows"
+        opened.add(item("a.jpg"), vector(1))
+        opened.commit()
+        opened.add(item("b.jpg"), vector(2))
+    assert order == ["vectors", "rows", "vectors", "rows"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders are not synchronised there")
+def test_a_new_collection_is_on_the_disk_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, named = tmp_path / "c", list[list[str]]()
+    fsync = os.fsync
+
+    def synchronised(handle: int) -> None:
+        fsync(handle)
+        if os.fstat(handle).st_ino == path.stat().st_ino:
+            named.append(sorted(file.name for file in path.iterdir() if file.suffix != ".lock"))
+
+    monkeypatch.setattr(os, "fsync", synchronised)
+    store.create(path, HEADER).close()
+    assert named == [["catalog.sqlite", "collection.json", "vectors.f32"]]
+
+
+class Halting:
+    """A file that takes 100 bytes at a time, as one on a network may."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: memoryview) -> int:
+        return self._file.write(data[:100])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def test_a_write_that_stops_short_is_gone_on_with(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    (tmp_path / "vectors.f32").write_bytes(b"")
+    with closing(VectorFile(tmp_path / "vectors.f32", 4)) as vectors:
+        vectors._writer = cast(IO[bytes], Halting((tmp_path / "vectors.f32").open("r+b", buffering=0)))
+        checksums = vectors.append(0, rows)
+        assert vectors.checksums(0, 50) == checksums
+        assert np.array_equal(vectors.block(0, 50), rows)
+
+
+def test_images_whose_bytes_were_never_seen_are_no_copies_of_one_another(tmp_path: Path) -> None:
+    opened = filled(tmp_path, 1)
+    with opened.writing():
+        for key in ("a", "b"):
+            opened.add(replace(item(key), sha256=""), vector(1))
+    assert opened.items_of_content("") == []
+    assert [found.key for found in opened.items_of_content(f"{0:064x}")] == ["0.jpg"]
 
 
 def test_a_replaced_key_has_one_live_item(tmp_path: Path) -> None:

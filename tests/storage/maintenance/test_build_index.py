@@ -210,6 +210,21 @@ def test_the_index_of_another_collection_is_not_taken(tmp_path: Path) -> None:
         assert approximate.facts(tmp_path / "b", opened.header.id, 600) == {}
 
 
+def test_the_index_of_another_collection_of_nearly_the_same_vectors_is_not_taken(tmp_path: Path) -> None:
+    """Of the five that differ `Store.digest` sees none; the collections have ids of their own."""
+    vectors, others = clustered(600), clustered(600)
+    others[1:6] = clustered(5, seed=5)
+    make(tmp_path / "a", vectors).close()
+    with closing(make(tmp_path / "b", others)) as opened:
+        optimize(tmp_path / "a", "IVF4,SQ8")
+        built = approximate.read(tmp_path / "a")
+        assert built is not None
+        assert built.vectors_crc == opened.digest(600), "nothing else tells them apart"
+        (tmp_path / "a" / "index").rename(tmp_path / "b" / "index")
+        _, ids = StoredGallery(opened).search(others[1:6], 10)
+        assert np.array_equal(ids, cosines(others[1:6], others, 10))
+
+
 def test_the_index_of_a_copy_that_went_another_way_is_not_taken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

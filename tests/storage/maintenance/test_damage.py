@@ -17,7 +17,7 @@ import pytest
 
 from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as lookalike_open
-from lookalike.errors import CollectionError, CollectionLocked, ImageError, LookalikeError
+from lookalike.errors import CollectionError, CollectionLocked, EngineError, ImageError, LookalikeError
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage import metadata
 from lookalike.storage.filters import select
@@ -25,7 +25,7 @@ from lookalike.storage.maintenance import verify as verifying
 from lookalike.storage.maintenance.merge import merge
 from lookalike.storage.maintenance.verify import verify
 from lookalike.storage.store import Store, sole_writer
-from lookalike.storage.vectors import RowStore
+from lookalike.storage.vectors import RowStore, VectorFile
 from tests.support import ROOT
 from tests.support.pictures import PixelEncoder, picture
 from tests.support.vectors import clustered, cosines, items, make, optimize, whiten
@@ -244,6 +244,48 @@ def spoil(path: Path, statement: str) -> None:
     """Change an entry behind its checksum's back."""
     with closing(sqlite3.connect(path / "catalog.sqlite")) as opened, opened:
         opened.execute(statement)
+
+
+def test_a_result_whose_entry_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
+    """Another key for the same vector: its picture would be shown for it."""
+    vectors = clustered(20)
+    make(tmp_path / "c", vectors).close()
+    spoil(tmp_path / "c", f"UPDATE items SET key = x'{b'3/000009.jpg'.hex()}' WHERE row = 3")
+    with Collection(tmp_path / "c") as opened:
+        assert opened.search(vectors[2], k=1)[0].key == "2/000002.jpg"
+        with pytest.raises(CollectionError, match=r"row 3 \(3/000009.jpg\) is damaged; run `lookalike verify"):
+            opened.search(vectors[3], k=1)
+
+
+def test_what_a_damaged_entry_says_of_its_image_is_not_passed_on(photos: Path, encoder: PixelEncoder) -> None:
+    """Repair marks the entry as damaged, under a checksum that is right again; its vector was whole all along."""
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+        key = opened.key(3)
+    spoil(photos / ".lookalike", "UPDATE items SET width = 999 WHERE row = 3")
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        assert opened.verify(repair=True).rows == ((3, key),)
+        assert opened.index().added == 1
+        item = opened.store.live_item(key)
+        assert item is not None
+        assert (item.width, item.height, encoder.encoded) == (64, 48, 13)
+
+
+def test_a_server_that_is_away_has_lost_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "c", clustered(20)).close()
+
+    class Away(VectorFile):
+        def __len__(self) -> int:
+            raise EngineError("the server is away")
+
+    monkeypatch.setattr(verifying, "open_rows", lambda path, dim, *_: Away(path / "vectors.f32", dim))
+    for repair in (False, True):
+        with pytest.raises(EngineError, match="the server is away"):
+            verify(tmp_path / "c", repair)
+    monkeypatch.undo()
+    assert not verify(tmp_path / "c")
+    with closing(Store(tmp_path / "c")) as opened:
+        assert len(list(opened.live_items())) == 20
 
 
 def test_a_lost_source_takes_no_result_and_the_next_run_finds_it_again(photos: Path, encoder: PixelEncoder) -> None:
