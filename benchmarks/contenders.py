@@ -110,7 +110,7 @@ class Place:
         gallery = StoredGallery(Store(self.file(f"ours {spec}")))
 
         def search(recall: float) -> Search:
-            aiming = gallery.aiming(recall)
+            aiming = gallery.view(recall=recall)
             return lambda vectors: aiming.search(vectors, K)[1]
 
         settings = {recall: self.told_of(spec).setting(recall) for recall in recalls}
@@ -125,7 +125,7 @@ class Place:
 
     def exactly(self) -> Contender:
         """Our search without an index."""
-        gallery = StoredGallery(Store(self.collection)).aiming(1.0)
+        gallery = StoredGallery(Store(self.collection)).view(recall=1.0)
         return Contender("ours, exact", None, {1.0: ("all rows", lambda vectors: gallery.search(vectors, K)[1])})
 
     # Bare FAISS

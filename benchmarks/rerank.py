@@ -9,14 +9,16 @@ searched in whitened vectors, learned on the gallery itself or on distractors al
 """
 
 import argparse
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image
 
 from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
@@ -28,10 +30,11 @@ from lookalike.evaluation.datasets.benchmark import Benchmark, Query
 from lookalike.evaluation.metrics import average_precision
 from lookalike.evaluation.protocols import protocol_for
 from lookalike.evaluation.scoring import Reader
-from lookalike.index.exact import ExactIndex
 from lookalike.search.rank import rank
 from lookalike.search.rerank import parse
-from lookalike.types import Box, Gallery, Ids, Probe, Reranker, Scores, Vectors
+from lookalike.storage.maintenance.whiten import apply
+from lookalike.storage.store import Store
+from lookalike.types import Box, Gallery, Probe, Reranker
 
 PLAIN = "none"
 OWN, OTHERS, HALF = "whitening", "whitening by the distractors", "whitening by the distractors, power 0.5"
@@ -68,53 +71,6 @@ SHOWN = 20
 """Results wanted when a query is timed."""
 
 
-class Keeping:
-    """A collection's gallery, its vectors perhaps whitened, with a place for keypoints."""
-
-    def __init__(self, collection: Collection, cache: Path, learned: Whitening | None) -> None:
-        self._gallery, self.cache_dir = collection.gallery, cache
-        self._index: ExactIndex | None = None
-        if learned:
-            self._whitened = learned.apply(self._gallery.vectors(np.arange(len(self._gallery))))
-            self._index = ExactIndex(self._whitened)
-
-    def __len__(self) -> int:
-        return len(self._gallery)
-
-    def vectors(self, ids: Ids) -> Vectors:
-        return self._whitened[ids] if self._index else self._gallery.vectors(ids)
-
-    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
-        return (self._index or self._gallery).search(vectors, k)
-
-    def image(self, row: int) -> Image:
-        return self._gallery.image(row)
-
-    def path(self, row: int) -> Path | None:
-        return self._gallery.path(row)
-
-    def without(self, rows: Sequence[int]) -> "Keeping":
-        assert not rows, "the original protocol hides no photo"
-        return self
-
-    def content(self, row: int) -> str:
-        return self._gallery.item(row).sha256
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What the evaluation asks."""
-
-    collection: Collection
-    gallery: Keeping
-
-    def key(self, row: int) -> str:
-        return self.collection.key(row)
-
-    def row(self, key: str) -> int | None:
-        return self.collection.row(key)
-
-
 @dataclass(frozen=True)
 class Row:
     name: str
@@ -128,13 +84,13 @@ class Row:
         return f"| {self.name} | {self.precisions.mean():.4f} | {change or ' | '} | {self.milliseconds:.0f} |"
 
 
-def measure(name: str, benchmark: Benchmark, searched: Searched, ask: Ask) -> Row:
+def measure(name: str, benchmark: Benchmark, collection: Collection, ask: Ask) -> Row:
     rerankers = [parse(spec) for spec in name.split(" + ") if spec != PLAIN and not spec.startswith(OWN)]
     protocol = protocol_for(benchmark, "original")
-    reader = Reader(searched, protocol, benchmark.images)
-    judged = [reader.read(answer).judged["all"] for answer in answers(benchmark, searched, ask, rerankers=rerankers)]
+    reader = Reader(collection, protocol, benchmark.images)
+    judged = [reader.read(answer).judged["all"] for answer in answers(benchmark, collection, ask, rerankers=rerankers)]
     precisions = np.array([average_precision(one, protocol.rule) for one in judged])
-    seconds = [clocked(ask(query, query.box), searched.gallery, rerankers) for query in benchmark.queries]
+    seconds = [clocked(ask(query, query.box), collection.gallery, rerankers) for query in benchmark.queries]
     return Row(name, precisions, 1000 * float(np.median(seconds)))
 
 
@@ -157,22 +113,30 @@ def remembering(ask: Ask) -> Ask:
     return asked
 
 
-def whitened(ask: Ask, learned: Whitening | None) -> Ask:
+def whitened(ask: Ask, learned: Whitening) -> Ask:
     """Queries whitened as the gallery is."""
 
     def asked(query: Query, box: Box | None) -> Probe:
         probe = ask(query, box)
-        return Probe(learned.apply(probe.vectors), probe.image) if learned else probe
+        return Probe(learned.apply(probe.vectors), probe.image)
 
     return asked
 
 
-def whitenings(collection: Collection, distractors: Sequence[Path]) -> dict[str, Whitening | None]:
+def whitenings(collection: Collection, distractors: Sequence[Path]) -> dict[str, Whitening]:
     """By the first words of a chain."""
     vectors = collection.gallery.vectors(np.arange(len(collection)))
     names = tuple(f"{folder.name}/" for folder in distractors)
     others = vectors[[key.startswith(names) for key in list(collection.keys())]] if names else vectors
-    return {PLAIN: None, OWN: fit(vectors), OTHERS: fit(others), HALF: fit(others, power=0.5)}
+    return {OWN: fit(vectors), OTHERS: fit(others), HALF: fit(others, power=0.5)}
+
+
+def whitened_copy(collection: Collection, learned: Whitening, place: Path) -> Path:
+    """The same collection whitened, with the keypoints that are known of its images."""
+    shutil.copytree(collection.path, place)
+    with closing(Store(place)) as store:
+        apply(store, learned)
+    return place
 
 
 def main() -> None:
@@ -185,15 +149,12 @@ def main() -> None:
     options = parser.parse_args()
     benchmark = load("vgg", options.root, options.distractors)
     embedded = embed_gallery(benchmark, load_encoder(options.encoder), options.cache)
-    with embedded.collection as collection:
+    with embedded.collection as collection, tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         ask = remembering(ask_collection(collection))
-        places = {
-            name: (
-                Searched(collection, Keeping(collection, collection.path / "cache", learned)),
-                whitened(ask, learned),
-            )
-            for name, learned in whitenings(collection, options.distractors).items()
-        }
+        places = {PLAIN: (collection, ask)}
+        for number, (name, learned) in enumerate(whitenings(collection, options.distractors).items()):
+            copy = whitened_copy(collection, learned, Path(scratch) / str(number))
+            places[name] = stack.enter_context(Collection(copy)), whitened(ask, learned)
         print(f"{benchmark.name} · {options.encoder} · {len(benchmark.queries)} queries · {len(collection):,} images\n")
         print("| re-ranking | mAP | gain, points | 95 % interval | ms a query |\n|---|---|---|---|---|")
         plain = None

@@ -12,6 +12,7 @@ import typer
 from lookalike.cli import cluster, collections, encoders, evaluation, maintenance, search, serve, whole
 from lookalike.cli.app import app
 from lookalike.cli.output import note
+from lookalike.cli.renamed import current
 from lookalike.errors import LookalikeError
 
 INTERRUPTED = 130
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: list[str], debug: bool) -> int:
     command = typer.main.get_command(app)
     try:
-        status = command.main(evaluation.spread(arguments), "lookalike", standalone_mode=False)
+        status = command.main(evaluation.spread(current(arguments)), "lookalike", standalone_mode=False)
         if status == INTERRUPTED:
             note("interrupted; what was committed stays, and the same command goes on from there")
         sys.stdout.flush()

@@ -48,7 +48,7 @@ def index(
     ] = None,
     stored: Stored = None,
     meta: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="A CSV or Parquet of columns for `search --filter`.")
+        list[Path] | None, typer.Option(metavar="FILE", help="A CSV or Parquet of columns for `search --where`.")
     ] = None,
     watching: Annotated[bool, typer.Option("--watch", help="Go on: follow every change until Ctrl-C.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,

@@ -28,9 +28,12 @@ def search(
     exclude_self: Annotated[bool, typer.Option("--exclude-self", help="Leave out the query itself.")] = False,
     text: Annotated[str | None, typer.Option(metavar="WORDS", help="What is wanted, in words.")] = None,
     negative: Annotated[
-        list[str] | None, typer.Option("--not", metavar="IMAGE", help="Push away what looks like this; repeatable.")
+        list[str] | None,
+        typer.Option("--negative", metavar="IMAGE", help="Push away what looks like this; repeatable."),
     ] = None,
-    negative_text: Annotated[str | None, typer.Option("--not-text", metavar="WORDS", help="Push this away.")] = None,
+    negative_text: Annotated[
+        str | None, typer.Option("--negative-text", metavar="WORDS", help="Push this away.")
+    ] = None,
     weight: Annotated[list[float] | None, typer.Option("--weight", help="One for each QUERY, in their order.")] = None,
     combine: Annotated[
         Literal["mean", "max"], typer.Option(help="Several queries: their mean, or the best of their scores.")
@@ -46,7 +49,10 @@ def search(
     ] = "rank",
     offset: Annotated[int, typer.Option(min=0, help="Pass over this many results.")] = 0,
     where: Annotated[
-        str | None, typer.Option("--filter", metavar="EXPR", help="Only some images: key:beach/* and year >= 2019")
+        str | None, typer.Option("--where", metavar="EXPR", help="Only some images: key:beach/* and year >= 2019")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Search as if this image were not there; repeatable.")
     ] = None,
     recall: Annotated[
         float | None, typer.Option(help="Share of the true nearest that an index must find; 1 is exact.")
@@ -62,7 +68,8 @@ def search(
 ) -> None:
     """Find the images that look most like QUERY, or fit the words. A score is a cosine: 1 is the same."""
     from lookalike.collection import collection as collections
-    from lookalike.search.query import Asked
+    from lookalike.search.options import SearchOptions
+    from lookalike.search.query import Query
 
     region = parse_box(box)
     if as_json + paths + null > 1:
@@ -73,24 +80,42 @@ def search(
         raise typer.BadParameter("--box goes with one query, not with several")
     if exact == "l2" and (len(query or ()) != 1 or text or negative or negative_text or invariant):
         raise typer.BadParameter("--exact l2 goes with one query image and nothing else")
-    kinds = tuple(invariant.split(",")) if invariant else ()
-    asked = Asked(
-        tuple(query or ()), text, tuple(negative or ()), negative_text, region,
-        tuple(weight) if weight else None, combine, kinds,
-    )  # fmt: skip
+    question = Query(
+        examples=tuple(query or ()),
+        text=text,
+        negatives=tuple(negative or ()),
+        negative_text=negative_text,
+        box=region,
+        weights=tuple(weight) if weight else None,
+        combine=combine,
+        invariant=tuple(invariant.split(",")) if invariant else (),
+    )
+    options = SearchOptions(
+        k=k,
+        offset=offset,
+        min_score=min_score,
+        exclude_self=exclude_self,
+        where=where,
+        exclude=frozenset(exclude or ()),
+        rerank=tuple(rerank or ()),
+        recall=recall,
+        fuse=fuse,
+    )
     with collections.open(collection, device=device) as whole:
         opened = whole.chosen(encoder)
         start = time.perf_counter()
-        hits = opened.find(asked, k, min_score, exclude_self, rerank or (), where, offset, fuse, recall)
+        hits = opened.find(question, options)
         took = 1000 * (time.perf_counter() - start)
-        distances = opened.distances(opened.resolve(asked).probe, [hit.key for hit in hits]) if exact == "l2" else None
+        distances = None
+        if exact == "l2":
+            distances = opened.distances(opened.resolve(question).probe, [hit.key for hit in hits])
         shown = [_row(hit) for hit in hits]
         if distances is not None:
             shown = [row | {"distance": float(far)} for row, far in zip(shown, distances, strict=True)]
         if as_json:
             asked_for: dict[str, Any] = {"query": query[0] if query and len(query) == 1 else query}
             asked_for |= {"text": text} if text else {}
-            name = opened.store.header.encoder if query else opened.reader().store.header.encoder
+            name = opened.store.header.encoder if query else opened.text_set.store.header.encoder
             print_json(asked_for | {"encoder": name, "k": k, "took_ms": round(took, 3), "results": shown})
         elif paths or null:
             for hit in hits:

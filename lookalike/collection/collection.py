@@ -1,7 +1,8 @@
 """A collection of images on disk that can be asked which of them look alike."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from PIL.Image import Image
@@ -12,20 +13,30 @@ from lookalike.analysis.explain import explain as matched
 from lookalike.analysis.map import MOST, make
 from lookalike.analysis.zero_shot import BLOCK, TEMPLATE, Label
 from lookalike.analysis.zero_shot import label as labelled
-from lookalike.collection.reader import FOLDER
-from lookalike.collection.writer import GrowingCollection
-from lookalike.encoders import reads_text
+from lookalike.collection.reader import FOLDER, Given, Reader
+from lookalike.collection.sync import IndexReport
+from lookalike.collection.writer import Writer
+from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError
 from lookalike.index.exact import refuse_other_length
-from lookalike.search import hybrid as spaces
-from lookalike.search.combine import How
+from lookalike.integrations.milvus import address as engines
+from lookalike.search import hybrid
+from lookalike.search.combine import Combine
 from lookalike.search.gallery import StoredGallery
-from lookalike.search.query import Asked, Query, Resolved, query_picture, resolve, several
+from lookalike.search.hits import hits
+from lookalike.search.options import Fuse, SearchOptions
+from lookalike.search.query import Example, Query, Resolved, examples, query_picture, resolve
 from lookalike.search.rerank.patches import PatchEncoder
-from lookalike.search.view import View, rerankers
 from lookalike.storage import store
+from lookalike.storage.maintenance.build_index import IndexBuild
+from lookalike.storage.maintenance.compact import Compaction
+from lookalike.storage.maintenance.transfer import Format
+from lookalike.storage.maintenance.verify import Damage
 from lookalike.storage.manifest import remains
-from lookalike.types import Box, Encoder, Hit, Probe, Progress, Ranking, Reranker, Scores, TextEncoder
+from lookalike.storage.store import Store
+from lookalike.types import Box, Encoder, Hit, Probe, Progress, Reranker, Scores, TextEncoder
+
+T = TypeVar("T")
 
 
 def open(
@@ -38,11 +49,37 @@ def open(
 ) -> "Collection":
     """The collection of a photo folder (or archive, or list), or the one that lies at `path`.
 
-    Without `collection` it lies in `path/.lookalike`. Nothing is written before `index`. `encoder` (a name, a path or
-    an Encoder) is needed only for a new collection; for one that exists it must be the one that it was made with.
-    `device` is where it computes: cuda, mps, cpu; without one, a GPU where PyTorch finds one, else ONNX Runtime.
-    `engine` is the URI of a search server that is to hold the vectors of a new collection (see `engines.address`).
-    Raises CollectionError where there is neither a collection nor anything to index.
+    Nothing is written before `index`.
+
+    Parameters
+    ----------
+    path
+        A folder of photos, or a collection.
+    encoder
+        A name, a path or an `Encoder`; needed only for a new collection. For one that exists it must be the one that it
+        was made with.
+    collection
+        Where the collection lies, if not in ``path/.lookalike``.
+    device
+        Where the encoder computes: cuda, mps, cpu; without one, a GPU where PyTorch finds one, else ONNX Runtime.
+    engine
+        The URI of a search server that is to hold the vectors of a new collection; see `integrations`.
+
+    Returns
+    -------
+    Collection
+        To be closed after use, or used in a ``with`` statement.
+
+    Raises
+    ------
+    CollectionError
+        Where there is neither a collection nor anything to index.
+
+    Examples
+    --------
+    >>> photos = lookalike.open("~/Pictures")
+    >>> photos.index()
+    >>> photos.search("holiday.jpg", k=5)
     """
     path = Path(path).expanduser()
     if collection is not None:
@@ -59,164 +96,162 @@ def open(
     raise CollectionError(f"{path}: no such folder or collection")
 
 
-class Collection(GrowingCollection):
-    """What a user of the library holds: it grows, and can be searched, explained and looked at as a whole."""
+class Collection:
+    """Images that are asked which of them look alike: a `Reader` of what lies on disk, and a `Writer` to it."""
 
-    def search(  # noqa: PLR0913 - what can be asked at once
+    def __init__(
         self,
-        query: Query | Sequence[Query] | None = None,
+        path: str | Path,
+        encoder: str | Encoder | None = None,
+        sources: Sequence[Path] = (),
+        device: str | None = None,
+        engine: str | None = None,
+    ) -> None:
+        """The collection in the folder `path`, made by the first `index`; `sources` are what that indexes."""
+        given = Given(encoder, tuple(sources), device, engines.stored(engine) if engine else None)
+        self._reader = Reader(Path(path), given)
+        self._writer = Writer(self._reader)
+
+    @classmethod
+    def _of(cls, reader: Reader) -> Self:
+        collection = cls.__new__(cls)
+        collection._reader, collection._writer = reader, Writer(reader)
+        return collection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def close(self) -> None:
+        """Let go of the files; the next use opens them again."""
+        self._reader.close()
+
+    # Asking
+
+    def search(  # noqa: PLR0913 - the keywords make two objects, and behind them nothing takes so many
+        self,
+        query: Example | Sequence[Example] | None = None,
         k: int = 10,
-        box: Box | None = None,
-        min_score: float | None = None,
-        exclude_self: bool = False,
-        rerank: Sequence[str | Reranker] = (),
         *,
+        box: Box | None = None,
         text: str | None = None,
-        negatives: Query | Sequence[Query] | None = None,
+        negatives: Example | Sequence[Example] | None = None,
         negative_text: str | None = None,
         weights: Sequence[float] | None = None,
-        combine: How = "mean",
+        combine: Combine = "mean",
         invariant: Sequence[str] = (),
-        where: str | None = None,
         offset: int = 0,
-        fuse: spaces.Fuse = "rank",
+        min_score: float | None = None,
+        exclude_self: bool = False,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        rerank: Sequence[str | Reranker] = (),
         recall: float | None = None,
+        fuse: Fuse = "rank",
     ) -> list[Hit]:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
-        `query` is a path, a key of the collection, an open image, image bytes, a URL, a vector, or several of these,
-        whose mean is searched for (or, with `combine="max"`, all of them at once). `box` is a region of it in pixels of
-        the upright image. The query itself comes first with score 1 where the collection has it, or not at all with
-        `exclude_self`. `text` says what is wanted in words, with or without images; it needs a vector set of an encoder
-        that reads. What `negatives` and `negative_text` show is pushed away. `rerank` names methods of `rerank`, with
-        their parameters; `where` narrows the search to some images (see `filters`). `offset` passes over the first
-        results. `recall` is which share of the true nearest an index must find: 1 is exact. Raises QueryError.
-        """
-        given = tuple(weights) if weights is not None else None
-        asked = Asked(
-            several(query), text, several(negatives), negative_text, box, given, combine, tuple(invariant)
-        )  # fmt: skip
-        return self.find(asked, k, min_score, exclude_self, rerank, where, offset, fuse, recall)
+        Parameters
+        ----------
+        query
+            A path, a key of the collection, an open image, image bytes, a URL, a vector (dim,), or several of these.
+        box, text, negatives, negative_text, weights, combine, invariant
+            What else is asked; see `Query`.
+        k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse
+            How it is searched; see `SearchOptions`.
 
-    def find(  # noqa: PLR0913, PLR0917 - as above
-        self,
-        asked: Asked,
-        k: int = 10,
-        min_score: float | None = None,
-        exclude_self: bool = False,
-        rerank: Sequence[str | Reranker] = (),
-        where: str | None = None,
-        offset: int = 0,
-        fuse: spaces.Fuse = "rank",
-        recall: float | None = None,
-    ) -> list[Hit]:
-        """As `search`, with what is asked in one piece."""
-        if k < 1 or offset < 0:
-            raise QueryError(f"k = {k} and offset = {offset}: k is at least 1, offset at least 0")
-        methods = rerankers(rerank)
+        Returns
+        -------
+        list of Hit
+            The query itself comes first with score 1 where the collection has it, or not at all with `exclude_self`.
+
+        Raises
+        ------
+        QueryError
+            Where a query cannot be made into a vector, or an option cannot be.
+
+        Examples
+        --------
+        >>> photos.search("red door.jpg", k=5, where="year >= 2019", min_score=0.5)
+        """
+        question = Query(
+            examples=examples(query),
+            text=text,
+            negatives=examples(negatives),
+            negative_text=negative_text,
+            box=box,
+            weights=tuple(weights) if weights is not None else None,
+            combine=combine,
+            invariant=tuple(invariant),
+        )
+        options = SearchOptions(
+            k=k,
+            offset=offset,
+            min_score=min_score,
+            exclude_self=exclude_self,
+            where=where,
+            exclude=frozenset(exclude),
+            rerank=tuple(rerank),
+            recall=recall,
+            fuse=fuse,
+        )
+        return self.find(question, options)
+
+    def find(self, query: Query, options: SearchOptions) -> list[Hit]:
+        """As `search`, with what is asked and how in one object each."""
+
+        def found() -> list[Hit]:
+            answer = self.rank(query, options)
+            return hits(answer.ranking, answer.space.gallery, options)
+
+        return self._steadily(found)
+
+    def rank(self, query: Query, options: SearchOptions) -> hybrid.Answer:
+        """As `find`, as rows and scores: what an evaluation judges, which needs the keys of few of them."""
+        return hybrid.answer(query, options, self._reader.space(options), lambda: self._reader.text_set.space(options))
+
+    def _steadily(self, search: Callable[[], T]) -> T:
+        """`search()`, again where another collection took the place of this one meanwhile."""
         while True:
-            opened = self.store
+            searched = self.store
             try:
-                hits = self._found(asked, k, min_score, exclude_self, methods, where, offset, fuse, recall)
+                answer = search()
             except CollectionError:
-                if self.store is opened:
+                if self.store is searched:
                     raise
                 continue
-            # Row numbers are those of one store: where another took its place meanwhile, they mean other images.
-            if self.store is opened:
-                return hits
+            # Row numbers are those of one store: in another, they mean other images.
+            if self.store is searched:
+                return answer
 
-    def _found(  # noqa: PLR0913, PLR0917 - as above
-        self,
-        asked: Asked,
-        k: int,
-        min_score: float | None,
-        exclude_self: bool,
-        methods: Sequence[Reranker],
-        where: str | None,
-        offset: int,
-        fuse: spaces.Fuse,
-        recall: float | None,
-    ) -> list[Hit]:
-        found = spaces.answer(
-            spaces.parts(
-                asked,
-                View(self, methods, where, recall),
-                lambda: View(self.reader(), methods, where, recall),
-            ),
-            k + offset,
-            fuse,
-        )
-        # The first part, in whose rows the answer is, is one that is wanted.
-        space = self if asked.images else self.reader()
-        ranking = space.placed(found.ranking, found.resolved, k + offset, exclude_self)
-        return space.hits(Ranking(ranking.ids[offset:], ranking.scores[offset:]), min_score, offset)
+    def resolve(self, query: Query) -> Resolved:
+        """A query as vectors, and which rows of the collection are the query itself; raises QueryError."""
+        space = self._reader.space(SearchOptions())
+        return resolve(query, space.encoder, space.gallery)
 
-    @property
-    def reads_text(self) -> bool:
-        """Whether it can be searched with words."""
-        return any(map(_reads, self.sets.values()))
-
-    def reader(self) -> "Collection":
-        """The vector set that words are searched in: this one, or the first that can read. Raises QueryError."""
-        for one in (self, *self.sets.values()):
-            if _reads(one):
-                return one
-        stored = self.store.header.encoder
-        raise QueryError(
-            f"{self.path} has no vectors of an encoder that reads text; add them: lookalike index "
-            f"{self.folder} --encoder {stored} --encoder siglip2-base"
-        )
-
-    def resolve(self, asked: Asked) -> Resolved:
-        """What is asked as vectors, and which rows of the collection are the query itself."""
-        if self._given is not None:
-            # Where an encoder was named it is held against the collection, even if a stored vector will do.
-            self.encoder  # noqa: B018
-        return resolve(asked, lambda: self.encoder, self.gallery)
-
-    def placed(self, ranking: Ranking, resolved: Resolved, k: int, exclude_self: bool) -> Ranking:
-        """The query itself first with score 1, or left out; a region of it is no more than what it scores."""
-        own = np.array(resolved.own_rows, np.int64)
-        if not len(own) or (resolved.is_region and not exclude_self):
-            return ranking.head(k)
-        others = ~np.isin(ranking.ids, own)
-        ids, scores = ranking.ids[others], ranking.scores[others]
-        if not exclude_self:
-            ids, scores = np.concatenate([own, ids]), np.concatenate([np.ones(len(own), np.float32), scores])
-        return Ranking(ids, scores).head(k)
-
-    def explain(self, query: Query, key: str, box: Box | None = None) -> Explanation:
+    def explain(self, query: Example, key: str, box: Box | None = None) -> Explanation:
         """What a query picture (or a region of it) and an image of the collection have in common.
 
         Raises QueryError for a key that is not there and for a query that is no picture.
         """
         gallery = self.gallery
-        row = _row_of(key, gallery)
-        asked, found = self.picture(query, box), gallery.image(row)
-        explained = matched(asked, found)
-        if explained.inliers < CONVINCING and isinstance(self.encoder, PatchEncoder):
-            explained = matched(asked, found, self.encoder)
-        return explained
+        picture, image = self.picture(query, box), gallery.image(_row_of(key, gallery))
+        explanation = matched(picture, image)
+        if explanation.inliers < CONVINCING and isinstance(self.encoder, PatchEncoder):
+            explanation = matched(picture, image, self.encoder)
+        return explanation
 
-    def picture(self, query: Query, box: Box | None = None) -> Image:
+    def picture(self, query: Example, box: Box | None = None) -> Image:
         """The upright picture of a query at full size, cut to its box; raises QueryError."""
         return query_picture(query, box, self.gallery)
 
-    def hits(self, ranking: Ranking, min_score: float | None = None, offset: int = 0) -> list[Hit]:
-        """Rows and scores as keys and paths; ranks count from `offset` + 1."""
-        found: list[Hit] = []
-        # Once: each time the gallery is asked for, the disk is asked whether it is still the newest.
-        gallery = self.gallery
-        with self.store.snapshot():
-            for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
-                if min_score is None or score >= min_score:
-                    item = gallery.found(row)
-                    found.append(Hit(offset + len(found) + 1, item.key, gallery.origins.path(item), float(score)))
-        return found
-
     def distances(self, probe: Probe, keys: Sequence[str]) -> Scores:
-        """Squared Euclidean distances between the probe's first vector and these images, as IndexFlatL2 gives them.
+        """Squared Euclidean distances (n,) of n images to the probe's first vector, as IndexFlatL2 gives them.
 
         Raises QueryError for a key that is not there.
         """
@@ -242,10 +277,10 @@ class Collection(GrowingCollection):
     def label(
         self, labels: Sequence[str], k: int = 1, templates: Sequence[str] = (TEMPLATE,), min_score: float = -1.0
     ) -> tuple[Iterator[str], Iterator[list[Label]]]:
-        """The keys of all images and, in step with them, the best `k` labels of each; see `label.label`."""
-        reader = self.reader()
+        """The keys of all images and, in step with them, the best `k` labels of each; see `zero_shot.label`."""
+        reader = self._reader.text_set
         gallery, encoder = reader.gallery, reader.encoder
-        assert isinstance(encoder, TextEncoder), "reader() gives one that reads"
+        assert isinstance(encoder, TextEncoder), "text_set gives one that reads text"
         rows = np.array([item.row for item in gallery.live_items()], np.int64)
         blocks = (gallery.vectors(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK))
         keys = (item.key for item in gallery.live_items())
@@ -257,17 +292,185 @@ class Collection(GrowingCollection):
         """Write a page that shows all images, like ones together, to `out`; how many it shows. See `map.make`."""
         return make(self.gallery, out, groups, self.folder.resolve().name, None, most, progress)
 
+    # What it holds
+
+    @property
+    def path(self) -> Path:
+        """The folder that the collection lies in."""
+        return self._reader.path
+
+    @property
+    def folder(self) -> Path:
+        """What commands call it: its folder of photos where it lies in one, else its own."""
+        return self._reader.folder
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was indexed yet."""
+        return self._reader.exists
+
+    @property
+    def store(self) -> Store:
+        """The files behind it; raises CollectionError where nothing was indexed yet."""
+        return self._reader.store
+
+    @property
+    def gallery(self) -> StoredGallery:
+        """What is searched: the state that was committed last, by this process or another."""
+        return self._reader.gallery
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are another's."""
+        return self._reader.encoder
+
+    @property
+    def sets(self) -> dict[str, "Collection"]:
+        """Encoder names to vector sets: this collection itself, and those that were added to it."""
+        return {
+            name: self if reader is self._reader else Collection._of(reader)
+            for name, reader in self._reader.sets.items()
+        }
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it can be searched with words."""
+        return any(reader.reads_text for reader in self._reader.sets.values())
+
+    @property
+    def text_set(self) -> "Collection":
+        """The vector set that words are searched in: this one, or the first that reads text. Raises QueryError."""
+        reader = self._reader.text_set
+        return self if reader is self._reader else Collection._of(reader)
+
+    def chosen(self, encoder: str | None) -> "Collection":
+        """The vector set of an encoder; this one where none is named. Raises EncoderMismatch where it has none."""
+        reader = self._reader.chosen(encoder)
+        return self if reader is self._reader else Collection._of(reader)
+
+    def through(self, encoder: Encoder) -> "Collection":
+        """The same collection opened once more, which encodes with `encoder`: its own one, wrapped in something."""
+        return Collection._of(self._reader.through(encoder))
+
+    def keys(self) -> list[str]:
+        """The keys of all images, in the order of their rows."""
+        return self._reader.keys()
+
+    def key(self, row: int) -> str:
+        """The key of a row."""
+        return self._reader.key(row)
+
+    def row(self, key: str) -> int | None:
+        """The row of a key."""
+        return self._reader.row(key)
+
+    def skipped(self) -> list[tuple[str, str]]:
+        """(key, reason) of what could not be used at the last run."""
+        return self._reader.skipped()
+
+    def info(self) -> dict[str, Any]:
+        """What there is to know about it, ready for JSON."""
+        return self._reader.info()
+
+    # Writing
+
+    def index(
+        self,
+        sources: Sequence[str | Path] = (),
+        progress: Progress | None = None,
+        rebuild: bool = False,
+        precision: str | None = None,
+        dtype: str | None = None,
+        meta: Sequence[str | Path] = (),
+    ) -> IndexReport:
+        """Bring the collection into step with `sources`, or with those that it was made from.
+
+        New and changed images are embedded, renamed and duplicate ones recognised by their content, missing ones
+        forgotten. May be interrupted at any moment and run again.
+
+        Parameters
+        ----------
+        sources
+            Folders, tars, zips or text lists.
+        progress
+            Called now and then with (done, total).
+        rebuild
+            Embed everything anew; the old collection serves until the new one is complete.
+        precision
+            fp32, int8, or auto: a new collection tries both on 64 of its images, and `info()` says what was found.
+        dtype
+            How a new collection keeps its vectors: float32, float16 or int8.
+        meta
+            CSV or Parquet files of columns about the images, which `where` can then ask for.
+
+        Returns
+        -------
+        IndexReport
+            How many images were added, changed, renamed, removed, left unchanged and skipped; `skipped()` says why.
+
+        Raises
+        ------
+        CollectionError, SourceError, EncoderError
+            Where there is nothing to index, another process is writing, or a source or the encoder cannot be used.
+
+        Examples
+        --------
+        >>> photos.index(["~/Pictures"], meta=["labels.csv"]).added
+        """
+        return self._writer.index(sources, progress, rebuild, precision, dtype, meta)
+
+    def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
+        """Bring just these files or folders into step, which lie in folders that were indexed; see `sync.Part`."""
+        return self._writer.refresh(paths, progress)
+
+    def add_set(self, encoder: str | Encoder, progress: Progress | None = None) -> IndexReport:
+        """Vectors of one more encoder for the same images, kept beside the first ones, which are not touched.
+
+        Where there is such a set already, it is brought into step. `sets` has it afterwards.
+        """
+        return self._writer.add_set(encoder, progress)
+
+    def attach(self, table: str | Path) -> tuple[int, int]:
+        """Keep the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
+        return self._writer.attach(table)
+
+    def remove(self, keys: Sequence[str]) -> int:
+        """Take images out of the collection, whose files stay where they are; how many were there.
+
+        They stay out until their files change or the collection is rebuilt. Raises QueryError, and removes nothing,
+        where a key is not in the collection.
+        """
+        return self._writer.remove(keys)
+
+    def verify(self, repair: bool = False) -> Damage:
+        """What does not match its checksum; with `repair` those rows are taken out, for the next run to embed again."""
+        return self._writer.verify(repair)
+
+    def optimize(self, spec: str = "auto", progress: Progress | None = None) -> IndexBuild:
+        """Make an index for searching many images quickly; see `build_index.optimize`."""
+        return self._writer.optimize(spec, progress)
+
+    def compact(self, dtype: str | None = None, progress: Progress | None = None) -> Compaction:
+        """Leave the rows of removed images behind; see `compact.compact`."""
+        return self._writer.compact(dtype, progress)
+
+    def export(self, out: str | Path, kind: Format, progress: Progress | None = None) -> list[Path]:
+        """Write vectors and keys to files of another format; see `transfer.export`."""
+        return self._writer.export(out, kind, progress)
+
+    def whiten(
+        self, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0, source: str | Path | None = None
+    ) -> Whitening:
+        """Turn and scale all vectors so that their directions count alike, by what this collection holds or another.
+
+        Queries and new images are whitened likewise from then on. See `whitening.fit`; raises CollectionError where it
+        is whitened already.
+        """
+        return self._writer.whiten(dim, power, shrinkage, source)
+
 
 def _row_of(key: str, gallery: StoredGallery) -> int:
     row = gallery.row(key)
     if row is None:
         raise QueryError(f"{key}: no such key in {gallery.store.path}")
     return row
-
-
-def _reads(collection: Collection) -> bool:
-    """Whether its encoder reads text, as far as can be said without loading it."""
-    given = collection._given
-    if given is None or isinstance(given, str):
-        return reads_text(collection.store.header.encoder)
-    return isinstance(given, TextEncoder)

@@ -1,25 +1,27 @@
-"""A collection as it lies on disk: opened, with its encoder and its vector sets, and asked what it holds."""
+"""A collection as it lies on disk: opened, with its encoder and its further vector sets, and what it holds."""
 
 import threading
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from lookalike.encoders import load_encoder, whitening
+from lookalike.encoders import load_encoder, reads_text, whitening
 from lookalike.encoders import precision as precisions
 from lookalike.encoders.whitened import whitened
-from lookalike.errors import CollectionError, EncoderMismatch, SourceError
+from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
 from lookalike.images.remote import is_remote, located
 from lookalike.images.sources import Source, open_source
 from lookalike.index.ann import facts
 from lookalike.integrations.milvus import address as engines
 from lookalike.search.gallery import StoredGallery
+from lookalike.search.hybrid import Space
+from lookalike.search.options import SearchOptions
 from lookalike.storage import store
 from lookalike.storage.manifest import refuse_remains
 from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
 from lookalike.storage.vectors import SearchingRows
-from lookalike.types import Encoder
+from lookalike.types import Encoder, TextEncoder
 
 FOLDER = ".lookalike"
 DEFAULT_ENCODER = "dinov2-base"
@@ -27,28 +29,27 @@ KEPT_OPEN = 2
 """Collections that were replaced, for searches that began before."""
 
 
-class KeptCollection:
-    """Images, their vectors and where they came from. Reading is safe from several threads and processes."""
+@dataclass(frozen=True)
+class Given:
+    """What a collection was opened with: `encoder` and `engine` hold for a new one, and are held against an old one."""
 
-    def __init__(
-        self,
-        path: str | Path,
-        encoder: str | Encoder | None = None,
-        sources: Sequence[Path] = (),
-        device: str | None = None,
-        engine: str | None = None,
-    ) -> None:
-        """The collection in the folder `path`, made by the first `index`; `sources` are what that indexes."""
-        self.path = Path(path)
-        self._given = encoder
+    encoder: str | Encoder | None = None
+    sources: tuple[Path, ...] = ()
+    device: str | None = None
+    engine: str | None = None
+
+
+class Reader:
+    """Images, their vectors and where they came from; safe to use from several threads and processes."""
+
+    def __init__(self, path: Path, given: Given = Given()) -> None:
+        """The collection in the folder `path`, made by the first `Writer.index`."""
+        self.path, self.given = path, given
         self._encoder: Encoder | None = None
-        self._sources = list(sources)
-        self._device = {"device": device} if device else {}
-        self._engine = engines.stored(engine) if engine else None
         self._open_store: Store | None = None
         self._open_gallery: StoredGallery | None = None
         self._retired: list[Store] = []
-        self._open_sets: dict[Path, Self] = {}
+        self._open_sets: dict[Path, Reader] = {}
         # The first is never held while a catalog is asked, whose reader may be waiting for it; the second, while
         # weights are loaded.
         self._lock, self._loading = threading.RLock(), threading.RLock()
@@ -68,11 +69,17 @@ class KeptCollection:
         for one in opened:
             one.close()
 
-    def __enter__(self) -> Self:
-        return self
+    def look_again(self) -> None:
+        """Forget the gallery: what this object's own connection has committed does not show in its version."""
+        self._open_gallery = None
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def use(self, encoder: str | Encoder | None) -> None:
+        """Load this encoder, or the same one anew, when one is needed next."""
+        self.given, self._encoder = replace(self.given, encoder=encoder), None
+
+    def adopt(self, made: Store) -> None:
+        """Go on with a collection that was just made."""
+        self._open_store = made
 
     @property
     def exists(self) -> bool:
@@ -108,15 +115,15 @@ class KeptCollection:
     def _opened(self) -> Store:
         if not self.exists:
             refuse_remains(self.path)
-            folder = self._sources[0] if self._sources else self.path
+            folder = self.given.sources[0] if self.given.sources else self.path
             raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
         opened = Store(self.path)
-        held = opened.header.engine
-        if self._engine and not (held and engines.is_same(held, self._engine)):
-            place = held or "a file of its own"
+        stored, engine = opened.header.engine, self.given.engine
+        if engine and not (stored and engines.is_same(stored, engine)):
+            place = stored or "a file of its own"
             opened.close()
             raise CollectionError(
-                f"{self.path} keeps its vectors in {place}, not in {self._engine}; give another --collection"
+                f"{self.path} keeps its vectors in {place}, not in {engine}; give another --collection"
             )
         return opened
 
@@ -151,55 +158,89 @@ class KeptCollection:
         return encoder
 
     def _loaded(self) -> Encoder:
-        plain = self._given if self._given is not None and not isinstance(self._given, str) else self._load()
+        given = self.given.encoder
+        plain = given if given is not None and not isinstance(given, str) else self._load()
         learned = whitening.load(self.path) if self.exists else None
         return whitened(plain, learned) if learned else plain
 
-    def through(self, encoder: Encoder) -> Self:
+    def through(self, encoder: Encoder) -> "Reader":
         """The same collection opened once more, which encodes with `encoder`: its own one, wrapped in something."""
-        opened = type(self)(self.path, self._given)
-        opened._encoder = encoder
-        return opened
+        reader = Reader(self.path, Given(self.given.encoder))
+        reader._encoder = encoder
+        return reader
 
-    def _name(self) -> str:
+    @property
+    def encoder_name(self) -> str:
         """What the encoder was asked for by, or is known by to the collection."""
-        if isinstance(self._given, str):
-            return self._given
+        if isinstance(self.given.encoder, str):
+            return self.given.encoder
         return self.store.header.encoder if self.exists else DEFAULT_ENCODER
 
     def _load(self) -> Encoder:
-        name, stored = self._name(), self.store.header.encoder if self.exists else None
-        return load_encoder(precisions.settled(name, stored) if stored else name, **self._device)
+        name, stored = self.encoder_name, self.store.header.encoder if self.exists else None
+        device = {"device": self.given.device} if self.given.device else {}
+        return load_encoder(precisions.settled(name, stored) if stored else name, **device)
 
     @property
-    def sets(self) -> dict[str, Self]:
-        """Encoder names to vector sets: this collection itself, and those that were added to it, each a whole one."""
+    def further(self) -> list["Reader"]:
+        """The vector sets that were added to this one, each a whole collection."""
         places = sorted((self.path / SETS).glob("*")) if self.exists else []
         for place in places:
             if place not in self._open_sets and store.is_collection(place):
-                self._further(place)
-        further = [self._open_sets[place] for place in places if place in self._open_sets]
-        return {self.store.header.encoder: self} | {one.store.header.encoder: one for one in further}
+                self.open_set(place)
+        return [self._open_sets[place] for place in places if place in self._open_sets]
 
-    def _further(self, place: Path, encoder: str | Encoder | None = None) -> Self:
+    @property
+    def sets(self) -> dict[str, "Reader"]:
+        """Encoder names to vector sets: this one itself first, and those that were added to it."""
+        return {self.store.header.encoder: self} | {reader.store.header.encoder: reader for reader in self.further}
+
+    def open_set(self, place: Path, encoder: str | Encoder | None = None) -> "Reader":
         """The vector set in `place`, opened where it is or going to be."""
-        self._open_sets[place] = type(self)(place, encoder, device=self._device.get("device"))
+        self._open_sets[place] = Reader(place, Given(encoder, device=self.given.device))
         return self._open_sets[place]
 
-    def chosen(self, encoder: str | None) -> Self:
+    def chosen(self, encoder: str | None) -> "Reader":
         """The vector set of an encoder; this one where none is named. Raises EncoderMismatch where it has none."""
         if encoder is None or encoder == self.store.header.encoder:
             return self
-        return self.sets.get(encoder) or type(self)(self.path, encoder)
+        return self.sets.get(encoder) or Reader(self.path, Given(encoder))
 
-    def _registered(self) -> list[tuple[Source, int, str]]:
+    @property
+    def reads_text(self) -> bool:
+        """Whether its encoder reads text, as far as can be said without loading it."""
+        given = self.given.encoder
+        if given is None or isinstance(given, str):
+            return reads_text(self.store.header.encoder)
+        return isinstance(given, TextEncoder)
+
+    @property
+    def text_set(self) -> "Reader":
+        """The vector set that words are searched in: this one, or the first that reads text. Raises QueryError."""
+        for reader in (self, *self.further):
+            if reader.reads_text:
+                return reader
+        stored = self.store.header.encoder
+        raise QueryError(
+            f"{self.path} has no vectors of an encoder that reads text; add them: lookalike index "
+            f"{self.folder} --encoder {stored} --encoder siglip2-base"
+        )
+
+    def space(self, options: SearchOptions) -> Space:
+        """What a search with these options asks; raises EncoderMismatch where another encoder was named."""
+        if self.given.encoder is not None:
+            # Where an encoder was named it is held against the collection, even if a stored vector will do.
+            self.encoder  # noqa: B018
+        return Space(self.gallery.view(options.where, options.exclude, options.recall), lambda: self.encoder)
+
+    def registered(self) -> list[tuple[Source, int, str]]:
         """The sources to go through again; raises SourceError where one of them is not read from here."""
-        told = self.store.sources()
-        if remote := next((at for _, at, _ in told if is_remote(at)), None):
+        sources = self.store.sources()
+        if remote := next((location for _, location, _ in sources if is_remote(location)), None):
             way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
             raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
-        places = self.gallery.origins
-        return [(open_source(places.locate(at)), id_, prefix) for id_, at, prefix in told]
+        origins = self.gallery.origins
+        return [(open_source(origins.locate(location)), id_, prefix) for id_, location, prefix in sources]
 
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of what could not be used at the last run."""

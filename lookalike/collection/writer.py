@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from lookalike.collection.reader import DEFAULT_ENCODER, FOLDER, KeptCollection
+from lookalike.collection.reader import DEFAULT_ENCODER, FOLDER, Given, Reader
 from lookalike.collection.sync import IndexReport, Part, Sync
 from lookalike.encoders import precision as precisions
 from lookalike.encoders import whitening, with_options
@@ -14,21 +14,32 @@ from lookalike.encoders.precision import PrecisionFinding
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
 from lookalike.images.sources import Source, open_source
 from lookalike.integrations.milvus import address as engines
-from lookalike.search.gallery import Origins, StoredGallery, prefix_for
 from lookalike.storage import metadata, store
-from lookalike.storage.maintenance import build_index as optimizing
-from lookalike.storage.maintenance import compact as compacting
+from lookalike.storage.maintenance.build_index import IndexBuild, optimize
+from lookalike.storage.maintenance.compact import Compaction, compact
 from lookalike.storage.maintenance.transfer import Format, export
 from lookalike.storage.maintenance.verify import Damage, verify
 from lookalike.storage.manifest import refuse_remains, remains
+from lookalike.storage.origins import Origins, prefix_for
 from lookalike.storage.store import Header, Store
 from lookalike.storage.swap import SETS, beside, exchange
 from lookalike.storage.vectors import SearchingRows
 from lookalike.types import Encoder, Progress
 
 
-class GrowingCollection(KeptCollection):
-    """A `KeptCollection` that can be written to, by one process at a time."""
+class Writer:
+    """What writes to the collection of a `Reader`, which sees it at once; by one process at a time."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def _path(self) -> Path:
+        return self._reader.path
+
+    def _further(self) -> list["Writer"]:
+        """The same for every vector set that was added."""
+        return [Writer(reader) for reader in self._reader.further]
 
     def index(
         self,
@@ -48,37 +59,40 @@ class GrowingCollection(KeptCollection):
         `dtype` is how a new collection keeps its vectors: float32, float16 or int8. `meta` are CSV or Parquet files of
         columns about the images, which `where` can then ask for.
         """
-        if dtype and self.exists and not rebuild and dtype != self.store.header.dtype:
-            raise CollectionError(f"{self.path} keeps {self.store.header.dtype}; `lookalike compact --store {dtype}`")
+        if dtype and self._reader.exists and not rebuild and dtype != self._reader.store.header.dtype:
+            raise CollectionError(
+                f"{self._path} keeps {self._reader.store.header.dtype}; `lookalike compact --store {dtype}`"
+            )
         if precision:
-            if self._given is not None and not isinstance(self._given, str):
+            given = self._reader.given.encoder
+            if given is not None and not isinstance(given, str):
                 raise CollectionError(f"precision {precision!r} goes with the name of an encoder, not with an open one")
-            self._given, self._encoder = with_options(self._name(), precision=precision), None
-        begin = self._rebuild if rebuild and (self.exists or remains(self.path)) else self._index
+            self._reader.use(with_options(self._reader.encoder_name, precision=precision))
+        begin = self._rebuild if rebuild and (self._reader.exists or remains(self._path)) else self._index
         report = begin(sources, progress, dtype)
-        for further in list(self.sets.values())[1:]:
-            further.index([source.location for source, _, _ in self._registered()], progress, rebuild)
+        for further in self._further():
+            further.index([source.location for source, _, _ in self._reader.registered()], progress, rebuild)
         for table in meta:
             self.attach(table)
         return report
 
     def attach(self, table: str | Path) -> tuple[int, int]:
         """Keep the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
-        for further in list(self.sets.values())[1:]:
+        for further in self._further():
             further.attach(table)
-        with self.store.writing() as opened:
+        with self._reader.store.writing() as opened:
             return metadata.attach(opened, Path(table))
 
     def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
         """Bring just these files or folders into step, which lie in folders that were indexed; see `sync.Part`."""
-        report, encoder = IndexReport(), self.encoder
-        with self.store.writing():
-            for source, id_, prefix in self._registered():
+        report, encoder = IndexReport(), self._reader.encoder
+        with self._reader.store.writing():
+            for source, id_, prefix in self._reader.registered():
                 part = Part.of(source, paths)
                 if part is not None:
-                    Sync(self.store, part, id_, prefix, report).run(encoder, progress, 0, None)
-        self._open_gallery = None
-        for further in list(self.sets.values())[1:]:
+                    Sync(self._reader.store, part, id_, prefix, report).run(encoder, progress, 0, None)
+        self._reader.look_again()
+        for further in self._further():
             further.refresh(paths, progress)
         return report
 
@@ -89,87 +103,91 @@ class GrowingCollection(KeptCollection):
         """
         name = encoder if isinstance(encoder, str) else encoder.name
         slug = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)[-80:]
-        further = self.sets.get(name)
+        further = self._reader.sets.get(name)
         if further is None:
-            place = self.path / SETS / (slug.strip(".") or "set")
-            further = self._further(place, encoder)
-        report = further.index([source.location for source, _, _ in self._registered()], progress)
-        if metadata.known(further.store) < metadata.known(self.store):
+            further = self._reader.open_set(self._path / SETS / (slug.strip(".") or "set"), encoder)
+        report = Writer(further).index([source.location for source, _, _ in self._reader.registered()], progress)
+        if metadata.known(further.store) < metadata.known(self._reader.store):
             with further.store.writing() as written:
-                metadata.carry(self.store, written)
+                metadata.carry(self._reader.store, written)
         return report
 
     def _index(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
-        if not self.exists:
-            refuse_remains(self.path)
-        opened = [open_source(source) for source in sources or self._sources]
-        if not self.exists:
+        if not self._reader.exists:
+            refuse_remains(self._path)
+        opened = [open_source(source) for source in sources or self._reader.given.sources]
+        if not self._reader.exists:
             if not opened:
-                raise CollectionError(f"{self.path}: nothing to index; name a folder")
+                raise CollectionError(f"{self._path}: nothing to index; name a folder")
             finding = self._settle_precision(opened, progress)
-            self._open_store = store.create(self.path, self._header(dtype))
+            self._reader.adopt(store.create(self._path, self._header(dtype)))
             if finding:
-                precisions.save(finding, self.path)
-        encoder, report = self.encoder, IndexReport()
-        with self.store.writing():
-            registered = [self._register(source) for source in opened] if opened else self._registered()
+                precisions.save(finding, self._path)
+        encoder, report = self._reader.encoder, IndexReport()
+        with self._reader.store.writing():
+            registered = [self._register(source) for source in opened] if opened else self._reader.registered()
             counts = [source.count() for source, _, _ in registered]
             total = None if None in counts else sum(count or 0 for count in counts)
             done = 0
             for source, id_, prefix in registered:
-                done += Sync(self.store, source, id_, prefix, report).run(encoder, progress, done, total)
-        self._open_gallery = None
+                done += Sync(self._reader.store, source, id_, prefix, report).run(encoder, progress, done, total)
+        self._reader.look_again()
         return report
 
     def _settle_precision(self, sources: Sequence[Source], progress: Progress | None) -> PrecisionFinding | None:
-        if not isinstance(self._given, str):
+        given = self._reader.given.encoder
+        if not isinstance(given, str):
             return None
-        self._given, finding = precisions.decide(self._given, sources, self._device.get("device"), progress)
+        name, finding = precisions.decide(given, sources, self._reader.given.device, progress)
+        if name != given:
+            self._reader.use(name)
         return finding
 
     def _header(self, dtype: str | None) -> Header:
-        encoder = self.encoder
-        return Header(self._encoder_spec(), encoder.fingerprint, encoder.dim, dtype or "float32", self._engine)
+        encoder = self._reader.encoder
+        return Header(
+            self._encoder_spec(), encoder.fingerprint, encoder.dim, dtype or "float32", self._reader.given.engine
+        )
 
     def _encoder_spec(self) -> str:
         """The name by which this encoder can be loaded again from anywhere."""
-        assert self._encoder is not None
-        if not isinstance(self._given, str):
-            return self._encoder.name
-        return with_options(self._given, device=None)
+        given = self._reader.given.encoder
+        return with_options(given, device=None) if isinstance(given, str) else self._reader.encoder.name
 
     def _register(self, source: Source) -> tuple[Source, int, str]:
-        known, places = self.store.sources(), StoredGallery(self.store).origins
+        known, places = self._reader.store.sources(), Origins(self._reader.store)
         for id_, location, prefix in known:
             if places.locate(location).resolve() == source.location.resolve():
                 return source, id_, prefix
         prefix = prefix_for(source, [prefix for _, _, prefix in known], not known)
         place = source.location.resolve()
-        inside = self.path.resolve().is_relative_to(place)
+        inside = self._path.resolve().is_relative_to(place)
         # A collection inside its folder moves with it.
-        stored = os.path.relpath(place, self.path.resolve()) if inside else str(place)
-        return source, self.store.add_source(stored, prefix), prefix
+        stored = os.path.relpath(place, self._path.resolve()) if inside else str(place)
+        return source, self._reader.store.add_source(stored, prefix), prefix
 
     def _rebuild(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
         """Make the new one beside the old one, then let it take its place; of one that is damaged nothing is asked."""
         try:
-            with self.store.locked() as old:
-                registered = [source.location for source, _, _ in self._registered()]
-                encoder, dtype = self._given or old.header.encoder, dtype or old.header.dtype
-                report = self._made_anew([*sources] or [*registered] or [*self._sources], encoder, progress, dtype, old)
+            with self._reader.store.locked() as old:
+                registered = [source.location for source, _, _ in self._reader.registered()]
+                encoder, dtype = self._reader.given.encoder or old.header.encoder, dtype or old.header.dtype
+                report = self._made_anew(
+                    [*sources] or [*registered] or [*self._reader.given.sources], encoder, progress, dtype, old
+                )
         except CollectionError as error:
-            places = [*sources] or [*self._sources]
+            places = [*sources] or [*self._reader.given.sources]
             if isinstance(error, CollectionLocked | EncoderMismatch) or not places or self._is_readable():
                 raise
-            with store.sole_writer(self.path):
-                report = self._made_anew(places, self._given or DEFAULT_ENCODER, progress, dtype, None)
-        self.close()
-        self._encoder = None
+            with store.sole_writer(self._path):
+                report = self._made_anew(places, self._reader.given.encoder or DEFAULT_ENCODER, progress, dtype, None)
+        self._reader.close()
+        self._reader.use(self._reader.given.encoder)
         return report
 
     def _is_readable(self) -> bool:
         try:
-            return self.store.count_rows() >= 0
+            return self._reader.store.count_rows() >= 0
         except CollectionError:
             return False
 
@@ -181,18 +199,19 @@ class GrowingCollection(KeptCollection):
         dtype: str | None,
         old: Store | None,
     ) -> IndexReport:
-        fresh = beside(self.path, "new")
+        fresh = beside(self._path, "new")
         if not self._continues(fresh, places, encoder, dtype):
             _discard(fresh)
-        engine = old.header.engine if old else self._engine
+        engine = old.header.engine if old else self._reader.given.engine
         beside_engine = engines.renamed(engine) if engine else None
-        with type(self)(fresh, encoder, device=self._device.get("device"), engine=beside_engine) as made:
-            report = made.index([Path(place).absolute() for place in places], progress, dtype=dtype)
-            with made.store.writing() as written:
-                written.relocate(self.path)
+        draft = Reader(fresh, Given(encoder, device=self._reader.given.device, engine=beside_engine))
+        with closing(draft):
+            report = Writer(draft).index([Path(place).absolute() for place in places], progress, dtype=dtype)
+            with draft.store.writing() as written:
+                written.relocate(self._path)
                 if old is not None:
                     metadata.carry(old, written)
-        exchange(self.path, fresh)
+        exchange(self._path, fresh)
         if old is not None and isinstance(old.vectors, SearchingRows):
             old.vectors.drop()
         return report
@@ -201,7 +220,7 @@ class GrowingCollection(KeptCollection):
         """Whether an interrupted rebuild of these places with this very encoder can go on."""
         name = encoder if isinstance(encoder, str) else encoder.name
         try:
-            with type(self)(fresh, encoder, device=self._device.get("device")) as draft:
+            with closing(Reader(fresh, Given(encoder, device=self._reader.given.device))) as draft:
                 header, origins = draft.store.header, Origins(draft.store)
                 known = {origins.locate(location).resolve() for _, location, _ in draft.store.sources()}
                 return (
@@ -220,37 +239,37 @@ class GrowingCollection(KeptCollection):
         They stay out until their files change or the collection is rebuilt. Raises QueryError, and removes nothing,
         where a key is not in the collection.
         """
-        with self.store.writing() as opened:
+        with self._reader.store.writing() as opened:
             items = {key: opened.live_item(key) for key in dict.fromkeys(keys)}
             missing = [key for key, item in items.items() if item is None]
             if missing:
-                raise QueryError(f"{missing[0]}: no such key in {self.path}; nothing was removed")
+                raise QueryError(f"{missing[0]}: no such key in {self._path}; nothing was removed")
             opened.dismiss([item for item in items.values() if item])
-        self._open_gallery = None
-        for further in list(self.sets.values())[1:]:
-            further.remove([key for key in keys if further.row(key) is not None])
+        self._reader.look_again()
+        for further in self._further():
+            further.remove([key for key in keys if further._reader.row(key) is not None])
         return len(items)
 
     def verify(self, repair: bool = False) -> Damage:
         """What does not match its checksum; with `repair` those rows are taken out, for the next run to embed again."""
-        damage = verify(self.path, repair)
+        damage = verify(self._path, repair)
         if repair and damage:
-            self.close()
+            self._reader.close()
         return damage
 
-    def optimize(self, spec: str = "auto", progress: Progress | None = None) -> optimizing.Report:
+    def optimize(self, spec: str = "auto", progress: Progress | None = None) -> IndexBuild:
         """Make an index for searching many images quickly; see `optimize.optimize`."""
-        report = optimizing.optimize(self.store, spec, progress)
-        self._open_gallery = None
+        report = optimize(self._reader.store, spec, progress)
+        self._reader.look_again()
         return report
 
-    def compact(self, dtype: str | None = None, progress: Progress | None = None) -> compacting.Report:
+    def compact(self, dtype: str | None = None, progress: Progress | None = None) -> Compaction:
         """Leave the rows of removed images behind; see `compact.compact`."""
-        return compacting.compact(self.store, dtype, progress)
+        return compact(self._reader.store, dtype, progress)
 
     def export(self, out: str | Path, kind: Format, progress: Progress | None = None) -> list[Path]:
         """Write vectors and keys to files of another format; see `transfer.export`."""
-        return export(self.store, Path(out), kind, progress)
+        return export(self._reader.store, Path(out), kind, progress)
 
     def whiten(
         self, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0, source: str | Path | None = None
@@ -262,9 +281,9 @@ class GrowingCollection(KeptCollection):
         """
         from lookalike.storage.maintenance.whiten import whiten
 
-        learned = whiten(self.store, dim, power, shrinkage, _place(source))
-        self.close()
-        self._encoder = None
+        learned = whiten(self._reader.store, dim, power, shrinkage, _place(source))
+        self._reader.close()
+        self._reader.use(self._reader.given.encoder)
         return learned
 
 

@@ -9,18 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from lookalike.collection.collection import Collection as Stored
+from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError, LookalikeError
 from lookalike.evaluation.datasets.benchmark import Benchmark, Query
 from lookalike.images import decode as images
 from lookalike.integrations.milvus.address import stored
-from lookalike.search.query import Asked
-from lookalike.search.rank import rank
-from lookalike.types import Box, Encoder, Gallery, Probe, Progress, Ranking, Reranker, Vectors
+from lookalike.search.options import SearchOptions
+from lookalike.search.query import Query as Question
+from lookalike.types import Box, Encoder, Probe, Progress, Ranking, Reranker, Vectors
 from lookalike.utils.paths import cache_dir
 
 log = logging.getLogger(__name__)
@@ -29,37 +28,8 @@ Ask = Callable[[Query, Box | None], Probe]
 """A query, and the box that it is cut to or None, to a probe."""
 
 
-class Located(Gallery, Protocol):
-    """A gallery that knows its files."""
-
-    def path(self, row: int) -> Path | None:
-        """The file of a row; None for a member of an archive."""
-        ...
-
-    def without(self, rows: Sequence[int]) -> Gallery:
-        """As if these rows were not there."""
-        ...
-
-
-class Searchable(Protocol):
-    """What is asked of a collection here."""
-
-    @property
-    def gallery(self) -> Located:
-        """What is searched."""
-        ...
-
-    def key(self, row: int) -> str:
-        """The key of a row."""
-        ...
-
-    def row(self, key: str) -> int | None:
-        """The row of a key."""
-        ...
-
-
 @dataclass(frozen=True)
-class Answer:
+class QueryRanking:
     """One query and the whole gallery ranked for it; `seconds` is what the search took, without the encoding."""
 
     query: Query
@@ -71,7 +41,7 @@ class Answer:
 class Embedded:
     """The benchmark's gallery as a collection; `seconds` and `added` say what this run spent on how many images."""
 
-    collection: Stored
+    collection: Collection
     seconds: float
     added: int
 
@@ -99,7 +69,7 @@ def embed_gallery(
     folder = (cache or cache_dir("evaluate")) / hashlib.sha256(os.fsencode(text)).hexdigest()[:24]
     folder.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    collection = Stored(folder, encoder, engine=engine)
+    collection = Collection(folder, encoder, engine=engine)
     report = collection.index(sources, progress)
     log.debug("%s: %s", folder, report)
     return Embedded(collection, time.perf_counter() - started, report.added)
@@ -107,48 +77,43 @@ def embed_gallery(
 
 def answers(
     benchmark: Benchmark,
-    collection: Searchable,
+    collection: Collection,
     ask: Ask,
     uncropped: bool = False,
     rerankers: Sequence[Reranker] = (),
     progress: Progress | None = None,
-) -> Iterator[Answer]:
+) -> Iterator[QueryRanking]:
     """Every query of the benchmark asked, in order; raises EvaluationError naming a query that cannot be.
 
     A gallery image that asks for others of its kind and cannot be read is passed over: see `is_unreadable`.
     """
-    rows: dict[frozenset[str], list[int]] = {}
     for done, query in enumerate(benchmark.queries):
         if is_unreadable(query, benchmark, collection):
             continue
-        if query.hidden not in rows:
-            rows[query.hidden] = [row for key in query.hidden if (row := collection.row(key)) is not None]
-        gallery: Gallery = collection.gallery
-        if rows[query.hidden]:
-            gallery = collection.gallery.without(rows[query.hidden])
-        if not len(gallery):
+        if not len(collection.gallery.view(exclude=query.hidden)):
             raise EvaluationError(f"query {query.name}: the gallery is empty")
+        options = SearchOptions(k=len(collection), exclude=query.hidden, rerank=tuple(rerankers))
         try:
             probe = ask(query, None if uncropped else query.box)
             started = time.perf_counter()
-            ranking = rank(probe, gallery, len(gallery), rerankers)
+            ranking = collection.rank(Question((probe,)), options).ranking
             seconds = time.perf_counter() - started
         except LookalikeError as error:
             raise EvaluationError(f"query {query.name}: {error}") from error
         if progress:
             progress(done + 1, len(benchmark.queries))
-        yield Answer(query, ranking, seconds)
+        yield QueryRanking(query, ranking, seconds)
 
 
-def is_unreadable(query: Query, benchmark: Benchmark, collection: Searchable) -> bool:
+def is_unreadable(query: Query, benchmark: Benchmark, collection: Collection) -> bool:
     """Whether a query is an image of the gallery, left out for itself alone, which could not be indexed."""
     own = query.key(benchmark.images)
     return own is not None and query.hidden == {own} and collection.row(own) is None
 
 
-def ask_collection(collection: Stored) -> Ask:
+def ask_collection(collection: Collection) -> Ask:
     """Queries as the product resolves them."""
-    return lambda query, box: collection.resolve(Asked((query.image,), box=box)).probe
+    return lambda query, box: collection.resolve(Question((query.image,), box=box)).probe
 
 
 def ask_encoder(encoder: Encoder) -> Ask:
@@ -207,7 +172,7 @@ class QueryVectors:
         return digest.hexdigest()
 
 
-def boxes_beyond(benchmark: Benchmark, collection: Stored) -> list[str]:
+def boxes_beyond(benchmark: Benchmark, collection: Collection) -> list[str]:
     """Queries whose box reaches over the border of its image by over a pixel; only gallery images are looked at."""
     names = []
     for query in benchmark.queries:

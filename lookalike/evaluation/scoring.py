@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.answers import (
-    Answer,
     Embedded,
-    Searchable,
+    QueryRanking,
     boxes_beyond,
     is_unreadable,
 )
@@ -85,12 +85,12 @@ class Read:
 class Reader:
     """Reads ranked rows against ground truth in keys; remembers positives that the gallery does not hold."""
 
-    def __init__(self, collection: Searchable, protocol: Protocol, images: Path, shown: int = SHOWN) -> None:
+    def __init__(self, collection: Collection, protocol: Protocol, images: Path, shown: int = SHOWN) -> None:
         self._collection, self._protocol, self._images, self._shown = collection, protocol, images, shown
         self._rows: dict[str, int | None] = {}
         self.absent: dict[str, None] = {}
 
-    def read(self, answer: Answer) -> Read:
+    def read(self, answer: QueryRanking) -> Read:
         """Judge one answer in each setup of the protocol."""
         judged = {setup: self._judge(answer, setup) for setup in self._protocol.setups}
         query = answer.query
@@ -101,7 +101,7 @@ class Reader:
             self._rows[key] = self._collection.row(key)
         return self._rows[key]
 
-    def _judge(self, answer: Answer, setup: str) -> Judged:
+    def _judge(self, answer: QueryRanking, setup: str) -> Judged:
         truth = answer.query.truths[setup]
         absent = [key for key in sorted(truth.positives) if self._row(key) is None]
         self.absent.update(dict.fromkeys(absent))
@@ -109,7 +109,7 @@ class Reader:
         junk = {row for key in truth.junk if (row := self._row(key)) is not None}
         return judge(answer.ranking.ids, positives, junk, len(absent))
 
-    def _found(self, answer: Answer) -> tuple[Found, ...]:
+    def _found(self, answer: QueryRanking) -> tuple[Found, ...]:
         head = answer.ranking.head(self._shown)
         # With setups, Medium is the one that a page shows: easy and hard are positives, junk is junk.
         truth = answer.query.truths["medium" if "medium" in self._protocol.setups else self._protocol.setups[0]]

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from lookalike.errors import QueryError
 from lookalike.types import Vectors
 
-How = Literal["mean", "max"]
+Combine = Literal["mean", "max"]
 AWAY = 1.0
-"""How much a negative weighs beside the positives, all of whose weights together count as 1."""
+"""Combine much a negative weighs beside the positives, all of whose weights together count as 1."""
 
 
 def combine(
     vectors: Vectors,
     weights: Sequence[float] | None = None,
     negatives: Vectors | None = None,
-    how: How = "mean",
+    how: Combine = "mean",
 ) -> Vectors:
     """Positives (n, dim) and negatives (m, dim) to the rows of a probe.
 
@@ -28,8 +28,8 @@ def combine(
     Raises QueryError, also where nothing is left to search for.
     """
     positives = _unit(vectors, "a query")
-    if how not in get_args(How):
-        raise QueryError(f"several queries are combined by {' or '.join(get_args(How))}, not {how!r}")
+    if how not in get_args(Combine):
+        raise QueryError(f"several queries are combined by {' or '.join(get_args(Combine))}, not {how!r}")
     if weights is not None and how == "max":
         raise QueryError("weights go with the mean of several queries, not with the maximum")
     shares = _shares(weights, len(positives))

@@ -1,121 +1,37 @@
 """What a collection holds at one moment: the rows that are searched, and the way from a row to its picture."""
 
-import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from lookalike.errors import CollectionError, ImageError, QueryError, SourceError
+from lookalike.errors import CollectionError
 from lookalike.images import decode as images
-from lookalike.images.remote import Remote, is_remote
-from lookalike.images.sources import Folder, Source, TextList, open_source
 from lookalike.index.ann import FILE, FOLDER, open_candidates, stamp
 from lookalike.search.searcher import Nearest, Stored
 from lookalike.storage.filters import select
 from lookalike.storage.manifest import CACHE
+from lookalike.storage.origins import Origins
 from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
 
 KEPT_SELECTIONS = 16
 """Filters whose rows are remembered: a service asks the same ones again, and one takes a byte and a bit a row."""
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Recent(Generic[K, V]):
-    """The values that were asked for last, at most so many; for several threads."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
-        self._values: OrderedDict[K, V] = OrderedDict()
-
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value of a key; made where it is not there, perhaps by two threads at once, of which one's is kept."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        # Not inside the lock: it takes long, and others need not wait.
-        made = make()
-        with self._lock:
-            kept = self._values.setdefault(key, made)
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
-        return kept
-
-
-class Origins:
-    """The sources of a collection: from an item to its file or bytes, and from a file to its key."""
-
-    def __init__(self, store: Store) -> None:
-        self._base = store.path
-        told = store.sources()
-        self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in told}
-        self._remote = {id_: Remote(location) for id_, location, _ in told if is_remote(location)}
-        self._opened: dict[int, Source] = {}
-
-    def locate(self, location: str) -> Path:
-        """Where a source lies now; it is kept relative to a collection that lies inside it."""
-        return Path(os.path.normpath(self._base / location))
-
-    def read(self, item: Item) -> bytes:
-        """The bytes of an item's file; raises ImageError."""
-        return self._source(item).read(self._inner(item))
-
-    def path(self, item: Item) -> Path | None:
-        """The file of an item; None for a member of an archive, for a URL, and where its source is lost."""
-        if item.source not in self._places:
-            return None
-        try:
-            return self._source(item).path(self._inner(item))
-        except ImageError:
-            return self._places[item.source][0] / self._inner(item)
-
-    def keys(self, path: Path) -> list[str]:
-        """Under which keys this file would be found."""
-        keys = []
-        for location, prefix in self._places.values():
-            for candidate in dict.fromkeys((path.absolute(), path.resolve())):
-                base = location if location.is_dir() else location.parent
-                for root in dict.fromkeys((base, base.resolve())):
-                    if candidate.is_relative_to(root):
-                        keys.append(prefix + candidate.relative_to(root).as_posix())
-        return keys
-
-    def _inner(self, item: Item) -> str:
-        return item.key.removeprefix(self._places[item.source][1])
-
-    def _source(self, item: Item) -> Source | Remote:
-        if item.source not in self._places:
-            raise ImageError("where it lies is lost; run `lookalike verify`")
-        if item.source in self._remote:
-            return self._remote[item.source]
-        if item.source not in self._opened:
-            try:
-                self._opened[item.source] = open_source(self._places[item.source][0])
-            except SourceError as error:
-                raise ImageError(str(error)) from error
-        return self._opened[item.source]
 
 
 class StoredGallery:
-    """The committed rows of a collection; meets `types.Gallery` and `query.Known`."""
+    """The committed rows of a collection; meets `types.Gallery`."""
 
     def __init__(self, store: Store, encoder: Callable[[], Encoder] | None = None) -> None:
         """`encoder` gives the one that made the vectors; only re-rankers that look at patches ask for it."""
         self._store, self._load_encoder = store, encoder
         self._recall: float | None = None
-        self._filters: tuple[str, ...] = ()
-        self._narrowed: Recent[tuple[str, ...], Nearest] = Recent(KEPT_SELECTIONS)
         self._origins = cache(partial(Origins, store))
         self._index_file = store.path / FOLDER / FILE
         with store.snapshot():
@@ -126,36 +42,23 @@ class StoredGallery:
             raise CollectionError(f"{store.path} holds {len(store.vectors)} of {rows} vectors; {way}")
         open_index = partial(open_candidates, store.path, store.header.id, rows, store.digest)
         self._nearest = Nearest(Stored(store.vectors, rows, open_index), _live(rows, removed))
+        self._narrowed = lru_cache(KEPT_SELECTIONS)(partial(_narrowed, store, self._nearest))
 
     @property
     def is_newest(self) -> bool:
         """Whether nothing was committed since, and the index is still the same one."""
         return self.version == self._store.version and self._index_stamp == stamp(self._index_file)
 
-    def where(self, expression: str) -> "StoredGallery":
-        """Only the rows for which `expression` holds (see `filters`); raises QueryError."""
-        view = copy(self)
-        view._filters = (*self._filters, expression)
-        view._nearest = self._narrowed.get(view._filters, partial(_narrowed, self._nearest, expression, self._store))
-        return view
+    def view(
+        self, where: str | None = None, exclude: frozenset[str] = frozenset(), recall: float | None = None
+    ) -> "StoredGallery":
+        """The rows of the whole collection for which the filter `where` holds, without the keys `exclude`.
 
-    def without(self, rows: Sequence[int]) -> "StoredGallery":
-        """As if these rows were not there."""
-        nearest = self._nearest
-        live = np.ones(nearest.rows, np.bool_) if nearest.live is None else nearest.live.copy()
-        live[np.asarray(rows, np.int64)] = False
+        They are searched for the share `recall` of the true nearest: 1 is exact, None as `optimize` would have it.
+        Raises QueryError for what is no filter.
+        """
         view = copy(self)
-        view._nearest, view._narrowed = replace(nearest, live=live), Recent(KEPT_SELECTIONS)
-        return view
-
-    def aiming(self, recall: float | None) -> "StoredGallery":
-        """The same rows, searched for a share of the true nearest: 1 is exact, None as `optimize` would have it."""
-        if recall is not None and not 0 < recall <= 1:
-            raise QueryError(f"recall {recall:g} must be above 0 and at most 1")
-        if recall == self._recall:
-            return self
-        view = copy(self)
-        view._recall = recall
+        view._recall, view._nearest = recall, self._narrowed(where, exclude)
         return view
 
     def holds(self, row: int) -> bool:
@@ -253,10 +156,16 @@ class StoredGallery:
         return [item.row for item in self._store.items_of_content(sha256) if not item.removed]
 
 
-def _narrowed(nearest: Nearest, expression: str, store: Store) -> Nearest:
-    """Of the rows that `nearest` searches, only those for which `expression` holds."""
-    chosen = select(expression, store, nearest.rows)
-    return replace(nearest, live=chosen if nearest.live is None else chosen & nearest.live, where=expression)
+def _narrowed(store: Store, whole: Nearest, where: str | None, exclude: frozenset[str]) -> Nearest:
+    """Of the rows that `whole` searches, those for which `where` holds, without some keys."""
+    if where is None and not exclude:
+        return whole
+    live = np.ones(whole.rows, np.bool_) if whole.live is None else whole.live.copy()
+    if where is not None:
+        live &= select(where, store, whole.rows)
+    items = (store.live_item(key) for key in exclude)
+    live[[item.row for item in items if item and item.row < whole.rows]] = False
+    return replace(whole, live=live, where=where)
 
 
 def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:
@@ -266,14 +175,3 @@ def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:
     live = np.ones(rows, np.bool_)
     live[removed[removed < rows]] = False
     return live
-
-
-def prefix_for(source: Source, taken: Sequence[str], is_first: bool) -> str:
-    """The first source of a collection has bare keys; each later one puts its name before them."""
-    if is_first:
-        return ""
-    name = (source.location.resolve().name if isinstance(source, Folder | TextList) else source.location.name) or "root"
-    prefix, number = f"{name}/", 2
-    while prefix in taken:
-        prefix, number = f"{name}-{number}/", number + 1
-    return prefix

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lookalike.errors import QueryError
+from lookalike.search.options import SearchOptions
+from lookalike.search.query import Resolved
 from lookalike.types import Gallery, Probe, Ranking, Reranker
 from lookalike.utils.timing import stage
 
@@ -34,3 +36,15 @@ def _best(probe: Probe, gallery: Gallery, k: int) -> Ranking:
         _, first = np.unique(flat_ids[order], return_index=True)
         order = order[np.sort(first)]
     return Ranking(flat_ids[order], flat_scores[order]).head(k)
+
+
+def own_first(ranking: Ranking, resolved: Resolved, options: SearchOptions) -> Ranking:
+    """The best `depth`: the query itself first with score 1, or left out; a region of it is no more than its score."""
+    own = np.array(resolved.own_rows, np.int64)
+    if not len(own) or (resolved.is_region and not options.exclude_self):
+        return ranking.head(options.depth)
+    others = ~np.isin(ranking.ids, own)
+    ids, scores = ranking.ids[others], ranking.scores[others]
+    if not options.exclude_self:
+        ids, scores = np.concatenate([own, ids]), np.concatenate([np.ones(len(own), np.float32), scores])
+    return Ranking(ids, scores).head(options.depth)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lookalike.service.errors import ApiError
 from lookalike.service.ids import shown, to_id
-from lookalike.service.queries import Resolver, Search, checked_depth, needs_pixels
+from lookalike.service.queries import Resolver, Search, checked_depth, needs_pixels, search_options
 from lookalike.service.served import Served
 from lookalike.storage.store import Item
 from lookalike.types import Hit
@@ -17,14 +17,13 @@ def search(served: Served, asked: Search) -> dict[str, Any]:
     start = time.perf_counter()
     options = asked.options
     checked_depth(options, served.settings)
-    resolver = Resolver(served, needs_pixels(options))
-    queries = [resolver.query(one) for one in asked.queries]
+    query = Resolver(served, needs_pixels(options)).question(asked)
     collection = served.collection
     if (options.text or options.negative_text) and not collection.reads_text:
         # Said here, as the library's own words name the folder to be indexed.
         hint = "add vectors of an encoder that reads: lookalike index FOLDER --encoder siglip2-base"
         raise ApiError(422, "no_text", "this collection cannot be searched with words", hint)
-    hits = collection.search(queries, options.k, **resolver.arguments(asked))
+    hits = collection.find(query, search_options(options))
     return {
         "encoder": collection.store.header.encoder,
         "k": options.k,

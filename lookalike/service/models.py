@@ -4,6 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lookalike.search.combine import Combine
+from lookalike.search.options import Fuse, SearchOptions
+
 Id = Annotated[str, Field(min_length=1, max_length=8192, description="As search results name it.")]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Pixel = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
@@ -16,6 +19,8 @@ Region = Annotated[
     ),
 ]  # fmt: skip
 ID = "MjAxOS9iZWFjaC5qcGc"
+DEFAULTS = SearchOptions()
+"""As everywhere: an option has one default at all doors."""
 FIELDS = 64
 """Of one JSON object."""
 
@@ -71,11 +76,23 @@ class Filter(Strict):
 class Options(Strict):
     """How to search, whatever for."""
 
-    k: Annotated[int, Field(ge=1, le=1000, description="How many results.")] = 10
-    offset: Annotated[int, Field(ge=0, le=9000, description="How many of the best to pass over.")] = 0
+    k: Annotated[int, Field(ge=1, le=1000, description="How many results.")] = DEFAULTS.k
+    offset: Annotated[int, Field(ge=0, le=9000, description="How many of the best to pass over.")] = DEFAULTS.offset
     box: Region | None = None
     min_score: Annotated[float, Field(ge=-1, le=1, description="Leave out results below this.")] | None = None
-    exclude_self: Annotated[bool, Field(description="Leave out the query images themselves.")] = False
+    exclude_self: Annotated[bool, Field(description="Leave out the query images themselves.")] = DEFAULTS.exclude_self
+    where: (
+        Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=1024,
+                examples=["key:2019/* and year >= 2019"],
+                description="Only images for which this holds, as for --where.",
+            ),
+        ]
+        | None
+    ) = None
     rerank: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=200)]],
         Field(
@@ -86,7 +103,7 @@ class Options(Strict):
         ),
     ] = []
     invariant: Annotated[list[Literal["flip", "rotate"]], Field(max_length=2, fail_fast=True)] = []
-    combine: Annotated[Literal["mean", "max"], Field(description="How several query images make one.")] = "mean"
+    combine: Annotated[Combine, Field(description="How several query images make one.")] = "mean"
     weights: (
         Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1, max_length=16, fail_fast=True)]
         | None
@@ -95,7 +112,48 @@ class Options(Strict):
         None
     )
     negative_text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
-    filter: Filter | None = None
+    exclude: Annotated[
+        list[Id],
+        Field(max_length=64, fail_fast=True, description="Images that are searched as if they were not there."),
+    ] = []
+    filter: Annotated[
+        Filter | None, Field(description="`where` says it too.", json_schema_extra={"deprecated": True})
+    ] = None
+    recall: (
+        Annotated[float, Field(gt=0, le=1, description="Share of the true nearest that an index must find.")] | None
+    ) = None
+    fuse: Annotated[Fuse, Field(description="How images and words become one ranking.")] = DEFAULTS.fuse
+
+
+def _lists(of_words: bool) -> frozenset[str]:
+    """The options that are lists: of free words, or of numbers and names, which hold no comma."""
+    found = set()
+    for name, schema in Options.model_json_schema()["properties"].items():
+        for kind in schema.get("anyOf", [schema]):
+            if kind.get("type") == "array":
+                free = kind["items"].get("type") == "string" and "enum" not in kind["items"]
+                if free == of_words:
+                    found.add(name)
+    return frozenset(found)
+
+
+REPEATED, BY_COMMAS = _lists(of_words=True), _lists(of_words=False)
+"""How a form says a list: by one field for each entry, or by commas."""
+
+
+def form_fields() -> dict[str, Any]:
+    """The fields of a form that says the same as `Options`, for its OpenAPI entry: each is one text."""
+    fields = {}
+    for name, schema in Options.model_json_schema()["properties"].items():
+        plain = next((kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"), schema)
+        if "type" in plain:
+            kept = {key: plain[key] for key in ("minimum", "maximum", "enum", "description") if key in plain}
+            kept |= {key: schema[key] for key in ("default", "description") if schema.get(key) not in (None, [])}
+            if plain["type"] == "array":
+                way = "one field for each" if name in REPEATED else "in one text, by commas"
+                kept["description"] = f"{kept.get('description', 'Several')} ({way})"
+            fields[name] = {**kept, "type": "string" if plain["type"] == "array" else plain["type"]}
+    return fields | {"prefix": {"type": "string", "description": "Keys begin with this."}}
 
 
 class SearchBody(Options):

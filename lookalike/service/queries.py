@@ -1,4 +1,4 @@
-"""A parsed request to what `Collection.search` takes: ids to keys, uploads to checked bytes, vectors to arrays."""
+"""A parsed request to a `Query` and `SearchOptions`: ids to keys, uploads to checked bytes, vectors to arrays."""
 
 import base64
 import binascii
@@ -12,27 +12,38 @@ from numpy.typing import NDArray
 from lookalike.collection.collection import Collection
 from lookalike.errors import ImageError
 from lookalike.search import rerank
-from lookalike.search.query import Key, Query
+from lookalike.search.options import SearchOptions
+from lookalike.search.query import Example, Key, Query
 from lookalike.search.rerank.patches import PatchEncoder
 from lookalike.service.bodies import Body, Form, Upload
 from lookalike.service.errors import ApiError, of_image, printable
-from lookalike.service.models import ByHalf, ById, ByUrl, ByVector, Filter, One, Options, SearchBody
+from lookalike.service.ids import to_key
+from lookalike.service.models import (
+    BY_COMMAS,
+    REPEATED,
+    ByHalf,
+    ById,
+    ByUrl,
+    ByVector,
+    Filter,
+    One,
+    Options,
+    SearchBody,
+)
 from lookalike.service.served import Served
 from lookalike.service.settings import Settings
 from lookalike.types import Box, Encoder
 
-Asked = One | Upload
-LISTS = ("rerank",)
-WORDS = ("invariant",)
-NUMBERS = ("box", "weights")
+Given = One | Upload
+"""What a request shows: an image of the collection, a vector, a URL, or an uploaded image."""
 
 
 @dataclass(frozen=True)
 class Search:
     """One search as it was asked for, whatever the request looked like."""
 
-    queries: Sequence[Asked]
-    negatives: Sequence[Asked]
+    queries: Sequence[Given]
+    negatives: Sequence[Given]
     options: Options
 
     @classmethod
@@ -49,28 +60,24 @@ class Search:
             if file.field not in ("file", "negative"):
                 raise ApiError(422, "invalid", f"{printable(file.field)[:80]}: no such field for a file", "use file")
         options = form_options(form, ("id", "negative_id"))
-        queries: list[Asked] = [*form.of("file"), *ids["id"]]
+        queries: list[Given] = [*form.of("file"), *ids["id"]]
         if not queries and options.text is None:
             raise ApiError(422, "invalid", "file: an image is wanted", "send it as the form's field `file`")
         return cls(queries, [*form.of("negative"), *ids["negative_id"]], options)
 
 
 def form_options(form: Form, passed: Sequence[str] = ()) -> Options:
-    """The fields of a form as `Options`: numbers apart by commas, `rerank` as often as there are methods."""
+    """The fields of a form as `Options`: numbers and words apart by commas, `rerank` as often as there are methods."""
     values: dict[str, Any] = {}
     for name, text in form.fields:
         if name in passed:
             continue
-        if name in LISTS:
-            values.setdefault(name, []).append(text)
-        elif name in WORDS:
-            values[name] = [word.strip() for word in text.split(",")]
-        elif name in NUMBERS:
-            values[name] = text.split(",")
-        elif name == "prefix":
+        if name == "prefix":
             values["filter"] = Filter(prefix=text)
+        elif name in REPEATED:
+            values.setdefault(name, []).append(text)
         else:
-            values[name] = text
+            values[name] = [part.strip() for part in text.split(",")] if name in BY_COMMAS else text
     return Options.model_validate(values)
 
 
@@ -106,18 +113,18 @@ def parse_box(text: str | None) -> Box | None:
     return to_box(Options.model_validate({"box": text.split(",")}).box)
 
 
-def refuse_many_urls(asked: Sequence[Asked], most: int) -> None:
+def refuse_many_urls(asked: Sequence[Given], most: int) -> None:
     """Of one request, as each is fetched whole and kept; raises ApiError 413."""
-    if sum(isinstance(one, ByUrl) for one in asked) > most:
+    if sum(isinstance(given, ByUrl) for given in asked) > most:
         raise ApiError(413, "too_many", f"over {most} URLs in one request", "send fewer")
 
 
-async def fetched(served: Served, asked: Sequence[Asked], body: Body) -> list[Asked]:
+async def fetched(served: Served, asked: Sequence[Given], body: Body) -> list[Given]:
     """URLs replaced by what lies behind them, in the order in which they were asked for; raises ApiError.
 
     What is fetched is counted as if it had come with the body.
     """
-    found: list[Asked] = []
+    found: list[Given] = []
     for one in asked:
         if not isinstance(one, ByUrl):
             found.append(one)
@@ -145,46 +152,57 @@ class Resolver:
     def __post_init__(self) -> None:
         object.__setattr__(self, "collection", self.served.collection)
 
-    def query(self, one: Asked) -> Query:
-        """One query; raises ApiError 404 for an unknown id, 413, 415 or 422 for an image that cannot be used."""
-        if isinstance(one, ById):
-            return Key(self.served.item(one.id).key)
-        if isinstance(one, ByVector):
-            return np.array(one.vector, np.float32)
-        if isinstance(one, ByHalf):
-            return from_half(one.vector_f16)
-        assert isinstance(one, Upload), "URLs were fetched"
+    def example(self, given: Given) -> Example:
+        """One picture or vector; raises ApiError: 404 for an unknown id, 413, 415 or 422 for an image of no use."""
+        if isinstance(given, ById):
+            return Key(self.served.item(given.id).key)
+        if isinstance(given, ByVector):
+            return np.array(given.vector, np.float32)
+        if isinstance(given, ByHalf):
+            return from_half(given.vector_f16)
+        assert isinstance(given, Upload), "URLs were fetched"
         size = None if self.needs_pixels else self.collection.encoder.decode_size
-        self.served.examiner.check(one.field, one.data, size)
-        return one.data
+        self.served.examiner.check(given.field, given.data, size)
+        return given.data
 
-    def arguments(self, search: Search) -> dict[str, Any]:
-        """What to call `Collection.search` with, beside the query and k."""
+    def question(self, search: Search) -> Query:
+        """What a search asks; raises ApiError as `example` does, and QueryError for what does not go together."""
         options = search.options
-        given: dict[str, Any] = {
-            "box": to_box(options.box),
-            "min_score": options.min_score,
-            "exclude_self": options.exclude_self,
-            "rerank": options.rerank,
-            "text": options.text,
-            "negative_text": options.negative_text,
-            "negatives": [self.query(one) for one in search.negatives],
-            "weights": options.weights,
-            "combine": options.combine,
-            "invariant": tuple(options.invariant),
-            "where": _where(options.filter),
-            "offset": options.offset,
-        }
-        return given
+        return Query(
+            examples=tuple(map(self.example, search.queries)),
+            text=options.text,
+            negatives=tuple(map(self.example, search.negatives)),
+            negative_text=options.negative_text,
+            box=to_box(options.box),
+            weights=None if options.weights is None else tuple(options.weights),
+            combine=options.combine,
+            invariant=tuple(options.invariant),
+        )
 
 
-def _where(asked: Filter | None) -> str | None:
-    """A prefix as a filter of the library: its letters stand for themselves, whatever they mean in a pattern."""
-    if asked is None:
-        return None
-    plain = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in asked.prefix)
+def search_options(options: Options) -> SearchOptions:
+    """How a search is to be done; raises QueryError for a value that cannot be."""
+    return SearchOptions(
+        k=options.k,
+        offset=options.offset,
+        min_score=options.min_score,
+        exclude_self=options.exclude_self,
+        where=_where(options),
+        exclude=frozenset(map(to_key, options.exclude)),
+        rerank=tuple(options.rerank),
+        recall=options.recall,
+        fuse=options.fuse,
+    )
+
+
+def _where(options: Options) -> str | None:
+    """The filter and the prefix; the letters of a prefix stand for themselves, whatever they mean in a pattern."""
+    if options.filter is None:
+        return options.where
+    plain = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in options.filter.prefix)
     quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
-    return f'key:"{quoted}*"'
+    prefix = f'key:"{quoted}*"'
+    return prefix if options.where is None else f"{prefix} and ({options.where})"
 
 
 def checked_depth(options: Options, settings: Settings) -> None:

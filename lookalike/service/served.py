@@ -87,7 +87,7 @@ class Served:
             loaded = self._given.through(self.encoder)
             len(loaded)  # opens the files
             if loaded.reads_text:
-                loaded.reader().encoder  # noqa: B018 - loaded now, and not by the first who asks
+                loaded.text_set.encoder  # noqa: B018 - loaded now, and not by the first who asks
             self._loaded = loaded
         except Exception as error:  # noqa: BLE001 - whatever it is, the service must not seem to be loading for ever
             self.failure = error

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lookalike.collection import collection as collections
 from lookalike.collection import reader as kept
 from tests.cli.test_cli import Run, run
 from tests.collection.test_sets import ColourEncoder
@@ -30,7 +29,7 @@ def worded(run: Run, indexed: Path, encoder: PixelEncoder, monkeypatch: pytest.M
     """With a second set of vectors, of an encoder that reads."""
     known = {"pixels": encoder, "colours": ColourEncoder()}
     monkeypatch.setattr(kept, "load_encoder", lambda name: known[name])
-    monkeypatch.setattr(collections, "reads_text", lambda name: name == "colours")
+    monkeypatch.setattr(kept, "reads_text", lambda name: name == "colours")
     for name, colour in {"red": (250, 5, 5), "blue": (5, 5, 250)}.items():
         Image.new("RGB", (40, 30), colour).save(indexed / f"{name}.png")
     status, output, _ = run("index", indexed, "--encoder", "pixels", "--encoder", "colours")
@@ -79,7 +78,7 @@ def test_methods_are_named_on_the_command_line(run: Run, indexed: Path) -> None:
 
 def test_negatives_weights_and_copies_are_options(run: Run, indexed: Path) -> None:
     two = [indexed / "01.jpg", indexed / "02.jpg"]
-    assert run("search", indexed, *two, "--weight", 2, "--weight", 1, "--not", indexed / "05.jpg")[0] == 0
+    assert run("search", indexed, *two, "--weight", 2, "--weight", 1, "--negative", indexed / "05.jpg")[0] == 0
     assert run("search", indexed, two[0], "--invariant", "flip,rotate", "--combine", "max")[0] == 0
     assert run("search", indexed, two[0], "--invariant", "upside-down")[0] == 1
     pages = [run("search", indexed, two[0], "-k", 3, "--offset", offset)[1].splitlines() for offset in (0, 3)]
@@ -160,14 +159,14 @@ def test_labels_serve_as_a_filter(run: Run, worded: Path, tmp_path: Path) -> Non
     run("label", worded, "--labels", words, "--template", "{}", "-k", 2, "--out", tmp_path / "labels.csv")
     assert run("index", worded, "--meta", tmp_path / "labels.csv")[0] == 0
     answers = {
-        name: run("search", worded, "red.png", "--filter", f"label = {name}", "-k", 16, "--paths")[1].splitlines()
+        name: run("search", worded, "red.png", "--where", f"label = {name}", "-k", 16, "--paths")[1].splitlines()
         for name in ("red", "blue", "green")
     }
     assert f"{worded}/red.png" in answers["red"]
     assert f"{worded}/blue.png" in answers["blue"]
     assert len(answers["red"]) + len(answers["blue"]) == 16
     assert answers["green"] == []
-    second = run("search", worded, "red.png", "--filter", "label_2 = blue", "-k", 16, "--paths")[1]
+    second = run("search", worded, "red.png", "--where", "label_2 = blue", "-k", 16, "--paths")[1]
     assert sorted(second.splitlines()) == sorted(answers["red"])
 
 

@@ -113,8 +113,8 @@ def test_rows_behind_the_index_are_found_as_by_looking_at_all(
         folders = np.isin(np.where(rows < 1000, rows, rows - 1000) % 10, (1, 2, 3, 4))
         whole = StoredGallery(opened)
         for view, mask in (
-            *((whole, live), (whole.where("key:1/* or key:2/* or key:3/* or key:4/*"), live & folders)),
-            (whole.without([1001, 5]), live & ~np.isin(rows, (1001, 5))),
+            *((whole, live), (whole.view("key:1/* or key:2/* or key:3/* or key:4/*"), live & folders)),
+            (whole.view(exclude=frozenset({"5/000005.jpg", "2/new2.jpg"})), live & ~np.isin(rows, (5, 1002))),
         ):
             expected = cosines(queries, stored, 10, mask)
             for some in (queries, queries[:3], queries[:1]):
@@ -136,19 +136,19 @@ def test_an_index_that_another_process_made_is_used_by_the_next_search(indexed: 
     assert (calls["find"], calls["digest"]) == (2, 1)
 
 
-def test_a_view_keeps_its_recall_when_it_is_narrowed_and_its_filter_when_it_is_aimed(indexed: Path) -> None:
+def test_a_view_is_narrowed_by_a_filter_by_keys_and_by_both_whatever_its_recall(indexed: Path) -> None:
     queries, live = clustered(20, seed=1), np.isin(np.arange(ROWS) % 10, (1, 2, 3))
     expected = cosines(queries, clustered(ROWS), 10, live)
     with closing(Store(indexed)) as opened:
         whole = StoredGallery(opened)
         where = "key:1/* or key:2/* or key:3/*"
-        for view in (whole.aiming(1).where(where), whole.where(where).aiming(1)):
-            assert np.array_equal(view.search(queries, 10)[1], expected)
-        assert len(whole.where(where).aiming(0.5)) == 600
-        assert len(whole.without([1, 2]).where(where)) == 598
-        assert len(whole.where(where).without([1, 2])) == 598
-        assert len(whole.where(where)) == 600
-        assert len(whole.where(where).where("key:1/*")) == 200
+        assert np.array_equal(whole.view(where, recall=1).search(queries, 10)[1], expected)
+        keys = frozenset(opened.item(row).key for row in (1, 2, 10))
+        assert len(whole.view(where, recall=0.5)) == 600
+        assert len(whole.view(where, keys)) == 598
+        assert len(whole.view(exclude=keys)) == ROWS - 3
+        assert len(whole.view(where)) == 600
+        assert len(whole.view(where).view("key:1/*")) == 200
 
 
 def test_more_threads_and_filters_than_are_kept_all_get_their_rows(indexed: Path) -> None:
@@ -159,7 +159,7 @@ def test_more_threads_and_filters_than_are_kept_all_get_their_rows(indexed: Path
         def ask(seed: int) -> None:
             for number in np.random.default_rng(seed).integers(0, 2 * KEPT_SELECTIONS, 60).tolist():
                 try:
-                    view = whole.where(f"key:*/00{number:02}*")
+                    view = whole.view(f"key:*/00{number:02}*")
                     _, ids = view.search(clustered(1, seed=number), 100)
                     found = sorted(ids[ids >= 0].tolist())
                     if found != list(range(100 * number, min(ROWS, 100 * number + 100))):
@@ -173,14 +173,3 @@ def test_more_threads_and_filters_than_are_kept_all_get_their_rows(indexed: Path
         for thread in threads:
             thread.join()
     assert wrong == []
-
-
-def test_what_was_asked_for_last_is_kept() -> None:
-    kept = gallery.Recent[str, str](2)
-    made: list[str] = []
-
-    def get(key: str) -> str:
-        return kept.get(key, lambda: made.append(key) or key.upper())  # type: ignore[func-returns-value]
-
-    assert [get(key) for key in "abacab"] == ["A", "B", "A", "C", "A", "B"]
-    assert made == ["a", "b", "c", "b"]

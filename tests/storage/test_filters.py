@@ -126,9 +126,9 @@ def test_metadata_follows_a_changed_image_and_can_be_taken_away(collection: Stor
         with collection.writing():
             metadata.attach(collection, tmp_path / "more.csv")
         assert chosen(collection, "stars > 0") == "ce"
-        gallery = StoredGallery(collection).where("year = 2019")
+        gallery = StoredGallery(collection).view("year = 2019")
         assert len(gallery) == 1
-        assert len(gallery.where("year = 2018")) == 0  # narrowed twice
+        assert len(gallery.view("year = 2018")) == 1  # of all, not of what the other view holds
         assert gallery.holds(6)
         assert not gallery.holds(4)
 

@@ -24,15 +24,14 @@ def kept(tmp_path: Path) -> Path:
     """A collection of twenty images with a further set of vectors, and with a cache."""
     path = tmp_path / "c"
     make(path, clustered(20)).close()
-    make(path / "sets" / "further", clustered(20, dim=8)).close()
+    make(path / "sets" / "further", clustered(20, dim=8), encoder="further").close()
     (path / "cache").mkdir()
     (path / "cache" / "features").write_bytes(b"kept")
     return path
 
 
 def is_whole(opened: Collection) -> bool:
-    opened.sets  # noqa: B018 - opens them
-    lengths = [len(opened), *map(len, opened._open_sets.values())]
+    lengths = [len(vectors) for vectors in opened.sets.values()]
     return lengths == [20, 20] and (opened.path / "cache" / "features").read_bytes() == b"kept"
 
 

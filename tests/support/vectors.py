@@ -30,9 +30,11 @@ def items(keys: Sequence[str], source: int = 1) -> list[Item]:
     return [Item(-1, source, key, 10, 20, f"{abs(hash(key)):064x}", 3, 2) for key in keys]
 
 
-def make(path: Path, vectors: Vectors, dtype: str = "float32", keys: Sequence[str] | None = None) -> Store:
+def make(
+    path: Path, vectors: Vectors, dtype: str = "float32", keys: Sequence[str] | None = None, encoder: str = "thumb"
+) -> Store:
     """A collection whose images lie, as far as it knows, in the folder beside it."""
-    opened = store.create(path, Header("thumb", FINGERPRINT, vectors.shape[1], dtype))
+    opened = store.create(path, Header(encoder, FINGERPRINT, vectors.shape[1], dtype))
     names = keys or [f"{number % 10}/{number:06}.jpg" for number in range(len(vectors))]
     with opened.writing():
         opened.add_source("..", "")
@@ -40,13 +42,13 @@ def make(path: Path, vectors: Vectors, dtype: str = "float32", keys: Sequence[st
     return opened
 
 
-def optimize(path: Path, spec: str = "auto", progress: Progress | None = None) -> optimizing.Report:
+def optimize(path: Path, spec: str = "auto", progress: Progress | None = None) -> optimizing.IndexBuild:
     """As another process would do it, with a store of its own."""
     with closing(Store(path)) as opened:
         return optimizing.optimize(opened, spec, progress)
 
 
-def compact(path: Path, dtype: str | None = None) -> compacting.Report:
+def compact(path: Path, dtype: str | None = None) -> compacting.Compaction:
     """Likewise."""
     with closing(Store(path)) as opened:
         return compacting.compact(opened, dtype)

@@ -34,7 +34,7 @@ async def search(request: Request, served: Service, k: Annotated[int, Query(ge=1
 
 
 def _search(served: Served, upload: Upload, options: Options) -> dict[str, Any]:
-    query = Resolver(served).query(upload)
+    query = Resolver(served).example(upload)
     hits = served.collection.search(query, options.k)
     return {"results": [{"image_path": shown(hit.key), "distance": round(2 - 2 * hit.score, 6)} for hit in hits]}
 

@@ -24,17 +24,6 @@ def body_of(request: Request, served: Served) -> Body:
 
 
 FILE = {"type": "string", "format": "binary", "description": "An image file."}
-OPTION_FIELDS: dict[str, Any] = {
-    "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
-    "offset": {"type": "integer", "minimum": 0, "maximum": 9000, "default": 0},
-    "box": {"type": "string", "description": "left,top,right,bottom in pixels", "example": "10,20,400,300"},
-    "min_score": {"type": "number", "minimum": -1, "maximum": 1},
-    "exclude_self": {"type": "boolean", "default": False},
-    "rerank": {"type": "string", "description": "May be repeated.", "example": "alpha-qe,k=10"},
-    "invariant": {"type": "string", "example": "flip,rotate"},
-    "text": {"type": "string"},
-    "prefix": {"type": "string", "description": "Keys begin with this."},
-}
 
 
 def either(model: type[BaseModel], fields: dict[str, Any], required: list[str]) -> dict[str, Any]:

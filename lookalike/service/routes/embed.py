@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from lookalike.images import decode as images
-from lookalike.search import query
+from lookalike.search.query import Query
 from lookalike.service.bodies import Upload, kind
 from lookalike.service.errors import json_response, responses
 from lookalike.service.ids import shown, to_id
 from lookalike.service.models import ById, EmbedAnswer, EmbedBody, One
-from lookalike.service.queries import Asked, Resolver, fetched, half, named, parse_box, to_box
+from lookalike.service.queries import Given, Resolver, fetched, half, named, parse_box, to_box
 from lookalike.service.routes.common import FILE, Service, body_of, either
 from lookalike.service.served import Served
 from lookalike.service.thumbnails import preview
@@ -55,10 +55,10 @@ async def embed(request: Request, served: Service) -> Response:
         return json_response(await served.work.run(lambda: _of_image(served, one, box, shows)))
 
 
-def _of_image(served: Served, one: Asked, box: Box | None, shows: bool) -> dict[str, Any]:
-    wanted = Resolver(served, needs_pixels=shows).query(one)
+def _of_image(served: Served, one: Given, box: Box | None, shows: bool) -> dict[str, Any]:
+    wanted = Resolver(served, needs_pixels=shows).example(one)
     collection = served.collection
-    resolved = collection.resolve(query.Asked((wanted,), box=box))
+    resolved = collection.resolve(Query((wanted,), box=box))
     own = collection.gallery.item(resolved.own_rows[0]) if resolved.own_rows else None
     facts: dict[str, Any] = {"id": None, "key": None, "width": None, "height": None, "preview": None}
     if own:
@@ -75,7 +75,7 @@ def _of_image(served: Served, one: Asked, box: Box | None, shows: bool) -> dict[
 
 def _of_text(served: Served, text: str) -> dict[str, Any]:
     # In the space of the images' vectors; a further vector set that reads text is asked by searching with the text.
-    vectors = served.collection.resolve(query.Asked(text=text)).probe.vectors
+    vectors = served.collection.resolve(Query(text=text)).probe.vectors
     facts = {"id": None, "key": None, "width": None, "height": None, "preview": None}
     return _answer(served, vectors[0], facts)
 

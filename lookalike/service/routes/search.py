@@ -10,16 +10,16 @@ from lookalike.errors import LookalikeError
 from lookalike.service import answers
 from lookalike.service.bodies import Body, kind
 from lookalike.service.errors import ApiError, json_response, of_library, responses
-from lookalike.service.models import BatchAnswer, BatchBody, SearchAnswer, SearchBody
+from lookalike.service.models import BatchAnswer, BatchBody, SearchAnswer, SearchBody, form_fields
 from lookalike.service.queries import Search, fetched, refuse_many_urls
-from lookalike.service.routes.common import FILE, OPTION_FIELDS, Service, body_of, either, json_only
+from lookalike.service.routes.common import FILE, Service, body_of, either, json_only
 from lookalike.service.served import Served
 
 router = APIRouter(tags=["search"])
 
 TOGETHER = 8
 """Searches of one batch that are under way at a time: more than one, so that the encoder gets batches."""
-FORM = {"file": FILE, "negative": FILE, "id": {"type": "string"}, "negative_id": {"type": "string"}, **OPTION_FIELDS}
+FORM = {"file": FILE, "negative": FILE, "id": {"type": "string"}, "negative_id": {"type": "string"}, **form_fields()}
 
 
 @router.post(

@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Report:
+class IndexBuild:
     """What `optimize` made: the spec, how many rows, how long, how large, and the curve."""
 
     spec: str
@@ -102,7 +102,7 @@ def automatic(rows: int, dim: int, memory: int) -> str:
     return f"OPQ{parts}_{4 * parts},IVF{lists},PQ{parts}x4fsr"
 
 
-def optimize(store: Store, spec: str = "auto", progress: Progress | None = None) -> Report:
+def optimize(store: Store, spec: str = "auto", progress: Progress | None = None) -> IndexBuild:
     """Make the index of an open collection, in the place of the one that it has, if any.
 
     `spec` is a FAISS factory string, `auto`, or `exact` for none. The collection can be searched and written to
@@ -116,11 +116,11 @@ def optimize(store: Store, spec: str = "auto", progress: Progress | None = None)
         spec = automatic(rows, store.header.dim, available_memory())
     if spec == EXACT:
         drop(store.path)
-        return Report(EXACT, rows, 0.0, 0, ())
+        return IndexBuild(EXACT, rows, 0.0, 0, ())
     return _build(store, spec, rows, progress)
 
 
-def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Report:
+def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> IndexBuild:
     folder = store.path / FOLDER
     draft = folder / f"{uuid.uuid4().hex}.faiss.new"
     started = time.perf_counter()
@@ -152,7 +152,7 @@ def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Rep
         raise CollectionError(f"{folder}: {(error.strerror or str(error)).lower()}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return Report(spec, rows, built.seconds, built.bytes, built.curve)
+    return IndexBuild(spec, rows, built.seconds, built.bytes, built.curve)
 
 
 def _empty(spec: str, dim: int) -> Any:

@@ -13,7 +13,7 @@ SUFFIX = "compact"
 
 
 @dataclass(frozen=True)
-class Report:
+class Compaction:
     """How many rows were left behind, and the bytes of the collection before and after."""
 
     removed: int
@@ -21,7 +21,7 @@ class Report:
     after: int
 
 
-def compact(old: Store, dtype: str | None = None, progress: Progress | None = None) -> Report:
+def compact(old: Store, dtype: str | None = None, progress: Progress | None = None) -> Compaction:
     """Leave removed rows behind, and keep vectors as `dtype` from then on where one is named.
 
     May be interrupted at any moment: the old collection is in its place until the exchange, and whoever has it open
@@ -34,7 +34,7 @@ def compact(old: Store, dtype: str | None = None, progress: Progress | None = No
     header = replace(old.header, dtype=dtype or old.header.dtype)
     with old.locked():
         made_beside(old, SUFFIX, header, lambda new: _copy(old, new, progress))
-    return Report(removed, before, size(old.path))
+    return Compaction(removed, before, size(old.path))
 
 
 def _copy(old: Store, new: Store, progress: Progress | None) -> None:

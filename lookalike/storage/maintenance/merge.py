@@ -21,14 +21,14 @@ from lookalike.types import Progress
 
 
 @dataclass(frozen=True)
-class Report:
+class Merge:
     """How many images the new collection has, and how many were in more than one."""
 
     images: int
     shared: int
 
 
-def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -> Report:
+def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -> Merge:
     """Make the collection `into` of those in `paths`; where two know the same file, the first one's row is taken.
 
     A source keeps its prefix, or gets the next free one. It is made beside `into` and renamed, so an interruption
@@ -50,7 +50,7 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
                 with new.writing():
                     copy_tables(parts[0], new, ("facts",))
                     shared = sum(_pour(part, new, into, progress) for part in parts)
-                report = Report(new.count_rows(), shared)
+                report = Merge(new.count_rows(), shared)
             learned = whitening.load(parts[0].path)
             if learned:
                 learned.save(draft)

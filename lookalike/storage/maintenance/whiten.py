@@ -54,9 +54,20 @@ def whiten(
     with old.locked():
         _refuse_second(old.path)
         learned = _learned(old, source, dim, power, shrinkage)
-        header = replace(old.header, fingerprint=fingerprint(old.header.fingerprint, learned), dim=learned.dim)
-        made_beside(old, SUFFIX, header, lambda new: _fill(old, new, learned))
+        _exchange(old, learned)
     return learned
+
+
+def apply(old: Store, learned: Whitening) -> None:
+    """As `whiten`, by a whitening that was learned elsewhere on vectors of the same encoder."""
+    with old.locked():
+        _refuse_second(old.path)
+        _exchange(old, learned)
+
+
+def _exchange(old: Store, learned: Whitening) -> None:
+    header = replace(old.header, fingerprint=fingerprint(old.header.fingerprint, learned), dim=learned.dim)
+    made_beside(old, SUFFIX, header, lambda new: _fill(old, new, learned))
 
 
 def _refuse_second(path: Path) -> None:

@@ -75,7 +75,7 @@ def test_filters_choose_the_same_images_as_the_catalog(indexed: Collection) -> N
             put(opened, key, {"year": 2000 + number} if number % 2 else {"place": 'the "Sands"'})
 
     def found(where: str) -> list[str]:
-        chosen = indexed.gallery.where(where)
+        chosen = indexed.gallery.view(where)
         _, ids = chosen.search(indexed.gallery.vectors(np.array([0])), 12)
         return sorted(indexed.key(row) for row in ids[0].tolist() if row >= 0)
 
@@ -91,7 +91,7 @@ def test_a_large_selection_is_put_to_the_server_as_an_expression(
     indexed: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "NAMED", 2)
-    chosen = indexed.gallery.where("key:trip/*")
+    chosen = indexed.gallery.view("key:trip/*")
     _, ids = chosen.search(indexed.gallery.vectors(np.array([0])), 3)
     assert all(indexed.key(row).startswith("trip/") for row in ids[0].tolist())
 

@@ -127,7 +127,7 @@ def test_searches_from_many_threads_go_on_while_it_is_replaced(photos: Path, enc
         for thread in threads:
             thread.join()
         assert not met
-        assert len(opened._retired) <= KEPT_OPEN
+        assert len(opened._reader._retired) <= KEPT_OPEN
 
 
 def test_a_writer_of_the_old_files_is_told(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_merge_holds_what_all_hold_and_metadata_with_it(tmp_path: Path) -> None:
         for key, vector in held(tmp_path / name / ".lookalike").items():
             assert merged[prefix + key] == vector
     with Collection(tmp_path / "all") as whole:
-        assert len(whole.gallery.where("year > 0")) == 2
+        assert len(whole.gallery.view("year > 0")) == 2
         assert whole.gallery.path(whole.row("b/3/000003.jpg") or 0) == tmp_path / "b" / "3/000003.jpg"
     assert not verify(tmp_path / "all")
 
@@ -350,7 +350,7 @@ def test_columns_of_clip_retrieval_that_sqlite_has_not_are_imported(tmp_path: Pa
     assert import_vectors(tmp_path / "clip", tmp_path / "c").added == 25
     assert not verify(tmp_path / "c")
     with Collection(tmp_path / "c") as opened:
-        assert len(opened.gallery.where(f"hash = {2**64 - 1} and flags = '[1, 2]'")) == 25
+        assert len(opened.gallery.view(f"hash = {2**64 - 1} and flags = '[1, 2]'")) == 25
         assert opened.keys()[:2] == ["0/0", "0/1"]
 
 

@@ -1,0 +1,22 @@
+"""Options by their old names: they work for one more release, and say what they are called now."""
+
+from collections.abc import Sequence
+
+from lookalike.cli.output import note
+
+RENAMED = {"search": {"--filter": "--where", "--not": "--negative", "--not-text": "--negative-text"}}
+"""Command to the old names of its options and what they are called now."""
+
+
+def current(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command line with old names of options replaced by those of today, each told on stderr."""
+    names = RENAMED.get(arguments[0], {}) if arguments else {}
+    result: list[str] = []
+    for at, argument in enumerate(arguments):
+        if argument == "--":
+            return [*result, *arguments[at:]]
+        option, equals, value = argument.partition("=")
+        if option in names:
+            note(f"{option} is called {names[option]} now; the old name goes with the next release")
+        result.append(f"{names.get(option, option)}{equals}{value}")
+    return result
