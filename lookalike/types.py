@@ -129,16 +129,6 @@ class TextEncoder(Encoder, Protocol):
         ...
 
 
-class Index(Protocol):
-    """A nearest-neighbour structure over the rows of a gallery."""
-
-    def __len__(self) -> int: ...
-
-    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
-        """(m, dim) unit rows to (m, k) scores and ids, best first; missing results have id -1."""
-        ...
-
-
 class Gallery(Protocol):
     """What a re-ranker may ask of the images that are searched; ids are the row numbers in a `Ranking`."""
 

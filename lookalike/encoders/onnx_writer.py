@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 ALIGNMENT = 4096
 INLINE = 1024  # bytes; smaller arrays lie in the graph itself
 TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
-FLOAT, INT, STRING, TENSOR, INTS = 1, 2, 3, 4, 7
+FLOAT, INT, STRING, INTS = 1, 2, 3, 7
 Shape = Sequence[int | str]
 
 

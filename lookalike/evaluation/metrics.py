@@ -120,11 +120,6 @@ def mean(values: Iterable[float]) -> float:
     return float(np.mean(kept)) if kept else float("nan")
 
 
-def mean_average_precision(judged: Iterable[Judged], rule: Rule = "trapezoid") -> float:
-    """`average_precision` averaged over queries."""
-    return mean(average_precision(one, rule) for one in judged)
-
-
 METRICS: dict[str, Callable[[Judged, int], float]] = {
     "map": average_precision_at,
     "precision": precision_at,

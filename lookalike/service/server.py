@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import logging
 import signal
 import socket
 from types import FrameType
@@ -16,8 +15,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from lookalike.errors import LookalikeError
 from lookalike.service.served import Served
 from lookalike.service.settings import Settings
-
-log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 20
 GRACE_SECONDS = 30

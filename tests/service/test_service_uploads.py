@@ -311,12 +311,6 @@ def test_lengths_and_heads_that_lie_are_refused(impatient: Running, request_byte
     assert impatient.client.get("/healthz").status_code == 200
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    with Path("/proc/self/statm").open(encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def test_query_images_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spare = tmp_path / "spare"
     spare.mkdir()

@@ -4,7 +4,6 @@ What the catalog names is in the server: rows are written, and seen by a strongl
 commits them. Rows that were removed stay until the collection is rebuilt, as in the file, and are passed over here.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ PENDING_BYTES = 8 << 20
 NAMED = 4096
 """Up to this many rows a selection is put to the server as a list of ids, and the answer is of these alone."""
 SLACK = 8
-
-log = logging.getLogger(__name__)
 
 
 class EngineRows:

@@ -1,6 +1,5 @@
 """A collection to a FAISS index of it: chosen, trained on a sample, filled block by block, and measured."""
 
-import logging
 import math
 import os
 import time
@@ -53,8 +52,6 @@ SLACK = 0.02
 BLOCK = 16_384
 CONSTRUCTION = 80
 """efConstruction: at 40 recall stops short of .99 on a million vectors, at 160 building takes twice as long."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What every Milvus must do; run on Milvus Lite, on a server, and on whatever MILVUS_URI names."""
 
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,7 +119,3 @@ CHECKS = [
     check_another_collection_is_refused,
     check_vectors_of_another_length_are_refused,
 ]
-
-
-def base_of(tmp_path: Path) -> str:
-    return f"milvus://{tmp_path}/lite.db"
