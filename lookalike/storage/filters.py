@@ -101,9 +101,11 @@ class _Columns:
         sql, values = "SELECT row FROM items WHERE removed = 0", []
         if first is None:
             return self.mask(f"{sql} AND key = ?", [blob])
+        # The index of keys narrows it to one folder.
+        if start:
+            sql, values = f"{sql} AND key >= ?", [start]
         if end := after(start):
-            # The index of keys narrows it to one folder.
-            sql, values = f"{sql} AND key >= ? AND key < ?", [start, end]
+            sql, values = f"{sql} AND key < ?", [*values, end]
         if pattern[first.start() :] != "*":
             sql, values = f"{sql} AND CAST(key AS TEXT) GLOB CAST(? AS TEXT)", [*values, blob]
         return self.mask(sql, values)

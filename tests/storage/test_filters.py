@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import PixelEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lookalike.collection.collection import Collection
 from lookalike.errors import QueryError, SourceError
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage import filters, metadata
@@ -157,6 +159,38 @@ def test_a_parquet_keeps_its_types(collection: Store, tmp_path: Path) -> None:
         assert chosen(collection, "size > 1") == "e"
         with pytest.raises(QueryError, match="no such column; there are: key, camera, indoor, size, stars, year"):
             chosen(collection, "v = 1")
+
+
+def test_a_folder_ends_where_the_next_name_begins(tmp_path: Path) -> None:
+    """A nought comes behind a slash, and nothing behind a byte of 255."""
+    keys = ["beach/a", "beach/\udcff", "beach/\udcff\udcff", "beach0", "beach00", "beacg", "\udcff", "\udcff/a"]
+    with closing(make(tmp_path / "c", clustered(len(keys), 8), keys=keys)) as opened:
+
+        def rows(expression: str) -> list[int]:
+            return np.flatnonzero(filters.select(expression, opened, len(keys))).tolist()
+
+        assert rows("key:beach/*") == [0, 1, 2]
+        assert rows("key:beach*") == [0, 1, 2, 3, 4]
+        assert rows("key:beach/\udcff*") == [1, 2]
+        assert rows("key:\udcff*") == [6, 7]
+    assert [filters.after(prefix) for prefix in (b"a", b"a\xff", b"\xff\xff", b"")] == [b"b", b"b", b"", b""]
+
+
+def test_removed_images_meet_no_filter_of_keys(collection: Store) -> None:
+    with closing(collection):
+        with collection.writing():
+            collection.remove([0, 4])
+        assert chosen(collection, "key:*") == "bcdf"
+        assert chosen(collection, "key:beach/*") == "b"
+        assert chosen(collection, "key = e.jpg or key in (beach/a.jpg) or key:e.jpg") == ""
+
+
+def test_a_query_that_the_filter_leaves_out_is_no_result(photos: Path, encoder: PixelEncoder) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+        opened.index()
+        found = opened.search("01.jpg", 12, where="key:trip/*")
+        assert sorted(hit.key for hit in found) == [f"trip/{number:02}.png" for number in (0, 3, 6, 9)]
+        assert opened.search("trip/03.png", 1, where="key:trip/*")[0].key == "trip/03.png"
 
 
 def test_a_key_of_digits_is_no_number(tmp_path: Path) -> None:
