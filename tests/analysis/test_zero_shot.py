@@ -57,6 +57,21 @@ def test_several_labels_come_best_first() -> None:
     assert [(one.text, round(one.score, 4)) for one in found] == [("cat", 0.9397), ("dog", 0.766), ("car", -0.9397)]
 
 
+def test_a_label_of_exactly_the_score_is_kept() -> None:
+    (found,) = label([directions(20)], list(ANGLES), Compass(), k=3)
+    (kept,) = label([directions(20)], list(ANGLES), Compass(), k=3, min_score=found[1].score)
+    assert kept == found[:2]
+
+
+def test_too_many_labels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "MOST_LABELS", 3)
+    (tmp_path / "three.txt").write_text("a\nb\nc\nb\n")
+    assert read_labels(tmp_path / "three.txt") == ["a", "b", "c"]
+    (tmp_path / "four.txt").write_text("a\nb\nc\nd\n")
+    with pytest.raises(QueryError, match="has 4 labels, over the limit of 3"):
+        read_labels(tmp_path / "four.txt")
+
+
 def test_labels_below_the_score_are_left_out() -> None:
     (found,) = label([directions(20)], list(ANGLES), Compass(), k=3, min_score=0.9)
     assert [one.text for one in found] == ["cat"]

@@ -14,6 +14,7 @@ import lookalike.collection.collection as collections
 from lookalike.collection.collection import Collection
 from lookalike.collection.sync import IndexReport
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
+from lookalike.search import hybrid as spaces
 from lookalike.storage.catalog import Catalog
 from lookalike.storage.store import Store
 from lookalike.storage.vectors import VectorFile
@@ -327,6 +328,13 @@ def test_the_query_itself_comes_first_with_score_one(photos: Path, encoder: Pixe
     assert hits[1].score >= hits[2].score
 
 
+def test_without_the_query_itself_there_are_as_many_results(photos: Path, encoder: PixelEncoder) -> None:
+    opened = indexed(photos, encoder)
+    whole = opened.search(photos / "04.jpg", 4)
+    alone = opened.search(photos / "04.jpg", 3, exclude_self=True)
+    assert [(hit.rank, hit.key) for hit in alone] == [(hit.rank - 1, hit.key) for hit in whole[1:]]
+
+
 def test_exclude_self_leaves_only_others(photos: Path, encoder: PixelEncoder) -> None:
     hits = indexed(photos, encoder).search(photos / "04.jpg", 20, exclude_self=True)
     assert len(hits) == 11
@@ -415,6 +423,41 @@ def test_a_box_searches_for_a_region(tmp_path: Path, encoder: PixelEncoder) -> N
     assert opened.search(tmp_path / "both.png", 1, box=Box(80, 0, 160, 80))[0].key == "5.png"
 
 
+def test_a_region_of_a_stored_image_scores_as_any_other(photos: Path, encoder: PixelEncoder) -> None:
+    """The whole image is not the region: it comes where its cosine puts it, and not first with score 1."""
+    opened, box = indexed(photos, encoder), Box(0, 0, 24, 16)
+    region = encoder.encode([picture(4).crop((0, 0, 24, 16))])[0]
+    picture(4).save(photos / "exact.png")
+    opened.index()
+    hits = opened.search("exact.png", 13, box=box)
+    cosines = {path: float(encoder.encode([photos / path])[0] @ region) for path in sorted(opened.keys())}
+    assert [hit.key for hit in hits] == sorted(cosines, key=lambda key: -cosines[key])
+    assert [hit.score for hit in hits] == pytest.approx([cosines[hit.key] for hit in hits], abs=1e-5)
+    assert cosines["exact.png"] < 0.9
+
+
+def test_a_search_during_which_rows_get_new_numbers_begins_again(
+    photos: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, answer, asked = indexed(photos, encoder), spaces.answer, 0
+    expected = [hit.key for hit in opened.search(picture(4), 12) if hit.key != opened.key(0)]
+
+    def overtaken(*arguments: Any) -> spaces.Answer:
+        """Another process clears the first row away, once the rows were found."""
+        nonlocal asked
+        asked += 1
+        found = answer(*arguments)
+        if asked == 1:
+            with Collection(opened.path, encoder) as other:
+                other.remove([other.key(0)])
+                other.compact()
+        return found
+
+    monkeypatch.setattr(spaces, "answer", overtaken)
+    assert [hit.key for hit in opened.search(picture(4), 12)] == expected
+    assert asked == 2
+
+
 def test_several_queries_are_averaged(photos: Path, encoder: PixelEncoder) -> None:
     opened = indexed(photos, encoder)
     hits = opened.search([photos / "01.jpg", "02.jpg"], 2)
@@ -453,6 +496,14 @@ def test_a_bad_query_is_one_line(
 ) -> None:
     with pytest.raises(QueryError, match=message):
         indexed(photos, encoder).search(query, box=box)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("k", "offset"), [(0, 0), (-1, 0), (1, -1)])
+def test_no_results_and_none_before_the_first_can_be_asked_for(
+    photos: Path, encoder: PixelEncoder, k: int, offset: int
+) -> None:
+    with pytest.raises(QueryError, match=f"k = {k} and offset = {offset}: k is at least 1, offset at least 0"):
+        indexed(photos, encoder).search("01.jpg", k, offset=offset)
 
 
 def test_searching_before_indexing_names_the_command(photos: Path, encoder: PixelEncoder) -> None:

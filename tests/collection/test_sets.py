@@ -13,6 +13,9 @@ from PIL import Image
 from lookalike.collection.collection import Collection
 from lookalike.errors import EncoderMismatch, QueryError
 from lookalike.images import decode as images
+from lookalike.search import hybrid
+from lookalike.search.options import SearchOptions
+from lookalike.search.query import Query
 from lookalike.types import Picture, Vectors
 from tests.support.pictures import PixelEncoder, picture
 
@@ -117,6 +120,20 @@ def test_wanted_words_name_the_images_of_their_own_set_whatever_its_row_numbers(
     both.compact()  # the first set alone: its rows have other numbers now
     assert both.row("green.png") != both.sets["colours"].row("green.png")
     assert keys(both, text="green", negatives=painted / "grey3.png")[0] == "green.png"
+
+
+def test_what_only_the_unwanted_words_find_is_no_result(
+    both: Collection, painted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of both rankings the first two are read. The second like red is the first of the unwanted, and falls behind the
+    second of these, which only they have."""
+    monkeypatch.setattr(hybrid, "DEPTH", 2)
+    wanted = keys(both, painted / "red.png", k=2)
+    word = wanted[1].removesuffix(".png")
+    unwanted = keys(both, text=word, k=2)
+    assert (unwanted[0], unwanted[1] in wanted) == (wanted[1], False)
+    query, options = Query((painted / "red.png",), negative_text=word), SearchOptions(k=1, exclude_self=True)
+    assert [hit.key for hit in both.find(query, options)] == wanted[1:]
 
 
 def test_a_filter_narrows_words_as_it_narrows_images(both: Collection, painted: Path, tmp_path: Path) -> None:

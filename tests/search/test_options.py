@@ -16,6 +16,7 @@ from lookalike.search.rerank.expansion import AlphaQE
         ({"offset": -1}, "offset at least 0"),
         ({"recall": 1.5}, "recall 1.5 must be above 0"),
         ({"recall": 0.0}, "recall 0 must be above 0"),
+        ({"recall": -0.1}, "recall -0.1 must be above 0"),
         ({"fuse": "sum"}, "fused by rank or scores, not 'sum'"),
         ({"rerank": ("polish",)}, "'polish' is no re-ranking method"),
     ],

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PixelEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.storage import filters, metadata
 from lookalike.storage.maintenance.verify import verify
 from lookalike.storage.store import Store
+from tests.support.pictures import PixelEncoder
 from tests.support.vectors import clustered, make
 
 KEYS = ["beach/a.jpg", "beach/b.jpg", "beach2/c.jpg", "city/d [1].jpg", "e.jpg", "caf\udce9/f.jpg"]

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,63 @@ def test_a_damaged_index_is_ignored_told_and_found_by_verify(
             assert approximate.damage(tmp_path)
             assert approximate.damage(tmp_path, repair=True)
         assert not approximate.damage(tmp_path)
+
+
+def rewrite(path: Path, **changed: Any) -> None:
+    """index.json with other values, and a checksum that is right."""
+    built = approximate.read(path)
+    assert built is not None
+    (path / "index" / "index.json").write_text(replace(built, **changed).to_text())
+
+
+def test_an_index_of_another_number_of_rows_is_not_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    vectors = clustered(600)
+    with closing(make(tmp_path, vectors)) as opened:
+        optimize(tmp_path, "IVF4,SQ8")
+        rewrite(tmp_path, rows=590, vectors_crc=opened.digest(590), held=())
+        with caplog.at_level(logging.WARNING):
+            _, ids = StoredGallery(opened).search(vectors[:20], 10)
+        assert np.array_equal(ids, cosines(vectors[:20], vectors, 10))
+        assert "is an older version's; searching exactly until `lookalike optimize`" in caplog.text
+
+
+def test_what_index_json_says_is_held_against_its_checksum(tmp_path: Path) -> None:
+    vectors = clustered(600)
+    with closing(make(tmp_path, vectors)) as opened:
+        optimize(tmp_path, "IVF4,SQ8")
+        file = tmp_path / "index" / "index.json"
+        told = json.loads(file.read_text())
+        told["held"] = [row + 1 if row + 1 not in told["held"] else row for row in told["held"]]
+        file.write_text(json.dumps(told))
+        assert approximate.read(tmp_path) is None
+        assert approximate.damage(tmp_path) == ["index/index.json is damaged"]
+        _, ids = StoredGallery(opened).search(vectors[:20], 10)
+        assert np.array_equal(ids, cosines(vectors[:20], vectors, 10))
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_what_is_no_candidate_scores_least_and_nothing_more_than_one(mapped: bool) -> None:
+    rows = np.array([[1.001, 0], [0, 1], [-1.001, 0]], np.float32)
+    queries, ids = np.array([[1, 0], [0, 1]], np.float32), np.array([[0, 1, -1], [-1, 2, 1]])
+    scores = approximate.rescore(queries, ids, lambda some: rows[some], rows if mapped else None)
+    assert scores.tolist() == [[1, 0, -1], [-1, 0, 1]]
+    assert approximate.rescore(queries[:1], np.array([[2]]), lambda some: rows[some], None).tolist() == [[-1]]
+
+
+def test_where_an_index_knows_too_few_rows_that_count_all_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One list of 64, and of its some 47 rows three in ten count: 14 a list, and four lists, where 100 are wanted."""
+    vectors = clustered(ROWS)
+    monkeypatch.setattr(optimizing, "_efforts", lambda _: (1,))
+    with closing(make(tmp_path, vectors)) as opened:
+        optimize(tmp_path, "IVF64,SQ8")
+        live = np.arange(ROWS) % 10 < 3
+        with opened.writing():
+            opened.remove(np.flatnonzero(~live).tolist())
+        for queries in (vectors[:1], vectors[:20]):
+            _, ids = StoredGallery(opened).search(queries, 100)
+            assert np.array_equal(np.sort(ids), np.sort(cosines(queries, vectors, 100, live)))
 
 
 def test_the_index_of_another_collection_is_not_taken(tmp_path: Path) -> None:

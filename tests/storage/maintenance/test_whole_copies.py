@@ -212,6 +212,16 @@ def test_what_is_exported_is_what_is_held(tmp_path: Path, kind: Format) -> None:
             export(opened, tmp_path / "out", kind)
 
 
+def test_a_damaged_row_stops_an_export_which_leaves_nothing(tmp_path: Path) -> None:
+    with closing(make(tmp_path / "c", clustered(10))) as opened:
+        with (tmp_path / "c" / "vectors.f32").open("r+b") as file:
+            file.seek(7 * 4 * 32 + 2)
+            file.write(b"!")
+        with pytest.raises(CollectionError, match=r"row 7 \(7/000007.jpg\) is damaged; run `lookalike verify"):
+            export(opened, tmp_path / "out", "npy")
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
 def test_what_is_exported_can_be_imported(tmp_path: Path) -> None:
     keys = ["plain.jpg", "line\nbreak.jpg", "caf\udce9.jpg"]
     with closing(make(tmp_path / "c", clustered(3), keys=keys)) as opened:
