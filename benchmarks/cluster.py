@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.images.sources import Folder
-from lookalike.integrations.milvus.client import Milvus, Row, Signature, connect
+from lookalike.integrations.milvus.client import Milvus, ServerRow, Signature, connect
 from lookalike.types import Ids, Vectors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,7 +158,7 @@ def milvus(engine: Milvus, vectors: Vectors, queries: Vectors, exact: Ids, place
     start = time.perf_counter()
     for at in range(0, len(vectors), 2000):
         part = vectors[at : at + 2000]
-        engine.upsert([Row(at + row, f"{at + row}.jpg", "0" * 64, {}) for row in range(len(part))], part)
+        engine.upsert([ServerRow(at + row, f"{at + row}.jpg", "0" * 64, {}) for row in range(len(part))], part)
     engine.flush()
     engine.optimise(len(vectors))
     load = time.perf_counter() - start

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 from made_vectors import named, written
 
-from lookalike.index.ann import FOLDER, Built, Setting, is_graph, library, parameters
+from lookalike.index.ann import FOLDER, IndexRecord, SearchSetting, is_graph, library, parameters
 from lookalike.index.ann import read as read_built
 from lookalike.index.exact import share_of
 from lookalike.search.gallery import StoredGallery
@@ -117,7 +117,7 @@ class Place:
         ways = {recall: (_told(setting), search(recall)) for recall, setting in settings.items() if setting}
         return Contender(f"ours, {spec}", self.ours_built(spec), ways)
 
-    def told_of(self, spec: str) -> Built:
+    def told_of(self, spec: str) -> IndexRecord:
         """What our index says of itself."""
         found = read_built(self.file(f"ours {spec}"))
         assert found, f"{spec} was built"
@@ -233,12 +233,12 @@ class Place:
         return found
 
 
-def _plain(index: Any, setting: Setting) -> Search:
+def _plain(index: Any, setting: SearchSetting) -> Search:
     told = parameters(index, max(setting.effort, K) if is_graph(index) else setting.effort)
     return lambda vectors: np.asarray(index.search(vectors, K, params=told)[1])
 
 
-def _refined(index: Any, flat: Any, setting: Setting) -> Search:
+def _refined(index: Any, flat: Any, setting: SearchSetting) -> Search:
     refined = faiss.IndexRefine(index, flat)
     fetch = K * setting.factor
     inner = parameters(index, max(setting.effort, fetch) if is_graph(index) else setting.effort)
@@ -261,5 +261,5 @@ def _tuned(
     return ways
 
 
-def _told(setting: Setting) -> str:
+def _told(setting: SearchSetting) -> str:
     return f"effort {setting.effort}" + (f", {setting.factor} candidates a result" if setting.factor > 1 else "")

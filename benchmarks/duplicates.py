@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 from lookalike.encoders import load_encoder
 from lookalike.encoders.pipeline import embed
 from lookalike.images.decode import decode
-from lookalike.images.sources import Entry
+from lookalike.images.sources import SourceEntry
 from lookalike.index.self_join import stars
 from lookalike.types import Encoder, Vectors
 
@@ -89,7 +89,7 @@ class Found:
 
 
 def vectors_of(encoder: Encoder, files: list[tuple[str, Callable[[], bytes]]]) -> Vectors:
-    entries = (Entry(name, -1, -1, read) for name, read in files)
+    entries = (SourceEntry(name, -1, -1, read) for name, read in files)
     rows = [result.vector for result in embed(entries, encoder, lambda _: False)]
     assert all(row is not None for row in rows), "every photo can be read"
     return np.stack([row for row in rows if row is not None])

@@ -31,7 +31,7 @@ from lookalike.encoders.pipeline import embed
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
 from lookalike.images import decode as images
-from lookalike.images.sources import Entry, open_source
+from lookalike.images.sources import SourceEntry, open_source
 from lookalike.utils.cores import cores
 
 Contender = Callable[[], None]
@@ -76,7 +76,7 @@ def report(path: Path, checkpoint: Path, photos: list[Path]) -> Contender:
     return run
 
 
-def from_files(encoder: Dinov2, entries: list[Entry]) -> Contender:
+def from_files(encoder: Dinov2, entries: list[SourceEntry]) -> Contender:
     """What `lookalike index` does for new photos, less writing them down."""
 
     def run() -> None:
@@ -86,7 +86,7 @@ def from_files(encoder: Dinov2, entries: list[Entry]) -> Contender:
     return run
 
 
-def bare(encoder: Dinov2, entries: list[Entry]) -> Contender:
+def bare(encoder: Dinov2, entries: list[SourceEntry]) -> Contender:
     """The model on pixels that are ready."""
     prepared = [images.prepare(encoder, images.decode(entry.read(), size=encoder.decode_size)) for entry in entries]
 
@@ -97,7 +97,7 @@ def bare(encoder: Dinov2, entries: list[Entry]) -> Contender:
     return run
 
 
-def contenders(files: Files, entries: list[Entry], args: argparse.Namespace) -> dict[str, Contender]:
+def contenders(files: Files, entries: list[SourceEntry], args: argparse.Namespace) -> dict[str, Contender]:
     photos = [args.photos / entry.key for entry in entries]
     found = {"the report's pipeline": report(args.report, files.weights.parent, photos)}
     digest = identify(files)

@@ -31,7 +31,7 @@ from lookalike.encoders.pipeline import embed
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
 from lookalike.images import decode as images
-from lookalike.images.sources import Entry, open_source
+from lookalike.images.sources import SourceEntry, open_source
 from lookalike.utils.cores import cores
 
 
@@ -71,10 +71,10 @@ def model_speed(backbone: TorchBackbone, batch: int, seconds: float) -> float:
         return batch / timed(lambda: backbone._run(sent), backbone.device, seconds)
 
 
-def decode_speed(encoder: Dinov2, entries: list[Entry]) -> float:
+def decode_speed(encoder: Dinov2, entries: list[SourceEntry]) -> float:
     """Images a second of reading, decoding and preparing alone, in as many threads as there are cores."""
 
-    def prepare(entry: Entry) -> None:
+    def prepare(entry: SourceEntry) -> None:
         images.prepare(encoder, images.decode(entry.read(), size=encoder.decode_size))
 
     start = time.perf_counter()
@@ -83,7 +83,7 @@ def decode_speed(encoder: Dinov2, entries: list[Entry]) -> float:
     return len(entries) / (time.perf_counter() - start)
 
 
-def whole_speed(encoder: Dinov2, entries: list[Entry]) -> float:
+def whole_speed(encoder: Dinov2, entries: list[SourceEntry]) -> float:
     """Images a second from files to vectors, as `lookalike index` makes them."""
     start = time.perf_counter()
     count = sum(found.vector is not None for found in embed(entries, encoder, lambda _: False))

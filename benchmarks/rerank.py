@@ -26,10 +26,10 @@ from lookalike.encoders.whitening import Whitening, fit
 from lookalike.evaluation.answers import Ask, answers, ask_collection, embed_gallery
 from lookalike.evaluation.compare import paired_interval
 from lookalike.evaluation.datasets import load
-from lookalike.evaluation.datasets.benchmark import Benchmark, Query
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery
 from lookalike.evaluation.metrics import average_precision
 from lookalike.evaluation.protocols import protocol_for
-from lookalike.evaluation.scoring import Reader
+from lookalike.evaluation.scoring import Judge
 from lookalike.search.rank import rank
 from lookalike.search.rerank import parse
 from lookalike.storage.maintenance.whiten import apply
@@ -87,7 +87,7 @@ class Row:
 def measure(name: str, benchmark: Benchmark, collection: Collection, ask: Ask) -> Row:
     rerankers = [parse(spec) for spec in name.split(" + ") if spec != PLAIN and not spec.startswith(OWN)]
     protocol = protocol_for(benchmark, "original")
-    reader = Reader(collection, protocol, benchmark.images)
+    reader = Judge(collection, protocol, benchmark.images)
     judged = [reader.read(answer).judged["all"] for answer in answers(benchmark, collection, ask, rerankers=rerankers)]
     precisions = np.array([average_precision(one, protocol.rule) for one in judged])
     seconds = [clocked(ask(query, query.box), collection.gallery, rerankers) for query in benchmark.queries]
@@ -105,7 +105,7 @@ def remembering(ask: Ask) -> Ask:
     """Every query encoded once."""
     known: dict[str, Probe] = {}
 
-    def asked(query: Query, box: Box | None) -> Probe:
+    def asked(query: BenchmarkQuery, box: Box | None) -> Probe:
         if query.name not in known:
             known[query.name] = ask(query, box)
         return known[query.name]
@@ -116,7 +116,7 @@ def remembering(ask: Ask) -> Ask:
 def whitened(ask: Ask, learned: Whitening) -> Ask:
     """Queries whitened as the gallery is."""
 
-    def asked(query: Query, box: Box | None) -> Probe:
+    def asked(query: BenchmarkQuery, box: Box | None) -> Probe:
         probe = ask(query, box)
         return Probe(learned.apply(probe.vectors), probe.image)
 

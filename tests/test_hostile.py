@@ -12,7 +12,7 @@ import pytest
 
 from lookalike.errors import ImageError
 from lookalike.images import decode as images
-from lookalike.images.sources import Entry, Folder
+from lookalike.images.sources import Folder, SourceEntry
 from tests.hostile import FILES, write, write_all
 from tests.hostile.bad import BAD
 from tests.hostile.craft import saved, scene
@@ -32,7 +32,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[s
     (folder / "unreadable.jpg").chmod(0o600)
 
 
-def outcome(entry: Entry) -> str:
+def outcome(entry: SourceEntry) -> str:
     """ "image", or the reason why not."""
     try:
         decoded = images.decode(entry.read(), size=32)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lookalike.search.rerank.keypoints import detect
-from lookalike.search.rerank.matching import Model, Verified, agree, verify
+from lookalike.search.rerank.matching import GeometricModel, Verified, agree, verify
 from lookalike.search.rerank.patches import PatchEncoder, encode, mutual_pairs
 from lookalike.types import Box
 
@@ -33,7 +33,7 @@ class Explanation:
     points_a: NDArray[np.float64]
     points_b: NDArray[np.float64]
     of: str
-    model: Model | None = None
+    model: GeometricModel | None = None
     matrix: NDArray[np.float64] | None = None
     overlap: NDArray[np.float64] | None = None
 
@@ -64,7 +64,7 @@ class Explanation:
 
 
 def explain(
-    image_a: Image.Image, image_b: Image.Image, encoder: object = None, model: Model = "homography"
+    image_a: Image.Image, image_b: Image.Image, encoder: object = None, model: GeometricModel = "homography"
 ) -> Explanation:
     """Match two upright pictures by keypoints, and where these say little, by the patches of an `encoder` that has any.
 
@@ -80,7 +80,7 @@ def explain(
 
 
 def by_keypoints(
-    image_a: Image.Image, image_b: Image.Image, model: Model = "homography", upright: bool = True
+    image_a: Image.Image, image_b: Image.Image, model: GeometricModel = "homography", upright: bool = True
 ) -> Explanation:
     """RootSIFT keypoints that match and agree on one map; none where there is no map."""
     a, b = detect(image_a, FEATURES, upright), detect(image_b, FEATURES, upright)
@@ -90,7 +90,7 @@ def by_keypoints(
 
 
 def by_patches(
-    image_a: Image.Image, image_b: Image.Image, encoder: PatchEncoder, model: Model = "homography"
+    image_a: Image.Image, image_b: Image.Image, encoder: PatchEncoder, model: GeometricModel = "homography"
 ) -> Explanation:
     """Centres of patches that are each other's nearest: those that agree on one map, or all where there is none.
 
@@ -122,7 +122,7 @@ def _explanation(
     points_b: NDArray[np.float32],
     found: Verified,
     of: str,
-    model: Model,
+    model: GeometricModel,
     image_a: Image.Image,
     image_b: Image.Image,
 ) -> Explanation:

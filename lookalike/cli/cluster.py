@@ -43,14 +43,14 @@ def embed(
     from lookalike.integrations import ray as jobs
     from lookalike.integrations.milvus import address as engines
     from lookalike.integrations.ray.cluster import cluster as connected
-    from lookalike.integrations.ray.listing import Columns
+    from lookalike.integrations.ray.listing import ParquetColumns
 
     if to.partition(":")[0].partition("+")[0] in ENGINES:
         raise LookalikeError(
             f"{engines.stored(to)}: vectors go to files first: --to a folder or s3://…, then "
             f"`lookalike index --from FOLDER --to {engines.stored(to)} --collection DIR`"
         )
-    options = jobs.Options(workers, gpus, batch, dtype, Columns(key, image))
+    options = jobs.EmbedOptions(workers, gpus, batch, dtype, ParquetColumns(key, image))
     with connected(cluster, workers or cores()) as ray:
         summary = jobs.embed(ray, source, to, encoder, options)
     shown = summary.to_json(price_per_hour)

@@ -10,7 +10,7 @@ import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
 from lookalike.cli.cluster import take
-from lookalike.cli.maintenance import Stored, watch
+from lookalike.cli.maintenance import StoreAs, watch
 from lookalike.cli.output import listed, note, print_json, printable, tell_skipped
 from lookalike.errors import LookalikeError
 
@@ -46,7 +46,7 @@ def index(
     taken: Annotated[
         str | None, typer.Option("--from", metavar="URI", help="In place of FOLDER: what `lookalike embed` made.")
     ] = None,
-    stored: Stored = None,
+    stored: StoreAs = None,
     meta: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A CSV or Parquet of columns for `search --where`.")
     ] = None,

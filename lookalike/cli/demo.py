@@ -12,7 +12,7 @@ from lookalike.encoders import load_encoder, weights
 from lookalike.errors import LookalikeError
 from lookalike.evaluation import evaluate
 from lookalike.evaluation.datasets import synthetic as scenes
-from lookalike.evaluation.page import Section, Shown, page, save_report
+from lookalike.evaluation.page import PagePicture, Section, page, save_report
 from lookalike.search.query import Key
 from lookalike.types import Encoder, Hit, Progress
 
@@ -57,7 +57,7 @@ def own_photos(folder: Path, out: Path, encoder: Encoder, progress: Progress | N
         asked, held = _spread(collection.keys()), len(collection)
         found = {key: collection.search(Key(key), RESULTS, exclude_self=True) for key in asked}
         paths = {key: collection.search(Key(key), 1)[0].path for key in asked}
-    sections = [Section(key, Shown(paths[key], key, "the query"), _shown(hits)) for key, hits in found.items()]
+    sections = [Section(key, PagePicture(paths[key], key, "the query"), _shown(hits)) for key, hits in found.items()]
     lead = f"{held:,} photos, {len(asked)} of them used as queries; encoder {encoder.name}. A score is a cosine."
     out.mkdir(parents=True, exist_ok=True)
     written = out / "report.html"
@@ -73,5 +73,5 @@ def _spread(keys: Sequence[str]) -> list[str]:
     return [keys[place] for place in dict.fromkeys(places.tolist())]
 
 
-def _shown(hits: Sequence[Hit]) -> list[Shown]:
-    return [Shown(hit.path, hit.key, f"{hit.rank} · {hit.score:.3f}") for hit in hits]
+def _shown(hits: Sequence[Hit]) -> list[PagePicture]:
+    return [PagePicture(hit.path, hit.key, f"{hit.rank} · {hit.score:.3f}") for hit in hits]

@@ -66,7 +66,7 @@ def evaluate(
     """Measure an encoder on a benchmark: mAP, mAP@k, P@k and more, by the protocol that the field uses."""
     from lookalike.encoders import with_options
     from lookalike.evaluation.page import save_report
-    from lookalike.evaluation.replay import Explanation
+    from lookalike.evaluation.replay import FaultExplanation
     from lookalike.evaluation.replay import explain as replay
     from lookalike.evaluation.run import evaluate as measure
     from lookalike.utils.progress import shown
@@ -77,7 +77,7 @@ def evaluate(
         )
     place = _root(dataset, root, download)
     name, wanted, more = with_options(encoder or _default_encoder(), device=device), ks(k), distractors or ()
-    found: Report | Explanation
+    found: Report | FaultExplanation
     with shown("images") as progress:
         if explain:
             found = replay(dataset, place, name, wanted, uncropped, more, progress=progress)
@@ -86,7 +86,7 @@ def evaluate(
                 dataset, place, name, protocol, wanted, uncropped, more, rerank or (), progress=progress, engine=engine
             )
     if out:
-        for path in found.save(out) if isinstance(found, Explanation) else save_report(found, out):
+        for path in found.save(out) if isinstance(found, FaultExplanation) else save_report(found, out):
             note(f"wrote {path}")
     print_json(found.to_json()) if as_json else print(found.text())
 

@@ -12,7 +12,7 @@ from lookalike.cli.output import note, print_json
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
 
-Stored = Annotated[
+StoreAs = Annotated[
     Literal["float32", "float16", "int8"] | None,
     typer.Option("--store", help="How vectors are kept; int8 takes a quarter of float32."),
 ]
@@ -49,7 +49,7 @@ def optimize(
 
 
 @app.command(epilog="Example: lookalike compact ~/Pictures --store float16")
-def compact(collection: CollectionPath, stored: Stored = None) -> None:
+def compact(collection: CollectionPath, stored: StoreAs = None) -> None:
     """Give the space of removed images back, and with --store keep the vectors in another form."""
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
@@ -108,7 +108,7 @@ def import_(
     encoder: Annotated[
         str | None, typer.Option(metavar="NAME", help="The encoder that made them: then images can be queries.")
     ] = None,
-    stored: Stored = None,
+    stored: StoreAs = None,
 ) -> None:
     """Make a collection of vectors that were computed elsewhere."""
     from lookalike.encoders import load_encoder

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lookalike.encoders.pipeline import Embedded, embed
-from lookalike.images.sources import Entry, Folder, Source
+from lookalike.encoders.pipeline import EmbeddedImage, embed
+from lookalike.images.sources import Folder, Source, SourceEntry
 from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Progress
 
@@ -45,7 +45,7 @@ class Part:
         """The whole folder."""
         return self.whole.location
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceEntry]:
         """What lies at these keys or under them."""
         seen: set[str] = set()
         for key in self.keys:
@@ -153,7 +153,7 @@ class Sync:
         """Items of these bytes; a damaged vector must not be copied, or its checksum would become right."""
         return [item for item in self._store.items_of_content(sha256) if self._store.is_intact(item.row)]
 
-    def _wanted(self, progress: Progress | None, start: int, total: int | None) -> Iterator[Entry]:
+    def _wanted(self, progress: Progress | None, start: int, total: int | None) -> Iterator[SourceEntry]:
         """Entries that have to be read; the unchanged are counted as they pass."""
         for entry in self._source.entries():
             item = self._store.live_item(self._prefix + entry.key)
@@ -167,7 +167,7 @@ class Sync:
                 continue
             self._tell(progress, start, total)
 
-    def _take(self, embedded: Embedded) -> None:
+    def _take(self, embedded: EmbeddedImage) -> None:
         entry, key = embedded.entry, self._prefix + embedded.entry.key
         old = self._store.live_item(key)
         if embedded.reason is not None:
@@ -187,7 +187,7 @@ class Sync:
         self._store.add_skipped(self._id, key, reason)
         self.report.skipped += 1
 
-    def _store_content(self, embedded: Embedded, key: str, old: Item | None) -> None:
+    def _store_content(self, embedded: EmbeddedImage, key: str, old: Item | None) -> None:
         entry = embedded.entry
         same = self._same_content(embedded.sha256)
         renamed = next((item for item in same if self._was_renamed(item)), None) if old is None else None

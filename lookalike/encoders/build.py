@@ -23,7 +23,7 @@ POSITIONS, SHAPE = "positions.npy", "architecture.json"
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltGraphs:
     """A folder of the cache with cls.onnx, tokens.onnx, weights.bin and positions.npy.
 
     `digest` is of the checkpoint, the same for every precision.
@@ -34,7 +34,7 @@ class Built:
     digest: str
 
 
-def build(files: Files, precision: str) -> Built:
+def build(files: Files, precision: str) -> BuiltGraphs:
     """The graphs of a checkpoint in `fp32` or `int8`, from the cache where they are.
 
     Raises EncoderError for a checkpoint that cannot be used, and leaves nothing behind then.
@@ -44,7 +44,7 @@ def build(files: Files, precision: str) -> Built:
     if not (folder / SHAPE).is_file():
         with _appearing(folder) as unfinished:
             _write(files, unfinished, precision)
-    return Built(folder, _read_shape(folder), digest)
+    return BuiltGraphs(folder, _read_shape(folder), digest)
 
 
 def identify(files: Files) -> str:

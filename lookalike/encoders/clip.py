@@ -37,7 +37,7 @@ TYPES = {
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class ClipPreprocessing:
     """What preprocessor_config.json says: resize, centre crop, scale and shift.
 
     `resize` is (width, height), or one number for the shorter side; `crop` is (width, height); None does without.
@@ -51,7 +51,7 @@ class Preprocessing:
     std: tuple[float, ...]
 
     @classmethod
-    def read(cls, path: Path) -> "Preprocessing":
+    def read(cls, path: Path) -> "ClipPreprocessing":
         """Raises EncoderError for a file that is missing, damaged, or asks for something else."""
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ class ClipEncoder:
         self.name = name or self.folder.resolve().name
         self._threads, self._precision = threads, precision
         self._files = {tower: self._file(tower) for tower in INPUTS}
-        self.preprocessing = Preprocessing.read(self.folder / "preprocessor_config.json")
+        self.preprocessing = ClipPreprocessing.read(self.folder / "preprocessor_config.json")
         self.decode_size: int | None = self.preprocessing.decode_size
 
     def _file(self, tower: str) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.encoders import graph
-from lookalike.encoders.build import POSITIONS, Built
+from lookalike.encoders.build import POSITIONS, BuiltGraphs
 from lookalike.encoders.graph_files import open_graph
 from lookalike.encoders.positions import positions
 from lookalike.utils.cores import cores
@@ -17,7 +17,7 @@ from lookalike.utils.cores import cores
 class OnnxBackbone:
     """Sessions are made when they are first needed; safe to use from several threads."""
 
-    def __init__(self, built: Built, precision: str, threads: int = 0) -> None:
+    def __init__(self, built: BuiltGraphs, precision: str, threads: int = 0) -> None:
         """`threads`: 0 for as many as this process may use."""
         self.architecture, self._folder, self._precision = built.architecture, built.folder, precision
         self._threads = threads or cores()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lookalike.encoders import workers
 from lookalike.errors import ImageError
-from lookalike.images.sources import Entry
+from lookalike.images.sources import SourceEntry
 from lookalike.types import Encoder
 from lookalike.utils.cores import cores
 
@@ -23,10 +23,10 @@ Prepare = Callable[[bytes], workers.Prepared]
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedImage:
     """What became of one entry: a vector (dim,), or None because its content is known already or for a `reason`."""
 
-    entry: Entry
+    entry: SourceEntry
     sha256: str = ""
     width: int = 0
     height: int = 0
@@ -36,11 +36,11 @@ class Embedded:
 
 @dataclass(frozen=True)
 class _Prepared:
-    embedded: Embedded
+    embedded: EmbeddedImage
     array: NDArray[Any] | None = None
 
 
-def embed(entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bool]) -> Iterator[Embedded]:
+def embed(entries: Iterable[SourceEntry], encoder: Encoder, known: Callable[[str], bool]) -> Iterator[EmbeddedImage]:
     """Encode `entries`, giving them back in their order; those whose content `known(sha256)` come without a vector.
 
     `known` is called from the decoding threads. A broken image is a result with a reason; a failing encoder raises.
@@ -65,8 +65,8 @@ def _preparing(encoder: Encoder) -> Iterator[Prepare]:
 
 
 def _embed(
-    entries: Iterable[Entry], encoder: Encoder, known: Callable[[str], bool], prepare: Prepare
-) -> Iterator[Embedded]:
+    entries: Iterable[SourceEntry], encoder: Encoder, known: Callable[[str], bool], prepare: Prepare
+) -> Iterator[EmbeddedImage]:
     batch = getattr(encoder, "batch_size", BATCH)
     window = batch + 2 * cores()
     pool = ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-decode")
@@ -86,7 +86,7 @@ def _embed(
 
 def _fill(
     running: deque[Future[_Prepared]],
-    stream: Iterator[Entry],
+    stream: Iterator[SourceEntry],
     window: int,
     pool: ThreadPoolExecutor,
     known: Callable[[str], bool],
@@ -107,19 +107,19 @@ def _done(prepared: _Prepared) -> "Future[_Prepared]":
     return future
 
 
-def _prepare(entry: Entry, known: Callable[[str], bool], prepare: Prepare) -> _Prepared:
+def _prepare(entry: SourceEntry, known: Callable[[str], bool], prepare: Prepare) -> _Prepared:
     try:
         data = entry.read()
         sha256 = hashlib.sha256(data).hexdigest()
         if known(sha256):
-            return _Prepared(Embedded(entry, sha256))
+            return _Prepared(EmbeddedImage(entry, sha256))
         made = prepare(data)
     except ImageError as error:
-        return _Prepared(Embedded(entry, reason=str(error)))
-    return _Prepared(Embedded(entry, sha256, made.width, made.height), made.array)
+        return _Prepared(EmbeddedImage(entry, reason=str(error)))
+    return _Prepared(EmbeddedImage(entry, sha256, made.width, made.height), made.array)
 
 
-def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> Iterator[Embedded]:
+def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> Iterator[EmbeddedImage]:
     arrays = [prepared.array for prepared in ready if prepared.array is not None]
     vectors = iter(encoder.encode_batch(arrays) if arrays else ())
     for prepared in ready:
@@ -127,4 +127,4 @@ def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> Iterator[Embedded]:
         if prepared.array is None:
             yield found
         else:
-            yield Embedded(found.entry, found.sha256, found.width, found.height, next(vectors))
+            yield EmbeddedImage(found.entry, found.sha256, found.width, found.height, next(vectors))

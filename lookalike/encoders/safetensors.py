@@ -25,7 +25,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 
 @dataclass(frozen=True)
-class Tensor:
+class StoredTensor:
     """One tensor of the file; numpy reads it when asked to (`np.asarray`)."""
 
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class Tensor:
         return values if dtype is None else values.astype(dtype, copy=bool(copy))
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read(path: Path) -> dict[str, StoredTensor]:
     """The tensors by name; raises EncoderError for a file that is missing, truncated or not of this format."""
     from safetensors import SafetensorError, safe_open
 
@@ -54,18 +54,18 @@ def read(path: Path) -> dict[str, Tensor]:
         raise EncoderError(f"{path} is no whole safetensors file ({reason}); fetch it again") from error
 
 
-def _tensors(data: memoryview) -> dict[str, Tensor]:
+def _tensors(data: memoryview) -> dict[str, StoredTensor]:
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(bytes(data[8:start]), object_pairs_hook=_without_repeats)
     header.pop("__metadata__", None)
     return {name: _tensor(name, entry, data[start:]) for name, entry in header.items()}
 
 
-def _tensor(name: str, entry: dict[str, Any], body: memoryview) -> Tensor:
+def _tensor(name: str, entry: dict[str, Any], body: memoryview) -> StoredTensor:
     if entry["dtype"] not in DTYPES or len(entry["shape"]) > MOST_SIDES:
         raise ValueError(f"tensor {name[:60]!r} is of no type or shape that is read here")
     start, end = entry["data_offsets"]
-    return Tensor(tuple(entry["shape"]), entry["dtype"], body[start:end])
+    return StoredTensor(tuple(entry["shape"]), entry["dtype"], body[start:end])
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,28 +18,28 @@ from lookalike.utils.paths import cache_dir
 
 
 @dataclass(frozen=True)
-class Model:
+class PublishedModel:
     """A repository of the hub, and the files of it that are read."""
 
     repository: str
     files: tuple[str, ...] = ("config.json", "model.safetensors")
 
 
-def _towers(repository: str, suffix: str = "") -> Model:
+def _towers(repository: str, suffix: str = "") -> PublishedModel:
     """An ONNX export of an image and a text tower; `suffix` is that of its precision."""
     described = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
-    return Model(repository, (*described, f"onnx/vision_model{suffix}.onnx", f"onnx/text_model{suffix}.onnx"))
+    return PublishedModel(repository, (*described, f"onnx/vision_model{suffix}.onnx", f"onnx/text_model{suffix}.onnx"))
 
 
 HUB = {
-    "dinov2-small": Model("facebook/dinov2-small"),
-    "dinov2-base": Model("facebook/dinov2-base"),
-    "dinov2-large": Model("facebook/dinov2-large"),
-    "dinov2-giant": Model("facebook/dinov2-giant"),
-    "dinov2-small-reg": Model("facebook/dinov2-with-registers-small"),
-    "dinov2-base-reg": Model("facebook/dinov2-with-registers-base"),
-    "dinov2-large-reg": Model("facebook/dinov2-with-registers-large"),
-    "dinov2-giant-reg": Model("facebook/dinov2-with-registers-giant"),
+    "dinov2-small": PublishedModel("facebook/dinov2-small"),
+    "dinov2-base": PublishedModel("facebook/dinov2-base"),
+    "dinov2-large": PublishedModel("facebook/dinov2-large"),
+    "dinov2-giant": PublishedModel("facebook/dinov2-giant"),
+    "dinov2-small-reg": PublishedModel("facebook/dinov2-with-registers-small"),
+    "dinov2-base-reg": PublishedModel("facebook/dinov2-with-registers-base"),
+    "dinov2-large-reg": PublishedModel("facebook/dinov2-with-registers-large"),
+    "dinov2-giant-reg": PublishedModel("facebook/dinov2-with-registers-giant"),
     "siglip2-base": _towers("onnx-community/siglip2-base-patch16-224-ONNX"),
     "siglip2-base-fp16": _towers("onnx-community/siglip2-base-patch16-224-ONNX", "_fp16"),
     "siglip2-base-int8": _towers("onnx-community/siglip2-base-patch16-224-ONNX", "_quantized"),
@@ -52,9 +52,9 @@ HUB = {
 TIMEOUT_SECONDS = 10.0
 
 
-def model(name: str) -> Model:
+def model(name: str) -> PublishedModel:
     """The row of a name, or a hub id taken as it is."""
-    return HUB.get(name) or Model(name)
+    return HUB.get(name) or PublishedModel(name)
 
 
 def resolve(name: str | Path) -> Path:
@@ -85,7 +85,7 @@ def find(name: str) -> Path | None:
     return folder if all((folder / file).is_file() for file in wanted.files) else None
 
 
-def repository_folder(wanted: Model) -> Path:
+def repository_folder(wanted: PublishedModel) -> Path:
     """Where the hub's cache keeps this model."""
     return hub_cache() / f"models--{wanted.repository.replace('/', '--')}"
 
@@ -131,7 +131,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     return Path(paths[0]).parents[wanted.files[0].count("/")]
 
 
-def _published(name: str, wanted: Model, revision: str | None) -> dict[str, Any]:
+def _published(name: str, wanted: PublishedModel, revision: str | None) -> dict[str, Any]:
     """The revision, and the SHA-256 of the files that the hub has one for."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -148,7 +148,7 @@ def _published(name: str, wanted: Model, revision: str | None) -> dict[str, Any]
     return {"revision": found.sha, "sha256": digests}
 
 
-def _fetch(name: str, wanted: Model, file: str, revision: str, progress: Progress | None) -> Path:
+def _fetch(name: str, wanted: PublishedModel, file: str, revision: str, progress: Progress | None) -> Path:
     """One file into the hub's cache. The bytes are ours to fetch, as the hub's own client begins again every time."""
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
@@ -189,7 +189,7 @@ def _ledger() -> Path:
     return cache_dir("weights.json")
 
 
-def _recorded(wanted: Model) -> dict[str, Any] | None:
+def _recorded(wanted: PublishedModel) -> dict[str, Any] | None:
     """What the first download of this model was; None where there was none, or the record cannot be read."""
     try:
         entry = json.loads(_ledger().read_text("utf-8"))[wanted.repository]
@@ -198,7 +198,7 @@ def _recorded(wanted: Model) -> dict[str, Any] | None:
         return None
 
 
-def _record(wanted: Model, entry: dict[str, Any]) -> None:
+def _record(wanted: PublishedModel, entry: dict[str, Any]) -> None:
     ledger = _ledger()
     ledger.parent.mkdir(parents=True, exist_ok=True)
     try:

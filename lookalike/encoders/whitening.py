@@ -88,7 +88,7 @@ def load(folder: Path) -> Whitening | None:
     return Whitening(mean, projection)
 
 
-class Rows(Protocol):
+class RowSource(Protocol):
     """Rows that are read by slices: an array, or what lies on disk in another form."""
 
     @property
@@ -101,7 +101,7 @@ class Rows(Protocol):
     def __getitem__(self, some: slice, /) -> Vectors: ...
 
 
-def fit(vectors: Rows, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
+def fit(vectors: RowSource, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
     """PCA whitening of (n, dim_in) rows, which may be memory-mapped, to the `dim` directions of the largest variance.
 
     Jégou & Chum, "Negative evidences and co-occurrences in image retrieval", ECCV 2012. Each direction is divided by
@@ -130,7 +130,7 @@ def fit(vectors: Rows, dim: int | None = None, power: float = 1.0, shrinkage: fl
     return Whitening(mean.astype(np.float32), projection.astype(np.float32))
 
 
-def _moments(vectors: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+def _moments(vectors: RowSource) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Mean (d,), covariance (d, d) and how many rows were finite, read in two passes of blocks."""
     dim = vectors.shape[1]
     total, count = np.zeros(dim), 0
@@ -145,7 +145,7 @@ def _moments(vectors: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64], i
     return mean, covariance / max(count, 1), count
 
 
-def _blocks(vectors: Rows) -> Iterator[Vectors]:
+def _blocks(vectors: RowSource) -> Iterator[Vectors]:
     """Finite rows, some at a time."""
     for start in range(0, len(vectors), BLOCK):
         block = np.asarray(vectors[start : start + BLOCK], np.float32)

@@ -14,17 +14,17 @@ import numpy as np
 
 from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError, LookalikeError
-from lookalike.evaluation.datasets.benchmark import Benchmark, Query
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery
 from lookalike.images import decode as images
 from lookalike.integrations.milvus.address import stored
 from lookalike.search.options import SearchOptions
-from lookalike.search.query import Query as Question
+from lookalike.search.query import Query
 from lookalike.types import Box, Encoder, Probe, Progress, Ranking, Reranker, Vectors
 from lookalike.utils.paths import cache_dir
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[[Query, Box | None], Probe]
+Ask = Callable[[BenchmarkQuery, Box | None], Probe]
 """A query, and the box that it is cut to or None, to a probe."""
 
 
@@ -32,13 +32,13 @@ Ask = Callable[[Query, Box | None], Probe]
 class QueryRanking:
     """One query and the whole gallery ranked for it; `seconds` is what the search took, without the encoding."""
 
-    query: Query
+    query: BenchmarkQuery
     ranking: Ranking
     seconds: float
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedGallery:
     """The benchmark's gallery as a collection; `seconds` and `added` say what this run spent on how many images."""
 
     collection: Collection
@@ -57,7 +57,7 @@ def embed_gallery(
     cache: Path | None = None,
     progress: Progress | None = None,
     engine: str | None = None,
-) -> Embedded:
+) -> EmbeddedGallery:
     """The gallery and its distractors, embedded into a collection under `cache` that a second run finds again.
 
     With the URI of an `engine`, that collection keeps its vectors there.
@@ -72,7 +72,7 @@ def embed_gallery(
     collection = Collection(folder, encoder, engine=engine)
     report = collection.index(sources, progress)
     log.debug("%s: %s", folder, report)
-    return Embedded(collection, time.perf_counter() - started, report.added)
+    return EmbeddedGallery(collection, time.perf_counter() - started, report.added)
 
 
 def answers(
@@ -96,7 +96,7 @@ def answers(
         try:
             probe = ask(query, None if uncropped else query.box)
             started = time.perf_counter()
-            ranking = collection.rank(Question((probe,)), options).ranking
+            ranking = collection.rank(Query((probe,)), options).ranking
             seconds = time.perf_counter() - started
         except LookalikeError as error:
             raise EvaluationError(f"query {query.name}: {error}") from error
@@ -105,7 +105,7 @@ def answers(
         yield QueryRanking(query, ranking, seconds)
 
 
-def is_unreadable(query: Query, benchmark: Benchmark, collection: Collection) -> bool:
+def is_unreadable(query: BenchmarkQuery, benchmark: Benchmark, collection: Collection) -> bool:
     """Whether a query is an image of the gallery, left out for itself alone, which could not be indexed."""
     own = query.key(benchmark.images)
     return own is not None and query.hidden == {own} and collection.row(own) is None
@@ -113,13 +113,13 @@ def is_unreadable(query: Query, benchmark: Benchmark, collection: Collection) ->
 
 def ask_collection(collection: Collection) -> Ask:
     """Queries as the product resolves them."""
-    return lambda query, box: collection.resolve(Question((query.image,), box=box)).probe
+    return lambda query, box: collection.resolve(Query((query.image,), box=box)).probe
 
 
 def ask_encoder(encoder: Encoder) -> Ask:
     """Queries through an encoder of their own, whatever the gallery was embedded with."""
 
-    def ask(query: Query, box: Box | None) -> Probe:
+    def ask(query: BenchmarkQuery, box: Box | None) -> Probe:
         decoded = images.load(query.image, size=encoder.decode_size, box=box)
         vectors = encoder.encode_batch([images.prepare(encoder, decoded)])
         return Probe(vectors, lambda: images.load(query.image, box=box).image)
@@ -148,7 +148,7 @@ class QueryVectors:
     def remember(self, ask: Ask) -> Ask:
         """The same as `ask`, asked only for what is not known yet."""
 
-        def remembered(query: Query, box: Box | None) -> Probe:
+        def remembered(query: BenchmarkQuery, box: Box | None) -> Probe:
             name = self._name(query, box)
             if name not in self._known:
                 self._known[name] = ask(query, box).vectors
@@ -166,7 +166,7 @@ class QueryVectors:
             np.savez(file, **self._known)  # type: ignore[arg-type]
         beside.replace(self._file)
 
-    def _name(self, query: Query, box: Box | None) -> str:
+    def _name(self, query: BenchmarkQuery, box: Box | None) -> str:
         digest = hashlib.sha256(images.read(query.image))
         digest.update(f"|{box}|{self._fingerprint}".encode())
         return digest.hexdigest()

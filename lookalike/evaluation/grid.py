@@ -43,7 +43,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """What a cell reached and what it costs; a cell that cannot be has a `refused` reason instead of figures."""
 
     cell: Cell
@@ -60,7 +60,7 @@ class Grid:
     """All combinations, the best mAP first, those that cannot be last."""
 
     heading: str
-    rows: tuple[Row, ...]
+    rows: tuple[GridRow, ...]
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
@@ -141,7 +141,7 @@ def grid(  # noqa: PLR0913 - one argument for each option of the command
                 _write(file, document)
             rows.append(_row(cell, document))
         except (EncoderError, EvaluationError) as error:
-            rows.append(Row(cell, refused=str(error)))
+            rows.append(GridRow(cell, refused=str(error)))
     heading = f"{benchmark.name} · {len(benchmark.queries)} queries"
     return Grid(heading, tuple(sorted(_mark_pareto(rows), key=lambda row: (row.refused is not None, -row.map))))
 
@@ -235,10 +235,10 @@ def _write(file: Path, document: Mapping[str, Any]) -> None:
     beside.replace(file)
 
 
-def _row(cell: Cell, document: Mapping[str, Any]) -> Row:
+def _row(cell: Cell, document: Mapping[str, Any]) -> GridRow:
     value = document["map"]["medium"] if isinstance(document["map"], dict) else document["map"]
     cost = document["cost"]
-    return Row(
+    return GridRow(
         cell,
         math.nan if value is None else float(value),
         float(document["cell"]["ms_an_image"]),
@@ -247,7 +247,7 @@ def _row(cell: Cell, document: Mapping[str, Any]) -> Row:
     )
 
 
-def _mark_pareto(rows: Iterable[Row]) -> list[Row]:
+def _mark_pareto(rows: Iterable[GridRow]) -> list[GridRow]:
     """Mark the rows that no other is at least as good and cheap as, and better in something.
 
     Two timings within a tenth of each other count as the same: that much differs from run to run.
@@ -258,7 +258,7 @@ def _mark_pareto(rows: Iterable[Row]) -> list[Row]:
     def cheaper_or_same(one: float, other: float) -> bool:
         return one <= 1.1 * other
 
-    def dominates(one: Row, other: Row) -> bool:
+    def dominates(one: GridRow, other: GridRow) -> bool:
         as_good = (
             one.map >= other.map
             and one.bytes_a_vector <= other.bytes_a_vector
@@ -278,7 +278,7 @@ def _mark_pareto(rows: Iterable[Row]) -> list[Row]:
     ]
 
 
-def _figures(row: Row) -> dict[str, float | int]:
+def _figures(row: GridRow) -> dict[str, float | int]:
     return {
         "map": row.map,
         "ms_an_image": row.ms_an_image,

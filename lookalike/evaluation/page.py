@@ -54,7 +54,7 @@ _MARKS = {"positive": "✓ right", "negative": "✗ wrong", "junk": "– junk, n
 
 
 @dataclass(frozen=True)
-class Shown:
+class PagePicture:
     """One picture: the file (None: no file to show), what is cut out of it, and the text under it.
 
     `verdict` is positive, negative or junk where there is ground truth, and gives the frame.
@@ -72,8 +72,8 @@ class Section:
     """One query and what was found for it, best first."""
 
     heading: str
-    query: Shown
-    results: Sequence[Shown]
+    query: PagePicture
+    results: Sequence[PagePicture]
 
 
 def page(title: str, lead: str, sections: Iterable[Section], parts: Sequence[str] = ()) -> str:
@@ -125,9 +125,9 @@ def report_page(report: Report) -> str:
     sections = (
         Section(
             f"{query.name} · AP {decimal(query.setups[setup].ap)} · {query.setups[setup].positives} to find",
-            Shown(query.image, query.key, "the query", None if report.uncropped else query.box),
+            PagePicture(query.image, query.key, "the query", None if report.uncropped else query.box),
             [
-                Shown(found.path, found.key, f"{found.rank} · {found.score:.3f}", None, found.verdict)
+                PagePicture(found.path, found.key, f"{found.rank} · {found.score:.3f}", None, found.verdict)
                 for found in query.results[:SHOWN]
             ],
         )
@@ -175,7 +175,7 @@ def _section(section: Section, picture: Callable[[Path | None, Box | None], str]
     return f'<section><h3>{_safe(section.heading)}</h3><div class="row">{asked}{found}</div></section>'
 
 
-def _figure(shown: Shown, picture: Callable[[Path | None, Box | None], str]) -> str:
+def _figure(shown: PagePicture, picture: Callable[[Path | None, Box | None], str]) -> str:
     source = picture(shown.image, shown.box)
     alt = " ".join(filter(None, [shown.name, _MARKS.get(shown.verdict or "", "")]))
     if source.startswith("data:"):

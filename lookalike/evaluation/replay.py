@@ -19,11 +19,11 @@ from PIL import Image
 from lookalike.encoders import load_encoder
 from lookalike.encoders.pipeline import BATCH
 from lookalike.evaluation.answers import Ask, QueryVectors, answers, ask_collection, ask_encoder, embed_gallery
-from lookalike.evaluation.datasets.benchmark import Benchmark, Query, Truth
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Truth
 from lookalike.evaluation.metrics import Judged, average_precision, average_precision_at, mean, precision_at
 from lookalike.evaluation.protocols import PROTOCOLS, protocol_for, whole_ks
 from lookalike.evaluation.report import Cost, Figures, Report, Scored, aligned, decimal
-from lookalike.evaluation.scoring import Read, Reader, describe_gallery, gallery_notes, open_benchmark, settle
+from lookalike.evaluation.scoring import Judge, JudgedQuery, describe_gallery, gallery_notes, open_benchmark, settle
 from lookalike.images import decode as images
 from lookalike.types import Encoder, Picture, Progress, Vectors
 
@@ -116,7 +116,7 @@ def replayed_table(judged: Iterable[Judged], ks: Sequence[int]) -> dict[str, dic
 
 
 @dataclass(frozen=True)
-class Stage:
+class MendedStage:
     """One line of the explanation: the figures once everything up to `mended` is mended; NaN mAP where unknown."""
 
     mended: str
@@ -125,13 +125,13 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class FaultExplanation:
     """The report's table, the right one, and what lies between them; `aside` is a variant, not a fault."""
 
     heading: str
     ks: tuple[int, ...]
-    stages: tuple[Stage, ...]
-    aside: Stage
+    stages: tuple[MendedStage, ...]
+    aside: MendedStage
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Explanation:
         parts += ["corrected:", aligned(self._table(last)), "", "what each fault is worth, in points:"]
         return "\n".join([*parts, aligned(self._ladder()), "", *(f"note: {note}" for note in self.notes)])
 
-    def _table(self, stage: Stage) -> list[list[str]]:
+    def _table(self, stage: MendedStage) -> list[list[str]]:
         rows = [["k", *map(str, self.ks), ""]]
         for name, label in (("map", "MAP@k"), ("precision", "P@k")):
             rows.append([label, *(decimal(stage.at[name][k]) for k in self.ks), ""])
@@ -181,7 +181,7 @@ class Explanation:
         rows.append(["all of them", *self._points(self.stages[0], self.stages[-1]), ""])
         return [*rows, [self.aside.mended, *self._points(self.stages[-1], self.aside), "no fault: not in the sum"]]
 
-    def _points(self, before: Stage, after: Stage) -> list[str]:
+    def _points(self, before: MendedStage, after: MendedStage) -> list[str]:
         changes = [after.map - before.map, *(after.at[name][k] - before.at[name][k] for name in RIGHT for k in self.ks)]
         return ["–" if np.isnan(change) else f"{100 * change:+.1f}" for change in changes]
 
@@ -195,14 +195,14 @@ class _Replay:
         self.benchmark, self.encoder, self.uncropped = benchmark, encoder, uncropped
         self._cache, self._progress = cache, progress
 
-    def reads(self, benchmark: Benchmark, gallery: Encoder, query: Encoder | None = None) -> list[Read]:
+    def reads(self, benchmark: Benchmark, gallery: Encoder, query: Encoder | None = None) -> list[JudgedQuery]:
         """Every query read; `query` encodes queries where they are not prepared as the gallery is."""
         self.embedded = embed_gallery(benchmark, gallery, self._cache, self._progress)
         with self.embedded.collection as collection:
             fingerprint = (query or gallery).fingerprint
             vectors = QueryVectors(collection.path / "queries.npz", fingerprint)
             ask: Ask = vectors.remember(ask_encoder(query) if query else ask_collection(collection))
-            self.reader = Reader(collection, PROTOCOL, benchmark.images)
+            self.reader = Judge(collection, PROTOCOL, benchmark.images)
             reads = [self.reader.read(one) for one in answers(benchmark, collection, ask, self.uncropped)]
             vectors.save()
             self.notes = gallery_notes(benchmark, self.embedded, self.reader.absent, self.uncropped)
@@ -222,7 +222,7 @@ def _without_junk(benchmark: Benchmark) -> Benchmark:
 def _without_own_photo(benchmark: Benchmark) -> Benchmark:
     """The benchmark with each query's own photo neither in its gallery nor among what it should find."""
 
-    def own(query: Query) -> frozenset[str]:
+    def own(query: BenchmarkQuery) -> frozenset[str]:
         key = query.key(benchmark.images)
         return frozenset() if key is None else frozenset({key})
 
@@ -240,17 +240,17 @@ def _without_own_photo(benchmark: Benchmark) -> Benchmark:
     return replace(benchmark, queries=queries)
 
 
-def _head(read: Read, retrieved: int) -> Judged:
+def _head(read: JudgedQuery, retrieved: int) -> Judged:
     """What is left of a judged list when only its first results were kept; the report knew no junk to take out."""
     judged = read.judged["all"]
     kept = judged.positions[judged.positions < retrieved]
     return Judged(kept, min(retrieved, judged.length), judged.total, judged.absent)
 
 
-def _right(mended: str, reads: Sequence[Read], ks: Sequence[int]) -> Stage:
+def _right(mended: str, reads: Sequence[JudgedQuery], ks: Sequence[int]) -> MendedStage:
     judged = [read.judged["all"] for read in reads]
     at = {name: {k: mean(figure(one, k) for one in judged) for k in ks} for name, figure in RIGHT.items()}
-    return Stage(mended, mean(average_precision(one) for one in judged), at)
+    return MendedStage(mended, mean(average_precision(one) for one in judged), at)
 
 
 def replayed(
@@ -299,7 +299,7 @@ def explain(
     *,
     cache: Path | None = None,
     progress: Progress | None = None,
-) -> Explanation:
+) -> FaultExplanation:
     """Replay the report on `dataset`, then mend its faults one after the other; raises EvaluationError."""
     benchmark = open_benchmark(dataset, root, distractors)
     protocol_for(benchmark, PROTOCOL.name)
@@ -314,14 +314,14 @@ def explain(
     ks = settle(PROTOCOL, k, [*no_junk, *alone])
     heads = [_head(read, PROTOCOL.retrieved or 0) for read in faulty]
     stages = (
-        Stage("nothing", float("nan"), replayed_table(heads, ks)),
+        MendedStage("nothing", float("nan"), replayed_table(heads, ks)),
         _right("as many results retrieved as are scored", faulty, ks),
         _right("junk taken out before ranks are counted", no_junk, ks),
         _right("queries prepared like the gallery", same, ks),
         _right("the whole image, not its centre 224", whole, ks),
     )
     cropped = "uncropped" if uncropped else "cropped"
-    return Explanation(
+    return FaultExplanation(
         f"{benchmark.name} · {loaded.name} · {cropped} queries · {len(benchmark.queries)} queries",
         ks,
         stages,

@@ -25,7 +25,7 @@ At = Mapping[str, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
-class Found:
+class JudgedResult:
     """One result as it was shown: `rank` counts from 1 with junk in the list; `path` is its file."""
 
     rank: int
@@ -55,7 +55,7 @@ class QueryResult:
     image: Path
     box: Box | None
     setups: Mapping[str, Scored]
-    results: tuple[Found, ...]
+    results: tuple[JudgedResult, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class GalleryFacts:
     """What was searched: `images` that this benchmark's queries can find, of which `distractors` are from elsewhere."""
 
     images: int
@@ -100,7 +100,7 @@ class Report:
     uncropped: bool
     rerank: tuple[str, ...]
     ks: tuple[int, ...]
-    gallery: Gallery
+    gallery: GalleryFacts
     setups: Mapping[str, Figures]
     queries: tuple[QueryResult, ...]
     cost: Cost

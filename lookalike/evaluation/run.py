@@ -17,7 +17,7 @@ from lookalike.evaluation.protocols import protocol_for
 from lookalike.evaluation.replay import replayed
 from lookalike.evaluation.report import Cost, Report
 from lookalike.evaluation.scoring import (
-    Reader,
+    Judge,
     describe_gallery,
     gallery_notes,
     open_benchmark,
@@ -63,7 +63,7 @@ def evaluate(  # noqa: PLR0913 - one argument for each option of the command
     vectors = QueryVectors(embedded.collection.path / "queries.npz", loaded.fingerprint)
     ask = vectors.remember(ask_collection(embedded.collection))
     with embedded.collection as collection:
-        reader = Reader(collection, chosen, benchmark.images)
+        reader = Judge(collection, chosen, benchmark.images)
         seconds, reads = 0.0, []
         for answer in answers(benchmark, collection, ask, uncropped, rerankers):
             reads.append(reader.read(answer))

@@ -7,16 +7,16 @@ from pathlib import Path
 from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.answers import (
-    Embedded,
+    EmbeddedGallery,
     QueryRanking,
     boxes_beyond,
     is_unreadable,
 )
 from lookalike.evaluation.datasets import load
-from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, check, some
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, check, some
 from lookalike.evaluation.metrics import METRICS, Judged, average_precision, judge, mean
 from lookalike.evaluation.protocols import Protocol, whole_ks
-from lookalike.evaluation.report import Figures, Found, Gallery, QueryResult, Scored, Verdict
+from lookalike.evaluation.report import Figures, GalleryFacts, JudgedResult, QueryResult, Scored, Verdict
 
 SHOWN = 20
 """How many results of each query a report keeps to show."""
@@ -33,18 +33,18 @@ def open_benchmark(
     return load(dataset, root, distractors)
 
 
-def describe_gallery(benchmark: Benchmark, embedded: Embedded) -> Gallery:
+def describe_gallery(benchmark: Benchmark, embedded: EmbeddedGallery) -> GalleryFacts:
     """How many images a query of this benchmark searches; its own photo, where it is left out, is not subtracted."""
     collection = embedded.collection
     hidden = frozenset.intersection(*(query.hidden for query in benchmark.queries))
     images = len(collection) - sum(collection.row(key) is not None for key in hidden)
     own = sum(collection.row(key) is not None for key in Names(benchmark.images).keys) if benchmark.distractors else 0
     distractors = len(collection) - own if benchmark.distractors else 0
-    return Gallery(images, distractors, tuple(embedded.skipped))
+    return GalleryFacts(images, distractors, tuple(embedded.skipped))
 
 
 def gallery_notes(
-    benchmark: Benchmark, embedded: Embedded, absent: Iterable[str], uncropped: bool = False
+    benchmark: Benchmark, embedded: EmbeddedGallery, absent: Iterable[str], uncropped: bool = False
 ) -> tuple[str, ...]:
     """What a reader of the figures has to know, each by name."""
     skipped = [f"{key} ({reason})" for key, reason in embedded.skipped if key not in benchmark.unreadable]
@@ -69,20 +69,20 @@ def _seen_in_training(dataset: str, encoder: str) -> Sequence[str]:
 
 
 @dataclass(frozen=True)
-class Read:
+class JudgedQuery:
     """One answer read against its ground truth: a `Judged` for each setup, and the head of the list as shown."""
 
-    query: Query
+    query: BenchmarkQuery
     key: str
     judged: Mapping[str, Judged]
-    shown: tuple[Found, ...]
+    shown: tuple[JudgedResult, ...]
 
     def result(self, setups: Mapping[str, Scored], shown: int | None = None) -> QueryResult:
         """With its figures, and the first `shown` of what it found."""
         return QueryResult(self.query.name, self.key, self.query.image, self.query.box, setups, self.shown[:shown])
 
 
-class Reader:
+class Judge:
     """Reads ranked rows against ground truth in keys; remembers positives that the gallery does not hold."""
 
     def __init__(self, collection: Collection, protocol: Protocol, images: Path, shown: int = SHOWN) -> None:
@@ -90,11 +90,11 @@ class Reader:
         self._rows: dict[str, int | None] = {}
         self.absent: dict[str, None] = {}
 
-    def read(self, answer: QueryRanking) -> Read:
+    def read(self, answer: QueryRanking) -> JudgedQuery:
         """Judge one answer in each setup of the protocol."""
         judged = {setup: self._judge(answer, setup) for setup in self._protocol.setups}
         query = answer.query
-        return Read(query, query.key(self._images) or query.image.name, judged, self._found(answer))
+        return JudgedQuery(query, query.key(self._images) or query.image.name, judged, self._found(answer))
 
     def _row(self, key: str) -> int | None:
         if key not in self._rows:
@@ -109,7 +109,7 @@ class Reader:
         junk = {row for key in truth.junk if (row := self._row(key)) is not None}
         return judge(answer.ranking.ids, positives, junk, len(absent))
 
-    def _found(self, answer: QueryRanking) -> tuple[Found, ...]:
+    def _found(self, answer: QueryRanking) -> tuple[JudgedResult, ...]:
         head = answer.ranking.head(self._shown)
         # With setups, Medium is the one that a page shows: easy and hard are positives, junk is junk.
         truth = answer.query.truths["medium" if "medium" in self._protocol.setups else self._protocol.setups[0]]
@@ -117,11 +117,11 @@ class Reader:
         for rank, (row, score) in enumerate(zip(head.ids.tolist(), head.scores.tolist(), strict=True), 1):
             key = self._collection.key(row)
             verdict: Verdict = "positive" if key in truth.positives else "junk" if key in truth.junk else "negative"
-            found.append(Found(rank, key, self._collection.gallery.path(row), score, verdict))
+            found.append(JudgedResult(rank, key, self._collection.gallery.path(row), score, verdict))
         return tuple(found)
 
 
-def settle(protocol: Protocol, asked: Sequence[int] | None, reads: Sequence[Read]) -> tuple[int, ...]:
+def settle(protocol: Protocol, asked: Sequence[int] | None, reads: Sequence[JudgedQuery]) -> tuple[int, ...]:
     """The ks to score: those asked for, else the protocol's own as far as every query's list reaches."""
     reach = min((one.length for read in reads for one in read.judged.values()), default=0)
     if not reach:
@@ -137,7 +137,7 @@ def settle(protocol: Protocol, asked: Sequence[int] | None, reads: Sequence[Read
     return ks or (reach,)
 
 
-def score(read: Read, protocol: Protocol, ks: Sequence[int]) -> QueryResult:
+def score(read: JudgedQuery, protocol: Protocol, ks: Sequence[int]) -> QueryResult:
     """The figures of one query in each setup; raises EvaluationError for a k beyond its list."""
     try:
         setups = {

@@ -27,7 +27,7 @@ PACKING_ERRORS = (zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
-class Entry:
+class SourceEntry:
     """One candidate image: `read()` gives its bytes or raises ImageError with the reason.
 
     `key` is the relative POSIX path in its source; names that are not UTF-8 carry surrogate escapes. `size` and
@@ -50,7 +50,7 @@ class Source(Protocol):
         """The folder or file."""
         ...
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceEntry]:
         """Every candidate, in an order that stays the same from run to run."""
         ...
 
@@ -116,11 +116,11 @@ class Folder:
 
     location: Path
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceEntry]:
         """Files with an image's extension or signature, depth first in the order of their names."""
         yield from self._walk(self.location, "", set(), True)
 
-    def at(self, key: str) -> Iterator[Entry]:
+    def at(self, key: str) -> Iterator[SourceEntry]:
         """What `entries` gives for one relative path: a file's entry, or all that lie in a folder."""
         path = self.location / key
         if any(_is_hidden(part) for part in key.split("/")):
@@ -146,7 +146,7 @@ class Folder:
         """The file itself."""
         return self.location / key
 
-    def _walk(self, folder: Path, prefix: str, visited: set[tuple[int, int]], sniff: bool) -> Iterator[Entry]:
+    def _walk(self, folder: Path, prefix: str, visited: set[tuple[int, int]], sniff: bool) -> Iterator[SourceEntry]:
         try:
             status = folder.stat()
             if (status.st_dev, status.st_ino) in visited:
@@ -158,7 +158,7 @@ class Folder:
             if not prefix:
                 raise SourceError(f"{folder}: {(error.strerror or str(error)).lower()}") from error
             # The key ends in a slash: everything under it stays as it was, since nothing is known of it.
-            yield Entry(prefix, -1, -1, _refuse("folder cannot be read"))
+            yield SourceEntry(prefix, -1, -1, _refuse("folder cannot be read"))
             return
         for item in found:
             if _is_hidden(item.name):
@@ -166,20 +166,20 @@ class Folder:
             path = folder / item.name
             if _is_folder(item):
                 if path.suffix.lower() in images.EXTENSIONS:
-                    yield Entry(prefix + item.name, -1, -1, _refuse("is a directory"))
+                    yield SourceEntry(prefix + item.name, -1, -1, _refuse("is a directory"))
                 yield from self._walk(path, f"{prefix}{item.name}/", visited, sniff)
             elif entry := self._entry(item, path, prefix + item.name, sniff):
                 yield entry
 
     @staticmethod
-    def _entry(item: "os.DirEntry[str] | Path", path: Path, key: str, sniff: bool) -> Entry | None:
+    def _entry(item: "os.DirEntry[str] | Path", path: Path, key: str, sniff: bool) -> SourceEntry | None:
         if path.suffix.lower() not in images.EXTENSIONS and not (sniff and _has_signature(item)):
             return None
         try:
             status = item.stat()
         except OSError:
-            return Entry(key, -1, -1, partial(images.read, path))
-        return Entry(key, status.st_size, status.st_mtime_ns, partial(images.read, path))
+            return SourceEntry(key, -1, -1, partial(images.read, path))
+        return SourceEntry(key, status.st_size, status.st_mtime_ns, partial(images.read, path))
 
 
 def _is_folder(item: "os.DirEntry[str]") -> bool:
@@ -219,12 +219,14 @@ class Tar:
 
     location: Path
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceEntry]:
         """Members in the order of the archive; a compressed one cannot go back, so neither does this stream."""
         with self._open() as archive:
             for member in self._members(archive):
                 mtime = nanoseconds(member.mtime)
-                yield Entry(member.name, member.size, mtime, partial(self._bytes, archive, member), sequential=True)
+                yield SourceEntry(
+                    member.name, member.size, mtime, partial(self._bytes, archive, member), sequential=True
+                )
 
     def count(self) -> int | None:
         """Not known without reading the whole archive."""
@@ -300,11 +302,11 @@ class Zip:
     def _members(self) -> Iterator[zipfile.ZipInfo]:
         return (info for info in self._archive.infolist() if not info.is_dir() and is_candidate(info.filename))
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceEntry]:
         """Members in the order of the archive's directory."""
         for info in self._members():
             stamp = int("".join(f"{part:02d}" for part in info.date_time))
-            yield Entry(info.filename, info.file_size, stamp, partial(self._bytes, info))
+            yield SourceEntry(info.filename, info.file_size, stamp, partial(self._bytes, info))
 
     def count(self) -> int | None:
         """From the archive's directory."""
@@ -351,7 +353,7 @@ class TextList:
                 if line.strip() and not line.startswith("#"):
                     yield line
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceEntry]:
         """Lines in their order; a URL is fetched once and taken as unchanged from then on."""
         for line in self._lines():
             path = self.path(line)
@@ -360,7 +362,7 @@ class TextList:
             except (OSError, ValueError):
                 status = None
             size, mtime = (status.st_size, status.st_mtime_ns) if status else (-1, -1)
-            yield Entry(line, size, mtime, partial(self.read, line))
+            yield SourceEntry(line, size, mtime, partial(self.read, line))
 
     def count(self) -> int | None:
         """The number of lines."""

@@ -42,7 +42,7 @@ def library() -> Any:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SearchSetting:
     """A point of the curve: `effort` (efSearch, nprobe), candidates per result, recall@10, seconds a query."""
 
     effort: int
@@ -52,7 +52,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Built:
+class IndexRecord:
     """What index.json says: which vectors an index is of, where it lies, and what it was measured to find."""
 
     spec: str
@@ -64,11 +64,11 @@ class Built:
     sha256: str
     bytes: int
     seconds: float
-    curve: tuple[Setting, ...] = field(default=())
+    curve: tuple[SearchSetting, ...] = field(default=())
     selects: bool = True
     """Whether FAISS finds the same among some rows only as by looking at all and dropping the others."""
 
-    def setting(self, recall: float | None) -> Setting | None:
+    def setting(self, recall: float | None) -> SearchSetting | None:
         """The quickest that reaches `recall`; None where only exact search does."""
         reaching = [one for one in self.curve if one.recall >= (DEFAULT_RECALL if recall is None else recall)]
         if reaching:
@@ -85,13 +85,13 @@ def _checksum(values: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(values, sort_keys=True).encode())
 
 
-def read(path: Path) -> Built | None:
+def read(path: Path) -> IndexRecord | None:
     """index.json of the collection in `path`; None where there is none or it is damaged, which is logged."""
     try:
         values = json.loads((path / FOLDER / FILE).read_text(encoding="utf-8"))
         checksum = values.pop("checksum")
-        curve, held = [Setting(**one) for one in values.pop("curve")], tuple(values.pop("held"))
-        built = Built(**values, held=held, curve=tuple(curve))
+        curve, held = [SearchSetting(**one) for one in values.pop("curve")], tuple(values.pop("held"))
+        built = IndexRecord(**values, held=held, curve=tuple(curve))
         if checksum == _checksum(json.loads(json.dumps(asdict(built)))):
             return built
     except FileNotFoundError:
@@ -234,7 +234,7 @@ def is_graph(index: Any) -> bool:
 class Candidates:
     """An index that was built, over the rows for which `live` (n,) holds; None: all."""
 
-    def __init__(self, built: Built, index: Any, live: NDArray[np.bool_] | None) -> None:
+    def __init__(self, built: IndexRecord, index: Any, live: NDArray[np.bool_] | None) -> None:
         self.built, self.index = built, index
         self._held = np.array(built.held, np.int64)
         self._main = built.rows - len(self._held)
@@ -268,7 +268,7 @@ class Candidates:
         """Which positions of the index count, by which rows do."""
         return np.concatenate([np.delete(counted, self._held), counted[self._held]])
 
-    def find(self, vectors: Vectors, k: int, setting: Setting) -> Ids:
+    def find(self, vectors: Vectors, k: int, setting: SearchSetting) -> Ids:
         """(m, dim) to (m, k · factor) rows in no promised order; -1 where there are fewer. Raises LookalikeError."""
         # Among few rows that count, most of what is looked at does not.
         share = max(self.share, 1e-6)

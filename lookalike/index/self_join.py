@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lookalike.errors import QueryError
 from lookalike.types import Ids, Progress, Scores, Vectors
 
-Read = Callable[[Ids], Vectors]
+ReadRows = Callable[[Ids], Vectors]
 """Positions, counted from 0, to their unit rows."""
 
 # Two blocks of scores, their mask and what is found in them stay under 100 MB.
@@ -41,7 +41,11 @@ class Star:
 
 
 def stars(
-    read: Read, count: int, threshold: float, sides: NDArray[np.uint8] | None = None, progress: Progress | None = None
+    read: ReadRows,
+    count: int,
+    threshold: float,
+    sides: NDArray[np.uint8] | None = None,
+    progress: Progress | None = None,
 ) -> list[Star]:
     """Groups of the `count` rows of `read` in which every member has at least the cosine `threshold` to the centre.
 
@@ -100,7 +104,7 @@ class Forest:
         yield from (tree for tree in np.split(rows[order], starts) if len(tree))
 
 
-def _split(read: Read, rows: Ids, threshold: float, sides: NDArray[np.uint8]) -> Iterator[Star]:
+def _split(read: ReadRows, rows: Ids, threshold: float, sides: NDArray[np.uint8]) -> Iterator[Star]:
     """Stars out of `rows` that hang together, those with the most neighbours first."""
     while len(rows) > 1:
         centre, rest = rows[0], rows[1:]
@@ -115,7 +119,7 @@ def _split(read: Read, rows: Ids, threshold: float, sides: NDArray[np.uint8]) ->
 
 
 def _pairs(
-    read: Read, count: int, threshold: float, sides: NDArray[np.uint8], progress: Progress | None
+    read: ReadRows, count: int, threshold: float, sides: NDArray[np.uint8], progress: Progress | None
 ) -> Iterator[tuple[Ids, Ids, Scores]]:
     """All pairs at or above the threshold with both sides between them, block by block."""
     sketches = _sketches(read, count, threshold)
@@ -145,7 +149,7 @@ def _near(sketches: NDArray[np.float32], i: int, j: int, threshold: float) -> tu
     return a + i, b + j
 
 
-def _scores(read: Read, a: Ids, b: Ids) -> Iterator[tuple[slice, Scores]]:
+def _scores(read: ReadRows, a: Ids, b: Ids) -> Iterator[tuple[slice, Scores]]:
     """The cosines of pairs of two blocks, a part of them at a time."""
     if not len(a):
         return
@@ -164,7 +168,7 @@ def _scores(read: Read, a: Ids, b: Ids) -> Iterator[tuple[slice, Scores]]:
             yield some, np.einsum("ij,ij->i", left[places_a[some]], right[places_b[some]])
 
 
-def _sketches(read: Read, count: int, threshold: float) -> NDArray[np.float32]:
+def _sketches(read: ReadRows, count: int, threshold: float) -> NDArray[np.float32]:
     """(count, d) rows whose dot products are upper bounds of the cosines."""
     basis = _basis(read, count, threshold)
     sketches = np.empty((count, basis.shape[1] + 1), np.float32)
@@ -181,7 +185,7 @@ def _sketch(rows: Vectors, basis: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([inside, left], axis=1)
 
 
-def _basis(read: Read, count: int, threshold: float) -> NDArray[np.float32]:
+def _basis(read: ReadRows, count: int, threshold: float) -> NDArray[np.float32]:
     """The leading principal directions (dim, d) of a sample, as many as make the whole comparison cheapest."""
     rng = np.random.default_rng(0)
     sample = read(np.sort(rng.choice(count, min(count, SAMPLE), replace=False)))

@@ -6,24 +6,30 @@ Storage stands below this room and knows no engine: what is here puts itself int
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from lookalike.storage.vectors import ENGINES as OPENERS
-from lookalike.storage.vectors import EngineRows, SearchingRows
+from lookalike.storage.vectors import ENGINES as KINDS
+from lookalike.storage.vectors import EngineKind, SearchingRows
 
-ENGINES = {"milvus": "lookalike.integrations.milvus.row_store"}
-"""The scheme of a URI to the module that has `EngineRows(path, uri, dim, dtype)` and `create(uri, owner, …)`."""
+ENGINES = {"milvus": "lookalike.integrations.milvus.row_store:MilvusRows"}
+"""The scheme of a URI to the row store that keeps vectors there."""
 
 
-def open_row_store(module: str, path: Path, uri: str, dim: int, dtype: str) -> SearchingRows:
-    """The vectors of the collection in `path`, in the engine at `uri`."""
-    rows: SearchingRows = import_module(module).EngineRows(path, uri, dim, dtype)
+def open_row_store(scheme: str, path: Path, uri: str, dim: int, dtype: str) -> SearchingRows:
+    """The vectors of the collection in `path`, in the engine at `uri`; nothing is asked of it yet."""
+    rows: SearchingRows = _row_store(scheme)(path, uri, dim, dtype)
     return rows
 
 
-def create_row_store(module: str, uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
+def create_row_store(scheme: str, uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
     """Make the engine's side of a new collection; raises EngineError where it is away or holds another's."""
-    import_module(module).create(uri, owner, encoder, fingerprint, dim)
+    _row_store(scheme).create(uri, owner, encoder, fingerprint, dim)
 
 
-for scheme, module in ENGINES.items():
-    OPENERS[scheme] = EngineRows(partial(open_row_store, module), partial(create_row_store, module))
+def _row_store(scheme: str) -> Any:
+    module, _, name = ENGINES[scheme].partition(":")
+    return getattr(import_module(module), name)
+
+
+for scheme in ENGINES:
+    KINDS[scheme] = EngineKind(partial(open_row_store, scheme), partial(create_row_store, scheme))

@@ -14,7 +14,7 @@ from PIL.Image import Image
 from lookalike.errors import CollectionError
 from lookalike.images import decode as images
 from lookalike.index.ann import FILE, FOLDER, open_candidates, stamp
-from lookalike.search.searcher import Nearest, Stored
+from lookalike.search.searcher import Nearest, StoredRows
 from lookalike.storage.filters import select
 from lookalike.storage.manifest import CACHE
 from lookalike.storage.origins import Origins
@@ -41,7 +41,7 @@ class StoredGallery:
             way = f"run `lookalike verify {store.path} --repair`"
             raise CollectionError(f"{store.path} holds {len(store.vectors)} of {rows} vectors; {way}")
         open_index = partial(open_candidates, store.path, store.header.id, rows, store.digest)
-        self._nearest = Nearest(Stored(store.vectors, rows, open_index), _live(rows, removed))
+        self._nearest = Nearest(StoredRows(store.vectors, rows, open_index), _live(rows, removed))
         self._narrowed = lru_cache(KEPT_SELECTIONS)(partial(_narrowed, store, self._nearest))
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.index.ann import LEAST_SHARE, Candidates, Setting, ranked, rescore
+from lookalike.index.ann import LEAST_SHARE, Candidates, SearchSetting, ranked, rescore
 from lookalike.index.exact import Blocks, ExactIndex, InMemory, best, merged
 from lookalike.storage.vectors import RowStore, SearchingRows, VectorFile
 from lookalike.types import Ids, Scores, Vectors
@@ -22,7 +22,7 @@ FEW_BEHIND = 4096
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRows:
     """The first `rows` rows of `source`, and what all searches among them share; `open_index()` is called once."""
 
     source: RowStore
@@ -60,7 +60,7 @@ class Stored:
 class Nearest:
     """Search among the rows of `stored` for which `live` holds (None: all); scores are always cosines."""
 
-    stored: Stored
+    stored: StoredRows
     live: NDArray[np.bool_] | None
     where: str | None = None
     """The filter that `live` is of, in words: an engine has its own way to meet it."""
@@ -101,7 +101,7 @@ class Nearest:
         whole = self.stored.index
         return None if whole is None else whole.among(self.live)
 
-    def _approximate(self, vectors: Vectors, k: int, found: Candidates, setting: Setting) -> tuple[Scores, Ids]:
+    def _approximate(self, vectors: Vectors, k: int, found: Candidates, setting: SearchSetting) -> tuple[Scores, Ids]:
         ids, mapped = found.find(vectors, k, setting), self.stored.mapped
         if len(ids) == 1 and mapped is not None and self.rows == found.built.rows and found.is_full(ids):
             return ranked(vectors[0], ids[0], mapped, k)

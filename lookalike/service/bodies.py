@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from lookalike.service.errors import ApiError, printable
 from lookalike.service.settings import MIB, Settings
 
-Model = TypeVar("Model", bound=BaseModel)
+BodyModel = TypeVar("BodyModel", bound=BaseModel)
 
 FIELDS = 64
 FIELD_BYTES = 256 * 1024
@@ -60,7 +60,7 @@ class Body:
     def __exit__(self, *_: object) -> None:
         self.buffered.give_back(self._taken)
 
-    async def json(self, model: type[Model], most: int | None = None) -> Model:
+    async def json(self, model: type[BodyModel], most: int | None = None) -> BodyModel:
         """A JSON body as `model`, of at most `most` bytes; pydantic's errors become 400 and 422."""
         data = await self.read(self.settings.json_bytes if most is None else most)
         if not data.strip():

@@ -35,7 +35,7 @@ HEADERS = {
 }
 
 
-class State(Protocol):
+class ServiceState(Protocol):
     """What of the service is asked here."""
 
     @property
@@ -57,7 +57,7 @@ class State(Protocol):
 class Edge:
     """The outermost ASGI middleware: refuses strangers, counts and times, and puts the headers on every answer."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, state: State) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, state: ServiceState) -> None:
         self._app, self._settings, self._metrics, self._state = app, settings, metrics, state
         self._open = 0
 

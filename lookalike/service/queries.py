@@ -34,7 +34,7 @@ from lookalike.service.served import Served
 from lookalike.service.settings import Settings
 from lookalike.types import Box, Encoder
 
-Given = One | Upload
+RequestExample = One | Upload
 """What a request shows: an image of the collection, a vector, a URL, or an uploaded image."""
 
 
@@ -42,8 +42,8 @@ Given = One | Upload
 class Search:
     """One search as it was asked for, whatever the request looked like."""
 
-    queries: Sequence[Given]
-    negatives: Sequence[Given]
+    queries: Sequence[RequestExample]
+    negatives: Sequence[RequestExample]
     options: Options
 
     @classmethod
@@ -60,7 +60,7 @@ class Search:
             if file.field not in ("file", "negative"):
                 raise ApiError(422, "invalid", f"{printable(file.field)[:80]}: no such field for a file", "use file")
         options = form_options(form, ("id", "negative_id"))
-        queries: list[Given] = [*form.of("file"), *ids["id"]]
+        queries: list[RequestExample] = [*form.of("file"), *ids["id"]]
         if not queries and options.text is None:
             raise ApiError(422, "invalid", "file: an image is wanted", "send it as the form's field `file`")
         return cls(queries, [*form.of("negative"), *ids["negative_id"]], options)
@@ -113,18 +113,18 @@ def parse_box(text: str | None) -> Box | None:
     return to_box(Options.model_validate({"box": text.split(",")}).box)
 
 
-def refuse_many_urls(asked: Sequence[Given], most: int) -> None:
+def refuse_many_urls(asked: Sequence[RequestExample], most: int) -> None:
     """Of one request, as each is fetched whole and kept; raises ApiError 413."""
     if sum(isinstance(given, ByUrl) for given in asked) > most:
         raise ApiError(413, "too_many", f"over {most} URLs in one request", "send fewer")
 
 
-async def fetched(served: Served, asked: Sequence[Given], body: Body) -> list[Given]:
+async def fetched(served: Served, asked: Sequence[RequestExample], body: Body) -> list[RequestExample]:
     """URLs replaced by what lies behind them, in the order in which they were asked for; raises ApiError.
 
     What is fetched is counted as if it had come with the body.
     """
-    found: list[Given] = []
+    found: list[RequestExample] = []
     for one in asked:
         if not isinstance(one, ByUrl):
             found.append(one)
@@ -152,7 +152,7 @@ class Resolver:
     def __post_init__(self) -> None:
         object.__setattr__(self, "collection", self.served.collection)
 
-    def example(self, given: Given) -> Example:
+    def example(self, given: RequestExample) -> Example:
         """One picture or vector; raises ApiError: 404 for an unknown id, 413, 415 or 422 for an image of no use."""
         if isinstance(given, ById):
             return Key(self.served.item(given.id).key)

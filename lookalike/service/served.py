@@ -13,7 +13,7 @@ from lookalike.service.ids import to_key, unknown
 from lookalike.service.mapping import Maps
 from lookalike.service.metrics import Metrics
 from lookalike.service.settings import Settings
-from lookalike.service.thumbnails import Cache
+from lookalike.service.thumbnails import ThumbnailCache
 from lookalike.service.urls import Fetcher
 from lookalike.service.work import Work
 from lookalike.storage.store import Item
@@ -33,7 +33,7 @@ class Served:
         self.fetches = Work(Slots(FETCHES), FETCHES, FETCHES, self.metrics, "fetches")
         self.buffered = Buffered(settings.buffered_bytes)
         self.examiner = Examiner(settings.limits, settings.decode_seconds, self.slots)
-        self.thumbnails = Cache(settings.thumbnail_bytes)
+        self.thumbnails = ThumbnailCache(settings.thumbnail_bytes)
         self.fetch = Fetcher(settings.limits.bytes, settings.url_seconds)
         self.writing = threading.Lock()
         self.is_draining = False

@@ -12,7 +12,7 @@ LONGEST = 65_500
 """The longest side that libjpeg writes."""
 
 
-class Cache:
+class ThumbnailCache:
     """The thumbnails asked for last, up to a number of bytes; safe in several threads."""
 
     def __init__(self, most: int) -> None:

@@ -29,7 +29,7 @@ _REFUSED = [
     )
 ]  # fmt: skip
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
 
 
@@ -50,7 +50,7 @@ def is_public(text: str) -> bool:
     return all(_is_public(one) for one in (address, *_inside(address)))
 
 
-def _is_public(address: Address) -> bool:
+def _is_public(address: IpAddress) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped or address in _NAT64):
         # What is inside decides; a scope is always of a network of this machine.
         return not address.scope_id
@@ -59,12 +59,12 @@ def _is_public(address: Address) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
-def _inside(address: Address) -> list[Address]:
+def _inside(address: IpAddress) -> list[IpAddress]:
     """The IPv4 address that an IPv6 one leads to."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    found: list[Address] = [part for part in (address.ipv4_mapped, address.sixtofour) if part]
+    found: list[IpAddress] = [part for part in (address.ipv4_mapped, address.sixtofour) if part]
     if address in _NAT64 or int(address) >> 32 == 0:
         found.append(low)
     return found

@@ -23,7 +23,7 @@ from lookalike.types import Ids
 
 T = TypeVar("T", bound=Any)
 T_co = TypeVar("T_co", covariant=True)
-Mask = NDArray[np.bool_]
+RowMask = NDArray[np.bool_]
 OPERATORS = ("<=", ">=", "!=", "=", "<", ">", ":")
 WORDS = ("and", "or", "not", "in")
 DEEPEST = 50
@@ -53,7 +53,7 @@ class Asked(Protocol):
         ...
 
 
-def select(expression: str, catalog: Asked, rows: int) -> Mask:
+def select(expression: str, catalog: Asked, rows: int) -> RowMask:
     """(rows,) bool: the rows for which `expression` holds; raises QueryError for what is no filter."""
     return read(expression, _Columns(catalog, rows))
 
@@ -88,13 +88,13 @@ class _Columns:
     def __post_init__(self) -> None:
         self.known = {name: number for number, name in self.catalog.query("SELECT id, name FROM columns")}
 
-    def mask(self, sql: str, values: Sequence[object]) -> Mask:
+    def mask(self, sql: str, values: Sequence[object]) -> RowMask:
         found = self.catalog.numbers(sql, values)
         mask = np.zeros(self.rows, np.bool_)
         mask[found[(found >= 0) & (found < self.rows)]] = True
         return mask
 
-    def key(self, pattern: str) -> Mask:
+    def key(self, pattern: str) -> RowMask:
         blob = pattern.encode("utf-8", "surrogateescape")
         first = SPECIAL.search(pattern)
         start = blob if first is None else pattern[: first.start()].encode("utf-8", "surrogateescape")
@@ -110,7 +110,7 @@ class _Columns:
             sql, values = f"{sql} AND CAST(key AS TEXT) GLOB CAST(? AS TEXT)", [*values, blob]
         return self.mask(sql, values)
 
-    def among(self, sql: str, first: Sequence[object], values: Sequence[object]) -> Mask:
+    def among(self, sql: str, first: Sequence[object], values: Sequence[object]) -> RowMask:
         """Rows of `sql IN (values)`, each of which is a parameter behind those of `first`."""
         mask = np.zeros(self.rows, np.bool_)
         for start in range(0, len(values), AT_ONCE):
@@ -118,7 +118,7 @@ class _Columns:
             mask |= self.mask(f"{sql} IN ({', '.join('?' * len(some))})", [*first, *some])
         return mask
 
-    def test(self, name: str, operator: str, values: Sequence[object]) -> Mask:
+    def test(self, name: str, operator: str, values: Sequence[object]) -> RowMask:
         if name == "key":
             blobs = [str(value).encode("utf-8", "surrogateescape") for value in values]
             sql = "SELECT row FROM items WHERE removed = 0 AND key"

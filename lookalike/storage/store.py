@@ -26,7 +26,7 @@ from lookalike.types import Vectors
 
 __all__ = ["FORMAT", "Header", "Item", "Store", "create", "from_blob", "is_collection", "read_header", "to_blob"]
 
-Entry = tuple[Any, ...]
+CatalogEntry = tuple[Any, ...]
 """source, key, size, mtime_ns, sha256, width, height, removed, vector_crc: a row of the catalog without its number."""
 
 
@@ -220,7 +220,7 @@ class Store(Catalog):
             ]
         )
 
-    def append_entries(self, entries: Sequence[Entry]) -> int:
+    def append_entries(self, entries: Sequence[CatalogEntry]) -> int:
         """The catalog's half of `add_many`: what `ITEM` names behind the row, for vectors that lie in place already."""
         assert self._writing, "inside writing()"
         first = self._count

@@ -112,7 +112,7 @@ class SearchingRows(RowStore, Protocol):
 
 
 @dataclass(frozen=True)
-class EngineRows:
+class EngineKind:
     """How collections keep their vectors in one kind of engine.
 
     `open(path, uri, dim, dtype)`, and `create(uri, owner, encoder, fingerprint, dim)` for a new collection.
@@ -122,7 +122,7 @@ class EngineRows:
     create: Callable[[str, str, str, str, int], None]
 
 
-ENGINES: dict[str, EngineRows] = {}
+ENGINES: dict[str, EngineKind] = {}
 """By the scheme of a URI, such as milvus; `integrations` fills it when it is imported."""
 
 
@@ -138,7 +138,7 @@ def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) 
     _engine(uri).create(uri, owner, encoder, fingerprint, dim)
 
 
-def _engine(uri: str) -> EngineRows:
+def _engine(uri: str) -> EngineKind:
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in ENGINES:
         there = ", ".join(f"{name}://" for name in ENGINES) or "none; import lookalike.integrations"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from lookalike.encoders import clip, load_encoder, weights
-from lookalike.encoders.clip import ClipEncoder, Preprocessing
+from lookalike.encoders.clip import ClipEncoder, ClipPreprocessing
 from lookalike.encoders.graph_files import external_locations
 from lookalike.encoders.tokens import Tokens
 from lookalike.errors import EncoderError
@@ -224,7 +224,7 @@ def test_a_name_of_the_table_is_found_in_the_hub_s_cache(
     monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
     for name, suffix in (("tiny", ""), ("tiny-int8", "_quantized")):
         files = ("config.json", f"onnx/vision_model{suffix}.onnx")
-        monkeypatch.setitem(weights.HUB, name, weights.Model("someone/tiny", files))
+        monkeypatch.setitem(weights.HUB, name, weights.PublishedModel("someone/tiny", files))
     full, quantised = clip.load("tiny"), clip.load("tiny-int8")
     assert (full.name, quantised.name) == ("tiny", "tiny-int8")
     assert full.fingerprint != quantised.fingerprint
@@ -295,14 +295,14 @@ def test_preprocessing_that_makes_no_sense_is_refused(copied: Callable[[str], Pa
     path = copied("clip") / "preprocessor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(EncoderError, match="cannot be used"):
-        Preprocessing.read(path)
+        ClipPreprocessing.read(path)
 
 
 def test_old_preprocessing_files_give_bare_numbers(tmp_path: Path) -> None:
     path = tmp_path / "preprocessor_config.json"
     config = {"size": 224, "crop_size": 224, "do_center_crop": True, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
     path.write_text(json.dumps(config))
-    read = Preprocessing.read(path)
+    read = ClipPreprocessing.read(path)
     assert (read.resize, read.crop, read.decode_size) == (224, (224, 224), 224)
     assert read.pixels(Image.new("RGB", (500, 300))).shape == (224, 224, 3)
 
@@ -310,7 +310,7 @@ def test_old_preprocessing_files_give_bare_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(500, 300), (301, 997), (7, 900), (900, 7)])
 def test_of_a_long_strip_only_the_middle_is_made(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     image = pictures()[2].resize(size)
-    preprocessing = Preprocessing(32, (32, 32), Image.Resampling.BICUBIC, 1, (0, 0, 0), (1, 1, 1))
+    preprocessing = ClipPreprocessing(32, (32, 32), Image.Resampling.BICUBIC, 1, (0, 0, 0), (1, 1, 1))
     expected = preprocessing.pixels(image).astype(int)
     monkeypatch.setattr(clip, "LARGEST_RESIZED", 0)
     made: list[tuple[int, int]] = []

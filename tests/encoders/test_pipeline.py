@@ -7,17 +7,17 @@ import pytest
 from lookalike.encoders.pipeline import embed
 from lookalike.errors import ImageError
 from lookalike.images import decode as images
-from lookalike.images.sources import Entry
+from lookalike.images.sources import SourceEntry
 from tests.support.pictures import PixelEncoder, picture
 
 
-def entry(number: int, sequential: bool = False) -> Entry:
+def entry(number: int, sequential: bool = False) -> SourceEntry:
     def read() -> bytes:
         if number % 5 == 3:
             raise ImageError("broken on purpose")
         return images.to_jpeg(picture(number))
 
-    return Entry(f"{number}.jpg", 1, 1, read, sequential)
+    return SourceEntry(f"{number}.jpg", 1, 1, read, sequential)
 
 
 @pytest.mark.parametrize("sequential", [False, True])
@@ -44,7 +44,7 @@ def test_known_content_is_not_encoded(encoder: PixelEncoder) -> None:
 def test_only_a_window_of_entries_is_read_ahead(encoder: PixelEncoder) -> None:
     taken = 0
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Iterator[SourceEntry]:
         nonlocal taken
         for number in range(10_000):
             taken += 1

@@ -153,7 +153,7 @@ def test_a_file_that_is_not_what_the_hub_published_is_refused(hub: type[Hub]) ->
 def test_what_a_second_model_of_one_repository_has_beyond_the_first_is_checked_too(
     hub: type[Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(weights.HUB, "head", weights.Model("facebook/dinov2-small", ("config.json",)))
+    monkeypatch.setitem(weights.HUB, "head", weights.PublishedModel("facebook/dinov2-small", ("config.json",)))
     weights.pull("head")
     hub.lied = True
     with pytest.raises(EncoderError, match=r"model.safetensors has SHA-256 .* as published"):

@@ -18,7 +18,7 @@ from lookalike.encoders.pipeline import embed
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import ImageError, LookalikeError
 from lookalike.images import decode as images
-from lookalike.images.sources import Entry
+from lookalike.images.sources import SourceEntry
 from lookalike.types import Vectors
 from tests.support.pictures import PixelEncoder, picture
 
@@ -59,11 +59,11 @@ def test_a_process_is_started_only_when_a_picture_waits() -> None:
 
 
 def test_an_encoder_that_outruns_threads_is_fed_by_processes() -> None:
-    def entry(seed: int) -> Entry:
-        return Entry(f"{seed}.jpg", 1, 1, lambda: images.to_jpeg(picture(seed)))
+    def entry(seed: int) -> SourceEntry:
+        return SourceEntry(f"{seed}.jpg", 1, 1, lambda: images.to_jpeg(picture(seed)))
 
     entries = [entry(seed) for seed in range(5)]
-    entries.append(Entry("bad.jpg", 1, 1, lambda: b"bad"))
+    entries.append(SourceEntry("bad.jpg", 1, 1, lambda: b"bad"))
     found = list(embed(entries, Quick(), lambda _: False))
     assert [one.reason for one in found] == [None] * 5 + ["not an image"]
     for seed, one in enumerate(found[:5]):

@@ -14,7 +14,7 @@ from lookalike.errors import EvaluationError
 from lookalike.evaluation import run
 from lookalike.evaluation.answers import QueryVectors
 from lookalike.evaluation.datasets import load
-from lookalike.evaluation.datasets.benchmark import Benchmark, Query, Truth
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Truth
 from lookalike.evaluation.datasets.synthetic import render
 from lookalike.evaluation.run import evaluate
 from lookalike.types import Box, Gallery, Probe, Ranking
@@ -203,8 +203,8 @@ def test_three_setups_are_scored_each_with_its_own_junk(tmp_path: Path, cache: P
         "medium": Truth(easy | hard, junk),
         "hard": Truth(hard, junk | easy),
     }
-    query = Query("q", tmp_path / "images" / "a0.png", None, truths, frozenset({"a0.png"}))
-    nothing_easy = Query("r", query.image, None, truths | {"easy": Truth(frozenset(), junk)}, query.hidden)
+    query = BenchmarkQuery("q", tmp_path / "images" / "a0.png", None, truths, frozenset({"a0.png"}))
+    nothing_easy = BenchmarkQuery("r", query.image, None, truths | {"easy": Truth(frozenset(), junk)}, query.hidden)
     benchmark = Benchmark("tiny", tmp_path / "images", (query, nothing_easy), "revisited")
     report = evaluate(benchmark, encoder=AngleEncoder(), cache=cache)
     # Without the query: a10 a20 a30 a40 …; Medium finds ranks 1 and 3, Hard rank 2.
@@ -235,10 +235,12 @@ def test_landmarks_scores_the_first_hundred_and_refuses_fewer(root: Path, cache:
 def test_a_benchmark_that_was_made_by_hand_is_checked_like_any_other(tmp_path: Path, cache: Path) -> None:
     paint(tmp_path / "images" / "a.png", 0)
     truth = {"all": Truth(frozenset({"a.png"}), frozenset({"a.png"}))}
-    benchmark = Benchmark("mine", tmp_path / "images", (Query("q", tmp_path / "images" / "a.png", None, truth),))
+    benchmark = Benchmark(
+        "mine", tmp_path / "images", (BenchmarkQuery("q", tmp_path / "images" / "a.png", None, truth),)
+    )
     with pytest.raises(EvaluationError, match=r"q: both positive and junk \(all\): a\.png"):
         evaluate(benchmark, encoder=AngleEncoder(), cache=cache)
-    lost = Benchmark("mine", tmp_path / "images", (Query("q", tmp_path / "lost.png", None, truth),))
+    lost = Benchmark("mine", tmp_path / "images", (BenchmarkQuery("q", tmp_path / "lost.png", None, truth),))
     with pytest.raises(EvaluationError, match="the query image of q is missing"):
         evaluate(lost, encoder=AngleEncoder(), cache=cache)
 

@@ -8,7 +8,7 @@ import pytest
 import lookalike.search.rerank
 from lookalike.errors import EncoderError
 from lookalike.evaluation import grid as grids
-from lookalike.evaluation.grid import Cell, Grid, Row, Setting, grid
+from lookalike.evaluation.grid import Cell, Grid, GridRow, Setting, grid
 from lookalike.types import Gallery, Probe, Ranking
 from tests.evaluation.angles import AngleEncoder, paint, vgg
 
@@ -143,8 +143,8 @@ def test_another_ground_truth_or_other_images_or_weights_are_measured_again(
     assert grids._weights("angles") == []
 
 
-def row(name: str, map_: float, ms: float, size: int, query: float = 1.0) -> Row:
-    return Row(Cell(name), map_, ms, size, query)
+def row(name: str, map_: float, ms: float, size: int, query: float = 1.0) -> GridRow:
+    return GridRow(Cell(name), map_, ms, size, query)
 
 
 def test_the_pareto_set_is_what_nothing_beats_at_its_cost() -> None:
@@ -155,7 +155,7 @@ def test_the_pareto_set_is_what_nothing_beats_at_its_cost() -> None:
             row("small", 0.6, 100, 100),
             row("beaten", 0.65, 20, 3000),
             row("as cheap within a tenth", 0.7, 10.5, 3000),
-            Row(Cell("refused"), refused="no"),
+            GridRow(Cell("refused"), refused="no"),
         ]
     )
     assert [one.cell.encoder for one in rows if one.pareto] == ["best", "cheap", "small", "as cheap within a tenth"]

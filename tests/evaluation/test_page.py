@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lookalike.evaluation.page import SHOWN, THUMBNAIL, Section, Shown, page, save_report
+from lookalike.evaluation.page import SHOWN, THUMBNAIL, PagePicture, Section, page, save_report
 from lookalike.evaluation.plots import bar_chart, line_chart
 from lookalike.evaluation.report import Report, aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
@@ -73,8 +73,8 @@ def test_the_page_follows_the_reader_into_the_dark(browser: Any, report: Report,
 
 def test_a_page_of_names_that_are_html_shows_them_as_they_are(browser: Any, tmp_path: Path) -> None:
     paint(tmp_path / "a.png", 10)
-    result = Shown(tmp_path / "a.png", HOSTILE, HOSTILE, verdict="positive")
-    sections = [Section(HOSTILE, Shown(tmp_path / "a.png", HOSTILE), [result, Shown(None, HOSTILE)])]
+    result = PagePicture(tmp_path / "a.png", HOSTILE, HOSTILE, verdict="positive")
+    sections = [Section(HOSTILE, PagePicture(tmp_path / "a.png", HOSTILE), [result, PagePicture(None, HOSTILE)])]
     file = tmp_path / "page.html"
     chart = line_chart(HOSTILE, {HOSTILE: [(1, 0.5)]}, [1]) + bar_chart(HOSTILE, [(HOSTILE, 0.5)])
     file.write_text(page(HOSTILE, HOSTILE, sections, [chart]), "utf-8")
@@ -88,14 +88,20 @@ def test_a_page_of_names_that_are_html_shows_them_as_they_are(browser: Any, tmp_
 
 def test_a_page_without_ground_truth_has_no_frames(tmp_path: Path) -> None:
     paint(tmp_path / "a.png", 10)
-    html = page("t", "l", [Section("q", Shown(tmp_path / "a.png", "a"), [Shown(tmp_path / "a.png", "b", "1 · 0.900")])])
+    html = page(
+        "t",
+        "l",
+        [Section("q", PagePicture(tmp_path / "a.png", "a"), [PagePicture(tmp_path / "a.png", "b", "1 · 0.900")])],
+    )
     assert '<figure class="plain">' in html
     assert "✓" not in html
     assert "✗" not in html
 
 
 def test_a_picture_that_is_gone_is_said_and_a_name_that_is_not_utf8_shown(tmp_path: Path) -> None:
-    html = page("t", "l", [Section("q", Shown(tmp_path / "gone.png", "bad\udcff.png"), [Shown(None, "in.tar/x")])])
+    html = page(
+        "t", "l", [Section("q", PagePicture(tmp_path / "gone.png", "bad\udcff.png"), [PagePicture(None, "in.tar/x")])]
+    )
     assert "no picture: no such file" in html
     assert "no picture: inside an archive" in html
     assert "bad?.png" in html

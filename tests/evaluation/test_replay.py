@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets.benchmark import Benchmark, Query, Truth
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Truth
 from lookalike.evaluation.metrics import Judged
 from lookalike.evaluation.replay import (
     GALLERY,
@@ -148,6 +148,6 @@ def test_the_explanation_is_of_ground_truth_without_setups(tmp_path: Path) -> No
     three = {setup: Truth(frozenset({"a10.png"})) for setup in ("easy", "medium", "hard")}
     paint(tmp_path / "a0.png", 0)
     paint(tmp_path / "a10.png", 10)
-    query = Query("q", tmp_path / "a0.png", None, three)
+    query = BenchmarkQuery("q", tmp_path / "a0.png", None, three)
     with pytest.raises(EvaluationError, match="protocol report"):
         explain(Benchmark("tiny", tmp_path, (query,), "revisited"), None, AngleEncoder(), cache=tmp_path / "cache")

@@ -19,7 +19,7 @@ from serving import command, wait_ready
 
 from lookalike.cli import _run
 from lookalike.collection.collection import Collection
-from lookalike.images.sources import Entry, Folder
+from lookalike.images.sources import Folder, SourceEntry
 from lookalike.service.writing import safe_name
 from lookalike.storage.manifest import read_header, write_header
 from tests.service.running import Running, jpeg, running, write_photos
@@ -186,7 +186,9 @@ def test_an_upload_looks_at_no_other_file_of_the_sources(writable: Running, monk
     walked: list[Path] = []
     walk = Folder._walk
 
-    def walking(self: Folder, folder: Path, prefix: str, visited: set[tuple[int, int]], sniff: bool) -> Iterator[Entry]:
+    def walking(
+        self: Folder, folder: Path, prefix: str, visited: set[tuple[int, int]], sniff: bool
+    ) -> Iterator[SourceEntry]:
         walked.append(folder)
         return walk(self, folder, prefix, visited, sniff)
 

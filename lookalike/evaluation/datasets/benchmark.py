@@ -19,7 +19,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Query:
+class BenchmarkQuery:
     """One question: `image`, cut to `box` where there is one; `truths` maps a setup ("all", "easy", …) to its truth.
 
     `hidden` are gallery keys that this query does not search, such as its own photo in leave-one-out.
@@ -45,7 +45,7 @@ class Benchmark:
 
     name: str
     images: Path
-    queries: tuple[Query, ...]
+    queries: tuple[BenchmarkQuery, ...]
     protocol: str = "original"
     distractors: tuple[Path, ...] = ()
     unreadable: frozenset[str] = frozenset()

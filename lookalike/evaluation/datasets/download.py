@@ -22,7 +22,7 @@ MOST_FILES = 20_000
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file at a dataset's home, and the folder under the root that it fills ("." for a file that is kept as it is).
 
     The homes publish no checksum for these files, so `md5` is None: what is checked is the length that the server
@@ -42,20 +42,20 @@ class Remote:
 _OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings"
 _PARIS = "https://www.robots.ox.ac.uk/~vgg/data/parisbuildings"
 _REVISITED = "http://cmp.felk.cvut.cz/revisitop/data/datasets"
-_OXFORD_IMAGES = (Remote(f"{_OXFORD}/oxbuild_images-v1.tgz", "images"),)
-_PARIS_IMAGES = (Remote(f"{_PARIS}/paris_1-v1.tgz", "images"), Remote(f"{_PARIS}/paris_2-v1.tgz", "images"))
+_OXFORD_IMAGES = (RemoteFile(f"{_OXFORD}/oxbuild_images-v1.tgz", "images"),)
+_PARIS_IMAGES = (RemoteFile(f"{_PARIS}/paris_1-v1.tgz", "images"), RemoteFile(f"{_PARIS}/paris_2-v1.tgz", "images"))
 HOMES = {
-    "oxford5k": (*_OXFORD_IMAGES, Remote(f"{_OXFORD}/gt_files_170407.tgz", "groundtruth")),
-    "paris6k": (*_PARIS_IMAGES, Remote(f"{_PARIS}/paris_120310.tgz", "groundtruth")),
-    "roxford5k": (*_OXFORD_IMAGES, Remote(f"{_REVISITED}/roxford5k/gnd_roxford5k.pkl", ".")),
-    "rparis6k": (*_PARIS_IMAGES, Remote(f"{_REVISITED}/rparis6k/gnd_rparis6k.pkl", ".")),
+    "oxford5k": (*_OXFORD_IMAGES, RemoteFile(f"{_OXFORD}/gt_files_170407.tgz", "groundtruth")),
+    "paris6k": (*_PARIS_IMAGES, RemoteFile(f"{_PARIS}/paris_120310.tgz", "groundtruth")),
+    "roxford5k": (*_OXFORD_IMAGES, RemoteFile(f"{_REVISITED}/roxford5k/gnd_roxford5k.pkl", ".")),
+    "rparis6k": (*_PARIS_IMAGES, RemoteFile(f"{_REVISITED}/rparis6k/gnd_rparis6k.pkl", ".")),
 }
 """Dataset to what it consists of. The original and the revisited set of a city may share a root, and its images."""
 SUFFIXES = {"images": (".jpg", ".jpeg"), "groundtruth": (".txt",)}
 
 
 def download(
-    dataset: str, root: str | Path | None, progress: Progress | None = None, remotes: Sequence[Remote] | None = None
+    dataset: str, root: str | Path | None, progress: Progress | None = None, remotes: Sequence[RemoteFile] | None = None
 ) -> Path:
     """Fetch what is missing of `dataset` into `root`, check its counts, and return `root`.
 
@@ -98,7 +98,7 @@ def _is_complete(dataset: str, root: Path) -> bool:
     return True
 
 
-def fetch(remote: Remote, folder: Path, progress: Progress | None = None) -> Path:
+def fetch(remote: RemoteFile, folder: Path, progress: Progress | None = None) -> Path:
     """`remote` into `folder`, going on with what an interrupted run left; raises EvaluationError for wrong contents."""
     file = folder / remote.name
     fetching.fetch(remote.url, file, progress, most=LARGEST_UNPACKED)
@@ -108,7 +108,7 @@ def fetch(remote: Remote, folder: Path, progress: Progress | None = None) -> Pat
     return file
 
 
-def _settle(remote: Remote, file: Path, root: Path) -> None:
+def _settle(remote: RemoteFile, file: Path, root: Path) -> None:
     """Put a fetched file where it belongs."""
     if remote.into == ".":
         shutil.copyfile(file, root / f"{remote.name}.new")
@@ -159,7 +159,7 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> Non
     beside.replace(file)
 
 
-def _by_hand(remotes: Sequence[Remote], root: Path, error: Exception) -> str:
+def _by_hand(remotes: Sequence[RemoteFile], root: Path, error: Exception) -> str:
     reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", None) or str(error)
     hosts = " and ".join(dict.fromkeys(urlsplit(remote.url).netloc for remote in remotes))
     places = "; ".join(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, Truth, some
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, some
 
 
 def folders(root: Path) -> Benchmark:
@@ -19,7 +19,7 @@ def folders(root: Path) -> Benchmark:
     if not classes:
         raise EvaluationError(f"{root}: no folder with images; put each class in a folder of its own")
     queries = tuple(
-        Query(key, root / key, None, {"all": Truth(frozenset(keys - {key}))}, frozenset({key}))
+        BenchmarkQuery(key, root / key, None, {"all": Truth(frozenset(keys - {key}))}, frozenset({key}))
         for keys in classes.values()
         for key in sorted(keys)
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, Truth, first_folder, some
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, first_folder, some
 from lookalike.types import Box
 
 IMAGE_FOLDERS = ("images", "jpg")
@@ -101,11 +101,11 @@ def _benchmark(name: str, root: Path) -> Benchmark:
     return Benchmark(name, folder, queries, unreadable=unreadable)
 
 
-def _query(query: VggQuery, folder: Path, keys: dict[str, str]) -> Query:
+def _query(query: VggQuery, folder: Path, keys: dict[str, str]) -> BenchmarkQuery:
     truth = Truth(
         frozenset(keys[name] for name in (*query.good, *query.ok)), frozenset(keys[name] for name in query.junk)
     )
-    return Query(query.name, folder / keys[query.image], query.box, {"all": truth})
+    return BenchmarkQuery(query.name, folder / keys[query.image], query.box, {"all": truth})
 
 
 def _whole(benchmark: Benchmark, images: int) -> Benchmark:

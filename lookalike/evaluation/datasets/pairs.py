@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, Truth
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth
 from lookalike.types import Box
 
 FILES = ("pairs.jsonl", "pairs.json", "pairs.csv")
@@ -121,7 +121,7 @@ def _box(where: str, corners: Any) -> Box | None:
         raise EvaluationError(f"{where}: box is not four numbers: left, top, right, bottom") from error
 
 
-def _query(line: _Line, times: int, names: Names, keys: Mapping[str, str], folder: Path) -> Query:
+def _query(line: _Line, times: int, names: Names, keys: Mapping[str, str], folder: Path) -> BenchmarkQuery:
     positives = frozenset(keys[name] for name in line.positives)
     junk = frozenset(keys[name] for name in line.junk)
     own, image = _photo(line.query, names, folder)
@@ -129,7 +129,7 @@ def _query(line: _Line, times: int, names: Names, keys: Mapping[str, str], folde
         raise EvaluationError(f"{line.where}: the query image {line.query!r} is missing (looked for {image})")
     hidden = frozenset({own} - positives - junk) if own else frozenset[str]()
     name = line.query if times == 1 else f"{line.query} #{times}"
-    return Query(name, image, line.box, {"all": Truth(positives, junk)}, hidden)
+    return BenchmarkQuery(name, image, line.box, {"all": Truth(positives, junk)}, hidden)
 
 
 def _photo(query: str, names: Names, folder: Path) -> tuple[str | None, Path]:

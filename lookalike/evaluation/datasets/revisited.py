@@ -9,7 +9,7 @@ import numpy as np
 
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.datasets import plain_pickle
-from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Query, Truth, first_folder
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, first_folder
 from lookalike.evaluation.datasets.oxford import IMAGE_FOLDERS, PARIS_CORRUPT
 from lookalike.types import Box
 
@@ -70,14 +70,14 @@ def _texts(values: Iterable[Any]) -> list[str]:
     return texts
 
 
-def _query(file: Path, image: str, truth: Any, searched: list[str]) -> Query:
+def _query(file: Path, image: str, truth: Any, searched: list[str]) -> BenchmarkQuery:
     if not isinstance(truth, Mapping):
         raise EvaluationError(f"{file}: the ground truth of {image} is no dict")
     labels = {label: _keys(file, image, label, truth.get(label), searched) for label in ("easy", "hard", "junk")}
     truths = {
         setup: Truth(_union(labels, positive), _union(labels, junk)) for setup, (positive, junk) in SETUPS.items()
     }
-    return Query(image, Path(image), _box(file, image, truth.get("bbx")), truths)
+    return BenchmarkQuery(image, Path(image), _box(file, image, truth.get("bbx")), truths)
 
 
 def _union(labels: Mapping[str, frozenset[str]], names: Iterable[str]) -> frozenset[str]:

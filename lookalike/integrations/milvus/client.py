@@ -53,7 +53,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Row:
+class ServerRow:
     """What the server knows of an image beside its vector; `fields` become dynamic fields that filters can name."""
 
     id: int
@@ -119,7 +119,7 @@ class Milvus:
 
     # Writing
 
-    def upsert(self, rows: Sequence[Row], vectors: Vectors) -> None:
+    def upsert(self, rows: Sequence[ServerRow], vectors: Vectors) -> None:
         """Write rows, replacing those of the same id."""
         if vectors.shape != (len(rows), self._dim):
             raise EngineError(f"{self.address}: {vectors.shape[1]} numbers a vector, its collection has {self._dim}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, EngineError
-from lookalike.integrations.milvus.client import Milvus, Row, Signature, connect
+from lookalike.integrations.milvus.client import Milvus, ServerRow, Signature, connect
 from lookalike.integrations.milvus.expressions import translate
 from lookalike.storage.manifest import read_header
 from lookalike.storage.vectors import crc_rows, encode
@@ -27,7 +27,7 @@ NAMED = 4096
 SLACK = 8
 
 
-class EngineRows:
+class MilvusRows:
     """A `SearchingRows` of the collection in the folder `path`; nothing is asked of the server before it is needed."""
 
     dtype = "float32"
@@ -45,6 +45,13 @@ class EngineRows:
         self._pending: dict[int, NDArray[np.float32]] = {}
         self._changed: set[int] = set()
         self._is_checked = self._has_written = False
+
+    @staticmethod
+    def create(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
+        """Make the server's side of a new collection; raises EngineError where it is away or holds another's."""
+        engine = connect(uri)
+        engine.create(Signature(owner, encoder, fingerprint, dim))
+        engine.close()
 
     @property
     def engine(self) -> Milvus:
@@ -85,7 +92,7 @@ class EngineRows:
 
     def _upsert(self, rows: Sequence[int], vectors: Vectors) -> None:
         described = zip(rows, self.describe(rows), strict=True)
-        self.engine.upsert([Row(row, key, sha256, fields) for row, (key, sha256, fields) in described], vectors)
+        self.engine.upsert([ServerRow(row, key, sha256, fields) for row, (key, sha256, fields) in described], vectors)
 
     def flush(self, rows: int) -> None:
         """Write what is held, cut what lies behind the last row, and see all of it there; raises EngineError."""
@@ -201,13 +208,6 @@ class EngineRows:
     def facts(self) -> dict[str, str]:
         """What `lookalike info` says of the server."""
         return self.engine.facts()
-
-
-def create(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
-    """Make the server's side of a new collection; raises EngineError where it is away or holds another's."""
-    engine = connect(uri)
-    engine.create(Signature(owner, encoder, fingerprint, dim))
-    engine.close()
 
 
 def _counts(found: Ids, rows: int, live: Live | None) -> Live:

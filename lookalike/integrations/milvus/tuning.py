@@ -15,11 +15,11 @@ AIM = 0.997
 """The share of the neighbours that must be found, a little above the .99 that is promised: 1,000 neighbours are a
 sample, and stored vectors, which are the queries here, are somewhat easier to ask for than new ones."""
 
-Search = Callable[[Vectors, int, int], Ids]
+SearchFunction = Callable[[Vectors, int, int], Ids]
 """Unit rows, k and an effort to ids (m, k)."""
 
 
-def least(search: Search, queries: Vectors) -> int:
+def least(search: SearchFunction, queries: Vectors) -> int:
     """The least of EFFORTS that finds what an exhaustive search finds; `queries` are rows of the collection."""
     if not len(queries):
         return UNTUNED

@@ -1,5 +1,5 @@
 """Images to vectors on many machines: Ray Data reads, schedules and starts again; here is what it is given to do."""
 
-from lookalike.integrations.ray.embed import Options, Summary, embed
+from lookalike.integrations.ray.embed import EmbedOptions, Summary, embed
 
-__all__ = ["Options", "Summary", "embed"]
+__all__ = ["EmbedOptions", "Summary", "embed"]

@@ -13,7 +13,7 @@ from lookalike.errors import LookalikeError, SourceError
 from lookalike.images import remote as places
 from lookalike.integrations.ray import records
 from lookalike.integrations.ray.cluster import OWN_CPUS
-from lookalike.integrations.ray.listing import Columns, Listed, choose, listed
+from lookalike.integrations.ray.listing import Listed, ParquetColumns, choose, listed
 from lookalike.integrations.ray.resume import settled
 from lookalike.integrations.ray.work import Decode, Encode
 
@@ -34,18 +34,18 @@ ROUNDS = 3
 with 2.60); what is missing at the end is done in another round."""
 
 
-ANY_COLUMNS = Columns()
+ANY_COLUMNS = ParquetColumns()
 
 
 @dataclass(frozen=True)
-class Options:
+class EmbedOptions:
     """How to run: how many encoders (0: one a core, or one a GPU), how many GPUs, images a batch, and the columns."""
 
     workers: int = 0
     gpus: int = 0
     batch: int = 32
     dtype: str = "float32"
-    columns: Columns = ANY_COLUMNS
+    columns: ParquetColumns = ANY_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Summary:
         return shown
 
 
-def embed(ray: Any, source: str, target: str, encoder: str, options: Options = Options()) -> Summary:
+def embed(ray: Any, source: str, target: str, encoder: str, options: EmbedOptions = EmbedOptions()) -> Summary:
     """Embed everything in `source` that the result at `target` does not hold yet.
 
     May be killed at any moment and started again: what was committed stays, and each key is there once. Raises
@@ -99,7 +99,7 @@ def embed(ray: Any, source: str, target: str, encoder: str, options: Options = O
     return Summary(images, skipped, added, seconds, workers)
 
 
-def _job(source: str, target: str, encoder: str, options: Options) -> records.Job:
+def _job(source: str, target: str, encoder: str, options: EmbedOptions) -> records.Job:
     """What is to be done; where a job lies at the target, it must be the same."""
     if options.dtype not in records.DTYPES:
         raise LookalikeError(f"vectors are {' or '.join(records.DTYPES)}, not {options.dtype}")
@@ -117,7 +117,7 @@ def _job(source: str, target: str, encoder: str, options: Options) -> records.Jo
     return job
 
 
-def _image_column(source: str, columns: Columns) -> str:
+def _image_column(source: str, columns: ParquetColumns) -> str:
     """The image column of a Parquet source, which the workers read; "" for any other source."""
     import pyarrow.parquet as pq
     from pyarrow import fs
@@ -137,7 +137,7 @@ def _image_column(source: str, columns: Columns) -> str:
         raise SourceError(f"{first}: cannot be read as Parquet ({places.short(error)})") from error
 
 
-def _size(ray: Any, options: Options) -> tuple[int, int]:
+def _size(ray: Any, options: EmbedOptions) -> tuple[int, int]:
     """Cores of the cluster, and encoders to run; raises LookalikeError where it has fewer GPUs than asked for."""
     held = ray.cluster_resources()
     cpus, gpus = int(held.get("CPU", 1)), int(held.get("GPU", 0))
@@ -178,7 +178,7 @@ def part_size(count: int, cpus: int) -> int:
     return max(SMALLEST_PART, min(LARGEST_PART, count // (PARTS_PER_CPU * cpus)))
 
 
-def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], workers: int, options: Options) -> None:
+def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], workers: int, options: EmbedOptions) -> None:
     from ray.data import ActorPoolStrategy, DataContext
     from ray.data.checkpoint import CheckpointConfig
 

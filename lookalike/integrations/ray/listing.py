@@ -40,14 +40,14 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Columns:
+class ParquetColumns:
     """Which columns of Parquet files hold the key and the picture (bytes or a URL); "" for the usual names."""
 
     key: str = ""
     image: str = ""
 
 
-def listed(source: str, columns: Columns = Columns()) -> Iterator[Listed]:
+def listed(source: str, columns: ParquetColumns = ParquetColumns()) -> Iterator[Listed]:
     """Everything in `source`, each key once (the first counts); raises SourceError."""
     seen: set[str] = set()
     for found in _all(source, columns):
@@ -63,7 +63,7 @@ def _utf8(entry: Listed) -> Listed:
     return entry if shown == entry.key else replace(entry, key=shown, place="", reason="the name is not UTF-8")
 
 
-def _all(source: str, columns: Columns) -> Iterator[Listed]:
+def _all(source: str, columns: ParquetColumns) -> Iterator[Listed]:
     kind = places.kind(source)
     if kind == "nothing":
         raise SourceError(f"{source}: no such folder, archive or file")
@@ -80,7 +80,7 @@ def _all(source: str, columns: Columns) -> Iterator[Listed]:
         raise SourceError(f"{source}: neither a folder, a .tar nor a .parquet file")
 
 
-def _local(source: str, columns: Columns) -> Iterator[Listed]:
+def _local(source: str, columns: ParquetColumns) -> Iterator[Listed]:
     path = Path(source).expanduser().absolute()
     if path.is_dir() and _packed(str(path)):
         yield from _folder(str(path), columns)
@@ -100,7 +100,7 @@ def _packed(folder: str) -> bool:
     return any(name in (".tar", ".parquet") for name in names) and not any(name in images.EXTENSIONS for name in names)
 
 
-def _folder(source: str, columns: Columns) -> Iterator[Listed]:
+def _folder(source: str, columns: ParquetColumns) -> Iterator[Listed]:
     from pyarrow import fs
 
     system, root = places.place(source)
@@ -136,7 +136,7 @@ def _tar(source: str, path: str, prefix: str) -> Iterator[Listed]:
         raise SourceError(f"{source}: {path} cannot be read as a tar ({places.short(error)})") from error
 
 
-def _parquet(paths: list[str], source: str, columns: Columns) -> Iterator[Listed]:
+def _parquet(paths: list[str], source: str, columns: ParquetColumns) -> Iterator[Listed]:
     import pyarrow.parquet as pq
     from pyarrow import ArrowException
 
@@ -151,7 +151,7 @@ def _parquet(paths: list[str], source: str, columns: Columns) -> Iterator[Listed
             raise SourceError(f"{path}: cannot be read as Parquet ({places.short(error)})") from error
 
 
-def _row_group(file: Any, group: int, path: str, chosen: Columns) -> Iterator[Listed]:
+def _row_group(file: Any, group: int, path: str, chosen: ParquetColumns) -> Iterator[Listed]:
     is_url = chosen.image in URLS
     names = list(dict.fromkeys([chosen.key, *([chosen.image] if is_url else [])]))
     table = file.read_row_group(group, columns=names).to_pydict()
@@ -164,7 +164,7 @@ def _row_group(file: Any, group: int, path: str, chosen: Columns) -> Iterator[Li
             yield Listed(str(key), path, "parquet", row, group)
 
 
-def choose(schema: Any, columns: Columns, path: str) -> Columns:
+def choose(schema: Any, columns: ParquetColumns, path: str) -> ParquetColumns:
     """The columns of this file; raises SourceError that names those it has."""
     names = schema.names
     key = columns.key or next((name for name in KEYS if name in names), "")
@@ -172,4 +172,4 @@ def choose(schema: Any, columns: Columns, path: str) -> Columns:
     for wanted, option in ((key, "--key"), (image, "--image")):
         if wanted not in names:
             raise SourceError(f"{path} has the columns {', '.join(names)}; say which one with {option} COLUMN")
-    return Columns(key, image)
+    return ParquetColumns(key, image)

@@ -35,7 +35,7 @@ class Decode:
 
         encoder, rows = encoder_of(self.encoder), table.to_pylist()
         with ThreadPoolExecutor(READS_AT_ONCE) as pool, threadpool_limits(1, "blas"):
-            read = Reader(self.source, self.image_column)
+            read = BytesReader(self.source, self.image_column)
             for start in range(0, len(rows), CHUNK):
                 some = rows[start : start + CHUNK]
                 # Only reading is done ahead: as many tasks as there are cores compute beside this one.
@@ -81,7 +81,7 @@ def encoder_of(name: str) -> Encoder:
     return load_encoder(name)
 
 
-class Reader:
+class BytesReader:
     """Bytes of a row of the manifest; one row group of a Parquet file is held at a time."""
 
     def __init__(self, source: str, image_column: str) -> None:

@@ -43,7 +43,7 @@ class Remembering(Protocol):
 
 
 @dataclass(frozen=True)
-class Cache:
+class FeatureCache:
     """Bytes by key in one SQLite file; several processes may use it. What is damaged is forgotten, never returned.
 
     A cache that cannot be read or written (a full disk, a read-only folder) is an empty one.
@@ -150,7 +150,7 @@ def remembered(
     found: dict[int, Kept] = {}
     rows, keys, cache = ids.tolist(), {}, None
     if isinstance(gallery, Remembering) and gallery.cache_dir is not None:
-        cache = Cache(gallery.cache_dir)
+        cache = FeatureCache(gallery.cache_dir)
         keys = {row: bytes.fromhex(gallery.content(row)) + settings.encode() for row in rows}
         stored = cache.get(keys.values())
         found = {row: one for row, key in keys.items() if key in stored and (one := read(stored[key])) is not None}

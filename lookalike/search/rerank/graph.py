@@ -106,12 +106,12 @@ class Diffusion:
         vectors = gallery.vectors(ranking.ids)
         start = np.zeros(len(vectors), np.float64)
         start[: self.k_query] = np.maximum(cosines(probe, vectors[: self.k_query]), 0) ** self.gamma
-        graph = Graph.of(vectors, self.k, self.gamma)
+        graph = NeighbourGraph.of(vectors, self.k, self.gamma)
         return _solve(graph, start, self.alpha, self.iterations)
 
 
 @dataclass(frozen=True)
-class Graph:
+class NeighbourGraph:
     """A sparse symmetric S = D^-1/2 A D^-1/2 of `n` nodes: entry e is `values[e]`, at (`rows[e]`, `columns[e]`)."""
 
     n: int
@@ -120,7 +120,7 @@ class Graph:
     values: NDArray[np.float64]
 
     @classmethod
-    def of(cls, vectors: Vectors, k: int, gamma: float) -> "Graph":
+    def of(cls, vectors: Vectors, k: int, gamma: float) -> "NeighbourGraph":
         """Nodes are joined where each is among the other's `k` nearest (all of those that tie with the k-th)."""
         similar = vectors @ vectors.T
         np.fill_diagonal(similar, -np.inf)
@@ -154,7 +154,7 @@ TINY = np.float32(1e-12)
 """Affinities at or below 0 are none."""
 
 
-def _solve(graph: Graph, y: NDArray[np.float64], alpha: float, iterations: int) -> NDArray[np.float64]:
+def _solve(graph: NeighbourGraph, y: NDArray[np.float64], alpha: float, iterations: int) -> NDArray[np.float64]:
     """Conjugate gradients on (I - alpha S) f = y, from f = 0 until the residual is 1e-9 of y."""
     f, residual = np.zeros_like(y), y.copy()
     direction, squared = residual.copy(), float(residual @ residual)

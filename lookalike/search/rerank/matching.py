@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lookalike.search.rerank.keypoints import Keypoints, unit
 
-Model = Literal["homography", "affine"]
+GeometricModel = Literal["homography", "affine"]
 FEWEST = {"homography": 4, "affine": 3}
 """Matches that determine a model; what agrees beyond them is evidence."""
 CONFIDENCE, ITERATIONS = 0.999, 2000
@@ -52,7 +52,7 @@ def mutual(similar: NDArray[np.float32], ratio: float) -> NDArray[np.int64]:
     return np.stack([rows, best[rows]], axis=1)
 
 
-def agree(a: NDArray[np.float32], b: NDArray[np.float32], model: Model, pixels: float) -> Verified:
+def agree(a: NDArray[np.float32], b: NDArray[np.float32], model: GeometricModel, pixels: float) -> Verified:
     """Matched points (n, 2) of both pictures to the `model` that most of them follow within `pixels` of b.
 
     USAC with MAGSAC++ (Barath et al., CVPR 2020) as in OpenCV, whose random numbers are the same every time. A model
@@ -92,12 +92,12 @@ def plausible(matrix: NDArray[np.float64], points: NDArray[np.float32], most: fl
     return bool((areas > 1 / most).all() and (areas < most).all())
 
 
-def verify(a: Keypoints, b: Keypoints, ratio: float, model: Model, pixels: float) -> Verified:
+def verify(a: Keypoints, b: Keypoints, ratio: float, model: GeometricModel, pixels: float) -> Verified:
     """Match two pictures and keep the matches that one model explains."""
     return fitted(a, b, mutual(unit(a.descriptors) @ unit(b.descriptors).T, ratio), model, pixels)
 
 
-def fitted(a: Keypoints, b: Keypoints, pairs: NDArray[np.int64], model: Model, pixels: float) -> Verified:
+def fitted(a: Keypoints, b: Keypoints, pairs: NDArray[np.int64], model: GeometricModel, pixels: float) -> Verified:
     """Of the matches `pairs` (n, 2), those that one model explains; `pixels` count where keypoints were looked for."""
     points_a, points_b = a.points[pairs[:, 0]] / a.scale, b.points[pairs[:, 1]] / b.scale
     found = agree(points_a, points_b, model, pixels)

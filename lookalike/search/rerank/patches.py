@@ -40,13 +40,13 @@ class PatchEncoder(Protocol):
 
 
 @dataclass(frozen=True)
-class Tokens:
+class PatchTokens:
     """The patch tokens of one picture, as signed bytes: (h, w, dim), of which only the direction counts."""
 
     values: NDArray[np.int8]
 
     @classmethod
-    def of(cls, tokens: NDArray[np.float32]) -> "Tokens":
+    def of(cls, tokens: NDArray[np.float32]) -> "PatchTokens":
         """Each token is scaled so that its largest number is 127."""
         highest = np.maximum(np.abs(tokens).max(axis=-1, keepdims=True), 1e-9)
         return cls(np.rint(tokens * (127 / highest)).astype(np.int8))
@@ -61,7 +61,7 @@ class Tokens:
         return MAGIC + np.array(self.values.shape, "<u4").tobytes() + self.values.tobytes()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Tokens | None":
+    def from_bytes(cls, data: bytes) -> "PatchTokens | None":
         """The inverse of `to_bytes`; None for anything else."""
         if data[:4] != MAGIC or len(data) < 16:
             return None
@@ -107,7 +107,7 @@ class Patches:
                 f"|patches 1|{encoder.fingerprint}",
                 pool,
                 _maker(encoder, gallery),
-                Tokens.from_bytes,
+                PatchTokens.from_bytes,
             )
         compare = {"mutual": mutual, "chamfer": chamfer}[self.how]
         found = [compare(query @ tokens[row].unit().T) if row in tokens else 0.0 for row in ranking.ids.tolist()]
@@ -121,9 +121,9 @@ class Patches:
         return encoder
 
 
-def encode(encoder: PatchEncoder, image: Image) -> Tokens:
+def encode(encoder: PatchEncoder, image: Image) -> PatchTokens:
     """One picture to its tokens."""
-    return Tokens.of(encoder.encode_patches([encoder.prepare(image)])[0])
+    return PatchTokens.of(encoder.encode_patches([encoder.prepare(image)])[0])
 
 
 def chamfer(similar: NDArray[np.float32]) -> float:
@@ -147,7 +147,7 @@ def mutual_pairs(similar: NDArray[np.float32]) -> NDArray[np.int64]:
 def _maker(encoder: PatchEncoder, gallery: Gallery) -> Any:
     one_at_a_time = Lock()  # Pictures are read in threads; the encoder has threads of its own.
 
-    def make(row: int) -> Tokens:
+    def make(row: int) -> PatchTokens:
         image = gallery.image(row)
         with one_at_a_time:
             return encode(encoder, image)

@@ -12,7 +12,7 @@ from lookalike.errors import ImageError, QueryError
 from lookalike.search.rerank.cache import remembered
 from lookalike.search.rerank.candidates import Values, by_value, check
 from lookalike.search.rerank.keypoints import Keypoints, detect, unit
-from lookalike.search.rerank.matching import FEWEST, Model, fitted, mutual
+from lookalike.search.rerank.matching import FEWEST, GeometricModel, fitted, mutual
 from lookalike.types import Gallery, Ids, Probe, Ranking
 from lookalike.utils.cores import cores
 
@@ -34,14 +34,14 @@ class Spatial:
     features: int = 500
     ratio: float = 0.8
     pixels: float = 8.0
-    model: Model = "homography"
+    model: GeometricModel = "homography"
     upright: bool = True
 
     def __post_init__(self) -> None:
         check("spatial", top=(self.top, 1, 10_000), features=(self.features, 10, 10_000))
         check("spatial", ratio=(self.ratio, 0.1, 1), pixels=(self.pixels, 0.1, 100))
         if self.model not in FEWEST:
-            raise QueryError(f"spatial: model = {self.model}; there are {', '.join(get_args(Model))}")
+            raise QueryError(f"spatial: model = {self.model}; there are {', '.join(get_args(GeometricModel))}")
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
         """The first `top` by cosine + support; raises QueryError where the query is no picture."""

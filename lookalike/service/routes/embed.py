@@ -13,7 +13,7 @@ from lookalike.service.bodies import Upload, kind
 from lookalike.service.errors import json_response, responses
 from lookalike.service.ids import shown, to_id
 from lookalike.service.models import ById, EmbedAnswer, EmbedBody, One
-from lookalike.service.queries import Given, Resolver, fetched, half, named, parse_box, to_box
+from lookalike.service.queries import RequestExample, Resolver, fetched, half, named, parse_box, to_box
 from lookalike.service.routes.common import FILE, Service, body_of, either
 from lookalike.service.served import Served
 from lookalike.service.thumbnails import preview
@@ -55,7 +55,7 @@ async def embed(request: Request, served: Service) -> Response:
         return json_response(await served.work.run(lambda: _of_image(served, one, box, shows)))
 
 
-def _of_image(served: Served, one: Given, box: Box | None, shows: bool) -> dict[str, Any]:
+def _of_image(served: Served, one: RequestExample, box: Box | None, shows: bool) -> dict[str, Any]:
     wanted = Resolver(served, needs_pixels=shows).example(one)
     collection = served.collection
     resolved = collection.resolve(Query((wanted,), box=box))

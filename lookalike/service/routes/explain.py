@@ -10,7 +10,7 @@ from lookalike.search.query import Key
 from lookalike.service.bodies import Upload, kind
 from lookalike.service.errors import ApiError, json_response, responses
 from lookalike.service.models import ById, ExplainAnswer
-from lookalike.service.queries import Given, Resolver, named, parse_box
+from lookalike.service.queries import RequestExample, Resolver, named, parse_box
 from lookalike.service.routes.common import FILE, Service, body_of, form_only
 from lookalike.service.served import Served
 from lookalike.types import Box
@@ -50,7 +50,7 @@ async def explain_upload(request: Request, served: Service) -> Response:
         return json_response(await served.work.run(lambda: _explained(served, upload, wanted, region)))
 
 
-def _explained(served: Served, asked: Given, item: str, box: Box | None) -> dict[str, Any]:
+def _explained(served: Served, asked: RequestExample, item: str, box: Box | None) -> dict[str, Any]:
     found = served.item(item)
     query = Resolver(served, needs_pixels=True).example(asked)
     explanation = named(lambda: served.collection.explain(query, found.key, box), "the pictures")
@@ -65,7 +65,7 @@ def _explained(served: Served, asked: Given, item: str, box: Box | None) -> dict
     }
 
 
-def _size(served: Served, query: Any, asked: Given) -> dict[str, int]:
+def _size(served: Served, query: Any, asked: RequestExample) -> dict[str, int]:
     if isinstance(query, Key):
         known = served.collection.store.live_item(query.name)
         return {"width": known.width, "height": known.height} if known else {"width": 0, "height": 0}

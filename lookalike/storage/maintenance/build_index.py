@@ -15,9 +15,9 @@ from lookalike.errors import CollectionError, IndexSpecError, LookalikeError
 from lookalike.index.ann import (
     FILE,
     FOLDER,
-    Built,
     Candidates,
-    Setting,
+    IndexRecord,
+    SearchSetting,
     core,
     drop,
     is_graph,
@@ -62,7 +62,7 @@ class IndexBuild:
     rows: int
     seconds: float
     bytes: int
-    curve: tuple[Setting, ...]
+    curve: tuple[SearchSetting, ...]
 
 
 def available_memory() -> int:
@@ -131,7 +131,7 @@ def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Ind
         _train(index, spec, store, np.setdiff1d(np.flatnonzero(live), held, assume_unique=True))
         _fill(index, store, rows, held, progress)
         seconds = time.perf_counter() - started
-        built = Built(
+        built = IndexRecord(
             *(spec, store.header.id, rows, store.digest(rows), tuple(held.tolist())),
             *("", "", 0, round(seconds, 3)),
         )
@@ -225,7 +225,7 @@ def _write(index: Any, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _install(folder: Path, draft: Path, built: Built) -> None:
+def _install(folder: Path, draft: Path, built: IndexRecord) -> None:
     """The index first, then what tells of it; then the one before goes."""
     draft.replace(folder / built.file)
     told = folder / f"{FILE}.new"
@@ -241,23 +241,23 @@ def _install(folder: Path, draft: Path, built: Built) -> None:
     is_trusted(folder / built.file, built.sha256)
 
 
-def curve(store: Store, built: Built, index: Any, live: Any) -> tuple[Setting, ...]:
+def curve(store: Store, built: IndexRecord, index: Any, live: Any) -> tuple[SearchSetting, ...]:
     """Recall@10 and time by effort, of the rows that were held back, against exact search of those in the index."""
     queries, truth = _held_and_truth(store, built, live)
     candidates = Candidates(built, index, None if live.all() else live)
-    found: list[Setting] = []
+    found: list[SearchSetting] = []
     for effort in _efforts(index):
         found += _measured(store, candidates, queries, truth, effort)
         if found[-1].recall >= PERFECT:
             break
-    best: list[Setting] = []
+    best: list[SearchSetting] = []
     for one in sorted(found, key=lambda one: (one.seconds, -one.recall)):
         if not best or one.recall > best[-1].recall:
             best.append(one)
     return tuple(best)
 
 
-def _held_and_truth(store: Store, built: Built, live: Any) -> tuple[Vectors, Ids]:
+def _held_and_truth(store: Store, built: IndexRecord, live: Any) -> tuple[Vectors, Ids]:
     """The rows that were held back, and which rows of the index are truly nearest to them."""
     counted = live.copy()
     counted[list(built.held)] = False
@@ -266,7 +266,7 @@ def _held_and_truth(store: Store, built: Built, live: Any) -> tuple[Vectors, Ids
     return queries, ExactIndex(store.vectors, counted, built.rows).search(queries, count)[1]
 
 
-def _selects(store: Store, built: Built, index: Any, live: Any) -> bool:
+def _selects(store: Store, built: IndexRecord, index: Any, live: Any) -> bool:
     """Whether a selector may be trusted: whether FAISS finds as much with it as by dropping rows afterwards."""
     some = live & (np.arange(len(live)) % 2 == 0)
     queries, truth = _held_and_truth(store, built, some)
@@ -294,13 +294,13 @@ def _efforts(index: Any) -> Sequence[int]:
     return [*(probes for probes in PROBES if probes < lists), min(lists, 2 * PROBES[-1])]
 
 
-def _measured(store: Store, candidates: Candidates, queries: Vectors, truth: Ids, effort: int) -> list[Setting]:
+def _measured(store: Store, candidates: Candidates, queries: Vectors, truth: Ids, effort: int) -> list[SearchSetting]:
     """One effort with ever more candidates a result."""
-    found: list[Setting] = []
+    found: list[SearchSetting] = []
     count = truth.shape[1]
     mapped = store.vectors.block(0, candidates.built.rows) if store.header.dtype == "float32" else None
     for factor in FACTORS:
-        setting = Setting(effort, factor, 0.0, 0.0)
+        setting = SearchSetting(effort, factor, 0.0, 0.0)
         times: list[float] = []
         while len(times) < TIMED and sum(times) < ENOUGH_SECONDS:
             started = time.perf_counter()
@@ -309,7 +309,7 @@ def _measured(store: Store, candidates: Candidates, queries: Vectors, truth: Ids
             times.append(time.perf_counter() - started)
         seconds = min(times) / len(queries)
         before = found[-1].recall if found else -1.0
-        found.append(Setting(effort, factor, round(share_of(ids, truth), 4), seconds))
+        found.append(SearchSetting(effort, factor, round(share_of(ids, truth), 4), seconds))
         if found[-1].recall >= PERFECT or found[-1].recall < before + LEAST_GAIN:
             break
     return found

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lookalike.storage import catalog
 from lookalike.storage.catalog import CATALOG, COVERED, ITEM
-from lookalike.storage.maintenance.sqlite_pages import Record, records
+from lookalike.storage.maintenance.sqlite_pages import PageRecord, records
 from lookalike.storage.manifest import Header
 from lookalike.storage.sqlite import connect, crc
 from lookalike.storage.store import sync_folder
@@ -83,14 +83,14 @@ def _opened(path: Path, copy: Path) -> sqlite3.Connection:
         return connect(copy)
 
 
-def _fill(new: sqlite3.Connection, table: str, entries: Iterable[Record]) -> None:
+def _fill(new: sqlite3.Connection, table: str, entries: Iterable[PageRecord]) -> None:
     marks = ", ".join("?" * (len(COVERED[table].split(",")) + 1))
     # Two entries of one key are what a flipped bit can make of a mark; the first stays.
     sql = f"INSERT OR IGNORE INTO {table} ({COVERED[table]}, crc) VALUES ({marks})"  # noqa: S608 - constants
     new.executemany(sql, entries)
 
 
-def _readable(old: sqlite3.Connection, table: str, copy: Path) -> Iterator[Record]:
+def _readable(old: sqlite3.Connection, table: str, copy: Path) -> Iterator[PageRecord]:
     """Entries that match their checksums; where the table cannot be read on, also those in leaves behind it."""
     try:
         for values in old.execute(f"SELECT {COVERED[table]}, crc FROM {table} NOT INDEXED"):  # noqa: S608 - constants
@@ -100,7 +100,7 @@ def _readable(old: sqlite3.Connection, table: str, copy: Path) -> Iterator[Recor
         yield from _loose(copy, table)
 
 
-def _loose(copy: Path, table: str) -> Iterator[Record]:
+def _loose(copy: Path, table: str) -> Iterator[PageRecord]:
     """Entries of a table that match their checksums, wherever in the file they lie."""
     shape = SHAPES[table]
     for rowid, values in records(copy):
@@ -133,7 +133,7 @@ def _items(old: sqlite3.Connection, new: sqlite3.Connection, copy: Path, rows: i
     return lost
 
 
-def _noted(entries: Iterable[Record], found: NDArray[np.bool_]) -> Iterator[Record]:
+def _noted(entries: Iterable[PageRecord], found: NDArray[np.bool_]) -> Iterator[PageRecord]:
     """Those of rows that were not found yet, which they are from then on."""
     for entry in entries:
         if 0 <= entry[0] < len(found) and not found[entry[0]]:
@@ -141,7 +141,7 @@ def _noted(entries: Iterable[Record], found: NDArray[np.bool_]) -> Iterator[Reco
             yield entry
 
 
-def _entries(old: sqlite3.Connection, rows: int) -> Iterator[Record]:
+def _entries(old: sqlite3.Connection, rows: int) -> Iterator[PageRecord]:
     """Entries that match their checksums, asked for one by one: a damaged page is passed over."""
     sql = f"SELECT {ITEM}, crc FROM items NOT INDEXED WHERE row = ?"  # noqa: S608 - a constant
     for row in range(rows):

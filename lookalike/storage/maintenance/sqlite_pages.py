@@ -14,7 +14,7 @@ from typing import Any
 TABLE_LEAF, INDEX_LEAF, INDEX_INNER = 0x0D, 0x0A, 0x02
 SIZES = tuple(1 << power for power in range(9, 17))
 USUAL = 4096
-Record = tuple[Any, ...]
+PageRecord = tuple[Any, ...]
 WIDTHS = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 8, 8: 0, 9: 0}
 """Serial types of SQLite's record format to bytes."""
 
@@ -49,7 +49,7 @@ class Pages:
             trunk = _integer(page[:4])
         return free
 
-    def records(self, number: int) -> Iterator[tuple[int | None, Record]]:
+    def records(self, number: int) -> Iterator[tuple[int | None, PageRecord]]:
         """(rowid, values) of every cell of a leaf that can be read; rowid is None for an index."""
         page = self.page(number)
         start = 100 if number == 1 else 0
@@ -64,7 +64,7 @@ class Pages:
             except (IndexError, ValueError, OverflowError):
                 continue
 
-    def _cell(self, page: bytes, at: int, kind: int) -> tuple[int | None, Record]:
+    def _cell(self, page: bytes, at: int, kind: int) -> tuple[int | None, PageRecord]:
         rowid = None
         at += 4 if kind == INDEX_INNER else 0
         length, at = _varint(page, at)
@@ -99,7 +99,7 @@ def opened(path: Path) -> Pages:
     return Pages(data, told if told in SIZES else USUAL)
 
 
-def records(path: Path) -> Iterator[tuple[int | None, Record]]:
+def records(path: Path) -> Iterator[tuple[int | None, PageRecord]]:
     """Every record of every leaf that is in use, in the order of the file, with its rowid where it is a table's."""
     pages = opened(path)
     unused = pages.unused()
@@ -122,7 +122,7 @@ def _varint(page: bytes, at: int) -> tuple[int, int]:
     return value << 8 | page[at + 8], at + 9
 
 
-def _record(payload: bytes) -> Record:
+def _record(payload: bytes) -> PageRecord:
     length, at = _varint(payload, 0)
     types = []
     while at < length:

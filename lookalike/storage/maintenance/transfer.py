@@ -63,10 +63,10 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
     return paths
 
 
-Block = tuple[list[Item], Vectors]
+VectorBlock = tuple[list[Item], Vectors]
 
 
-def _blocks(opened: Store, rows: Ids) -> Iterator[Block]:
+def _blocks(opened: Store, rows: Ids) -> Iterator[VectorBlock]:
     """Each row is asked for by itself: a transaction over all of them would keep a writer from committing."""
     for start in range(0, len(rows), BLOCK):
         some = rows[start : start + BLOCK]
@@ -81,7 +81,7 @@ def _intact(opened: Store, row: int) -> Item:
     return item
 
 
-def _told(blocks: Iterator[Block], total: int, progress: Progress | None) -> Iterator[Block]:
+def _told(blocks: Iterator[VectorBlock], total: int, progress: Progress | None) -> Iterator[VectorBlock]:
     done = 0
     for block in blocks:
         yield block
@@ -95,7 +95,7 @@ def _keys(items: Sequence[Item]) -> str:
     return "".join(f"{json.dumps(item.key)}\n" for item in items)
 
 
-def _npy(blocks: Iterator[Block], rows: int, dim: int, vectors: Path, keys: Path) -> None:
+def _npy(blocks: Iterator[VectorBlock], rows: int, dim: int, vectors: Path, keys: Path) -> None:
     with vectors.open("wb") as file, keys.open("w", encoding="ascii") as names:
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -104,7 +104,7 @@ def _npy(blocks: Iterator[Block], rows: int, dim: int, vectors: Path, keys: Path
             names.write(_keys(items))
 
 
-def _faiss(blocks: Iterator[Block], rows: int, dim: int, vectors: Path, keys: Path) -> None:
+def _faiss(blocks: Iterator[VectorBlock], rows: int, dim: int, vectors: Path, keys: Path) -> None:
     """The file that FAISS writes of an empty IndexFlatIP, with its two counts put right, and the rows behind it."""
     import faiss
 
@@ -119,7 +119,7 @@ def _faiss(blocks: Iterator[Block], rows: int, dim: int, vectors: Path, keys: Pa
             names.write(_keys(items))
 
 
-def _csv(blocks: Iterator[Block], _: int, dim: int, path: Path) -> None:
+def _csv(blocks: Iterator[VectorBlock], _: int, dim: int, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["key", "width", "height", "sha256", *(f"v{number}" for number in range(dim))])
@@ -129,7 +129,7 @@ def _csv(blocks: Iterator[Block], _: int, dim: int, path: Path) -> None:
                 writer.writerow([item.key, item.width, item.height, item.sha256, *numbers])
 
 
-def _parquet(blocks: Iterator[Block], _: int, dim: int, path: Path) -> None:
+def _parquet(blocks: Iterator[VectorBlock], _: int, dim: int, path: Path) -> None:
     module = parquet()
     import pyarrow as pa
 

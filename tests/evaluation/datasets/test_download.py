@@ -13,7 +13,7 @@ import pytest
 
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.datasets import download as downloads
-from lookalike.evaluation.datasets.download import HOMES, Remote, download, fetch, unpack
+from lookalike.evaluation.datasets.download import HOMES, RemoteFile, download, fetch, unpack
 from lookalike.utils import download as fetching
 
 
@@ -27,8 +27,8 @@ class Home(ThreadingHTTPServer):
         self.asked: list[tuple[str, str | None]] = []
         self.ranges = self.lengths = True
 
-    def remote(self, name: str, into: str, md5: str | None = None) -> Remote:
-        return Remote(f"http://127.0.0.1:{self.server_address[1]}/{name}", into, md5)
+    def remote(self, name: str, into: str, md5: str | None = None) -> RemoteFile:
+        return RemoteFile(f"http://127.0.0.1:{self.server_address[1]}/{name}", into, md5)
 
 
 class Handler(BaseHTTPRequestHandler):

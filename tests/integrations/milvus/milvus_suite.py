@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus.client import Row, Signature, connect
+from lookalike.integrations.milvus.client import ServerRow, Signature, connect
 from lookalike.types import Vectors
 from tests.integrations.milvus.milvus_servers import unit_rows
 
@@ -18,8 +18,8 @@ def fresh(base: str) -> str:
     return f"{base}/t{uuid.uuid4().hex}"
 
 
-def rows(start: int, stop: int) -> list[Row]:
-    return [Row(row, f"{row % 3}/{row}.jpg", "a" * 64, {"year": 2000 + row % 5}) for row in range(start, stop)]
+def rows(start: int, stop: int) -> list[ServerRow]:
+    return [ServerRow(row, f"{row % 3}/{row}.jpg", "a" * 64, {"year": 2000 + row % 5}) for row in range(start, stop)]
 
 
 def filled(base: str, vectors: Vectors) -> str:

@@ -11,7 +11,7 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as open_collection
 from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.integrations.milvus import row_store as rows
-from lookalike.integrations.milvus.client import Row, connect
+from lookalike.integrations.milvus.client import ServerRow, connect
 from lookalike.storage.metadata import put
 from lookalike.storage.vectors import SearchingRows
 from tests.integrations.milvus import milvus_suite as suite
@@ -102,7 +102,7 @@ def test_what_the_catalog_knows_can_be_asked_of_the_server(indexed: Collection, 
     (photos / "02.jpg").rename(photos / "moved.jpg")
     indexed.index()
     row = {key: indexed.row(key) for key in ("01.jpg", "moved.jpg")}
-    assert isinstance(indexed.store.vectors, rows.EngineRows)
+    assert isinstance(indexed.store.vectors, rows.MilvusRows)
     engine = indexed.store.vectors.engine
     assert engine.matching('$meta["year"] == 1999').tolist() == [row["01.jpg"]]
     assert engine.matching('key == "moved.jpg"').tolist() == [row["moved.jpg"]]
@@ -130,7 +130,7 @@ def test_a_rebuild_that_cannot_go_on_begins_anew_on_the_server_too(indexed: Coll
 
 def test_verify_names_the_images_whose_vectors_are_gone_and_repair_brings_them_back(indexed: Collection) -> None:
     assert not indexed.verify()
-    assert isinstance(indexed.store.vectors, rows.EngineRows)
+    assert isinstance(indexed.store.vectors, rows.MilvusRows)
     lost = indexed.row("04.jpg")
     indexed.store.vectors.engine.delete(np.array([lost]))
     damage = indexed.verify()
@@ -138,10 +138,10 @@ def test_verify_names_the_images_whose_vectors_are_gone_and_repair_brings_them_b
 
 
 def test_rows_of_a_run_that_was_killed_are_not_found_and_are_overwritten(indexed: Collection, photos: Path) -> None:
-    assert isinstance(indexed.store.vectors, rows.EngineRows)
+    assert isinstance(indexed.store.vectors, rows.MilvusRows)
     engine = indexed.store.vectors.engine
     ghost = indexed.gallery.vectors(np.array([0]))
-    engine.upsert([Row(12, "ghost", "", {}), Row(13, "ghost too", "", {})], np.repeat(ghost, 2, axis=0))
+    engine.upsert([ServerRow(12, "ghost", "", {}), ServerRow(13, "ghost too", "", {})], np.repeat(ghost, 2, axis=0))
     assert len(indexed.search(ghost[0], k=20)) == 12
     picture(40).save(photos / "new.jpg")
     assert indexed.index().added == 1

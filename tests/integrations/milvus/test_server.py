@@ -15,7 +15,7 @@ from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
 from lookalike.errors import EngineError
 from lookalike.integrations.milvus import row_store as rows
-from lookalike.integrations.milvus.client import Row, Signature, connect
+from lookalike.integrations.milvus.client import ServerRow, Signature, connect
 from tests.integrations.milvus.milvus_servers import Server, impatient, server, unit_rows
 from tests.integrations.milvus.milvus_suite import check_all
 from tests.support.job_results import write_result
@@ -67,7 +67,7 @@ def test_twenty_thousand_vectors_survive_a_server_killed_in_the_middle_of_an_ins
     with Collection(place) as opened:
         assert len(opened) == COUNT
         assert not opened.verify()
-        assert isinstance(opened.store.vectors, rows.EngineRows)
+        assert isinstance(opened.store.vectors, rows.MilvusRows)
         assert opened.store.vectors.engine.count() == COUNT
         assert opened.info()["index"] == "HNSW"
         queries = unit_rows(200, vectors.shape[1], seed=1)
@@ -106,7 +106,7 @@ def test_a_search_waits_for_a_server_that_restarts(server: Server, monkeypatch: 
     vectors = unit_rows(300, 16)
     engine = connect(f"milvus://{ENTRY}@{bare(server)}/r{uuid.uuid4().hex}")
     engine.create(MADE)
-    engine.upsert([Row(row, f"{row}", "", {}) for row in range(300)], vectors)
+    engine.upsert([ServerRow(row, f"{row}", "", {}) for row in range(300)], vectors)
     engine.flush()
     server.kill()
     server.auth = True

@@ -9,7 +9,7 @@ import pytest
 
 from lookalike.errors import ImageError
 from lookalike.search.rerank import cache
-from lookalike.search.rerank.cache import FILE, KEPT, Cache, remembered
+from lookalike.search.rerank.cache import FILE, KEPT, FeatureCache, remembered
 from tests.search.rerank.rows import Rows, clusters
 
 
@@ -19,20 +19,20 @@ def stored(folder: Path) -> list[bytes]:
 
 
 def test_what_was_put_is_got_back(tmp_path: Path) -> None:
-    kept = Cache(tmp_path / "new" / "folder")
+    kept = FeatureCache(tmp_path / "new" / "folder")
     kept.put({b"a": b"one", b"b": b""})
     assert kept.get([b"a", b"b", b"c"]) == {b"a": b"one", b"b": b""}
     kept.put({b"a": b"two"})
-    assert Cache(kept.folder).get([b"a"]) == {b"a": b"two"}
+    assert FeatureCache(kept.folder).get([b"a"]) == {b"a": b"two"}
 
 
 def test_asking_an_empty_cache_makes_no_file(tmp_path: Path) -> None:
-    assert Cache(tmp_path / "folder").get([b"a"]) == {}
+    assert FeatureCache(tmp_path / "folder").get([b"a"]) == {}
     assert not (tmp_path / "folder").exists()
 
 
 def test_it_stays_within_its_budget_and_the_oldest_go_first(tmp_path: Path) -> None:
-    kept = Cache(tmp_path, budget=1000)
+    kept = FeatureCache(tmp_path, budget=1000)
     for number in range(10):
         kept.put({b"%d" % number: bytes(100)})
     assert len(stored(tmp_path)) == 10
@@ -42,7 +42,7 @@ def test_it_stays_within_its_budget_and_the_oldest_go_first(tmp_path: Path) -> N
 
 
 def test_what_was_used_last_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, day = Cache(tmp_path, budget=1000), iter(range(1, 100))
+    kept, day = FeatureCache(tmp_path, budget=1000), iter(range(1, 100))
     for number in range(10):
         kept.put({b"%d" % number: bytes(100)})
     tomorrow = cache._today() + next(day)
@@ -54,13 +54,13 @@ def test_what_was_used_last_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_larger_than_the_budget_is_not_kept(tmp_path: Path) -> None:
-    kept = Cache(tmp_path, budget=100)
+    kept = FeatureCache(tmp_path, budget=100)
     kept.put({b"small": bytes(50), b"large": bytes(101)})
     assert stored(tmp_path) == [b"small"]
 
 
 def test_a_flipped_bit_is_not_returned_and_is_replaced(tmp_path: Path) -> None:
-    kept = Cache(tmp_path)
+    kept = FeatureCache(tmp_path)
     kept.put({b"a": b"one", b"b": b"two"})
     with closing(sqlite3.connect(tmp_path / FILE)) as file, file:
         file.execute("UPDATE features SET data = ? WHERE key = ?", (b"onf", b"a"))
@@ -72,7 +72,7 @@ def test_a_flipped_bit_is_not_returned_and_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no database " * 1000])
 def test_a_damaged_file_is_begun_again(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
-    kept = Cache(tmp_path)
+    kept = FeatureCache(tmp_path)
     assert kept.get([b"a"]) == {}
     kept.put({b"a": b"one"})
     assert kept.get([b"a"]) == {b"a": b"one"}
@@ -81,13 +81,13 @@ def test_a_damaged_file_is_begun_again(tmp_path: Path, content: bytes) -> None:
 def test_a_place_that_cannot_be_written_to_is_an_empty_cache(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        kept = Cache(folder)
+        kept = FeatureCache(folder)
         kept.put({b"a": b"one"})
         assert kept.get([b"a"]) == {}
 
 
 def test_it_is_read_while_another_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Cache(tmp_path)
+    kept = FeatureCache(tmp_path)
     kept.put({b"a": b"one"})
     tomorrow = cache._today() + 1
     monkeypatch.setattr(cache, "_today", lambda: tomorrow)  # so that reading would also note the day
@@ -99,7 +99,7 @@ def test_it_is_read_while_another_process_writes(tmp_path: Path, monkeypatch: py
 
 def test_many_threads_use_one_cache(tmp_path: Path) -> None:
     def work(number: int) -> bool:
-        kept = Cache(tmp_path)
+        kept = FeatureCache(tmp_path)
         kept.put({b"%d" % number: bytes([number]) * 100})
         return kept.get([b"%d" % number]) == {b"%d" % number: bytes([number]) * 100}
 
@@ -170,7 +170,7 @@ def test_other_settings_are_made_anew(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_back_is_made_anew(tmp_path: Path) -> None:
     gallery, made = Galleries(tmp_path), list[int]()
-    Cache(tmp_path).put({bytes.fromhex(gallery.content(1)) + b"|s": b"no number"})
+    FeatureCache(tmp_path).put({bytes.fromhex(gallery.content(1)) + b"|s": b"no number"})
     assert recall(gallery, made, rows=(1,)) == {1: 1}
     assert recall(gallery, made, rows=(1,)) == {1: 1}
     assert made == [1]

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.errors import QueryError
-from lookalike.search.rerank.graph import Diffusion, Graph, KReciprocal
+from lookalike.search.rerank.graph import Diffusion, KReciprocal, NeighbourGraph
 from lookalike.types import Ranking, Vectors
 from tests.search.rerank.rows import Rows, clusters, first_list, unit
 
@@ -167,14 +167,14 @@ def test_diffusion_reaches_what_the_query_does_not_see() -> None:
 def test_the_graph_joins_those_alone_who_are_near_each_other() -> None:
     """0° and 10° are each other's nearest; 30° is nearest to 10°, but not the other way round."""
     angles = np.radians([0, 10, 30])
-    graph = Graph.of(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), k=1, gamma=3)
+    graph = NeighbourGraph.of(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), k=1, gamma=3)
     assert sorted(zip(graph.rows.tolist(), graph.columns.tolist(), strict=True)) == [(0, 1), (1, 0)]
     assert (graph @ np.array([1.0, 2, 3])).tolist() == pytest.approx([2, 1, 0])
 
 
 def test_duplicates_at_the_border_of_the_neighbourhood_all_belong_to_it() -> None:
     rows = np.repeat(unit([1, 0], [0.8, 0.6]), [1, 3], axis=0)
-    graph = Graph.of(rows, k=1, gamma=3)
+    graph = NeighbourGraph.of(rows, k=1, gamma=3)
     assert set(zip(graph.rows.tolist(), graph.columns.tolist(), strict=True)) >= {(1, 2), (2, 1), (1, 3), (3, 1)}
     f = Diffusion(k=1).values(*first_list(rows[0], Rows(rows), 4), Rows(rows))
     assert np.isfinite(f).all()

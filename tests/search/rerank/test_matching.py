@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike.search.rerank.keypoints import Keypoints, detect
-from lookalike.search.rerank.matching import FEWEST, Model, agree, mutual, plausible, verify
+from lookalike.search.rerank.matching import FEWEST, GeometricModel, agree, mutual, plausible, verify
 from tests.search.rerank.pictures import SIDEWAYS, errors, front, mapped, warped
 
 
@@ -52,7 +52,7 @@ AFFINE = np.array([[0.9, 0.2, 15], [-0.1, 1.1, 40], [0, 0, 1.0]])
 
 
 @pytest.mark.parametrize(("model", "truth"), [("homography", SIDEWAYS), ("affine", AFFINE)])
-def test_the_map_is_found_among_as_many_wrong_matches(model: Model, truth: NDArray[np.float64]) -> None:
+def test_the_map_is_found_among_as_many_wrong_matches(model: GeometricModel, truth: NDArray[np.float64]) -> None:
     a = scattered(80)
     b = mapped(a, truth).astype(np.float32)
     b[::2] = scattered(40, seed=1)
@@ -64,7 +64,7 @@ def test_the_map_is_found_among_as_many_wrong_matches(model: Model, truth: NDArr
 
 
 @pytest.mark.parametrize("model", ["homography", "affine"])
-def test_the_fewest_matches_that_fit_any_map_are_no_evidence(model: Model) -> None:
+def test_the_fewest_matches_that_fit_any_map_are_no_evidence(model: GeometricModel) -> None:
     few = scattered(FEWEST[model])
     assert agree(few, few, model, 3.0).matrix is None
     assert len(agree(few, few, model, 3.0)) == 0
@@ -72,7 +72,7 @@ def test_the_fewest_matches_that_fit_any_map_are_no_evidence(model: Model) -> No
 
 @pytest.mark.parametrize("model", ["homography", "affine"])
 @pytest.mark.parametrize("kind", ["a line", "one place"])
-def test_matches_without_a_plane_have_no_map(kind: str, model: Model) -> None:
+def test_matches_without_a_plane_have_no_map(kind: str, model: GeometricModel) -> None:
     along = np.linspace(0, 300, 20, dtype=np.float32)
     points = {"a line": np.stack([along, along], axis=1), "one place": np.full((20, 2), 7, np.float32)}[kind]
     assert agree(points, points, model, 3.0).matrix is None

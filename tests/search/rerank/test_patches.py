@@ -10,7 +10,7 @@ from PIL import Image
 from lookalike.encoders import dinov2
 from lookalike.errors import QueryError
 from lookalike.search.rank import rank
-from lookalike.search.rerank.patches import Patches, Tokens, chamfer, mutual, mutual_pairs
+from lookalike.search.rerank.patches import Patches, PatchTokens, chamfer, mutual, mutual_pairs
 from lookalike.types import Probe
 from tests.encoders import checkpoints
 from tests.search.rerank.rows import Rows, clusters
@@ -50,7 +50,7 @@ def test_by_hand() -> None:
 
 def test_tokens_in_bytes_keep_their_directions() -> None:
     tokens = np.random.default_rng(0).normal(size=(3, 4, 64)).astype(np.float32) * 20
-    again = Tokens.from_bytes(Tokens.of(tokens).to_bytes())
+    again = PatchTokens.from_bytes(PatchTokens.of(tokens).to_bytes())
     assert again is not None
     assert again.values.shape == (3, 4, 64)
     exact = tokens.reshape(12, 64) / np.linalg.norm(tokens.reshape(12, 64), axis=1, keepdims=True)
@@ -58,14 +58,14 @@ def test_tokens_in_bytes_keep_their_directions() -> None:
 
 
 def test_a_token_of_zeros_stays_one() -> None:
-    assert not Tokens.of(np.zeros((1, 2, 8), np.float32)).unit().any()
+    assert not PatchTokens.of(np.zeros((1, 2, 8), np.float32)).unit().any()
 
 
 @pytest.mark.parametrize("damage", ["short", "other", "nothing", "header"])
 def test_damaged_bytes_are_none(damage: str) -> None:
-    data = Tokens.of(np.ones((2, 2, 8), np.float32)).to_bytes()
+    data = PatchTokens.of(np.ones((2, 2, 8), np.float32)).to_bytes()
     damaged = {"short": data[:-1], "other": b"lkp1" + data[4:], "nothing": b"", "header": data[:12]}
-    assert Tokens.from_bytes(damaged[damage]) is None
+    assert PatchTokens.from_bytes(damaged[damage]) is None
 
 
 class Kept(Rows):

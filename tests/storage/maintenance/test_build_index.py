@@ -113,7 +113,7 @@ def test_a_filter_holds_at_any_share(tmp_path: Path, share: float) -> None:
 
 
 def test_positions_are_row_numbers_less_the_rows_held_back() -> None:
-    built = approximate.Built("Flat", "", 10, 0, (0, 3, 4, 9), "", "", 0, 0.0)
+    built = approximate.IndexRecord("Flat", "", 10, 0, (0, 3, 4, 9), "", "", 0, 0.0)
     found = approximate.Candidates(built, faiss.IndexFlatIP(4), None)
     assert found.rows(np.array([0, 1, 2, 3, 4, 5, -1])).tolist() == [1, 2, 5, 6, 7, 8, -1]
 
@@ -318,9 +318,10 @@ def test_an_index_file_is_read_through_once_and_then_known(tmp_path: Path, monke
 
 def test_recall_picks_the_quickest_setting_that_reaches_it() -> None:
     curve = tuple(
-        approximate.Setting(effort, 1, recall, effort / 1000) for effort, recall in ((8, 0.8), (16, 0.95), (32, 0.97))
+        approximate.SearchSetting(effort, 1, recall, effort / 1000)
+        for effort, recall in ((8, 0.8), (16, 0.95), (32, 0.97))
     )
-    built = approximate.Built("", "", 0, 0, (), "", "", 0, 0.0, curve)
+    built = approximate.IndexRecord("", "", 0, 0, (), "", "", 0, 0.0, curve)
     assert built.setting(0.9) == curve[1]
     assert built.setting(0.99) is None  # exact
     assert built.setting(None) == curve[2]  # the best there is

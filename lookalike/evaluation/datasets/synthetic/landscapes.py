@@ -23,10 +23,10 @@ from lookalike.evaluation.datasets.synthetic.styles import PAINTS, PALETTES, REC
 from lookalike.evaluation.datasets.synthetic.surroundings import GROUNDS, LIGHTS, THINGS, Light, hills, sky
 from lookalike.evaluation.datasets.synthetic.views import SIZES, Shot, photograph
 
-Size = tuple[int, int]
+PictureSize = tuple[int, int]
 
 
-def _open_sky(size: Size, rng: np.random.Generator, share: float) -> tuple[Canvas, Light]:
+def _open_sky(size: PictureSize, rng: np.random.Generator, share: float) -> tuple[Canvas, Light]:
     """A canvas with sky down to `share` of its height, and the light it is in."""
     light = LIGHTS[pick(rng, tuple(LIGHTS))]
     width, height = size
@@ -35,7 +35,7 @@ def _open_sky(size: Size, rng: np.random.Generator, share: float) -> tuple[Canva
     return Canvas(sky(rng, elevation, light)), light
 
 
-def fields(size: Size, rng: np.random.Generator) -> Pixels:
+def fields(size: PictureSize, rng: np.random.Generator) -> Pixels:
     """Striped fields running to the hills, with trees along them."""
     width, height = size
     share = rng.uniform(0.3, 0.5)
@@ -57,7 +57,7 @@ def fields(size: Size, rng: np.random.Generator) -> Pixels:
     return canvas.rgb
 
 
-def sea(size: Size, rng: np.random.Generator) -> Pixels:
+def sea(size: PictureSize, rng: np.random.Generator) -> Pixels:
     """Water with sails and the sun or moon over it."""
     width, height = size
     share = rng.uniform(0.4, 0.6)
@@ -86,7 +86,7 @@ def sea(size: Size, rng: np.random.Generator) -> Pixels:
     return canvas.rgb
 
 
-def forest(size: Size, rng: np.random.Generator) -> Pixels:
+def forest(size: PictureSize, rng: np.random.Generator) -> Pixels:
     """Rows of trees, one behind another."""
     width, height = size
     canvas, light = _open_sky(size, rng, 0.45)
@@ -97,7 +97,7 @@ def forest(size: Size, rng: np.random.Generator) -> Pixels:
     return canvas.rgb
 
 
-def meadow(size: Size, rng: np.random.Generator) -> Pixels:
+def meadow(size: PictureSize, rng: np.random.Generator) -> Pixels:
     """Flowers from above."""
     width, height = size
     colour = floats(pick(rng, ((92, 136, 66), (120, 146, 74), (70, 116, 74))))
@@ -122,7 +122,7 @@ def meadow(size: Size, rng: np.random.Generator) -> Pixels:
     return canvas.rgb
 
 
-def pattern(size: Size, rng: np.random.Generator) -> Pixels:
+def pattern(size: PictureSize, rng: np.random.Generator) -> Pixels:
     """A wall or a roof and nothing else, seen at an angle."""
     width, height = size
     kind = pick(rng, (*WALLS, "roof", "mosaic"))
@@ -139,7 +139,7 @@ def pattern(size: Size, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.warpPerspective(wall, plane, size, flags=cv2.INTER_AREA), np.uint8)
 
 
-def circles(size: Size, rng: np.random.Generator) -> Pixels:
+def circles(size: PictureSize, rng: np.random.Generator) -> Pixels:
     """An abstract painting of rings."""
     width, height = size
     ground = pick(rng, ((240, 230, 210), (46, 52, 70), (222, 200, 170), (200, 214, 210)))
@@ -155,7 +155,7 @@ def circles(size: Size, rng: np.random.Generator) -> Pixels:
     return canvas.rgb
 
 
-def house(size: Size, rng: np.random.Generator) -> Pixels:
+def house(size: PictureSize, rng: np.random.Generator) -> Pixels:
     """A building that is photographed only once: the distractor that looks most like an answer."""
     del size  # the photograph chooses its own
     recipe = RECIPES[pick(rng, tuple(RECIPES))]
@@ -166,7 +166,7 @@ def house(size: Size, rng: np.random.Generator) -> Pixels:
     return photograph(build(draw_style(recipe, rng), rng), pick(rng, tuple(GROUNDS)), shot, rng).rgb
 
 
-LANDSCAPES: dict[str, Callable[[Size, np.random.Generator], Pixels]] = {
+LANDSCAPES: dict[str, Callable[[PictureSize, np.random.Generator], Pixels]] = {
     "house": house,
     "fields": fields,
     "sea": sea,
