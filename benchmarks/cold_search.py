@@ -63,7 +63,7 @@ def fill(folder: Path, header: Header, count: int) -> None:
     random = np.random.default_rng(0)
     opened = store.create(folder, header)
     with opened.writing():
-        source = opened.add_source(str(folder.parent / "photos"), "")
+        source = opened.catalog.add_source(str(folder.parent / "photos"), "")
         for start in range(0, count, BLOCK):
             block = random.standard_normal((min(BLOCK, count - start), header.dim), np.float32)
             block /= np.linalg.norm(block, axis=1, keepdims=True)

@@ -146,6 +146,15 @@ class Gallery(Protocol):
         """The upright picture itself; raises ImageError where it is gone."""
         ...
 
+    def content(self, row: int) -> str:
+        """The SHA-256 of a row's image file, as hexadecimal digits."""
+        ...
+
+    @property
+    def cache_dir(self) -> Path | None:
+        """A folder for what is computed of the images, which may be deleted at any time; None where there is none."""
+        ...
+
 
 Reranker = Callable[[Probe, Ranking, Gallery], Ranking]
 """A method that reorders (and may extend) a ranking; "no re-ranking" is an empty list of these."""

@@ -20,7 +20,6 @@ from lookalike.storage import store
 from lookalike.storage.manifest import refuse_remains
 from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
-from lookalike.storage.vectors import SearchingRows
 from lookalike.types import Encoder, TextEncoder
 
 FOLDER = ".lookalike"
@@ -235,7 +234,7 @@ class Reader:
 
     def registered(self) -> list[tuple[Source, int, str]]:
         """The sources to go through again; raises SourceError where one of them is not read from here."""
-        sources = self.store.sources()
+        sources = self.store.catalog.sources()
         if remote := next((location for _, location, _ in sources if is_remote(location)), None):
             way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
             raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
@@ -244,11 +243,11 @@ class Reader:
 
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of what could not be used at the last run."""
-        return self.store.skipped()
+        return self.store.catalog.skipped()
 
     def keys(self) -> list[str]:
         """The keys of all images, in the order of their rows."""
-        return [item.key for item in self.store.live_items()]
+        return [item.key for item in self.store.catalog.live_items()]
 
     def key(self, row: int) -> str:
         """The key of a row."""
@@ -273,14 +272,18 @@ class Reader:
             "dim": header.dim,
             "dtype": header.dtype,
             "images": len(self),
-            "removed": len(self.store.removed_rows()),
+            "removed": len(self.store.catalog.removed_rows()),
             "skipped": len(self.skipped()),
             "bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
             "sets": [name for name in self.sets if name != header.encoder],
             "whitened": whitening.load(self.path) is not None,
-            "sources": [located(self.path, location) for _, location, _ in self.store.sources()],
+            "sources": [located(self.path, location) for _, location, _ in self.store.catalog.sources()],
             "format": header.format,
-            **({"index": index} if (index := facts(self.path, self.store.header.id, self.store.count_rows())) else {}),
-            **(self.store.vectors.facts() if isinstance(self.store.vectors, SearchingRows) else {}),
+            **(
+                {"index": index}
+                if (index := facts(self.path, self.store.header.id, self.store.catalog.count_rows()))
+                else {}
+            ),
+            **self.store.vectors.facts(),
             **({"precision": found} if (found := precisions.facts(self.path)) else {}),
         }

@@ -94,7 +94,7 @@ class Sync:
         self._store, self._source, self._id, self._prefix = store, source, source_id, prefix
         self.report = report
         # One byte a row: a set of numbers would take sixty.
-        self._seen = bytearray(store.count_rows())
+        self._seen = bytearray(store.catalog.count_rows())
         self._unknown: list[str] = []
         self._done = 0
         self._committed_at = time.monotonic()
@@ -118,17 +118,17 @@ class Sync:
     def _clear_skipped(self) -> None:
         if isinstance(self._source, Part):
             for key in self._source.keys:
-                self._store.clear_skipped_under(self._prefix + key)
+                self._store.catalog.clear_skipped_under(self._prefix + key)
         else:
-            self._store.clear_skipped(self._id)
+            self._store.catalog.clear_skipped(self._id)
 
     def _expected(self) -> Iterator[tuple[int, str]]:
         """(row, key) of what the source should still have."""
         if isinstance(self._source, Part):
             for key in self._source.keys:
-                yield from self._store.rows_under(self._id, self._prefix + key)
+                yield from self._store.catalog.rows_under(self._id, self._prefix + key)
         else:
-            yield from self._store.rows_of_source(self._id)
+            yield from self._store.catalog.rows_of_source(self._id)
 
     def _tell(self, progress: Progress | None, start: int, total: int | None) -> None:
         self._done += 1
@@ -151,16 +151,16 @@ class Sync:
 
     def _same_content(self, sha256: str) -> list[Item]:
         """Items of these bytes; a damaged vector must not be copied, or its checksum would become right."""
-        return [item for item in self._store.items_of_content(sha256) if self._store.is_intact(item.row)]
+        return [item for item in self._store.catalog.items_of_content(sha256) if self._store.is_intact(item.row)]
 
     def _wanted(self, progress: Progress | None, start: int, total: int | None) -> Iterator[SourceEntry]:
         """Entries that have to be read; the unchanged are counted as they pass."""
         for entry in self._source.entries():
-            item = self._store.live_item(self._prefix + entry.key)
+            item = self._store.catalog.live_item(self._prefix + entry.key)
             if item and item.source == self._id and (item.size, item.mtime_ns) == (entry.size, entry.mtime_ns):
                 self._mark(item.row)
                 self.report.unchanged += 1
-            elif self._store.is_dismissed(self._prefix + entry.key, entry.size, entry.mtime_ns):
+            elif self._store.catalog.is_dismissed(self._prefix + entry.key, entry.size, entry.mtime_ns):
                 pass
             else:
                 yield entry
@@ -169,13 +169,13 @@ class Sync:
 
     def _take(self, embedded: EmbeddedImage) -> None:
         entry, key = embedded.entry, self._prefix + embedded.entry.key
-        old = self._store.live_item(key)
+        old = self._store.catalog.live_item(key)
         if embedded.reason is not None:
             self._skip(key, embedded.reason)
         elif old and old.source != self._id:
             self._skip(key, "another source of this collection has an image of this name")
         elif old and old.sha256 == embedded.sha256:
-            self._store.rename(old.row, key, entry.size, entry.mtime_ns)
+            self._store.catalog.rename(old.row, key, entry.size, entry.mtime_ns)
             self._mark(old.row)
             self.report.unchanged += 1
         else:
@@ -184,7 +184,7 @@ class Sync:
     def _skip(self, key: str, reason: str) -> None:
         if key.endswith("/"):
             self._unknown.append(key)
-        self._store.add_skipped(self._id, key, reason)
+        self._store.catalog.add_skipped(self._id, key, reason)
         self.report.skipped += 1
 
     def _store_content(self, embedded: EmbeddedImage, key: str, old: Item | None) -> None:
@@ -192,7 +192,7 @@ class Sync:
         same = self._same_content(embedded.sha256)
         renamed = next((item for item in same if self._was_renamed(item)), None) if old is None else None
         if renamed:
-            self._store.rename(renamed.row, key, entry.size, entry.mtime_ns)
+            self._store.catalog.rename(renamed.row, key, entry.size, entry.mtime_ns)
             self._mark(renamed.row)
             self.report.renamed += 1
             return
@@ -217,6 +217,6 @@ class Sync:
         gone = [
             row for row, key in self._expected() if not self._is_seen(row) and not key.startswith(tuple(self._unknown))
         ]
-        self._store.remove(gone)
+        self._store.catalog.remove(gone)
         self.report.removed += len(gone)
         log.debug("%d images are gone from %s", len(gone), self._source.location)

@@ -23,7 +23,6 @@ from lookalike.storage.manifest import refuse_remains, remains
 from lookalike.storage.origins import Origins, prefix_for
 from lookalike.storage.store import Header, Store
 from lookalike.storage.swap import SETS, beside, exchange
-from lookalike.storage.vectors import SearchingRows
 from lookalike.types import Encoder, Progress
 
 
@@ -155,7 +154,7 @@ class Writer:
         return with_options(given, device=None) if isinstance(given, str) else self._reader.encoder.name
 
     def _register(self, source: Source) -> tuple[Source, int, str]:
-        known, places = self._reader.store.sources(), Origins(self._reader.store)
+        known, places = self._reader.store.catalog.sources(), Origins(self._reader.store)
         for id_, location, prefix in known:
             if places.locate(location).resolve() == source.location.resolve():
                 return source, id_, prefix
@@ -164,7 +163,7 @@ class Writer:
         inside = self._path.resolve().is_relative_to(place)
         # A collection inside its folder moves with it.
         stored = os.path.relpath(place, self._path.resolve()) if inside else str(place)
-        return source, self._reader.store.add_source(stored, prefix), prefix
+        return source, self._reader.store.catalog.add_source(stored, prefix), prefix
 
     def _rebuild(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
         """Make the new one beside the old one, then let it take its place; of one that is damaged nothing is asked."""
@@ -187,7 +186,7 @@ class Writer:
 
     def _is_readable(self) -> bool:
         try:
-            return self._reader.store.count_rows() >= 0
+            return self._reader.store.catalog.count_rows() >= 0
         except CollectionError:
             return False
 
@@ -212,7 +211,7 @@ class Writer:
                 if old is not None:
                     metadata.carry(old, written)
         exchange(self._path, fresh)
-        if old is not None and isinstance(old.vectors, SearchingRows):
+        if old is not None:
             old.vectors.drop()
         return report
 
@@ -222,7 +221,7 @@ class Writer:
         try:
             with closing(Reader(fresh, Given(encoder, device=self._reader.given.device))) as draft:
                 header, origins = draft.store.header, Origins(draft.store)
-                known = {origins.locate(location).resolve() for _, location, _ in draft.store.sources()}
+                known = {origins.locate(location).resolve() for _, location, _ in draft.store.catalog.sources()}
                 return (
                     precisions.settled(name, header.encoder) == header.encoder
                     and header.dtype == (dtype or "float32")
@@ -240,11 +239,11 @@ class Writer:
         where a key is not in the collection.
         """
         with self._reader.store.writing() as opened:
-            items = {key: opened.live_item(key) for key in dict.fromkeys(keys)}
+            items = {key: opened.catalog.live_item(key) for key in dict.fromkeys(keys)}
             missing = [key for key, item in items.items() if item is None]
             if missing:
                 raise QueryError(f"{missing[0]}: no such key in {self._path}; nothing was removed")
-            opened.dismiss([item for item in items.values() if item])
+            opened.catalog.dismiss([item for item in items.values() if item])
         self._reader.look_again()
         for further in self._further():
             further.remove([key for key in keys if further._reader.row(key) is not None])
@@ -298,7 +297,6 @@ def _place(source: str | Path | None) -> Path | None:
 def _discard(draft: Path) -> None:
     """Delete a collection that was never completed, and its side of an engine."""
     with suppress(CollectionError), closing(Store(draft)) as opened:
-        if isinstance(opened.vectors, SearchingRows):
-            len(opened.vectors)  # raises where the engine holds another's under that name
-            opened.vectors.drop()
+        len(opened.vectors)  # raises where an engine holds another's under that name
+        opened.vectors.drop()
     shutil.rmtree(draft, ignore_errors=True)

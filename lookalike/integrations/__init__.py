@@ -5,19 +5,18 @@ Storage stands below this room and knows no engine: what is here puts itself int
 
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from lookalike.storage.vectors import ENGINES as KINDS
-from lookalike.storage.vectors import EngineKind, SearchingRows
+from lookalike.storage.vectors import EngineKind, RowPlace, RowStore
 
 ENGINES = {"milvus": "lookalike.integrations.milvus.row_store:MilvusRows"}
 """The scheme of a URI to the row store that keeps vectors there."""
 
 
-def open_row_store(scheme: str, path: Path, uri: str, dim: int, dtype: str) -> SearchingRows:
-    """The vectors of the collection in `path`, in the engine at `uri`; nothing is asked of it yet."""
-    rows: SearchingRows = _row_store(scheme)(path, uri, dim, dtype)
+def open_row_store(scheme: str, place: RowPlace, uri: str) -> RowStore:
+    """The vectors of a collection in the engine at `uri`; nothing is asked of it yet."""
+    rows: RowStore = _row_store(scheme)(place, uri)
     return rows
 
 

@@ -34,9 +34,9 @@ class StoredGallery:
         self._recall: float | None = None
         self._origins = cache(partial(Origins, store))
         self._index_file = store.path / FOLDER / FILE
-        with store.snapshot():
-            self.version, self._index_stamp = store.version, stamp(self._index_file)
-            rows, removed = store.count_rows(), store.removed_rows()
+        with store.catalog.database.snapshot():
+            self.version, self._index_stamp = store.catalog.database.version, stamp(self._index_file)
+            rows, removed = store.catalog.count_rows(), store.catalog.removed_rows()
         if len(store.vectors) < rows:
             way = f"run `lookalike verify {store.path} --repair`"
             raise CollectionError(f"{store.path} holds {len(store.vectors)} of {rows} vectors; {way}")
@@ -47,7 +47,7 @@ class StoredGallery:
     @property
     def is_newest(self) -> bool:
         """Whether nothing was committed since, and the index is still the same one."""
-        return self.version == self._store.version and self._index_stamp == stamp(self._index_file)
+        return self.version == self._store.catalog.database.version and self._index_stamp == stamp(self._index_file)
 
     def view(
         self, where: str | None = None, exclude: frozenset[str] = frozenset(), recall: float | None = None
@@ -106,7 +106,7 @@ class StoredGallery:
 
     def item(self, row: int) -> Item:
         """The catalog's entry of a row."""
-        return self._store.item(row)
+        return self._store.catalog.item(row)
 
     def found(self, row: int) -> Item:
         """The entry of a result; raises CollectionError where it or its vector is not what was stored."""
@@ -118,11 +118,11 @@ class StoredGallery:
 
     def live_items(self) -> Iterator[Item]:
         """All items that count, in the order of their rows."""
-        return self._store.live_items()
+        return self._store.catalog.live_items()
 
     def content(self, row: int) -> str:
         """The SHA-256 of a row's image file, as hexadecimal digits."""
-        return self._store.item(row).sha256
+        return self._store.catalog.item(row).sha256
 
     @property
     def cache_dir(self) -> Path:
@@ -143,7 +143,7 @@ class StoredGallery:
 
     def row(self, key: str) -> int | None:
         """The row of a key."""
-        item = self._store.live_item(key)
+        item = self._store.catalog.live_item(key)
         return item.row if item else None
 
     def rows_of_file(self, path: Path) -> list[int]:
@@ -153,7 +153,7 @@ class StoredGallery:
 
     def rows_of_content(self, sha256: str) -> list[int]:
         """The rows with these bytes."""
-        return [item.row for item in self._store.items_of_content(sha256) if not item.removed]
+        return [item.row for item in self._store.catalog.items_of_content(sha256) if not item.removed]
 
 
 def _narrowed(store: Store, whole: Nearest, where: str | None, exclude: frozenset[str]) -> Nearest:
@@ -162,8 +162,8 @@ def _narrowed(store: Store, whole: Nearest, where: str | None, exclude: frozense
         return whole
     live = np.ones(whole.rows, np.bool_) if whole.live is None else whole.live.copy()
     if where is not None:
-        live &= select(where, store, whole.rows)
-    items = (store.live_item(key) for key in exclude)
+        live &= select(where, store.catalog, whole.rows)
+    items = (store.catalog.live_item(key) for key in exclude)
     live[[item.row for item in items if item and item.row < whole.rows]] = False
     return replace(whole, live=live, where=where)
 

@@ -11,7 +11,7 @@ def hits(ranking: Ranking, gallery: StoredGallery, options: SearchOptions) -> li
     Raises CollectionError where a row or its vector is not what was stored.
     """
     least, results = options.min_score, list[Hit]()
-    with gallery.store.snapshot():
+    with gallery.store.catalog.database.snapshot():
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
             if least is None or score >= least:
                 item = gallery.found(row)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lookalike.index.ann import LEAST_SHARE, Candidates, SearchSetting, ranked, rescore
 from lookalike.index.exact import Blocks, ExactIndex, InMemory, best, merged
-from lookalike.storage.vectors import RowStore, SearchingRows, VectorFile
+from lookalike.storage.vectors import RowStore
 from lookalike.types import Ids, Scores, Vectors
 
 FEW = 20_000
@@ -30,21 +30,14 @@ class StoredRows:
     open_index: Callable[[], Candidates | None]
 
     @cached_property
-    def engine(self) -> SearchingRows | None:
-        """The source, where it finds neighbours itself."""
-        # Asking a Protocol takes as long as a search.
-        return self.source if isinstance(self.source, SearchingRows) else None
-
-    @cached_property
     def index(self) -> Candidates | None:
         """The index over all rows, where there is one."""
         return self.open_index()
 
     @cached_property
     def mapped(self) -> Vectors | None:
-        """All rows where they lie, as float32; None where they would have to be converted."""
-        whole = isinstance(self.source, VectorFile) and self.source.dtype == "float32"
-        return self.source.block(0, self.rows) if whole else None
+        """All rows where they lie, as float32; None where they would have to be fetched or converted."""
+        return self.source.mapped(self.rows)
 
     @cached_property
     def behind(self) -> Blocks:
@@ -86,9 +79,9 @@ class Nearest:
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         k = max(1, min(k, self.rows))
-        engine = self.stored.engine
-        if engine is not None:
-            _, ids = engine.search(vectors, k, self.rows, self.live, recall, self.where)
+        answer = self.stored.source.search(vectors, k, self.rows, self.live, recall, self.where)
+        if answer is not None:
+            ids = answer[1]
             return merged([(self._scores(vectors, ids), ids)], k)
         found = self._index if self.count > FEW and (recall or 0) < 1 else None
         setting = None if found is None else found.built.setting(recall)

@@ -36,9 +36,9 @@ def search(served: Served, asked: Search) -> dict[str, Any]:
 def found(served: Served, hits: Sequence[Hit]) -> list[dict[str, Any]]:
     """Hits with the size of their pictures; one that was removed a moment ago is left out."""
     results, store = [], served.collection.store
-    with store.snapshot():
+    with store.catalog.database.snapshot():
         for hit in hits:
-            item = store.live_item(hit.key)
+            item = store.catalog.live_item(hit.key)
             if item:
                 size = {"width": item.width, "height": item.height}
                 names = {"id": to_id(hit.key), "key": shown(hit.key)}

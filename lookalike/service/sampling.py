@@ -13,14 +13,14 @@ def sample(collection: Collection, count: int) -> list[Item]:
     """At most `count` live items, evenly spread over the rows; no list of all of them is made."""
     # Once: another may take its place at any moment.
     store = collection.store
-    with store.snapshot():
-        rows = store.count_rows()
+    with store.catalog.database.snapshot():
+        rows = store.catalog.count_rows()
         places = np.unique(np.linspace(0, max(0, rows - 1), min(count, max(1, rows))).astype(int))
         ends = [*places[1:].tolist(), rows]
         found: list[Item] = []
         for start, end in zip(places.tolist(), ends, strict=True):
             for row in range(start, min(end, start + TRIES)):
-                item = store.item(row)
+                item = store.catalog.item(row)
                 if not item.removed:
                     found.append(item)
                     break

@@ -100,7 +100,7 @@ class Served:
 
     def item(self, id_: str) -> Item:
         """The item of an id; raises ApiError 404. Nothing but the catalog is asked."""
-        found = self.collection.store.live_item(to_key(id_))
+        found = self.collection.store.catalog.live_item(to_key(id_))
         if found is None:
             raise unknown(id_)
         return found

@@ -70,7 +70,7 @@ def _checked(served: Served, file: Upload) -> str:
 
 def _folder(served: Served) -> Path:
     store, origins = served.collection.store, served.collection.gallery.origins
-    for _, location, _ in store.sources():
+    for _, location, _ in store.catalog.sources():
         place = origins.locate(location)
         if place.is_dir():
             return place / FOLDER
@@ -87,7 +87,7 @@ def _write(path: Path, data: bytes) -> Path:
 
 
 def _of_content(served: Served, data: bytes) -> Item | None:
-    found = served.collection.store.items_of_content(hashlib.sha256(data).hexdigest())
+    found = served.collection.store.catalog.items_of_content(hashlib.sha256(data).hexdigest())
     return next((item for item in found if not item.removed), None)
 
 

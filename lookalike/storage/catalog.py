@@ -1,17 +1,12 @@
 """The catalog of a collection: which image is which row, where it came from, and a checksum of every entry (SQLite)."""
 
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from lookalike.errors import CollectionError
-from lookalike.storage.sqlite import connect, crc, is_left_open, reading
+from lookalike.storage.sqlite import AT_ONCE, Database, connect, crc
 from lookalike.types import Ids
 
 # `removed`: 0 is live, 1 gone from its source, 2 taken out by hand, 3 damaged and not to be used for anything.
@@ -51,6 +46,10 @@ COVERED = {
 CATALOG = "catalog.sqlite"
 
 
+CatalogEntry = tuple[Any, ...]
+"""source, key, size, mtime_ns, sha256, width, height, removed, vector_crc: a row of the catalog without its number."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One image of a collection; `source` is the id of where it came from."""
@@ -87,142 +86,23 @@ def make(path: Path) -> None:
 
 
 class Catalog:
-    """An open catalog; safe to read from several threads. While it is written to, all of it is one transaction."""
+    """The questions that are asked of a catalog, and the statements that change it, by name.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.RLock()
-        self._identity = self._on_disk()
-        self._reader = self._catalog = self._connect()
-        self._connections = 1
+    `touched(row)` hears of every row whose key or columns change.
+    """
+
+    def __init__(self, path: Path, touched: Callable[[int], None] = lambda _: None) -> None:
+        self.path, self._touched = path, touched
+        self.database = Database(path / CATALOG)
 
     def close(self) -> None:
         """Let go of the file, once no other thread is reading it."""
-        with self._lock:
-            self._catalog.close()
-            self._reader.close()
-
-    @contextmanager
-    def through_writer(self) -> Iterator[None]:
-        """All through a connection that can write, for who has the lock; what is not committed is rolled back."""
-        with self._lock:
-            try:
-                self._catalog = connect(self.path / CATALOG, "?mode=rw")
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._catalog.close()
-                self._catalog = self._reader
-
-    def _on_disk(self) -> tuple[int, int]:
-        try:
-            status = (self.path / CATALOG).stat()
-        except OSError:
-            return (0, 0)
-        return status.st_dev, status.st_ino
-
-    @property
-    def replaced(self) -> bool:
-        """Whether another collection has taken this one's place since it was opened (a rebuild, `compact`)."""
-        return self._on_disk() != self._identity
-
-    def _connect(self) -> sqlite3.Connection:
-        database = self.path / CATALOG
-        if not database.is_file():
-            raise CollectionError(f"{self.path}: catalog.sqlite is missing; index again with --rebuild")
-        try:
-            return reading(database)
-        except sqlite3.Error as error:
-            way = f"run `lookalike verify {self.path} --repair`, or index again with --rebuild"
-            raise CollectionError(f"{database} is damaged ({error}); {way}") from error
-
-    def _ask(
-        self, sql: str, values: Sequence[object] = (), through: sqlite3.Connection | None = None
-    ) -> sqlite3.Cursor:
-        """A statement begun; through a new connection where a crash left a transaction, which is rolled back then.
-
-        Never in the middle of a transaction of this one: what was read in it so far would be of another state.
-        """
-        try:
-            return (through or self._catalog).execute(sql, values)
-        except sqlite3.Error as error:
-            is_reading = self._catalog is self._reader and not self._catalog.in_transaction
-            if not (is_left_open(error) and is_reading) or self.replaced:
-                raise
-        fresh = self._connect()
-        self._reader.close()
-        self._reader = self._catalog = fresh
-        self._connections += 1
-        return self._catalog.execute(sql, values)
-
-    def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All rows that a statement gives; raises CollectionError."""
-        with self._lock:
-            try:
-                return self._ask(sql, values).fetchall()
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
-
-    def numbers(self, sql: str, values: Sequence[object] = ()) -> Ids:
-        """The first column as an array; no list of objects is made, however many there are."""
-        with self._lock:
-            try:
-                return np.fromiter((row for (row,) in self._ask(sql, values)), np.int64)
-            except (sqlite3.Error, TypeError, ValueError) as error:
-                raise self._failed(error) from error
-
-    def execute(self, sql: str, values: Sequence[object] = ()) -> int:
-        """Run one statement inside the writer's transaction; how many rows it changed."""
-        with self._lock:
-            try:
-                return self._catalog.execute(sql, values).rowcount
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
-
-    def execute_many(self, sql: str, values: Sequence[Sequence[object]]) -> None:
-        """One statement for each of several rows."""
-        with self._lock:
-            try:
-                self._catalog.executemany(sql, values)
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> CollectionError:
-        return CollectionError(f"{self.path}/{CATALOG}: {error}; run `lookalike verify {self.path}`")
+        self.database.close()
 
     def _number(self, sql: str, values: Sequence[object] = ()) -> int:
-        return int(self.query(sql, values)[0][0])
+        return int(self.database.query(sql, values)[0][0])
 
     # Reading
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Several reads of one committed state."""
-        with self._lock:
-            began = not self._catalog.in_transaction
-            if began:
-                # What a crash left open has to be rolled back before, by another connection: this asks for it.
-                self.query("PRAGMA data_version")
-                self.query("BEGIN")
-            try:
-                yield
-            finally:
-                if began:
-                    self.query("COMMIT")
-
-    @property
-    def version(self) -> tuple[int, int]:
-        """Changes whenever another process has committed."""
-        with self._lock:
-            try:
-                counted = self._ask("PRAGMA data_version", through=self._reader).fetchone()[0]
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
-            # SQLite counts anew for every connection.
-            return self._connections, int(counted)
 
     def count_rows(self) -> int:
         """How many rows there are, removed ones included."""
@@ -230,7 +110,7 @@ class Catalog:
 
     def removed_rows(self) -> Ids:
         """The rows that are marked removed."""
-        return self.numbers("SELECT row FROM items WHERE removed > 0")
+        return self.database.numbers("SELECT row FROM items WHERE removed > 0")
 
     def item(self, row: int) -> Item:
         """The item in this row; raises CollectionError where there is none."""
@@ -246,7 +126,7 @@ class Catalog:
     def is_dismissed(self, key: str, size: int, mtime_ns: int) -> bool:
         """Whether this very file was taken out by hand."""
         sql = "SELECT 1 FROM dismissed WHERE key = ? AND size = ? AND mtime_ns = ?"
-        return bool(self.query(sql, (to_blob(key), size, mtime_ns)))
+        return bool(self.database.query(sql, (to_blob(key), size, mtime_ns)))
 
     def items_of_content(self, sha256: str) -> list[Item]:
         """Items with this content, live ones first; removed ones still have their vector."""
@@ -261,7 +141,7 @@ class Catalog:
             last = block[-1].row
 
     def _items(self, where: str, values: Sequence[object]) -> list[Item]:
-        rows = self.query(f"SELECT {ITEM} FROM items {where}", values)  # noqa: S608 - `where` is a constant of this file
+        rows = self.database.query(f"SELECT {ITEM} FROM items {where}", values)  # noqa: S608 - `where` is a constant of this file
         return [to_item(row) for row in rows]
 
     def rows_of_source(self, source: int) -> Iterator[tuple[int, str]]:
@@ -270,7 +150,7 @@ class Catalog:
             "SELECT row, key FROM items WHERE source = ? AND removed = 0 AND row > ? ORDER BY row LIMIT 4096",
             -1,
         )
-        while block := self.query(sql, (source, last)):
+        while block := self.database.query(sql, (source, last)):
             yield from ((row, from_blob(key)) for row, key in block)
             last = block[-1][0]
 
@@ -279,19 +159,54 @@ class Catalog:
         # Two questions, and +source: else SQLite would go through the whole source.
         sql = "SELECT row, key FROM items WHERE removed = 0 AND +source = ? AND "
         at, first, last = _at_or_in(key)
-        found = self.query(f"{sql} key = ?", (source, at))
-        for row, blob in found + self.query(f"{sql} key >= ? AND key < ?", (source, first, last)):
+        found = self.database.query(f"{sql} key = ?", (source, at))
+        for row, blob in found + self.database.query(f"{sql} key >= ? AND key < ?", (source, first, last)):
             yield row, from_blob(blob)
 
     def sources(self) -> list[tuple[int, str, str]]:
         """(id, location, prefix) of every source that was indexed."""
-        rows = self.query("SELECT id, location, prefix FROM sources ORDER BY id")
+        rows = self.database.query("SELECT id, location, prefix FROM sources ORDER BY id")
         return [(id_, from_blob(place), from_blob(prefix)) for id_, place, prefix in rows]
 
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of what could not be used at the last run."""
-        rows = self.query("SELECT key, reason FROM skipped ORDER BY key")
+        rows = self.database.query("SELECT key, reason FROM skipped ORDER BY key")
         return [(from_blob(key), reason) for key, reason in rows]
+
+    def checked(self, row: int) -> tuple[Item, int] | None:
+        """The item in a row and the checksum of its vector; None where the entry does not match its own checksum."""
+        found = self.database.query(f"SELECT {ITEM}, crc FROM items WHERE row = ?", (row,))  # noqa: S608 - a constant
+        if not found or crc(*found[0][:-1]) != found[0][-1]:
+            return None
+        return to_item(found[0]), found[0][-2]
+
+    def vector_crcs(self, rows: Sequence[int]) -> list[int]:
+        """The checksums of the vectors of some rows, in their order; -1 where there is no such row."""
+        found = [self.database.query("SELECT vector_crc FROM items WHERE row = ?", (row,)) for row in rows]
+        return [checksum[0][0] if checksum else -1 for checksum in found]
+
+    def live_rows(self) -> Ids:
+        """The rows that count, in order."""
+        return self.database.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
+
+    def described(self, rows: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
+        """Key, SHA-256 and columns of some rows, in their order: what an engine's own filters can ask for."""
+        facts: dict[int, tuple[str, str, dict[str, Any]]] = {}
+        names = dict(self.columns())
+        for start in range(0, len(rows), AT_ONCE):
+            part = [int(row) for row in rows[start : start + AT_ONCE]]
+            marks = ", ".join("?" * len(part))
+            items = self.database.query(f"SELECT row, key, sha256 FROM items WHERE row IN ({marks})", part)  # noqa: S608
+            for row, key, sha256 in items:
+                facts[row] = (from_blob(key), sha256.hex(), {})
+            sql = f'SELECT row, "column", value FROM meta WHERE row IN ({marks})'  # noqa: S608 - question marks
+            for row, column, value in self.database.query(sql, part) if names else []:
+                facts[row][2][names[column]] = value
+        return [facts[int(row)] for row in rows]
+
+    def columns(self) -> list[tuple[int, str]]:
+        """(number, name) of every column of metadata."""
+        return [(number, name) for number, name in self.database.query("SELECT id, name FROM columns")]
 
     # Writing: each is one statement; `Store.writing` makes transactions of them.
 
@@ -299,14 +214,28 @@ class Catalog:
         """One row into a table of `COVERED`, with its checksum."""
         marks = ", ".join("?" * (len(values) + 1))
         sql = f"{verb} INTO {table} ({COVERED[table]}, crc) VALUES ({marks})"
-        self.execute(sql, (*values, crc(*values)))
+        self.database.execute(sql, (*values, crc(*values)))
+        if table == "meta":
+            self._touched(int(str(values[0])))
 
     def rename(self, row: int, key: str, size: int, mtime_ns: int) -> None:
         """The same content under another name, or with other times; a damaged entry keeps its wrong checksum."""
         entry = "crc(row, source, ?1, ?2, ?3, sha256, width, height, removed, vector_crc)"
         changed = f"key = ?1, size = ?2, mtime_ns = ?3, crc = {entry}"
         sql = f"UPDATE items SET {changed} WHERE row = ?4 AND crc = crc({ITEM})"  # noqa: S608 - constants
-        self.execute(sql, (to_blob(key), size, mtime_ns, row))
+        self.database.execute(sql, (to_blob(key), size, mtime_ns, row))
+        self._touched(row)
+
+    def append(self, first: int, entries: Sequence[CatalogEntry]) -> None:
+        """Rows `first`, first + 1, … into the table of items, each with its checksum."""
+        rows = [(row, *entry, crc(row, *entry)) for row, entry in enumerate(entries, first)]
+        marks = ", ".join("?" * 11)
+        self.database.execute_many(f"INSERT INTO items ({ITEM}, crc) VALUES ({marks})", rows)  # noqa: S608 - constants
+
+    def inherit(self, row: int, old: int) -> None:
+        """Give the columns of the row `old` to `row`."""
+        for column, value in self.database.query('SELECT "column", value FROM meta WHERE row = ?', (old,)):
+            self.put("meta", row, column, value)
 
     def remove(self, rows: Sequence[int], why: Literal["gone", "damaged"] = "gone") -> None:
         """Mark rows removed; but for damaged ones, their content can come back without being embedded again."""
@@ -322,7 +251,7 @@ class Catalog:
         covered = ITEM.replace("removed", "?1")
         sql = f"UPDATE items SET removed = ?1, crc = crc({covered}) WHERE row = ?2"  # noqa: S608 - constants
         for row in rows:
-            self.execute(sql, (mark, int(row)))
+            self.database.execute(sql, (mark, int(row)))
 
     def add_source(self, location: str, prefix: str) -> int:
         """Remember where images come from, and give its id."""
@@ -332,11 +261,11 @@ class Catalog:
 
     def clear_skipped(self, source: int) -> None:
         """Forget what was skipped of one source, before it is read again."""
-        self.execute("DELETE FROM skipped WHERE source = ?", (source,))
+        self.database.execute("DELETE FROM skipped WHERE source = ?", (source,))
 
     def clear_skipped_under(self, key: str) -> None:
         """Forget what was skipped at a key, or in the folder of that name."""
-        self.execute("DELETE FROM skipped WHERE key = ? OR (key >= ? AND key < ?)", _at_or_in(key))
+        self.database.execute("DELETE FROM skipped WHERE key = ? OR (key >= ? AND key < ?)", _at_or_in(key))
 
     def add_skipped(self, source: int, key: str, reason: str) -> None:
         """Note why a file could not be used."""

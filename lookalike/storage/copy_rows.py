@@ -10,7 +10,6 @@ from lookalike.errors import CollectionError
 from lookalike.storage.catalog import COVERED, ITEM, from_blob
 from lookalike.storage.sqlite import crc
 from lookalike.storage.store import Store
-from lookalike.storage.vectors import VectorFile
 from lookalike.types import Ids, Progress, Vectors
 
 BLOCK = 4096
@@ -31,7 +30,7 @@ class Pour:
 
     def __call__(self, old: Store, new: Store, progress: Progress | None = None) -> int:
         """Copy, inside `new.writing()`; how many rows. Raises CollectionError at the first row that is damaged."""
-        done, total = 0, old.count_rows()
+        done, total = 0, old.catalog.count_rows()
         for number, block in enumerate(_blocks(old, self.with_removed), 1):
             self._copy(old, new, block)
             done += len(block)
@@ -58,29 +57,24 @@ class Pour:
         self._copy_meta(old, new, rows, first)
 
     def _vectors(self, old: Store, new: Store, rows: Ids, first: int) -> list[int]:
-        source, target = old.vectors, new.vectors
-        same = isinstance(source, VectorFile) and isinstance(target, VectorFile) and source.dtype == target.dtype
-        if same and self.apply is None:
-            assert isinstance(source, VectorFile)
-            assert isinstance(target, VectorFile)
-            return target.append_stored(first, source.stored(int(rows[-1]) + 1)[rows])
-        vectors = source.rows(rows)
-        return target.append(first, self.apply(vectors) if self.apply else vectors)
+        if self.apply is None:
+            return new.vectors.copy(first, old.vectors, rows)
+        return new.vectors.append(first, self.apply(old.vectors.rows(rows)))
 
     def _copy_meta(self, old: Store, new: Store, rows: Ids, first: int) -> None:
         sql = 'SELECT row, "column", value FROM meta WHERE row BETWEEN ? AND ?'
         numbers = {row: first + at for at, row in enumerate(rows.tolist())}
         columns = self.columns or {}
-        for row, column, value in old.query(sql, (int(rows[0]), int(rows[-1]))):
+        for row, column, value in old.catalog.database.query(sql, (int(rows[0]), int(rows[-1]))):
             if row in numbers:
-                new.put("meta", numbers[row], columns.get(column, column), value)
+                new.catalog.put("meta", numbers[row], columns.get(column, column), value)
 
 
 def _blocks(old: Store, with_removed: bool) -> Iterator[list[tuple[Any, ...]]]:
     kept = "" if with_removed else "AND removed = 0"
     sql = f"SELECT {ITEM}, crc FROM items WHERE row > ? {kept} ORDER BY row LIMIT {BLOCK}"  # noqa: S608 - constants
     last = -1
-    while block := old.query(sql, (last,)):
+    while block := old.catalog.database.query(sql, (last,)):
         yield block
         last = block[-1][0]
 
@@ -101,7 +95,7 @@ def _check(old: Store, block: Sequence[tuple[Any, ...]], rows: Ids) -> None:
 def copy_tables(old: Store, new: Store, tables: Sequence[str]) -> None:
     """Whole tables beside the items, as they are."""
     for table in tables:
-        for values in old.query(f"SELECT {COVERED[table]} FROM {table}"):  # noqa: S608 - constants of this package
+        for values in old.catalog.database.query(f"SELECT {COVERED[table]} FROM {table}"):  # noqa: S608 - constants of this package
             # Its header is what each collection has of its own.
             if (table, values[0]) != ("facts", "header"):
-                new.put(table, *values, verb="INSERT OR REPLACE")
+                new.catalog.put(table, *values, verb="INSERT OR REPLACE")

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import QueryError
+from lookalike.storage.catalog import Catalog
 from lookalike.storage.sqlite import AT_ONCE
-from lookalike.types import Ids
 
 T = TypeVar("T", bound=Any)
 T_co = TypeVar("T_co", covariant=True)
@@ -41,19 +41,7 @@ PATTERN = re.compile(
 SPECIAL = re.compile(r"[*?\[]")
 
 
-class Asked(Protocol):
-    """The catalog, as far as a filter asks it."""
-
-    def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a statement."""
-        ...
-
-    def numbers(self, sql: str, values: Sequence[object] = ()) -> Ids:
-        """The first column of a statement."""
-        ...
-
-
-def select(expression: str, catalog: Asked, rows: int) -> RowMask:
+def select(expression: str, catalog: Catalog, rows: int) -> RowMask:
     """(rows,) bool: the rows for which `expression` holds; raises QueryError for what is no filter."""
     return read(expression, _Columns(catalog, rows))
 
@@ -82,14 +70,14 @@ def read(expression: str, columns: Columns[T]) -> T:
 class _Columns:
     """One test at a time to the rows that meet it."""
 
-    catalog: Asked
+    catalog: Catalog
     rows: int
 
     def __post_init__(self) -> None:
-        self.known = {name: number for number, name in self.catalog.query("SELECT id, name FROM columns")}
+        self.known = {name: number for number, name in self.catalog.columns()}
 
     def mask(self, sql: str, values: Sequence[object]) -> RowMask:
-        found = self.catalog.numbers(sql, values)
+        found = self.catalog.database.numbers(sql, values)
         mask = np.zeros(self.rows, np.bool_)
         mask[found[(found >= 0) & (found < self.rows)]] = True
         return mask

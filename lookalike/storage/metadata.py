@@ -95,7 +95,7 @@ def key_column(line: Line, path: Path) -> str:
 
 def put(store: Store, key: str, values: Line) -> bool:
     """Keep values with the image of a key; whether there is one."""
-    item = store.live_item(key)
+    item = store.catalog.live_item(key)
     if item is None:
         return False
     put_row(store, item.row, values)
@@ -120,38 +120,38 @@ def put_row(store: Store, row: int, values: Line) -> None:
     for name, given in values.items():
         number, value = column(store, name), storable(given)
         if value is None:
-            store.execute('DELETE FROM meta WHERE row = ? AND "column" = ?', (row, number))
+            store.catalog.database.execute('DELETE FROM meta WHERE row = ? AND "column" = ?', (row, number))
         else:
-            store.put("meta", row, number, value, verb="INSERT OR REPLACE")
+            store.catalog.put("meta", row, number, value, verb="INSERT OR REPLACE")
 
 
 def column(store: Store, name: str) -> int:
     """The number of a column, given at its first use."""
     name = str(storable(name))
-    found = store.query("SELECT id FROM columns WHERE name = ?", (name,))
+    found = store.catalog.database.query("SELECT id FROM columns WHERE name = ?", (name,))
     if found:
         return int(found[0][0])
-    number = int(store.query("SELECT COALESCE(MAX(id), 0) + 1 FROM columns")[0][0])
-    store.put("columns", number, name, "any")
+    number = int(store.catalog.database.query("SELECT COALESCE(MAX(id), 0) + 1 FROM columns")[0][0])
+    store.catalog.put("columns", number, name, "any")
     return number
 
 
 def known(store: Store) -> int:
     """How many values the images of a collection have."""
-    return int(store.query("SELECT COUNT(*) FROM meta JOIN items USING (row) WHERE removed = 0")[0][0])
+    return int(store.catalog.database.query("SELECT COUNT(*) FROM meta JOIN items USING (row) WHERE removed = 0")[0][0])
 
 
 def carry(old: Store, new: Store) -> None:
     """Give the images of `new` what `old` knows of the same keys, inside `new.writing()`."""
-    numbers = {number: column(new, name) for number, name in old.query("SELECT id, name FROM columns")}
+    numbers = {number: column(new, name) for number, name in old.catalog.database.query("SELECT id, name FROM columns")}
     sql = (
         'SELECT items.key, "column", value FROM meta JOIN items USING (row) '
         "WHERE removed = 0 AND meta.row >= ? AND meta.row < ?"
     )
-    for block, start in enumerate(range(0, old.count_rows(), BLOCK), 1):
-        for key, number, value in old.query(sql, (start, start + BLOCK)):
-            item = new.live_item(from_blob(key))
+    for block, start in enumerate(range(0, old.catalog.count_rows(), BLOCK), 1):
+        for key, number, value in old.catalog.database.query(sql, (start, start + BLOCK)):
+            item = new.catalog.live_item(from_blob(key))
             if item is not None and number in numbers:
-                new.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")
+                new.catalog.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")
         if block % COMMIT_EVERY == 0:
             new.commit()

@@ -15,7 +15,7 @@ class Origins:
 
     def __init__(self, store: Store) -> None:
         self._base = store.path
-        sources = store.sources()
+        sources = store.catalog.sources()
         self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in sources}
         self._remote = {id_: Remote(location) for id_, location, _ in sources if is_remote(location)}
         self._opened: dict[int, Source] = {}

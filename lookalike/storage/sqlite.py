@@ -1,12 +1,19 @@
-"""The file of a catalog to a connection: one that writes, for who has the lock, or one that never does."""
+"""The file of a catalog to connections: one that writes, for who has the lock, and one that never does."""
 
 import sqlite3
+import threading
 import time
 import zlib
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
+
+from lookalike.errors import CollectionError
+from lookalike.types import Ids
 
 LOCK = "writer.lock"
 """Beside the catalog; who holds it may write to a collection, or put another in its place."""
@@ -19,6 +26,15 @@ PATIENCE = 20
 def crc(*values: object) -> int:
     """CRC-32 over values and their types; SQLite calls it as `crc(…)`."""
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def identity(file: Path) -> tuple[int, int]:
+    """Which file lies under a name, (0, 0) where there is none: another one may be put there."""
+    try:
+        status = file.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
 
 
 def connect(path: Path, uri: str = "") -> sqlite3.Connection:
@@ -74,3 +90,140 @@ def _rolled_back(path: Path) -> bool:
     except (OSError, sqlite3.Error):
         return False
     return True
+
+
+class Database:
+    """An open catalog file; safe to read from several threads. While it is written to, all of it is one transaction."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.RLock()
+        self._identity = identity(file)
+        self._reader = self._connection = self._connect()
+        self._opened = 1
+
+    def close(self) -> None:
+        """Let go of the file, once no other thread is reading it."""
+        with self._lock:
+            self._connection.close()
+            self._reader.close()
+
+    @contextmanager
+    def through_writer(self) -> Iterator[None]:
+        """All through a connection that can write, for who has the lock; what is not committed is rolled back."""
+        with self._lock:
+            try:
+                self._connection = connect(self._file, "?mode=rw")
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connection.close()
+                self._connection = self._reader
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another collection has taken this one's place since it was opened (a rebuild, `compact`)."""
+        return identity(self._file) != self._identity
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self._file.is_file():
+            raise CollectionError(f"{self._file.parent}: catalog.sqlite is missing; index again with --rebuild")
+        try:
+            return reading(self._file)
+        except sqlite3.Error as error:
+            way = f"run `lookalike verify {self._file.parent} --repair`, or index again with --rebuild"
+            raise CollectionError(f"{self._file} is damaged ({error}); {way}") from error
+
+    def _ask(
+        self, sql: str, values: Sequence[object] = (), through: sqlite3.Connection | None = None
+    ) -> sqlite3.Cursor:
+        """A statement begun; through a new connection where a crash left a transaction, which is rolled back then.
+
+        Never in the middle of a transaction of this one: what was read in it so far would be of another state.
+        """
+        try:
+            return (through or self._connection).execute(sql, values)
+        except sqlite3.Error as error:
+            is_reading = self._connection is self._reader and not self._connection.in_transaction
+            if not (is_left_open(error) and is_reading) or self.replaced:
+                raise
+        fresh = self._connect()
+        self._reader.close()
+        self._reader = self._connection = fresh
+        self._opened += 1
+        return self._connection.execute(sql, values)
+
+    def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows that a statement gives; raises CollectionError."""
+        with self._lock:
+            try:
+                return self._ask(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+
+    def numbers(self, sql: str, values: Sequence[object] = ()) -> Ids:
+        """The first column as an array; no list of objects is made, however many there are."""
+        with self._lock:
+            try:
+                return np.fromiter((row for (row,) in self._ask(sql, values)), np.int64)
+            except (sqlite3.Error, TypeError, ValueError) as error:
+                raise self._failed(error) from error
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> int:
+        """Run one statement inside the writer's transaction; how many rows it changed."""
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values).rowcount
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+
+    def execute_many(self, sql: str, values: Sequence[Sequence[object]]) -> None:
+        """One statement for each of several rows."""
+        with self._lock:
+            try:
+                self._connection.executemany(sql, values)
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> CollectionError:
+        return CollectionError(f"{self._file}: {error}; run `lookalike verify {self._file.parent}`")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Several reads of one committed state."""
+        with self._lock:
+            began = not self._connection.in_transaction
+            if began:
+                # What a crash left open has to be rolled back before, by another connection: this asks for it.
+                self.query("PRAGMA data_version")
+                self.query("BEGIN")
+            try:
+                yield
+            finally:
+                if began:
+                    self.query("COMMIT")
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes whenever another process has committed."""
+        with self._lock:
+            try:
+                counted = self._ask("PRAGMA data_version", through=self._reader).fetchone()[0]
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+            # SQLite counts anew for every connection.
+            return self._opened, int(counted)
+
+    def begin(self) -> None:
+        """Begin the writer's transaction."""
+        self.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End the writer's transaction and begin the next one."""
+        # Ctrl-C may have struck between these two, and what is here is called again then.
+        if self._connection.in_transaction:
+            self.execute("COMMIT")
+        self.begin()

@@ -7,9 +7,8 @@ so a crash leaves at most surplus vectors, which the next writer overwrites.
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -18,16 +17,13 @@ from numpy.typing import NDArray
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.storage import catalog
 from lookalike.storage import manifest as header
-from lookalike.storage.catalog import ITEM, Catalog, Item, from_blob, to_blob
+from lookalike.storage.catalog import CATALOG, Catalog, CatalogEntry, Item, from_blob, to_blob
 from lookalike.storage.manifest import FORMAT, Header, is_collection, read_header
-from lookalike.storage.sqlite import AT_ONCE, LOCK, crc
-from lookalike.storage.vectors import DTYPES, RowStore, SearchingRows, VectorFile, create_rows, open_rows
+from lookalike.storage.sqlite import LOCK, crc, identity
+from lookalike.storage.vectors import DTYPES, RowPlace, RowStore, create_rows, open_rows
 from lookalike.types import Vectors
 
 __all__ = ["FORMAT", "Header", "Item", "Store", "create", "from_blob", "is_collection", "read_header", "to_blob"]
-
-CatalogEntry = tuple[Any, ...]
-"""source, key, size, mtime_ns, sha256, width, height, removed, vector_crc: a row of the catalog without its number."""
 
 
 def create(path: Path, wanted: Header) -> "Store":
@@ -65,9 +61,8 @@ def _make(path: Path, made: Header) -> None:
     if made.engine is None:
         (path / DTYPES[made.dtype][0]).write_bytes(b"")
     catalog.make(path)
-    opened = Catalog(path)
-    with closing(opened), opened.through_writer():
-        opened.put("facts", "header", made.to_text())
+    with closing(Catalog(path)) as written, written.database.through_writer():
+        written.put("facts", "header", made.to_text())
     header.write_header(path, made)
     sync_folder(path)
 
@@ -99,36 +94,36 @@ def sole_writer(path: Path) -> Iterator[None]:
         lock.release()
 
 
-class Store(Catalog):
+class Store:
     """An open collection. Any number of readers, in any process; one writer at a time, inside `writing()`."""
 
     def __init__(self, path: Path) -> None:
         self.path, before = path, None
         # Header, catalog and vectors are opened one after the other: none of them may be of a collection that another
         # one takes the place of meanwhile. What is open stays what it is.
-        while before != self._on_disk():
+        while before != identity(path / CATALOG):
             if before is not None:
                 self.close()
-            before = self._on_disk()
+            before = identity(path / CATALOG)
             self._open()
         self._count = 0
         self._writing = False
 
     def _open(self) -> None:
         self.header = read_header(self.path)
-        super().__init__(self.path)
-        self.vectors: RowStore = open_rows(self.path, self.header.dim, self.header.dtype, self.header.engine)
-        if isinstance(self.vectors, SearchingRows):
-            self.vectors.describe = self.described
-        else:
-            # Where they are missing, using them says so.
-            with suppress(CollectionError):
-                len(self.vectors)
+        self.catalog = Catalog(self.path, lambda row: self.vectors.touch([row]))
+        place = RowPlace(self.path, self.header.dim, self.header.dtype, self.catalog.described)
+        self.vectors: RowStore = open_rows(place, self.header.engine)
 
     def close(self) -> None:
         """Let go of the files."""
-        super().close()
+        self.catalog.close()
         self.vectors.close()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another collection has taken this one's place since it was opened (a rebuild, `compact`)."""
+        return self.catalog.database.replaced
 
     def vector(self, row: int) -> NDArray[np.float32]:
         """One stored vector (dim,), also of a row that is not committed yet."""
@@ -140,20 +135,13 @@ class Store(Catalog):
 
     def intact_item(self, row: int) -> Item | None:
         """The item in a row, where its entry and its vector match their checksums."""
-        found = self.query(f"SELECT {ITEM}, crc FROM items WHERE row = ?", (row,))  # noqa: S608 - a constant
-        if not found or crc(*found[0][:-1]) != found[0][-1]:
-            return None
-        vectors = self.vectors
-        is_whole = not isinstance(vectors, VectorFile) or (
-            len(vectors) > row and vectors.checksums(row, row + 1) == [found[0][-2]]
-        )
-        return catalog.to_item(found[0]) if is_whole else None
+        entry = self.catalog.checked(row)
+        return entry[0] if entry and self.vectors.matches(row, entry[1]) else None
 
     def digest(self, rows: int) -> int:
-        """A checksum of the checksums of some of the first `rows` vectors: whether they are those that one knew."""
-        some = np.unique(np.linspace(0, rows - 1, 64).astype(np.int64)).tolist() if rows else []
-        found = [self.query("SELECT vector_crc FROM items WHERE row = ?", (row,)) for row in some]
-        return crc(*(row[0][0] if row else -1 for row in found))
+        """A checksum of the checksums of some of the first `rows` vectors, to recognise them by."""
+        sample = np.unique(np.linspace(0, rows - 1, 64).astype(np.int64)).tolist() if rows else []
+        return crc(*self.catalog.vector_crcs(sample))
 
     # Writing
 
@@ -171,31 +159,27 @@ class Store(Catalog):
 
         Leaving commits; an exception rolls back what `commit` has not yet made safe.
         """
-        with self.locked(), self.through_writer():
+        with self.locked(), self.catalog.database.through_writer():
             try:
-                self._count = self.count_rows()
+                self._count = self.catalog.count_rows()
                 self._writing = True
-                self.execute("BEGIN IMMEDIATE")
+                self.catalog.database.begin()
                 yield self
                 self.commit()
-                if isinstance(self.vectors, SearchingRows):
-                    self.vectors.settle()
+                self.vectors.settle()
             finally:
                 self._writing = False
                 self.vectors.release()
 
     def count(self) -> int:
         """How many rows there are, those of this transaction included."""
-        return self._count if self._writing else self.count_rows()
+        return self._count if self._writing else self.catalog.count_rows()
 
     def commit(self) -> None:
         """Make everything so far safe: vectors to disk first, then the rows that name them."""
         assert self._writing, "inside writing()"
         self.vectors.flush(self._count)
-        # Ctrl-C may have struck between these two, and what is here is called again then.
-        if self._catalog.in_transaction:
-            self.execute("COMMIT")
-        self.execute("BEGIN IMMEDIATE")
+        self.catalog.database.commit()
 
     def add(self, item: Item, vector: NDArray[np.float32]) -> int:
         """Append one item (its `row` is given here) and its vector (dim,); a live item of that key is replaced."""
@@ -224,55 +208,23 @@ class Store(Catalog):
         """The catalog's half of `add_many`: what `ITEM` names behind the row, for vectors that lie in place already."""
         assert self._writing, "inside writing()"
         first = self._count
-        rows = [(row, *entry, crc(row, *entry)) for row, entry in enumerate(entries, first)]
-        marks = ", ".join("?" * 11)
         # Counted before they are written: an interrupt in between leaves surplus vectors, never a row without one.
-        self._count += len(rows)
-        self.execute_many(f"INSERT INTO items ({ITEM}, crc) VALUES ({marks})", rows)  # noqa: S608 - constants
+        self._count += len(entries)
+        self.catalog.append(first, entries)
         return first
 
     def _replace(self, key: str, row: int) -> None:
         """Mark the live item of this key removed; its metadata is the new row's from now on."""
-        old = self.live_item(key)
+        old = self.catalog.live_item(key)
         if old:
-            self.remove([old.row])
-            for column, value in self.query('SELECT "column", value FROM meta WHERE row = ?', (old.row,)):
-                self.put("meta", row, column, value)
-
-    def described(self, rows: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
-        """Key, SHA-256 and columns of some rows, in their order: what an engine's own filters can ask for."""
-        found: dict[int, tuple[str, str, dict[str, Any]]] = {}
-        names = dict(self.query("SELECT id, name FROM columns"))
-        for start in range(0, len(rows), AT_ONCE):
-            part = [int(row) for row in rows[start : start + AT_ONCE]]
-            marks = ", ".join("?" * len(part))
-            for row, key, sha256 in self.query(f"SELECT row, key, sha256 FROM items WHERE row IN ({marks})", part):  # noqa: S608
-                found[row] = (from_blob(key), sha256.hex(), {})
-            sql = f'SELECT row, "column", value FROM meta WHERE row IN ({marks})'  # noqa: S608 - question marks
-            for row, column, value in self.query(sql, part) if names else []:
-                found[row][2][names[column]] = value
-        return [found[int(row)] for row in rows]
-
-    def rename(self, row: int, key: str, size: int, mtime_ns: int) -> None:
-        """As the catalog's; an engine learns the new key."""
-        super().rename(row, key, size, mtime_ns)
-        self._touch(row)
-
-    def put(self, table: str, *values: object, verb: str = "INSERT") -> None:
-        """As the catalog's; an engine learns of new columns."""
-        super().put(table, *values, verb=verb)
-        if table == "meta":
-            self._touch(int(str(values[0])))
-
-    def _touch(self, row: int) -> None:
-        if isinstance(self.vectors, SearchingRows):
-            self.vectors.touch([row])
+            self.catalog.remove([old.row])
+            self.catalog.inherit(row, old.row)
 
     def relocate(self, path: Path) -> None:
         """Say where the sources lie as seen from `path`, before the collection is moved there."""
-        for id_, location, prefix in self.sources():
+        for id_, location, prefix in self.catalog.sources():
             place = Path(os.path.normpath(self.path.resolve() / location))
             inside = path.resolve().is_relative_to(place)
             relative = os.path.relpath(place, path.resolve()) if inside else str(place)
             if relative != location:
-                self.put("sources", id_, to_blob(relative), to_blob(prefix), verb="INSERT OR REPLACE")
+                self.catalog.put("sources", id_, to_blob(relative), to_blob(prefix), verb="INSERT OR REPLACE")

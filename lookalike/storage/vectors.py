@@ -8,9 +8,10 @@ import os
 import weakref
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, cast, runtime_checkable
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,15 @@ DTYPES: dict[str, tuple[str, str]] = {
 }
 
 
-class RowStore(Protocol):
-    """Where the vectors of a collection lie. Row numbers are given by the catalog and never used twice.
+Describe = Callable[[Sequence[int]], list[tuple[str, str, dict[str, Any]]]]
+"""Row numbers to the key, the SHA-256 and the columns of each."""
 
-    What lies at or behind the catalog's last committed row is surplus of a run that crashed, and may be overwritten.
+
+class RowStore(Protocol):
+    """Where the vectors of a collection lie: a mapped file, or an engine.
+
+    Row numbers are given by the catalog and never used twice. What lies at or behind its last committed row is surplus
+    of a run that crashed, and may be overwritten.
     """
 
     @property
@@ -46,52 +52,18 @@ class RowStore(Protocol):
         """How many rows lie there, committed or not."""
         ...
 
+    # Writing
+
     def append(self, first: int, vectors: Vectors) -> list[int]:
         """Write (n, dim) unit rows as rows `first`, first + 1, …; their checksums as `checksums` gives them."""
         ...
 
+    def copy(self, first: int, source: "RowStore", ids: Ids) -> list[int]:
+        """As `append`, of the rows `ids` of another store, as exactly as they lie there."""
+        ...
+
     def flush(self, rows: int) -> None:
         """Let exactly the first `rows` remain, and make them durable. Raises CollectionError where that fails."""
-        ...
-
-    def release(self) -> None:
-        """Let go of what only a writer needs."""
-        ...
-
-    def rows(self, ids: Ids) -> Vectors:
-        """The rows `ids` as (len(ids), dim) float32 of unit length; also of rows that are not committed yet."""
-        ...
-
-    def block(self, start: int, stop: int) -> Vectors:
-        """Rows `start` to `stop` as float32 of unit length, without a copy where they are stored so."""
-        ...
-
-    def checksums(self, start: int, stop: int) -> list[int]:
-        """CRC-32 of each row as it is stored."""
-        ...
-
-    def close(self) -> None:
-        """Let go of everything."""
-        ...
-
-
-@runtime_checkable
-class SearchingRows(RowStore, Protocol):
-    """A place that finds neighbours itself: an engine. The gallery hands it the search, and rescores what it finds."""
-
-    describe: Callable[[Sequence[int]], list[tuple[str, str, dict[str, Any]]]]
-    """Key, SHA-256 and columns of some rows, for the engine's own filters; put here by the store."""
-
-    def search(
-        self,
-        vectors: Vectors,
-        k: int,
-        rows: int,
-        live: NDArray[np.bool_] | None,
-        recall: float | None = None,
-        where: str | None = None,
-    ) -> tuple[Scores, Ids]:
-        """(m, dim) to (m, k) scores and rows, best first, -1 pads; only rows below `rows` for which `live` holds."""
         ...
 
     def touch(self, rows: Sequence[int]) -> None:
@@ -102,23 +74,78 @@ class SearchingRows(RowStore, Protocol):
         """After the last commit of a writer: what makes searching quick."""
         ...
 
-    def facts(self) -> dict[str, str]:
-        """What there is to know about the engine."""
+    def release(self) -> None:
+        """Let go of what only a writer needs."""
         ...
 
     def drop(self) -> None:
-        """Delete the engine's side of the collection."""
+        """Delete what lies outside the folder of the collection."""
         ...
+
+    # Reading
+
+    def rows(self, ids: Ids) -> Vectors:
+        """The rows `ids` as (len(ids), dim) float32 of unit length; also of rows that are not committed yet."""
+        ...
+
+    def block(self, start: int, stop: int) -> Vectors:
+        """Rows `start` to `stop` as float32 of unit length, without a copy where they are stored so."""
+        ...
+
+    def mapped(self, rows: int) -> Vectors | None:
+        """The first `rows` rows where they lie, as float32; None where they would have to be fetched or converted."""
+        ...
+
+    def search(
+        self,
+        vectors: Vectors,
+        k: int,
+        rows: int,
+        live: NDArray[np.bool_] | None,
+        recall: float | None = None,
+        where: str | None = None,
+    ) -> tuple[Scores, Ids] | None:
+        """(m, dim) to (m, k) scores and rows, best first, -1 pads; only rows below `rows` for which `live` holds.
+
+        `where` is the filter that `live` is of. None where the store does not search by itself.
+        """
+        ...
+
+    def checksums(self, start: int, stop: int) -> list[int]:
+        """CRC-32 of each row as it is stored."""
+        ...
+
+    def matches(self, row: int, checksum: int) -> bool:
+        """Whether a row is as it was written, as far as that is ours to check."""
+        ...
+
+    def facts(self) -> dict[str, str]:
+        """What `info` says beside the rows."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+@dataclass(frozen=True)
+class RowPlace:
+    """The folder of a collection, how its rows are kept, and who says what an engine may know of them."""
+
+    path: Path
+    dim: int
+    dtype: str
+    describe: Describe = lambda rows: [("", "", {}) for _ in rows]
 
 
 @dataclass(frozen=True)
 class EngineKind:
     """How collections keep their vectors in one kind of engine.
 
-    `open(path, uri, dim, dtype)`, and `create(uri, owner, encoder, fingerprint, dim)` for a new collection.
+    `open(place, uri)`, and `create(uri, owner, encoder, fingerprint, dim)` for a new collection.
     """
 
-    open: Callable[[Path, str, int, str], SearchingRows]
+    open: Callable[[RowPlace, str], RowStore]
     create: Callable[[str, str, str, str, int], None]
 
 
@@ -126,11 +153,15 @@ ENGINES: dict[str, EngineKind] = {}
 """By the scheme of a URI, such as milvus; `integrations` fills it when it is imported."""
 
 
-def open_rows(path: Path, dim: int, dtype: str = "float32", engine: str | None = None) -> RowStore:
-    """The vectors of the collection in `path`, in its own file or in an engine (a URI)."""
-    if engine is None:
-        return VectorFile(path / DTYPES[dtype][0], dim, dtype)
-    return _engine(engine).open(path, engine, dim, dtype)
+def open_rows(place: RowPlace, engine: str | None = None) -> RowStore:
+    """The vectors of a collection, in its own file or in an engine (a URI)."""
+    if engine is not None:
+        return _engine(engine).open(place, engine)
+    file = VectorFile(place.path / DTYPES[place.dtype][0], place.dim, place.dtype)
+    # Opened now, so that it stays the same one; where it is missing, using it says so.
+    with suppress(CollectionError):
+        len(file)
+    return file
 
 
 def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
@@ -252,6 +283,44 @@ class VectorFile:
         self._mapped = np.empty((0, self.row_bytes), np.uint8)
         self._closing()
         self._handle = None
+
+    def copy(self, first: int, source: RowStore, ids: Ids) -> list[int]:
+        """The bytes as they are, where the other file has this dtype."""
+        if isinstance(source, VectorFile) and source.dtype == self.dtype and len(ids):
+            return self.append_stored(first, source.stored(int(ids.max()) + 1)[ids])
+        return self.append(first, source.rows(ids))
+
+    def touch(self, rows: Sequence[int]) -> None:
+        """Only engines know of the catalog."""
+
+    def settle(self) -> None:
+        """Nothing is to be done."""
+
+    def drop(self) -> None:
+        """The file goes with its folder."""
+
+    def facts(self) -> dict[str, str]:
+        """Nothing that the header does not say."""
+        return {}
+
+    def search(
+        self,
+        vectors: Vectors,
+        k: int,
+        rows: int,
+        live: NDArray[np.bool_] | None,
+        recall: float | None = None,
+        where: str | None = None,
+    ) -> None:
+        """A file does not search."""
+
+    def mapped(self, rows: int) -> Vectors | None:
+        """A view of the file where it holds float32."""
+        return self.block(0, rows) if self.dtype == "float32" else None
+
+    def matches(self, row: int, checksum: int) -> bool:
+        """Whether the row is there and has this checksum."""
+        return len(self) > row and self.checksums(row, row + 1) == [checksum]
 
     def stored(self, stop: int) -> NDArray[np.uint8]:
         """The first `stop` rows as they lie on disk, (stop, bytes of a row), memory-mapped and read-only."""

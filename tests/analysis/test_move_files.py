@@ -172,7 +172,7 @@ class Opened:
     """What `find` asks of a collection, from a real one."""
 
     def __init__(self, collection: Collection) -> None:
-        self.live_items = collection.store.live_items
+        self.live_items = collection.store.catalog.live_items
         self.item, self.path = collection.gallery.item, collection.gallery.path
         self.vectors = collection.gallery.vectors
 

@@ -15,7 +15,7 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.sync import IndexReport
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
 from lookalike.search import hybrid as spaces
-from lookalike.storage.catalog import Catalog
+from lookalike.storage.sqlite import Database
 from lookalike.storage.store import Store
 from lookalike.storage.vectors import VectorFile
 from lookalike.types import Box, Ids, Probe, Vectors
@@ -31,7 +31,9 @@ def indexed(folder: Path, encoder: PixelEncoder) -> Collection:
 
 def state(opened: Collection) -> dict[str, bytes]:
     """Keys and the vectors behind them."""
-    return {item.key: opened.gallery.vectors(np.array([item.row])).tobytes() for item in opened.store.live_items()}
+    return {
+        item.key: opened.gallery.vectors(np.array([item.row])).tobytes() for item in opened.store.catalog.live_items()
+    }
 
 
 # Indexing
@@ -370,7 +372,7 @@ def test_distances_are_those_of_index_flat_l2_and_only_their_rows_are_read(
     with closing(make(tmp_path, vectors, dtype)) as opened:
         reference = faiss.IndexFlatL2(32)
         reference.add(opened.vectors.block(0, 500))
-        keys = [opened.item(row).key for row in (7, 499, 0, 7, 123)]
+        keys = [opened.catalog.item(row).key for row in (7, 499, 0, 7, 123)]
     read: list[list[int]] = []
     rows = VectorFile.rows
 
@@ -536,13 +538,13 @@ def test_an_image_is_read_once_to_be_removed(
 ) -> None:
     with closing(indexed(photos, encoder)) as collection:
         asked: list[str] = []
-        query = Catalog.query
+        query = Database.query
 
-        def asking(catalog: Catalog, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        def asking(database: Database, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
             asked.append(sql)
-            return query(catalog, sql, values)
+            return query(database, sql, values)
 
-        monkeypatch.setattr(Catalog, "query", asking)
+        monkeypatch.setattr(Database, "query", asking)
         assert collection.remove(["01.jpg", "02.jpg", "01.jpg"]) == 2
         assert len([sql for sql in asked if "FROM items WHERE" in sql]) == 2
         monkeypatch.undo()

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forked processe
 
 def state(path: Path) -> State:
     with closing(Store(path)) as opened:
-        return {item.key: digest(opened.vector(item.row)) for item in opened.live_items()}
+        return {item.key: digest(opened.vector(item.row)) for item in opened.catalog.live_items()}
 
 
 def digest(vector: np.ndarray) -> str:
@@ -79,9 +79,9 @@ def write(path: Path, seed: int, told: IO[str]) -> None:
             after[f"renamed/{seed}/{number}"] = after.pop(key)
             tell(what, after)
             with closing(Store(path)) as opened, opened.writing():
-                item = opened.live_item(key)
+                item = opened.catalog.live_item(key)
                 assert item
-                opened.rename(item.row, f"renamed/{seed}/{number}", 1, 2)
+                opened.catalog.rename(item.row, f"renamed/{seed}/{number}", 1, 2)
         else:
             tell(what, after)
             if what == "compact":
@@ -138,8 +138,8 @@ def test_killed_anywhere_it_is_as_it_was_before_or_after(tmp_path: Path, own_cac
         damage = verify(path)
         assert not damage, damage
         with closing(Store(path)) as store:
-            vectors = store.vectors.block(0, store.count_rows())
-            item = next(iter(store.live_items()))
+            vectors = store.vectors.block(0, store.catalog.count_rows())
+            item = next(iter(store.catalog.live_items()))
             assert abs(StoredGallery(store).search(vectors[item.row : item.row + 1], 1)[0][0, 0] - 1) < 1e-5
     print(f"{KILLS} kills, in the middle of: {sorted(interrupted)}")  # noqa: T201 - shown with -s
     # Nothing that was begun stays: the next run of each clears up after the last.
@@ -202,7 +202,7 @@ def test_a_reader_of_what_was_replaced_leaves_the_journal_of_its_successor_alone
             assert journal.exists()
             assert reader.replaced
             with contextlib.suppress(CollectionError):
-                reader.count_rows()
+                reader.catalog.count_rows()
             assert journal.exists()
     assert len(state(path)) == 201
     assert not verify(path)
@@ -217,7 +217,7 @@ def die_in_a_commit(path: Path) -> None:
             store.add_many(items([f"five/{at}.jpg" for at in range(5)]), clustered(5, DIM), new_keys=True)
             # Inside a transaction the first of these would do nothing.
             for statement in ("COMMIT", "PRAGMA cache_spill = ON", "PRAGMA cache_size = 10", "BEGIN IMMEDIATE"):
-                store.execute(statement)
+                store.catalog.database.execute(statement)
             store.add_many(items([f"{at}.jpg" for at in range(2000)]), clustered(2000, DIM), new_keys=True)
             os._exit(0)
     os.waitpid(child, 0)
@@ -225,14 +225,14 @@ def die_in_a_commit(path: Path) -> None:
 
 
 def in_snapshot(store: Store) -> int:
-    with store.snapshot():
-        return store.count_rows()
+    with store.catalog.database.snapshot():
+        return store.catalog.count_rows()
 
 
 ASKED: list[Callable[[Store], int]] = [
-    lambda store: len(list(store.live_items())),
-    lambda store: len(store.numbers("SELECT row FROM items")),
-    lambda store: store.count_rows() if store.version else 0,
+    lambda store: len(list(store.catalog.live_items())),
+    lambda store: len(store.catalog.database.numbers("SELECT row FROM items")),
+    lambda store: store.catalog.count_rows() if store.catalog.database.version else 0,
     in_snapshot,
 ]
 

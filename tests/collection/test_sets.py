@@ -154,7 +154,7 @@ def test_a_set_that_is_added_knows_what_the_first_one_knows(painted: Path, encod
     collection.add_set(ColourEncoder())
     assert keys(collection, text="red", where="year >= 2019") == ["green.png"]
     with collection.sets["colours"].store.writing() as opened:
-        opened.execute("DELETE FROM meta")  # as in one that an earlier version made
+        opened.catalog.database.execute("DELETE FROM meta")  # as in one that an earlier version made
     collection.add_set(ColourEncoder())
     assert keys(collection, text="red", where="year >= 2019") == ["green.png"]
 

@@ -16,7 +16,7 @@ import pytest
 from lookalike.collection.collection import Collection
 from lookalike.collection.sync import IndexReport
 from lookalike.collection.watch import is_visible
-from lookalike.storage.catalog import Catalog
+from lookalike.storage.sqlite import Database
 from lookalike.storage.store import Store
 from tests.support.pictures import PixelEncoder, picture
 
@@ -200,13 +200,13 @@ def test_what_is_asked_about_one_file_goes_through_no_more_than_it(
     """By the way that SQLite says it would take: on twelve rows no clock tells."""
     asked: list[tuple[str, Sequence[object]]] = []
     for name in ("query", "execute", "numbers"):
-        real = getattr(Catalog, name)
+        real = getattr(Database, name)
 
-        def noted(self: Catalog, sql: str, values: Sequence[object] = (), real: Any = real) -> Any:
+        def noted(self: Database, sql: str, values: Sequence[object] = (), real: Any = real) -> Any:
             asked.append((sql, values))
             return real(self, sql, values)
 
-        monkeypatch.setattr(Catalog, name, noted)
+        monkeypatch.setattr(Database, name, noted)
     picture(78).save(photos / "one.png")
     opened.refresh([photos / "one.png"])
     len(opened)
@@ -214,6 +214,8 @@ def test_what_is_asked_about_one_file_goes_through_no_more_than_it(
     told = [(sql, values) for sql, values in asked if sql.split()[0] in {"SELECT", "UPDATE", "DELETE"}]
     assert len(told) > 5
     for sql, values in told:
-        plan = " ".join(str(step[-1]) for step in opened.store.query(f"EXPLAIN QUERY PLAN {sql}", values))
+        plan = " ".join(
+            str(step[-1]) for step in opened.store.catalog.database.query(f"EXPLAIN QUERY PLAN {sql}", values)
+        )
         assert "items_source" not in plan, sql
         assert "SCAN items" not in plan or "items_removed" in plan, sql

@@ -79,7 +79,7 @@ def test_what_was_committed_since_is_searched_whatever_is_kept(indexed: Path) ->
         collection.search(fresh[0], where=where)
         with closing(Store(indexed)) as other, other.writing():
             other.add_many(items([f"new/{number}.jpg" for number in range(30)]), fresh)
-            other.remove(range(1, ROWS, 20))  # half of folder 1
+            other.catalog.remove(range(1, ROWS, 20))  # half of folder 1
         live = np.isin(np.arange(ROWS + 30) % 10, (1, 2)) & (np.arange(ROWS + 30) % 20 != 1)
         live[ROWS:] = True
         rows = np.concatenate([vectors, fresh])
@@ -106,7 +106,7 @@ def test_rows_behind_the_index_are_found_as_by_looking_at_all(
         calls.clear()
         with opened.writing():
             opened.add_many(items([f"{row % 10}/new{row}.jpg" for row in range(behind)]), fresh)
-            opened.remove([*range(0, 1000, 7), *range(1000, 1000 + behind, 3)])
+            opened.catalog.remove([*range(0, 1000, 7), *range(1000, 1000 + behind, 3)])
         rows = np.arange(1000 + behind)
         stored = opened.vectors.block(0, 1000 + behind)
         live = np.where(rows < 1000, rows % 7 > 0, (rows - 1000) % 3 > 0)
@@ -143,7 +143,7 @@ def test_a_view_is_narrowed_by_a_filter_by_keys_and_by_both_whatever_its_recall(
         whole = StoredGallery(opened)
         where = "key:1/* or key:2/* or key:3/*"
         assert np.array_equal(whole.view(where, recall=1).search(queries, 10)[1], expected)
-        keys = frozenset(opened.item(row).key for row in (1, 2, 10))
+        keys = frozenset(opened.catalog.item(row).key for row in (1, 2, 10))
         assert len(whole.view(where, recall=0.5)) == 600
         assert len(whole.view(where, keys)) == 598
         assert len(whole.view(exclude=keys)) == ROWS - 3

@@ -1,27 +1,12 @@
 import numpy as np
 import pytest
-from PIL.Image import Image
 
 from lookalike.errors import QueryError
-from lookalike.index.exact import ExactIndex
 from lookalike.search import rank as search
-from lookalike.types import Gallery, Ids, Probe, Ranking, Vectors
+from lookalike.types import Gallery, Probe, Ranking
+from tests.search.rerank.rows import Rows
 
 AXES = np.eye(4, dtype=np.float32)
-
-
-class Rows(ExactIndex):
-    """A gallery that is nothing but its vectors."""
-
-    def __init__(self, vectors: Vectors) -> None:
-        super().__init__(vectors)
-        self.all = vectors
-
-    def vectors(self, ids: Ids) -> Vectors:
-        return np.asarray(self.all[ids], np.float32)
-
-    def image(self, row: int) -> Image:
-        raise NotImplementedError
 
 
 def probe(*vectors: list[float]) -> Probe:

@@ -12,7 +12,9 @@ from lookalike.collection.collection import Collection
 from lookalike.errors import QueryError, SourceError
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage import filters, metadata
+from lookalike.storage.catalog import Catalog
 from lookalike.storage.maintenance.verify import verify
+from lookalike.storage.sqlite import Database
 from lookalike.storage.store import Store
 from tests.support.pictures import PixelEncoder
 from tests.support.vectors import clustered, make
@@ -38,7 +40,7 @@ def collection(tmp_path: Path) -> Store:
 
 def chosen(opened: Store, expression: str) -> str:
     """The letters of the images for which it holds."""
-    rows = np.flatnonzero(filters.select(expression, opened, len(KEYS)))
+    rows = np.flatnonzero(filters.select(expression, opened.catalog, len(KEYS)))
     return "".join("abcdef"[row] for row in rows)
 
 
@@ -97,13 +99,20 @@ def test_what_is_no_filter_is_one_line(collection: Store, expression: str, messa
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_a_filter_or_a_query_error(text: str) -> None:
-    class Nothing:
+    class Statements(Database):
+        def __init__(self) -> None:
+            """Without a file."""
+
         def query(self, sql: str, values: object = ()) -> list[tuple[object, ...]]:
             return [(1, "a")]
 
         def numbers(self, sql: str, values: object = ()) -> np.ndarray:
             assert not text.strip() or "'" not in sql.replace("('integer', 'real')", "").replace("('text')", "")
             return np.array([0], np.int64)
+
+    class Nothing(Catalog):
+        def __init__(self) -> None:
+            self.database = Statements()
 
     try:
         assert filters.select(text, Nothing(), 3).shape == (3,)
@@ -114,16 +123,16 @@ def test_any_text_is_a_filter_or_a_query_error(text: str) -> None:
 def test_an_injection_is_a_value(collection: Store) -> None:
     with closing(collection):
         assert chosen(collection, 'camera = "x\'; DROP TABLE items; --"') == ""
-        assert collection.count_rows() == len(KEYS)
+        assert collection.catalog.count_rows() == len(KEYS)
 
 
 def test_metadata_follows_a_changed_image_and_can_be_taken_away(collection: Store, tmp_path: Path) -> None:
     with closing(collection):
-        item = collection.live_item("e.jpg")
+        item = collection.catalog.live_item("e.jpg")
         assert item
         with collection.writing():
             collection.add(item, clustered(1, 8)[0])
-        assert np.flatnonzero(filters.select("year = 2019", collection, 7)).tolist() == [4, 6]
+        assert np.flatnonzero(filters.select("year = 2019", collection.catalog, 7)).tolist() == [4, 6]
         (tmp_path / "more.csv").write_text("key,stars\nbeach/a.jpg,\n")
         with collection.writing():
             metadata.attach(collection, tmp_path / "more.csv")
@@ -167,7 +176,7 @@ def test_a_folder_ends_where_the_next_name_begins(tmp_path: Path) -> None:
     with closing(make(tmp_path / "c", clustered(len(keys), 8), keys=keys)) as opened:
 
         def rows(expression: str) -> list[int]:
-            return np.flatnonzero(filters.select(expression, opened, len(keys))).tolist()
+            return np.flatnonzero(filters.select(expression, opened.catalog, len(keys))).tolist()
 
         assert rows("key:beach/*") == [0, 1, 2]
         assert rows("key:beach*") == [0, 1, 2, 3, 4]
@@ -179,7 +188,7 @@ def test_a_folder_ends_where_the_next_name_begins(tmp_path: Path) -> None:
 def test_removed_images_meet_no_filter_of_keys(collection: Store) -> None:
     with closing(collection):
         with collection.writing():
-            collection.remove([0, 4])
+            collection.catalog.remove([0, 4])
         assert chosen(collection, "key:*") == "bcdf"
         assert chosen(collection, "key:beach/*") == "b"
         assert chosen(collection, "key = e.jpg or key in (beach/a.jpg) or key:e.jpg") == ""
@@ -198,7 +207,7 @@ def test_a_key_of_digits_is_no_number(tmp_path: Path) -> None:
     with closing(make(tmp_path / "c", clustered(4, 8), keys=keys)) as opened:
         for row, key in enumerate(keys):
             for expression in (f"key = {key}", f"key in ({key}, no)", f"key = '{key}'"):
-                assert np.flatnonzero(filters.select(expression, opened, 4)).tolist() == [row]
+                assert np.flatnonzero(filters.select(expression, opened.catalog, 4)).tolist() == [row]
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1234567890123456789, 2**63, 10**20])
@@ -217,7 +226,7 @@ def test_a_filter_of_many_values_takes_a_few_bytes_a_row(collection: Store) -> N
             (f"year in ({', '.join(map(str, range(1900, 2550)))})", [0, 1, 2, 4]),
         ):
             tracemalloc.start()
-            found = filters.select(expression, collection, rows)
+            found = filters.select(expression, collection.catalog, rows)
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert np.flatnonzero(found).tolist() == expected
@@ -226,7 +235,9 @@ def test_a_filter_of_many_values_takes_a_few_bytes_a_row(collection: Store) -> N
 
 def stored(opened: Store) -> dict[str, object]:
     """Column names to the value of the image `e.jpg`."""
-    return dict(opened.query('SELECT name, value FROM meta JOIN columns ON id = "column" WHERE row = 4'))
+    return dict(
+        opened.catalog.database.query('SELECT name, value FROM meta JOIN columns ON id = "column" WHERE row = 4')
+    )
 
 
 def test_a_parquet_with_numbers_that_sqlite_has_not_loses_these_alone(collection: Store, tmp_path: Path) -> None:

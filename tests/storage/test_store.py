@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.storage import store
 from lookalike.storage.maintenance.verify import verify
+from lookalike.storage.sqlite import Database
 from lookalike.storage.store import Header, Item, Store
 from lookalike.storage.vectors import VectorFile
 
@@ -32,7 +33,7 @@ def vector(number: int) -> NDArray[np.float32]:
 def filled(path: Path, count: int = 3) -> Store:
     opened = store.create(path, HEADER)
     with opened.writing():
-        opened.add_source("..", "")
+        opened.catalog.add_source("..", "")
         for number in range(count):
             opened.add(item(f"{number}.jpg", number), vector(number))
     return opened
@@ -41,7 +42,11 @@ def filled(path: Path, count: int = 3) -> Store:
 def test_rows_and_vectors_come_back_as_they_were_stored(tmp_path: Path) -> None:
     filled(tmp_path).close()
     opened = Store(tmp_path)
-    assert [(found.row, found.key) for found in opened.live_items()] == [(0, "0.jpg"), (1, "1.jpg"), (2, "2.jpg")]
+    assert [(found.row, found.key) for found in opened.catalog.live_items()] == [
+        (0, "0.jpg"),
+        (1, "1.jpg"),
+        (2, "2.jpg"),
+    ]
     assert np.array_equal(opened.vectors.block(0, 3), np.eye(4, dtype=np.float32)[:3])
     assert replace(opened.header, id="") == HEADER
     assert len(opened.header.id) == 32
@@ -52,7 +57,7 @@ def test_a_key_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
     opened = store.create(tmp_path, HEADER)
     with opened.writing():
         opened.add(item(name), vector(0))
-    found = opened.live_item(name)
+    found = opened.catalog.live_item(name)
     assert found is not None
     assert found.key == name
 
@@ -69,7 +74,7 @@ def test_an_exception_rolls_back_to_the_last_commit(tmp_path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail_after_a_commit()
-    assert [found.key for found in opened.live_items()] == ["0.jpg", "1.jpg", "kept.jpg"]
+    assert [found.key for found in opened.catalog.live_items()] == ["0.jpg", "1.jpg", "kept.jpg"]
 
 
 def test_surplus_vectors_of_a_crashed_run_are_overwritten(tmp_path: Path) -> None:
@@ -89,22 +94,22 @@ def test_vectors_are_on_the_disk_before_the_rows_that_name_them(
     """A power cut takes what was not synchronised, which no killed process shows."""
     opened = filled(tmp_path, 1)
     vectors, order = (tmp_path / "vectors.f32").stat().st_ino, list[str]()
-    fsync, execute = os.fsync, Store.execute
+    fsync, execute = os.fsync, Database.execute
 
     def synchronised(handle: int) -> None:
         fsync(handle)
         if os.fstat(handle).st_ino == vectors:
             order.append("vectors")
 
-    def executed(self: Store, sql: str, values: Sequence[object] = ()) -> int:
+    def executed(self: Database, sql: str, values: Sequence[object] = ()) -> int:
         if sql == "COMMIT":
             order.append("rows")
         return execute(self, sql, values)
 
     monkeypatch.setattr(os, "fsync", synchronised)
-    monkeypatch.setattr(Store, "execute", executed)
+    monkeypatch.setattr(Database, "execute", executed)
     with opened.writing():
-        assert opened.query("PRAGMA synchronous") == [(2,)], "SQLite does the same with the rows"
+        assert opened.catalog.database.query("PRAGMA synchronous") == [(2,)], "SQLite does the same with the rows"
         opened.add(item("a.jpg"), vector(1))
         opened.commit()
         opened.add(item("b.jpg"), vector(2))
@@ -154,16 +159,16 @@ def test_images_whose_bytes_were_never_seen_are_no_copies_of_one_another(tmp_pat
     with opened.writing():
         for key in ("a", "b"):
             opened.add(replace(item(key), sha256=""), vector(1))
-    assert opened.items_of_content("") == []
-    assert [found.key for found in opened.items_of_content(f"{0:064x}")] == ["0.jpg"]
+    assert opened.catalog.items_of_content("") == []
+    assert [found.key for found in opened.catalog.items_of_content(f"{0:064x}")] == ["0.jpg"]
 
 
 def test_a_replaced_key_has_one_live_item(tmp_path: Path) -> None:
     opened = filled(tmp_path)
     with opened.writing():
         opened.add(item("1.jpg", 9), vector(3))
-    assert [found.row for found in opened.live_items()] == [0, 2, 3]
-    assert opened.removed_rows().tolist() == [1]
+    assert [found.row for found in opened.catalog.live_items()] == [0, 2, 3]
+    assert opened.catalog.removed_rows().tolist() == [1]
 
 
 def hold(path: Path, ready: Event, done: Event) -> None:
@@ -182,7 +187,7 @@ def test_a_second_writer_is_told_at_once(tmp_path: Path) -> None:
         assert ready.wait(30)
         with pytest.raises(CollectionLocked, match="being written to by another process"), opened.writing():
             pass
-        assert opened.count_rows() == 3  # a reader is not held up
+        assert opened.catalog.count_rows() == 3  # a reader is not held up
     finally:
         done.set()
         process.join()
@@ -258,11 +263,11 @@ def test_the_second_of_two_who_make_one_at_once_leaves_the_first_ones_rows_alone
         opened.commit()
         with pytest.raises(CollectionLocked, match="was made by another process in the meantime; run the same command"):
             store.create(tmp_path, HEADER)
-    assert Store(tmp_path).count_rows() == 3
+    assert Store(tmp_path).catalog.count_rows() == 3
     assert not verify(tmp_path)
 
 
 def test_while_one_is_being_made_no_other_is_made_in_its_place(tmp_path: Path) -> None:
     with store.sole_writer(tmp_path), pytest.raises(CollectionLocked, match="being written to by another process"):
         store.create(tmp_path, HEADER)
-    assert store.create(tmp_path, HEADER).count_rows() == 0
+    assert store.create(tmp_path, HEADER).catalog.count_rows() == 0

@@ -37,7 +37,7 @@ def make(
     opened = store.create(path, Header(encoder, FINGERPRINT, vectors.shape[1], dtype))
     names = keys or [f"{number % 10}/{number:06}.jpg" for number in range(len(vectors))]
     with opened.writing():
-        opened.add_source("..", "")
+        opened.catalog.add_source("..", "")
         opened.add_many(items(names), vectors, new_keys=True)
     return opened
 

@@ -1,12 +1,10 @@
-"""The rows of a collection in a search server, as `vectors.RowStore` and `vectors.SearchingRows` want them.
+"""The rows of a collection in a search server, as `vectors.RowStore` wants them.
 
 What the catalog names is in the server: rows are written, and seen by a strongly consistent count, before the catalog
 commits them. Rows that were removed stay until the collection is rebuilt, as in the file, and are passed over here.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +13,10 @@ from lookalike.errors import CollectionError, EngineError
 from lookalike.integrations.milvus.client import Milvus, ServerRow, Signature, connect
 from lookalike.integrations.milvus.expressions import translate
 from lookalike.storage.manifest import read_header
-from lookalike.storage.vectors import crc_rows, encode
+from lookalike.storage.vectors import RowPlace, RowStore, crc_rows, encode
 from lookalike.types import Ids, Scores, Vectors
 
 Live = NDArray[np.bool_]
-Describe = Callable[[Sequence[int]], list[tuple[str, str, dict[str, Any]]]]
-"""Row numbers to the key, the SHA-256 and the columns of each."""
 PENDING_BYTES = 8 << 20
 NAMED = 4096
 """Up to this many rows a selection is put to the server as a list of ids, and the answer is of these alone."""
@@ -28,17 +24,15 @@ SLACK = 8
 
 
 class MilvusRows:
-    """A `SearchingRows` of the collection in the folder `path`; nothing is asked of the server before it is needed."""
+    """A `RowStore` in a collection of Milvus; nothing is asked of the server before it is needed."""
 
     dtype = "float32"
 
-    def __init__(self, path: Path, uri: str, dim: int, dtype: str = "float32") -> None:
-        if dtype != self.dtype:
-            raise CollectionError(f"{path}: an engine keeps vectors as float32, not as {dtype}")
-        self.dim = dim
-        self.describe: Describe = lambda rows: [("", "", {}) for _ in rows]
-        """What the catalog says of some rows; the store puts its own in this place."""
-        header = read_header(path)
+    def __init__(self, place: RowPlace, uri: str) -> None:
+        if place.dtype != self.dtype:
+            raise CollectionError(f"{place.path}: an engine keeps vectors as float32, not as {place.dtype}")
+        self.dim, self._describe = place.dim, place.describe
+        header = read_header(place.path)
         self._signature = Signature(header.id, header.encoder, header.fingerprint, header.dim)
         self._uri = uri
         self._engine: Milvus | None = None
@@ -80,6 +74,10 @@ class MilvusRows:
         self._pending.update(enumerate(vectors, first))
         return crc_rows(encode(vectors, self.dtype))
 
+    def copy(self, first: int, source: RowStore, ids: Ids) -> list[int]:
+        """As float32, however exactly they lie there."""
+        return self.append(first, source.rows(ids))
+
     def touch(self, rows: Sequence[int]) -> None:
         """The catalog's fields of these rows have changed; the server learns of it with the next `flush`."""
         self._changed.update(int(row) for row in rows)
@@ -91,7 +89,7 @@ class MilvusRows:
         self._has_written = True
 
     def _upsert(self, rows: Sequence[int], vectors: Vectors) -> None:
-        described = zip(rows, self.describe(rows), strict=True)
+        described = zip(rows, self._describe(rows), strict=True)
         self.engine.upsert([ServerRow(row, key, sha256, fields) for row, (key, sha256, fields) in described], vectors)
 
     def flush(self, rows: int) -> None:
@@ -155,6 +153,13 @@ class MilvusRows:
     def block(self, start: int, stop: int) -> Vectors:
         """Consecutive rows, fetched."""
         return self.rows(np.arange(start, stop))
+
+    def mapped(self, rows: int) -> None:
+        """They have to be fetched."""
+
+    def matches(self, row: int, checksum: int) -> bool:
+        """What the server holds is the server's to check; `verify` compares all of it."""
+        return True
 
     def checksums(self, start: int, stop: int) -> list[int]:
         """CRC-32 of each row; -1, which is none, where the server lacks it."""

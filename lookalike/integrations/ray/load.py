@@ -49,9 +49,9 @@ def load(target: str, into: Path, engine: str | None = None, progress: Progress 
                     opened.commit()
                 if progress:
                     progress(done, total)
-            opened.clear_skipped(source)
+            opened.catalog.clear_skipped(source)
             for key, reason in records.skipped(target):
-                opened.add_skipped(source, key, reason)
+                opened.catalog.add_skipped(source, key, reason)
     finally:
         opened.close()
     return Loaded(added, done - added, sum(reasons.values()))
@@ -79,8 +79,8 @@ def _source(opened: Store, location: str, into: Path) -> int:
     stored = location
     if not is_remote(location) and into.resolve().is_relative_to(Path(location)):
         stored = os.path.relpath(location, into.resolve())
-    known = {place: id_ for id_, place, _ in opened.sources()}
-    return known[stored] if stored in known else opened.add_source(stored, "")
+    known = {place: id_ for id_, place, _ in opened.catalog.sources()}
+    return known[stored] if stored in known else opened.catalog.add_source(stored, "")
 
 
 def _add(opened: Store, source: int, rows: Sequence[records.Record], vectors: Vectors) -> int:
@@ -97,7 +97,7 @@ def _add(opened: Store, source: int, rows: Sequence[records.Record], vectors: Ve
 
 def _is_there(opened: Store, row: records.Record) -> bool:
     """Whether it need not be added: it was, or it was taken out by hand."""
-    if opened.is_dismissed(row.key, row.bytes, row.mtime_ns):
+    if opened.catalog.is_dismissed(row.key, row.bytes, row.mtime_ns):
         return True
-    item = opened.live_item(row.key)
+    item = opened.catalog.live_item(row.key)
     return item is not None and item.sha256 == row.sha256

@@ -64,7 +64,7 @@ def ranked(ids: Ids, known: Ranking, probe: Probe, gallery: Gallery) -> Ranking:
     return Ranking(ids, scores)
 
 
-class Method(Protocol):
+class CandidateMethod(Protocol):
     """A method that gives each of the first `top` candidates a value."""
 
     @property
@@ -77,7 +77,7 @@ class Method(Protocol):
         ...
 
 
-def by_value(method: Method, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
+def by_value(method: CandidateMethod, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
     """The first `method.top` by the method's values, filled up where the ranking is shorter than that."""
     ranking = at_least(ranking, method.top, probe, gallery)
     return reordered(ranking, method.values(probe, ranking.head(method.top), gallery))

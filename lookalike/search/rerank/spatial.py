@@ -27,7 +27,7 @@ class Spatial:
     up to 400 candidates with some 3,000 keypoints; both are fewer here because each candidate costs milliseconds.
 
     The gallery's keypoints are computed when they are first needed, and kept where the gallery has a place for them
-    (`cache.Remembering`). A picture that cannot be read has no inliers.
+    (`Gallery.cache_dir`). A picture that cannot be read has no inliers.
     """
 
     top: int = 100

@@ -46,7 +46,7 @@ async def image(path: str, served: Service) -> Response:
 
 
 def _image(served: Served, key: str) -> bytes:
-    found = served.collection.store.live_item(key)
+    found = served.collection.store.catalog.live_item(key)
     if found is None:
         raise not_found("there is no such image", "paths are those in the results of POST /search")
     try:

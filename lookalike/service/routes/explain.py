@@ -67,7 +67,7 @@ def _explained(served: Served, asked: RequestExample, item: str, box: Box | None
 
 def _size(served: Served, query: Any, asked: RequestExample) -> dict[str, int]:
     if isinstance(query, Key):
-        known = served.collection.store.live_item(query.name)
+        known = served.collection.store.catalog.live_item(query.name)
         return {"width": known.width, "height": known.height} if known else {"width": 0, "height": 0}
     assert isinstance(asked, Upload)
     decoded = images.decode(asked.data, size=16)

@@ -108,7 +108,7 @@ def optimize(store: Store, spec: str = "auto", progress: Progress | None = None)
     """
     if store.header.engine:
         raise IndexSpecError(f"{store.path}: its engine keeps an index of its own; `optimize` is for vectors in a file")
-    rows = store.count_rows()
+    rows = store.catalog.count_rows()
     if spec == "auto":
         spec = automatic(rows, store.header.dim, available_memory())
     if spec == EXACT:
@@ -123,7 +123,7 @@ def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Ind
     started = time.perf_counter()
     index = _empty(spec, store.header.dim)
     live = np.ones(rows, np.bool_)
-    live[[row for row in store.removed_rows().tolist() if row < rows]] = False
+    live[[row for row in store.catalog.removed_rows().tolist() if row < rows]] = False
     if np.count_nonzero(live) < 2 * RESULTS:
         raise IndexSpecError(f"{store.path}: {np.count_nonzero(live)} images are too few for an index")
     held = _held_back(live)

@@ -30,7 +30,7 @@ def compact(old: Store, dtype: str | None = None, progress: Progress | None = No
     """
     if old.header.engine:
         raise CollectionError(f"{old.path}: its vectors lie in a search server; index again with --rebuild")
-    removed, before = len(old.removed_rows()), size(old.path)
+    removed, before = len(old.catalog.removed_rows()), size(old.path)
     header = replace(old.header, dtype=dtype or old.header.dtype)
     with old.locked():
         made_beside(old, SUFFIX, header, lambda new: _copy(old, new, progress))

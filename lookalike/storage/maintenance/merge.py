@@ -50,7 +50,7 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
                 with new.writing():
                     copy_tables(parts[0], new, ("facts",))
                     shared = sum(_pour(part, new, into, progress) for part in parts)
-                report = Merge(new.count_rows(), shared)
+                report = Merge(new.catalog.count_rows(), shared)
             learned = whitening.load(parts[0].path)
             if learned:
                 learned.save(draft)
@@ -72,7 +72,7 @@ def _hold(part: Store, stack: ExitStack) -> None:
         raise
     except CollectionError:
         # Where nobody can write, on a medium that is only read, nobody has to be told.
-        stack.enter_context(part.snapshot())
+        stack.enter_context(part.catalog.database.snapshot())
 
 
 def _check(parts: Sequence[Store]) -> None:
@@ -88,7 +88,7 @@ def _check(parts: Sequence[Store]) -> None:
 def _pour(part: Store, new: Store, into: Path, progress: Progress | None) -> int:
     """Rows, sources, metadata and dismissals of one collection; how many keys were there already."""
     sources, prefixes, known = {}, {}, _known(new, into)
-    for id_, location, prefix in part.sources():
+    for id_, location, prefix in part.catalog.sources():
         place = located(part.path.resolve(), location)
         sources[id_], fresh = known.get(place) or _add(new, into, place, prefix)
         prefixes[id_] = (prefix, fresh)
@@ -100,18 +100,20 @@ def _pour(part: Store, new: Store, into: Path, progress: Progress | None) -> int
             raise CollectionError(f"{part.path}: {from_blob(key)} is of an unknown source; run `lookalike verify`")
         before, after = prefixes[source]
         name = after + from_blob(key).removeprefix(before)
-        held = new.live_item(name)
+        held = new.catalog.live_item(name)
         if held is None:
             return to_blob(name)
-        if held.source != sources[source] and not _is_same(held, part.live_item(from_blob(key))):
+        if held.source != sources[source] and not _is_same(held, part.catalog.live_item(from_blob(key))):
             raise CollectionError(f"{part.path}: {name} is the name of two images; name {part.path} before the others")
         taken += 1
         return None
 
-    columns = {number: column(new, name) for number, name in part.query("SELECT id, name FROM columns")}
+    columns = {
+        number: column(new, name) for number, name in part.catalog.database.query("SELECT id, name FROM columns")
+    }
     Pour(key=renamed, sources=sources, columns=columns)(part, new, progress)
-    for key, size, mtime_ns in part.query("SELECT key, size, mtime_ns FROM dismissed"):
-        new.put("dismissed", _dismissed(key, prefixes.values()), size, mtime_ns, verb="INSERT OR REPLACE")
+    for key, size, mtime_ns in part.catalog.database.query("SELECT key, size, mtime_ns FROM dismissed"):
+        new.catalog.put("dismissed", _dismissed(key, prefixes.values()), size, mtime_ns, verb="INSERT OR REPLACE")
     return taken
 
 
@@ -133,11 +135,11 @@ def _length(pair: tuple[str, str]) -> int:
 
 def _known(new: Store, into: Path) -> dict[str, tuple[int, str]]:
     """Where the new collection's images come from so far."""
-    return {located(into.absolute(), location): (id_, prefix) for id_, location, prefix in new.sources()}
+    return {located(into.absolute(), location): (id_, prefix) for id_, location, prefix in new.catalog.sources()}
 
 
 def _add(new: Store, into: Path, place: str, prefix: str) -> tuple[int, str]:
-    taken = {prefix for _, _, prefix in new.sources()}
+    taken = {prefix for _, _, prefix in new.catalog.sources()}
     folder = place.partition("?")[0] if is_remote(place) else place
     name = prefix or (f"{Path(folder).name or 'root'}/" if taken else "")
     free, number = name, 2
@@ -145,7 +147,7 @@ def _add(new: Store, into: Path, place: str, prefix: str) -> tuple[int, str]:
         free, number = f"{name.rstrip('/')}-{number}/", number + 1
     inside = not is_remote(place) and into.absolute().is_relative_to(place)
     location = os.path.relpath(place, into.absolute()) if inside else place
-    return new.add_source(location, free), free
+    return new.catalog.add_source(location, free), free
 
 
 def _is_folder(new: Store, prefix: str) -> bool:
@@ -154,4 +156,4 @@ def _is_folder(new: Store, prefix: str) -> bool:
     last = after(first)
     found = "SELECT 1 FROM {} WHERE {} key >= ? AND key < ?"
     tables = f"{found.format('items', 'removed = 0 AND')} UNION ALL {found.format('dismissed', '')} LIMIT 1"
-    return bool(new.query(tables, (first, last, first, last)))
+    return bool(new.catalog.database.query(tables, (first, last, first, last)))

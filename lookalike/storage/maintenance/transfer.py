@@ -49,7 +49,7 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
     drafts = [path.with_name(f"{path.name}.new") for path in paths]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        rows = opened.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
+        rows = opened.catalog.database.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
         writers[kind](_told(_blocks(opened, rows), len(rows), progress), len(rows), opened.header.dim, *drafts)
         for draft, path in zip(drafts, paths, strict=True):
             draft.replace(path)
@@ -77,7 +77,7 @@ def _intact(opened: Store, row: int) -> Item:
     item = opened.intact_item(row)
     if item is None:
         way = f"run `lookalike verify {opened.path} --repair` first"
-        raise CollectionError(f"{opened.path}: row {row} ({opened.item(row).key}) is damaged; {way}")
+        raise CollectionError(f"{opened.path}: row {row} ({opened.catalog.item(row).key}) is damaged; {way}")
     return item
 
 
@@ -198,7 +198,7 @@ def import_vectors(
             stack.enter_context(opened.writing())
             place = images.resolve() if images else source.resolve().parent
             inside = into.absolute().is_relative_to(place)
-            source_id = opened.add_source(os.path.relpath(place, into.absolute()) if inside else str(place), "")
+            source_id = opened.catalog.add_source(os.path.relpath(place, into.absolute()) if inside else str(place), "")
             batches = _seen(chain([first], stream), content.update)
             done = _take(opened, source_id, batches, place if images else None, progress)
             if not encoder:
@@ -229,7 +229,7 @@ def _seen(batches: Iterator[Batch], update: Callable[[memoryview], None]) -> Ite
 def _identify(opened: Store, fingerprint: str) -> None:
     """Say what made the vectors of a collection that nobody has opened yet, inside `opened.writing()`."""
     header = replace(opened.header, fingerprint=fingerprint)
-    opened.put("facts", "header", header.to_text(), verb="INSERT OR REPLACE")
+    opened.catalog.put("facts", "header", header.to_text(), verb="INSERT OR REPLACE")
     write_header(opened.path, header)
 
 

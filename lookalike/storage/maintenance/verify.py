@@ -18,7 +18,7 @@ from lookalike.storage.maintenance.whiten import INNER, WHITENING
 from lookalike.storage.manifest import Header
 from lookalike.storage.sqlite import connect, crc, reading
 from lookalike.storage.store import sole_writer
-from lookalike.storage.vectors import RowStore, open_rows
+from lookalike.storage.vectors import RowPlace, RowStore, open_rows
 
 BLOCK = 4096
 
@@ -58,7 +58,7 @@ def _verified(path: Path, repair: bool) -> Damage:
     faults += broken
     rows: list[tuple[int, str]] = []
     if broken and repair:
-        with closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors:
+        with closing(open_rows(RowPlace(path, told.dim, told.dtype), told.engine)) as vectors:
             rows += salvage(path, told, _held(vectors))
     if not broken or repair:
         rows += _rows(path, told, faults, repair)
@@ -114,7 +114,7 @@ def _structure(path: Path) -> list[str]:
 def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tuple[int, str]]:
     """Every row against its two checksums; marked as damaged with `repair`."""
     with (
-        closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors,
+        closing(open_rows(RowPlace(path, told.dim, told.dtype), told.engine)) as vectors,
         closing(reading(path / CATALOG)) as opened,
     ):
         # In this order, and no row beyond: whoever writes meanwhile has more vectors there before it has more rows.
@@ -124,12 +124,12 @@ def _rows(path: Path, told: Header, faults: list[str], repair: bool) -> list[tup
             faults.append(f"the vectors hold {held} of {rows} rows")
         damaged = list(_damaged(opened, vectors, rows, held))
     if repair and (damaged or held < rows):
-        with closing(open_rows(path, told.dim, told.dtype, told.engine)) as vectors:
+        with closing(open_rows(RowPlace(path, told.dim, told.dtype), told.engine)) as vectors:
             vectors.flush(rows)
-        with closing(Catalog(path)) as opened_to_write, opened_to_write.through_writer():
-            opened_to_write.execute("BEGIN IMMEDIATE")
+        with closing(Catalog(path)) as opened_to_write, opened_to_write.database.through_writer():
+            opened_to_write.database.execute("BEGIN IMMEDIATE")
             opened_to_write.remove([row for row, _ in damaged], "damaged")
-            opened_to_write.execute("COMMIT")
+            opened_to_write.database.execute("COMMIT")
     return damaged
 
 

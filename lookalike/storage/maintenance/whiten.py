@@ -23,7 +23,7 @@ class LiveRows:
 
     def __init__(self, opened: Store) -> None:
         self._vectors = opened.vectors
-        self._ids = opened.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
+        self._ids = opened.catalog.database.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
         self.shape = (len(self._ids), opened.header.dim)
 
     def __len__(self) -> int:
@@ -94,5 +94,5 @@ def _fill(old: Store, new: Store, learned: Whitening) -> None:
     Pour(learned.apply, with_removed=True)(old, new)
     learned.save(new.path)
     # What `verify --repair` restores the file from.
-    new.put("facts", WHITENING, (new.path / whitening.FILE).read_bytes())
-    new.put("facts", INNER, old.header.fingerprint)
+    new.catalog.put("facts", WHITENING, (new.path / whitening.FILE).read_bytes())
+    new.catalog.put("facts", INNER, old.header.fingerprint)

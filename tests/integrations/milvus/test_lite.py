@@ -13,7 +13,6 @@ from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.integrations.milvus import row_store as rows
 from lookalike.integrations.milvus.client import ServerRow, connect
 from lookalike.storage.metadata import put
-from lookalike.storage.vectors import SearchingRows
 from tests.integrations.milvus import milvus_suite as suite
 from tests.integrations.milvus.milvus_servers import impatient, lite
 from tests.support.pictures import PixelEncoder, picture
@@ -169,7 +168,3 @@ def test_a_server_that_is_not_there_leaves_nothing_half_made(
     with pytest.raises(EngineError, match=r"milvus://127.0.0.1:1/photos cannot be reached .* \(tried for 1 s\)"):
         gone.index()
     assert not gone.exists
-
-
-def test_the_rows_meet_the_protocol(indexed: Collection) -> None:
-    assert isinstance(indexed.store.vectors, SearchingRows)

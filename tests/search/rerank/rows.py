@@ -1,6 +1,7 @@
 """A gallery that is nothing but its vectors and, for some tests, pictures."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from PIL.Image import Image
@@ -14,6 +15,7 @@ class Rows(ExactIndex):
     def __init__(self, vectors: Vectors, pictures: Mapping[int, Image] | None = None) -> None:
         super().__init__(np.ascontiguousarray(vectors, np.float32))
         self.all, self.pictures = np.asarray(vectors, np.float32), pictures or {}
+        self.cache_dir: Path | None = None
 
     def vectors(self, ids: Ids) -> Vectors:
         return np.asarray(self.all[ids], np.float32)
@@ -22,6 +24,9 @@ class Rows(ExactIndex):
         if row not in self.pictures:
             raise ImageError("no such file")
         return self.pictures[row]
+
+    def content(self, row: int) -> str:
+        return f"{row:064x}"
 
 
 def unit(*rows: list[float]) -> Vectors:

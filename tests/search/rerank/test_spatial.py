@@ -7,8 +7,9 @@ from PIL import Image
 
 from lookalike.errors import ImageError, QueryError
 from lookalike.search.rank import rank
-from lookalike.search.rerank import cache, keypoints, spatial
+from lookalike.search.rerank import keypoints, spatial
 from lookalike.search.rerank.spatial import Spatial, support
+from lookalike.storage import features as cache
 from lookalike.types import Probe, Ranking
 from tests.search.rerank.pictures import SIDEWAYS, front, warped
 from tests.search.rerank.rows import Rows, clusters
@@ -36,7 +37,7 @@ class Kept(Rows):
     def __init__(self, folder: Path, pictures: dict[int, Image.Image]) -> None:
         cosines = np.linspace(0.6, 0.55, SIZE)
         super().__init__(np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1).astype(np.float32), pictures)
-        self.cache_dir: Path | None = folder
+        self.cache_dir = folder
         self.read: list[int] = []
 
     def content(self, row: int) -> str:

@@ -67,7 +67,7 @@ def test_new_rows_are_found_at_once_and_removed_ones_never(tmp_path: Path, spec:
         gone = np.arange(0, ROWS, 3)
         with opened.writing():
             opened.add_many(items([f"new/{number}" for number in range(5)]), fresh)
-            opened.remove(gone.tolist())
+            opened.catalog.remove(gone.tolist())
         gallery = StoredGallery(opened)
         _, ids = gallery.search(fresh, 1)
         assert ids[:, 0].tolist() == [ROWS, ROWS + 1, ROWS + 2, ROWS + 3, ROWS + 4]
@@ -91,7 +91,7 @@ def test_no_more_lists_are_looked_into_than_there_are(
     with closing(make(tmp_path, vectors)) as opened:
         optimize(tmp_path, "IVF16,PQ8x4fsr")
         with opened.writing():
-            opened.remove(range(0, ROWS, 3))
+            opened.catalog.remove(range(0, ROWS, 3))
         live = np.arange(ROWS) % 3 > 0
         _, ids = StoredGallery(opened).search(vectors[:100], 10)
         assert recall(ids, cosines(vectors[:100], vectors, 10, live)) > 0.95
@@ -250,7 +250,7 @@ def test_where_an_index_knows_too_few_rows_that_count_all_are_looked_at(
         optimize(tmp_path, "IVF64,SQ8")
         live = np.arange(ROWS) % 10 < 3
         with opened.writing():
-            opened.remove(np.flatnonzero(~live).tolist())
+            opened.catalog.remove(np.flatnonzero(~live).tolist())
         for queries in (vectors[:1], vectors[:20]):
             _, ids = StoredGallery(opened).search(queries, 100)
             assert np.array_equal(np.sort(ids), np.sort(cosines(queries, vectors, 100, live)))

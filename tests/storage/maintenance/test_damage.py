@@ -41,10 +41,12 @@ Content = tuple[dict[str, bytes], list[object]]
 def content(path: Path) -> Content:
     """All that a collection tells: vectors by key, and what lies beside them."""
     with closing(Store(path)) as opened:
-        vectors = {item.key: opened.vector(item.row).tobytes() for item in opened.live_items()}
-        columns = opened.query('SELECT row, name, value FROM meta JOIN columns ON id = "column" ORDER BY row, name')
-        dismissed = opened.query("SELECT key, size, mtime_ns FROM dismissed ORDER BY key")
-        return vectors, [opened.header, opened.sources(), opened.skipped(), columns, dismissed]
+        vectors = {item.key: opened.vector(item.row).tobytes() for item in opened.catalog.live_items()}
+        columns = opened.catalog.database.query(
+            'SELECT row, name, value FROM meta JOIN columns ON id = "column" ORDER BY row, name'
+        )
+        dismissed = opened.catalog.database.query("SELECT key, size, mtime_ns FROM dismissed ORDER BY key")
+        return vectors, [opened.header, opened.catalog.sources(), opened.catalog.skipped(), columns, dismissed]
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +57,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(make(path, clustered(ROWS), keys=KEYS)) as opened, opened.writing():
         for row in range(0, ROWS, 3):
             metadata.put_row(opened, row, {"year": 1990 + row % 30, "place": f"place {row}"})
-        opened.remove([5, 6])
-        opened.dismiss([opened.item(7)])
-        opened.add_skipped(1, "bad.jpg", "damaged image")
+        opened.catalog.remove([5, 6])
+        opened.catalog.dismiss([opened.catalog.item(7)])
+        opened.catalog.add_skipped(1, "bad.jpg", "damaged image")
     whiten(path, 16)
     optimize(path, "IVF4,SQ8")
     assert not verify(path)
@@ -266,7 +268,7 @@ def test_what_a_damaged_entry_says_of_its_image_is_not_passed_on(photos: Path, e
     with Collection(photos / ".lookalike", encoder, [photos]) as opened:
         assert opened.verify(repair=True).rows == ((3, key),)
         assert opened.index().added == 1
-        item = opened.store.live_item(key)
+        item = opened.store.catalog.live_item(key)
         assert item is not None
         assert (item.width, item.height, encoder.encoded) == (64, 48, 13)
 
@@ -278,14 +280,14 @@ def test_a_server_that_is_away_has_lost_no_rows(tmp_path: Path, monkeypatch: pyt
         def __len__(self) -> int:
             raise EngineError("the server is away")
 
-    monkeypatch.setattr(verifying, "open_rows", lambda path, dim, *_: Away(path / "vectors.f32", dim))
+    monkeypatch.setattr(verifying, "open_rows", lambda place, _: Away(place.path / "vectors.f32", place.dim))
     for repair in (False, True):
         with pytest.raises(EngineError, match="the server is away"):
             verify(tmp_path / "c", repair)
     monkeypatch.undo()
     assert not verify(tmp_path / "c")
     with closing(Store(tmp_path / "c")) as opened:
-        assert len(list(opened.live_items())) == 20
+        assert len(list(opened.catalog.live_items())) == 20
 
 
 def test_a_lost_source_takes_no_result_and_the_next_run_finds_it_again(photos: Path, encoder: PixelEncoder) -> None:
@@ -309,7 +311,7 @@ def test_a_lost_source_takes_no_result_and_the_next_run_finds_it_again(photos: P
 
 def test_one_of_several_sources_that_is_lost_needs_a_rebuild(tmp_path: Path) -> None:
     with closing(make(tmp_path / "c", clustered(20))) as opened, opened.writing():
-        opened.add_source("/another", "another/")
+        opened.catalog.add_source("/another", "another/")
     spoil(tmp_path / "c", "UPDATE sources SET prefix = x'00' WHERE id = 1")
     verify(tmp_path / "c", repair=True)
     (fault,) = verify(tmp_path / "c").faults
@@ -324,7 +326,7 @@ def test_a_column_that_is_lost_takes_its_values_with_it(whole: Path, tmp_path: P
     assert not verify(path)
     with closing(Store(path)) as opened, opened.writing():
         metadata.put_row(opened, 1, {"stars": 2000})
-        assert np.flatnonzero(select("stars > 0", opened, ROWS)).tolist() == [1]
+        assert np.flatnonzero(select("stars > 0", opened.catalog, ROWS)).tolist() == [1]
 
 
 def test_values_of_a_column_that_an_older_repair_left_are_not_carried_on(whole: Path, tmp_path: Path) -> None:
@@ -333,8 +335,8 @@ def test_values_of_a_column_that_an_older_repair_left_are_not_carried_on(whole: 
     with closing(Store(path)) as old, closing(make(tmp_path / "new", clustered(ROWS), keys=KEYS)) as new:
         with new.writing():
             metadata.carry(old, new)
-        assert {name for (name,) in new.query("SELECT name FROM columns")} == {"place"}
-        assert new.query("SELECT COUNT(*) FROM meta") == [(133,)]
+        assert {name for (name,) in new.catalog.database.query("SELECT name FROM columns")} == {"place"}
+        assert new.catalog.database.query("SELECT COUNT(*) FROM meta") == [(133,)]
     assert verify(path).faults
 
 
@@ -357,7 +359,7 @@ def test_a_commit_in_the_middle_of_it_is_no_damage(
     monkeypatch.setattr(verifying, "_held", held)
     assert not verify(tmp_path / "c")
     with closing(Store(tmp_path / "c")) as opened:
-        assert opened.count_rows() == 103
+        assert opened.catalog.count_rows() == 103
 
 
 LIMITED = """
@@ -381,7 +383,7 @@ def test_a_disk_that_fills_up_ends_each_command_with_one_line_and_loses_nothing(
     make(path, clustered(2000)).close()
     optimize(path, "IVF4,SQ8")
     with closing(Store(path)) as opened, opened.writing():
-        opened.remove(range(10))
+        opened.catalog.remove(range(10))
     before = content(path)
     for command in (
         ("compact", str(path)),
@@ -414,18 +416,18 @@ def test_a_write_that_fails_half_way_loses_nothing_that_was_committed(
                 real(descriptor)
 
             monkeypatch.setattr(os, "fsync", failing)
-            committed = opened.count_rows()
+            committed = opened.catalog.count_rows()
             try:
                 with opened.writing():
                     for number in range(5):
-                        item = next(iter(opened.live_items()))
+                        item = next(iter(opened.catalog.live_items()))
                         opened.add(type(item)(-1, 1, f"{fails_at}/{number}", 1, 2, f"{number:064x}", 3, 2), vectors[30])
                         opened.commit()
-                        committed = opened.count_rows()
+                        committed = opened.catalog.count_rows()
             except CollectionError as error:
                 assert "no space left on device" in str(error)
             monkeypatch.undo()
-            assert opened.count_rows() == committed
+            assert opened.catalog.count_rows() == committed
             assert not verify(tmp_path / "c")
 
 

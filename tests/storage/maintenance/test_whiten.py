@@ -129,7 +129,7 @@ def test_another_encoders_collection_may_not(indexed: Path, tmp_path: Path) -> N
 def test_removed_rows_teach_nothing_and_stay_removed(indexed: Path) -> None:
     with opened(indexed) as collection:
         collection.remove(["01.jpg", "02.jpg"])
-        live = [item.row for item in collection.store.live_items()]
+        live = [item.row for item in collection.store.catalog.live_items()]
         wanted = whitening.fit(collection.gallery.vectors(np.array(live)), dim=4)
     assert whiten(indexed, dim=4).fingerprint == wanted.fingerprint
     with opened(indexed) as collection:

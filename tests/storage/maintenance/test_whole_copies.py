@@ -31,16 +31,16 @@ from tests.support.vectors import FINGERPRINT, clustered, compact, items, make, 
 def held(path: Path) -> dict[str, bytes]:
     """Every live key, and its vector."""
     with closing(Store(path)) as opened:
-        return {item.key: opened.vector(item.row).tobytes() for item in opened.live_items()}
+        return {item.key: opened.vector(item.row).tobytes() for item in opened.catalog.live_items()}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_compact_keeps_every_live_row_and_nothing_else(tmp_path: Path, dtype: str) -> None:
     with closing(make(tmp_path / "c", clustered(900), dtype)) as opened:
         with opened.writing():
-            opened.remove(range(0, 900, 2))
-            opened.dismiss([opened.item(1)])
-        first = opened.item(1)
+            opened.catalog.remove(range(0, 900, 2))
+            opened.catalog.dismiss([opened.catalog.item(1)])
+        first = opened.catalog.item(1)
     optimize(tmp_path / "c", "IVF4,SQ8")
     before = held(tmp_path / "c")
     report = compact(tmp_path / "c")
@@ -48,8 +48,8 @@ def test_compact_keeps_every_live_row_and_nothing_else(tmp_path: Path, dtype: st
     assert report.after < report.before
     assert held(tmp_path / "c") == before
     with closing(Store(tmp_path / "c")) as opened:
-        assert opened.count_rows() == 449
-        assert opened.is_dismissed(first.key, first.size, first.mtime_ns)  # it stays out
+        assert opened.catalog.count_rows() == 449
+        assert opened.catalog.is_dismissed(first.key, first.size, first.mtime_ns)  # it stays out
     assert not (tmp_path / "c" / "index").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
     assert not verify(tmp_path / "c")
@@ -71,7 +71,7 @@ def test_compact_changes_how_vectors_are_kept(tmp_path: Path) -> None:
 
 def test_a_damaged_row_stops_a_copy_and_changes_nothing(tmp_path: Path) -> None:
     with closing(make(tmp_path / "c", clustered(50))) as opened, opened.writing():
-        opened.execute("UPDATE items SET width = 4 WHERE row = 7")
+        opened.catalog.database.execute("UPDATE items SET width = 4 WHERE row = 7")
     for copy in (lambda: compact(tmp_path / "c"), lambda: merge([tmp_path / "c"], tmp_path / "d")):
         with pytest.raises(CollectionError, match=r"row 7 \(7/000007.jpg\) is damaged; run .*--repair"):
             copy()
@@ -92,7 +92,7 @@ def test_a_reader_that_has_it_open_goes_over_to_the_compacted_one(photos: Path, 
 
 def test_its_length_is_asked_before_and_after_it_was_replaced(tmp_path: Path) -> None:
     with closing(make(tmp_path / "c", clustered(20))) as store, store.writing():
-        store.remove([3, 4])
+        store.catalog.remove([3, 4])
     with Collection(tmp_path / "c") as opened:
         assert len(opened) == 18
         compact(tmp_path / "c")
@@ -149,8 +149,8 @@ def test_merge_holds_what_all_hold_and_metadata_with_it(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         with closing(make(tmp_path / name / ".lookalike", clustered(30, seed=ord(name)))) as opened, opened.writing():
-            opened.put("columns", 1 if name == "a" else 2, "year", "any")
-            opened.put("meta", 3, 1 if name == "a" else 2, ord(name))
+            opened.catalog.put("columns", 1 if name == "a" else 2, "year", "any")
+            opened.catalog.put("meta", 3, 1 if name == "a" else 2, ord(name))
     report = merge([tmp_path / name / ".lookalike" for name in "ab"], tmp_path / "all")
     assert (report.images, report.shared) == (60, 0)
     merged = held(tmp_path / "all")
@@ -203,10 +203,10 @@ def test_what_is_exported_is_what_is_held(tmp_path: Path, kind: Format) -> None:
     vectors = clustered(5000, 8)
     with closing(make(tmp_path / "c", vectors)) as opened:
         with opened.writing():
-            opened.remove([0, 4999])
+            opened.catalog.remove([0, 4999])
         export(opened, tmp_path / "out", kind)
         keys, found = read_back(tmp_path / "out", kind)
-        assert keys == [item.key for item in opened.live_items()]
+        assert keys == [item.key for item in opened.catalog.live_items()]
         assert np.allclose(found, vectors[1:4999], atol=1e-7)
         with pytest.raises(CollectionError, match="is there already"):
             export(opened, tmp_path / "out", kind)
@@ -277,7 +277,7 @@ def test_what_an_earlier_version_imported_opens_and_grows_and_refuses_a_second_i
     np.save(tmp_path / "v.npy", vectors)
     (tmp_path / "names").write_text("".join(f"{row}\n" for row in range(40)))
     with closing(store.create(tmp_path / "c", Header("imported-32", old, 32))) as made, made.writing():
-        made.add_source(str(tmp_path), "")
+        made.catalog.add_source(str(tmp_path), "")
         made.add_many(items([str(row) for row in range(40)]), vectors)
     with pytest.raises(CollectionError, match="is there already; name a new folder"):
         import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
@@ -441,7 +441,7 @@ def test_pictures_of_a_remote_source_are_found_after_a_merge(tmp_path: Path) -> 
     for name, place in (("far", bucket.as_uri()), ("further", "s3://other/p?region=here")):
         header = Header("thumb", FINGERPRINT, 32)
         with closing(store.create(tmp_path / name, header)) as made, made.writing():
-            made.add_many(items(["far.png"], made.add_source(place, "")), clustered(1), new_keys=True)
+            made.add_many(items(["far.png"], made.catalog.add_source(place, "")), clustered(1), new_keys=True)
     assert merge([tmp_path / "far", tmp_path / "further"], tmp_path / "all").images == 2
     with Collection(tmp_path / "all") as opened:
         assert opened.info()["sources"] == [bucket.as_uri(), "s3://other/p?region=here"]
@@ -453,7 +453,9 @@ def test_a_source_that_is_not_read_from_here_is_told_as_such(tmp_path: Path) -> 
     encoder = PixelEncoder()
     header = Header(encoder.name, encoder.fingerprint, encoder.dim)
     with closing(store.create(tmp_path / "far", header)) as made, made.writing():
-        made.add_many(items(["a.png"], made.add_source("s3://b/p", "")), clustered(1, encoder.dim), new_keys=True)
+        made.add_many(
+            items(["a.png"], made.catalog.add_source("s3://b/p", "")), clustered(1, encoder.dim), new_keys=True
+        )
     with Collection(tmp_path / "far", encoder) as opened:
         for rebuild in (False, True):
             with pytest.raises(SourceError, match=r"s3://b/p: its images are brought .* index --from RESULT"):
@@ -470,10 +472,10 @@ def add_one(path: Path, key: str) -> None:
 def test_a_writer_goes_on_while_a_collection_is_exported(tmp_path: Path, kind: Format) -> None:
     vectors = clustered(5000, 8)
     with closing(make(tmp_path / "c", vectors)) as opened:
-        before = [item.key for item in opened.live_items()]
+        before = [item.key for item in opened.catalog.live_items()]
         # A file that changes has a new row from then on; what is written is the old one, live when it began.
         export(opened, tmp_path / "out", kind, lambda done, _: add_one(tmp_path / "c", before[4999]))
-        assert opened.count_rows() == 5002
+        assert opened.catalog.count_rows() == 5002
     keys, found = read_back(tmp_path / "out", kind)
     assert keys == before
     assert np.allclose(found, vectors, atol=1e-7)

@@ -1,0 +1,105 @@
+"""Features of images, by the content of their files: kept beside a collection within a budget of bytes."""
+
+import logging
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FILE = "features.sqlite"
+BUDGET = 512 * 1024 * 1024
+"""Bytes: keypoints of some 7,500 images."""
+KEPT = 0.9
+"""How much of the budget is left filled when the oldest entries are thrown out."""
+DAY = 86_400
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS features (
+    key BLOB PRIMARY KEY, size INTEGER NOT NULL, used INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL)
+"""
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Bytes by key in one SQLite file; several processes may use it. What is damaged is forgotten, never returned.
+
+    A cache that cannot be read or written (a full disk, a read-only folder) is an empty one.
+    """
+
+    folder: Path
+    budget: int = BUDGET
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """What is there of `keys`."""
+        found: dict[bytes, bytes] = {}
+        stale: list[bytes] = []
+        if (self.folder / FILE).exists():
+            self._run(lambda file: _read(file, keys, found, stale))
+        if stale:
+            self._run(lambda file: _touch(file, stale))
+        return found
+
+    def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """Keep `entries`; where that passes the budget, those that were used longest ago go."""
+        self._run(lambda file: _write(file, entries, self.budget))
+
+    def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """`work` in a transaction; what goes wrong leaves the cache as it was, or empty if it was damaged."""
+        path = self.folder / FILE
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=1)) as file:
+                file.execute("PRAGMA synchronous = OFF")  # It can all be made again.
+                file.execute(SCHEMA)
+                with file:
+                    work(file)
+        except (sqlite3.OperationalError, OSError) as error:
+            log.debug("%s: %s", path, error)
+        except sqlite3.DatabaseError as error:
+            log.warning("%s is damaged and is begun again (%s)", path, error)
+            for part in ("", "-journal"):
+                path.with_name(FILE + part).unlink(missing_ok=True)
+
+
+def _read(file: sqlite3.Connection, keys: Iterable[bytes], found: dict[bytes, bytes], stale: list[bytes]) -> None:
+    """What is whole of `keys` into `found`; into `stale` what has to be touched: last used on another day.
+
+    That is a second step because it may fail where reading works: in a read-only folder, or while another one writes.
+    """
+    for key in keys:
+        row = file.execute("SELECT data, checksum, used FROM features WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            continue
+        data, checksum, used = row
+        if not isinstance(data, bytes) or zlib.crc32(data) != checksum:
+            continue  # `put` will replace it.
+        found[key] = data
+        if used != _today():
+            stale.append(key)
+
+
+def _touch(file: sqlite3.Connection, keys: Iterable[bytes]) -> None:
+    # The day is precise enough to know the oldest, and makes most reading free of writing.
+    file.executemany("UPDATE features SET used = ? WHERE key = ?", [(_today(), key) for key in keys])
+
+
+def _today() -> int:
+    return int(time.time()) // DAY
+
+
+def _write(file: sqlite3.Connection, entries: Mapping[bytes, bytes], budget: int) -> None:
+    kept = {key: data for key, data in entries.items() if len(data) <= budget}
+    rows = [(key, len(data), _today(), zlib.crc32(data), data) for key, data in kept.items()]
+    file.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
+    (total,) = file.execute("SELECT COALESCE(SUM(size), 0) FROM features").fetchone()
+    if total <= budget:
+        return
+    for key, size in file.execute("SELECT key, size FROM features ORDER BY used, rowid").fetchall():
+        file.execute("DELETE FROM features WHERE key = ?", (key,))
+        total -= size
+        if total <= KEPT * budget:
+            return
