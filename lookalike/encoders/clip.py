@@ -18,6 +18,7 @@ from lookalike.encoders.tokens import Tokens
 from lookalike.errors import EncoderError
 from lookalike.images import decode as images
 from lookalike.types import Picture, Vectors
+from lookalike.utils.files import sha256_of
 
 # What exporters append to the file name; the first that is there is taken.
 PRECISIONS = {"fp32": ("",), "fp16": ("_fp16",), "int8": ("_quantized", "_int8")}
@@ -138,8 +139,7 @@ class ClipEncoder:
         """SHA-256 of every file that a vector depends on."""
         digest = hashlib.sha256(b"clip 1")
         for path in self._read_files():
-            with path.open("rb") as file:
-                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            digest.update(f"{path.name} {sha256_of(path)}\n".encode())
         return digest.hexdigest()
 
     def _read_files(self) -> list[Path]:

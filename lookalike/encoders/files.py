@@ -1,12 +1,10 @@
 """A local folder or file to the files of a checkpoint in it, and to their checksums."""
 
-import hashlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.errors import EncoderError
-from lookalike.utils.paths import cache_dir
+from lookalike.utils.files import known_sha256
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -36,30 +34,10 @@ def locate(path: Path) -> Files:
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 of a file, read again only where its size, times or inode changed since; raises EncoderError."""
+    """The SHA-256 of a file, read again only where it changed (see `known_sha256`); raises EncoderError."""
     try:
-        path = path.resolve(strict=True)
-        status = path.stat()
-        stamp = f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
-        note = cache_dir("checksums", hashlib.sha256(stamp.encode("utf-8", "surrogateescape")).hexdigest()[:32])
-        if note.is_file() and len(known := note.read_text(encoding="ascii").strip()) == 64:
-            return known
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        return known_sha256(path)
     except FileNotFoundError as error:
         raise EncoderError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:
         raise EncoderError(f"{path} cannot be read ({error})") from error
-    _remember(note, found)
-    return found
-
-
-def _remember(note: Path, text: str) -> None:
-    """At once or not at all; where the cache cannot be written to, it only costs time."""
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=note.parent, prefix=".", delete=False, encoding="ascii") as file:
-            file.write(text)
-        Path(file.name).replace(note)
-    except OSError:
-        return

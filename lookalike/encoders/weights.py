@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from lookalike.errors import EncoderError
 from lookalike.types import Progress
+from lookalike.utils.files import sha256_of, write_whole
 from lookalike.utils.paths import cache_dir
 
 
@@ -103,8 +104,6 @@ def pull(name: str, progress: Progress | None = None) -> Path:
 
     `progress` hears the bytes of the file at hand. Raises EncoderError.
     """
-    from lookalike.utils.download import digest
-
     wanted = model(name)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         found = find(name)
@@ -117,7 +116,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     recorded = known["sha256"] if known else {}
     expected = published["sha256"] | recorded
     paths = [_fetch(name, wanted, file, published["revision"], progress) for file in wanted.files]
-    actual = {file: digest(path, "sha256") for file, path in zip(wanted.files, paths, strict=True)}
+    actual = {file: sha256_of(path) for file, path in zip(wanted.files, paths, strict=True)}
     for file, sha256 in actual.items():
         if expected.get(file, sha256) != sha256:
             paths[wanted.files.index(file)].resolve().unlink()
@@ -153,7 +152,7 @@ def _fetch(name: str, wanted: PublishedModel, file: str, revision: str, progress
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    from lookalike.utils import download as fetching
+    from lookalike.utils.download import fetch
 
     try:
         url = hf_hub_url(wanted.repository, file, revision=revision)
@@ -162,7 +161,7 @@ def _fetch(name: str, wanted: PublishedModel, file: str, revision: str, progress
         # The token is for the hub, and not for the store that it sends us on to.
         at_home, token = urlsplit(found.location).netloc == urlsplit(url).netloc, get_token()
         headers = {"Authorization": f"Bearer {token}"} if at_home and token else {}
-        fetching.fetch(found.location, blob, progress, headers, found.size)
+        fetch(found.location, blob, progress, headers, found.size)
         # Finds the bytes in place and gives them their name.
         return Path(hf_hub_download(wanted.repository, file, revision=revision, cache_dir=hub_cache()))
     except EntryNotFoundError as error:
@@ -205,6 +204,5 @@ def _record(wanted: PublishedModel, entry: dict[str, Any]) -> None:
         entries = json.loads(ledger.read_text("utf-8"))
     except (OSError, ValueError):
         entries = {}
-    draft = ledger.with_name(f"weights.json.{os.getpid()}")
-    draft.write_text(json.dumps({**entries, wanted.repository: entry}, indent=1) + "\n", encoding="utf-8")
-    draft.replace(ledger)
+    text = json.dumps({**entries, wanted.repository: entry}, indent=1) + "\n"
+    write_whole(ledger, text, durable=False)

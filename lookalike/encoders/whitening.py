@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, QueryError
 from lookalike.types import Vectors
+from lookalike.utils.files import write_whole
 
 FILE = "whitening.safetensors"
 BLOCK = 65_536
@@ -57,11 +58,10 @@ class Whitening:
 
     def save(self, folder: Path) -> None:
         """Write it into `folder`, all at once."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        beside = folder / f"{FILE}.new"
-        save_file({"mean": self.mean, "projection": np.ascontiguousarray(self.projection)}, beside)
-        beside.replace(folder / FILE)
+        content = save({"mean": self.mean, "projection": np.ascontiguousarray(self.projection)})
+        write_whole(folder / FILE, content, durable=False)
 
 
 def load(folder: Path) -> Whitening | None:

@@ -22,6 +22,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lookalike.errors import ImageError
 from lookalike.types import Box, Encoder, Picture, Preparation, Vectors
+from lookalike.utils.files import reason
 
 # Formats that Pillow decodes by itself, without a helper program (EPS runs Ghostscript) and from a real signature.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI", "PCX")
@@ -341,5 +342,5 @@ def _reason(error: BaseException) -> str:
     if "truncated" in text.lower() or isinstance(error, EOFError):
         return "truncated image"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+        return reason(error)
     return f"damaged image ({text[:80]})" if text else "damaged image"

@@ -16,6 +16,7 @@ from typing import Protocol
 from lookalike.errors import ImageError, SourceError
 from lookalike.images import decode as images
 from lookalike.utils import download as fetching
+from lookalike.utils.files import reason
 
 # Folders that photo programs, package managers and file systems keep for themselves; hidden ones are passed over too.
 SYSTEM_FOLDERS = frozenset(
@@ -86,7 +87,7 @@ def open_source(location: str | Path) -> Source:
         with path.open("rb") as file:
             head = file.read(LONGEST_LINE)
     except OSError as error:
-        raise SourceError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise SourceError(f"{path}: {reason(error)}") from error
     if images.sniff(head[:32]):
         raise SourceError(f"{path} is one image; index the folder that it is in, or search with it")
     if b"\0" in head:
@@ -94,9 +95,9 @@ def open_source(location: str | Path) -> Source:
     return TextList(path)
 
 
-def _refuse(reason: str) -> Callable[[], bytes]:
+def _refuse(message: str) -> Callable[[], bytes]:
     def read() -> bytes:
-        raise ImageError(reason)
+        raise ImageError(message)
 
     return read
 
@@ -156,7 +157,7 @@ class Folder:
                 found = sorted(listing, key=lambda item: item.name)
         except OSError as error:
             if not prefix:
-                raise SourceError(f"{folder}: {(error.strerror or str(error)).lower()}") from error
+                raise SourceError(f"{folder}: {reason(error)}") from error
             # The key ends in a slash: everything under it stays as it was, since nothing is known of it.
             yield SourceEntry(prefix, -1, -1, _refuse("folder cannot be read"))
             return

@@ -5,7 +5,6 @@ measuring come last in it; another row's position is its number less those of th
 from the stored vectors, since compressed indexes return distorted scores.
 """
 
-import hashlib
 import importlib
 import json
 import logging
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import LookalikeError
 from lookalike.types import Ids, Scores, Vectors
-from lookalike.utils.paths import cache_dir
+from lookalike.utils.files import known_sha256, sha256_of
 
 FOLDER = "index"
 FILE = "index.json"
@@ -31,7 +30,6 @@ DEFAULT_RECALL = 0.99
 """What a search aims at where it names no recall; the best that was measured where nothing reaches it."""
 LEAST_SHARE = 0.2
 """Below this share of rows that count a graph or an inverted file loses its way, and exact search is quick enough."""
-CHUNK = 1 << 22
 
 log = logging.getLogger(__name__)
 
@@ -150,15 +148,6 @@ def drop(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file's bytes; raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(CHUNK):
-            digest.update(data)
-    return digest.hexdigest()
-
-
 def _matches(path: Path, sha256: str) -> bool:
     try:
         return sha256_of(path) == sha256
@@ -167,23 +156,11 @@ def _matches(path: Path, sha256: str) -> bool:
 
 
 def is_trusted(path: Path, sha256: str) -> bool:
-    """Whether a file has this checksum; read only once by this user on this machine, as long as nobody touches it."""
+    """Whether a file has this SHA-256; read through again only where it changed (see `known_sha256`)."""
     try:
-        status = path.stat()
-        seen = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {sha256}"
-        stamp = cache_dir() / "verified" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-        if stamp.is_file() and stamp.read_text(encoding="utf-8") == seen:
-            return True
+        return known_sha256(path) == sha256
     except OSError:
         return False
-    if not _matches(path, sha256):
-        return False
-    try:
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(seen, encoding="utf-8")
-    except OSError:
-        log.debug("%s cannot be written; the index is read through once more next time", stamp)
-    return True
 
 
 @lru_cache(maxsize=4)

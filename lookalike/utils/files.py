@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from lookalike.utils.paths import cache_dir
+
+DIGEST = re.compile("[0-9a-f]{64}")
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +24,16 @@ def reason(error: OSError) -> str:
 
 @contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A file to write in place of `path`, which has the old content or all of the new one at any moment.
+    """A file to write in place of `path`, which has the old content or all of the new content at any moment.
 
-    It lies beside `path` under a hidden name until the block ends; what fails leaves nothing of it. With `durable` the
-    content outlives a power cut; the name does only after `sync_folder`. Raises OSError.
+    The draft lies beside `path` under a hidden name until the block ends; after a failure it is removed. With `durable`
+    the content outlives a power cut; the name does only after `sync_folder`. Raises OSError.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    # Exclusive: a file or a planted link that has this name already is neither written to nor removed.
+    file = draft.open("xb")
     try:
-        # Exclusively: what lies there already, a link of somebody's perhaps, is not written to.
-        with draft.open("xb") as file:
+        with file:
             yield file
             file.flush()
             if durable:
@@ -40,14 +44,14 @@ def replacing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes | str, durable: bool = True) -> None:
-    """Put `content` (text as UTF-8, with the bytes of file names that are none) in place of `path`; see `replacing`."""
+    """Replace `path` by `content`; see `replacing`. Text is UTF-8; surrogate escapes become bytes again."""
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
     with replacing(path, durable) as file:
         file.write(data)
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable; a file system without that (Windows) does it by itself."""
+    """Make the names in a folder durable. Does nothing on Windows, where a folder cannot be opened."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -64,21 +68,21 @@ def sha256_of(path: Path) -> str:
 
 
 def known_sha256(path: Path) -> str:
-    """As `sha256_of`; read again only where the file's size, times or inode changed since this user last asked.
+    """As `sha256_of`, but the file is read again only where its path, size, times, inode or device changed.
 
-    The answer is kept in the cache folder; where that cannot be written to, it only costs time.
+    The digest is kept in the cache folder. A cache that cannot be written, or was damaged, only costs time.
     """
     path = path.resolve(strict=True)
     status = path.stat()
     stamp = f"{path} {status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
     note = cache_dir("checksums", hashlib.sha256(stamp.encode("utf-8", "surrogateescape")).hexdigest()[:32])
     with suppress(OSError, ValueError):
-        if len(known := note.read_text(encoding="ascii").strip()) == 64:
-            return known
+        if DIGEST.fullmatch(stored := note.read_text(encoding="ascii")):
+            return stored
     digest = sha256_of(path)
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
         write_whole(note, digest, durable=False)
     except OSError:
-        log.debug("%s cannot be written; %s is read through once more next time", note, path)
+        log.debug("%s cannot be written; %s is read through again next time", note, path)
     return digest

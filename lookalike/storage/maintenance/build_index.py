@@ -23,11 +23,11 @@ from lookalike.index.ann import (
     is_graph,
     is_trusted,
     rescore,
-    sha256_of,
 )
 from lookalike.index.exact import ExactIndex, share_of
 from lookalike.storage.store import Store, sync_folder
 from lookalike.types import Ids, Progress, Vectors
+from lookalike.utils.files import sha256_of
 
 EXACT = "exact"
 EXACT_BELOW = 100_000

@@ -20,6 +20,7 @@ from lookalike.storage.maintenance import build_index as optimizing
 from lookalike.storage.maintenance.build_index import automatic
 from lookalike.storage.store import Store
 from lookalike.types import Ids
+from lookalike.utils import files
 from tests.support.vectors import clustered, cosines, items, make, optimize
 
 SPECS = ["HNSW16,SQ8", "IVF16,SQ8", "IVF16,PQ8x4fsr", "PCA16,Flat", "IVF16,PQ8x4fs,Refine(SQ8)"]
@@ -307,9 +308,9 @@ def test_the_index_of_a_copy_that_went_another_way_is_not_taken(
 def test_an_index_file_is_read_through_once_and_then_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "x"
     file.write_bytes(b"something")
-    sha256 = approximate.sha256_of(file)
+    sha256 = files.sha256_of(file)
     assert approximate.is_trusted(file, sha256)
-    monkeypatch.setattr(approximate, "_matches", lambda *_: pytest.fail("it was read again"))
+    monkeypatch.setattr(files, "sha256_of", lambda _: pytest.fail("it was read again"))
     assert approximate.is_trusted(file, sha256)
     monkeypatch.undo()
     file.write_bytes(b"somethinh")
