@@ -117,7 +117,7 @@ def _box(where: str, corners: Any) -> Box | None:
         return None
     try:
         return Box(*(float(corner) for corner in corners))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise EvaluationError(f"{where}: box is not four numbers: left, top, right, bottom") from error
 
 

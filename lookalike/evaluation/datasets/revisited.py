@@ -23,40 +23,39 @@ ROXFORD_IMAGES, RPARIS_IMAGES, QUERIES = 4993, 6322, 70
 
 
 def roxford5k(root: Path) -> Benchmark:
-    """Revisited Oxford: 4,993 images and 70 queries, whose photos are not in the gallery."""
+    """Revisited Oxford: 4,993 images and 70 queries whose photos are not in the gallery."""
     return revisited("roxford5k", root, (ROXFORD_IMAGES, QUERIES))
 
 
 def rparis6k(root: Path) -> Benchmark:
-    """Revisited Paris: 6,322 images and 70 queries, whose photos are not in the gallery."""
+    """Revisited Paris: 6,322 images and 70 queries whose photos are not in the gallery."""
     return revisited("rparis6k", root, (RPARIS_IMAGES, QUERIES))
 
 
 def revisited(name: str, root: Path, counts: tuple[int, int] | None = None) -> Benchmark:
-    """`root/images` and `root/gnd_<name>.pkl`; `counts` are the images and queries that a whole set has."""
+    """`root/images` and `root/gnd_<name>.pkl`; `counts` are the images and queries of the complete set."""
     folder = first_folder(root, IMAGE_FOLDERS, "the images")
     file = root / f"gnd_{name}.pkl"
     if not file.is_file():
         raise EvaluationError(f"{file}: no such file; put the revisited ground truth there")
     value = plain_pickle.load(file)
     try:
-        gallery, asked, truths = _texts(value["imlist"]), _texts(value["qimlist"]), list(value["gnd"])
+        gallery, queried, truths = _texts(value["imlist"]), _texts(value["qimlist"]), list(value["gnd"])
     except (TypeError, KeyError, IndexError) as error:
         raise EvaluationError(f"{file}: expected a dict of imlist, qimlist and gnd ({error})") from error
-    if len(asked) != len(truths):
-        raise EvaluationError(f"{file}: {len(asked)} query images, but ground truth for {len(truths)}")
-    if counts and (len(gallery), len(asked)) != counts:
+    if len(queried) != len(truths):
+        raise EvaluationError(f"{file}: {len(queried)} query images, but ground truth for {len(truths)}")
+    if counts and (len(gallery), len(queried)) != counts:
         raise EvaluationError(
-            f"{file}: {len(gallery):,} images and {len(asked)} queries, {name} has {counts[0]:,} and {counts[1]}"
+            f"{file}: {len(gallery):,} images and {len(queried)} queries, {name} has {counts[0]:,} and {counts[1]}"
         )
     names = Names(folder)
-    wanted = dict.fromkeys(asked, "qimlist") | dict.fromkeys(gallery, "imlist")
-    keys = names.require(wanted)
+    keys = names.require(dict.fromkeys(queried, "qimlist") | dict.fromkeys(gallery, "imlist"))
     searched = [keys[image] for image in gallery]
     hidden = frozenset(names.keys) - set(searched)
     queries = tuple(
         replace(_query(file, image, truth, searched), image=folder / keys[image], hidden=hidden)
-        for image, truth in zip(asked, truths, strict=True)
+        for image, truth in zip(queried, truths, strict=True)
     )
     unreadable = frozenset(key for stem in PARIS_CORRUPT if (key := names.key(stem)))
     return Benchmark(name, folder, queries, "revisited", unreadable=unreadable)
@@ -86,18 +85,30 @@ def _union(labels: Mapping[str, frozenset[str]], names: Iterable[str]) -> frozen
 
 def _box(file: Path, image: str, corners: Any) -> Box:
     values = corners.ravel().tolist() if isinstance(corners, np.ndarray) else corners
+    refusal = EvaluationError(f"{file}: bbx of {image} is not four numbers: left, top, right, bottom")
     if not isinstance(values, list | tuple) or len(values) != 4 or not all(isinstance(v, int | float) for v in values):
-        raise EvaluationError(f"{file}: bbx of {image} is not four numbers: left, top, right, bottom")
-    return Box(*map(float, values))
+        raise refusal
+    try:
+        return Box(*map(float, values))
+    except OverflowError as error:
+        raise refusal from error
 
 
 def _keys(file: Path, image: str, label: str, rows: Any, searched: list[str]) -> frozenset[str]:
-    """Indices into imlist to keys; only flat lists are looked at, however the file nests them."""
+    """Indices into imlist to keys; only flat lists are read, however the file nests them."""
     values = rows.ravel().tolist() if isinstance(rows, np.ndarray) else rows
     if not isinstance(values, list | tuple):
         raise EvaluationError(f"{file}: {label} of {image} is no list of indices into imlist")
     for value in values:
         if not isinstance(value, int | np.integer) or not 0 <= value < len(searched):
-            shown = value if isinstance(value, int | float | np.number) else type(value).__name__
-            raise EvaluationError(f"{file}: {label} of {image} holds {shown}, no index into {len(searched)} images")
+            raise EvaluationError(
+                f"{file}: {label} of {image} holds {_printable(value)}, no index into {len(searched)} images"
+            )
     return frozenset(searched[value] for value in values)
+
+
+def _printable(value: Any) -> str:
+    """A number, or the type of what is none; Python refuses to print integers of more than 4,300 digits."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a huge number"
+    return str(value) if isinstance(value, int | float | np.number) else type(value).__name__

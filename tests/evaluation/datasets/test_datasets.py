@@ -211,6 +211,22 @@ def test_a_revisited_ground_truth_that_does_not_hold_together_is_refused(
         revisited("tiny", revisit)
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**5000], ids=["400", "minus 400", "5000"])
+def test_a_number_of_hundreds_of_digits_in_a_revisited_ground_truth_is_refused_in_one_line(
+    revisit: Path, number: int
+) -> None:
+    """Beyond 308 digits an integer is no float, and beyond 4,300 Python does not print it."""
+    plain = {"bbx": [1, 2, 3, 4], "easy": [0], "hard": [], "junk": []}
+    for truth, reason in (
+        (plain | {"bbx": [number, 2, 3, 4]}, "bbx of i4 is not four numbers: left, top, right, bottom"),
+        (plain | {"easy": [number]}, "easy of i4 holds a huge number, no index into 4 images"),
+    ):
+        save_gnd(revisit, [truth] * 2)
+        with pytest.raises(EvaluationError) as refused:
+            revisited("tiny", revisit)
+        assert str(refused.value) == f"{revisit / 'gnd_tiny.pkl'}: {reason}"
+
+
 def test_a_part_of_a_revisited_set_is_refused(revisit: Path) -> None:
     (revisit / "gnd_tiny.pkl").rename(revisit / "gnd_roxford5k.pkl")
     with pytest.raises(EvaluationError, match="4 images and 2 queries, roxford5k has 4,993 and 70"):
@@ -304,6 +320,11 @@ def test_a_query_that_lists_itself_keeps_its_own_photo_and_one_asked_twice_has_t
         ("pairs.jsonl", "[1]", "not a JSON object"),
         ("pairs.jsonl", '{"query": "a.png", "positives": "b.png"}', "positives is no list of names"),
         ("pairs.jsonl", '{"query": "a.png", "positives": ["b.png"], "box": {"left": 1}}', "box is not four numbers"),
+        (
+            "pairs.jsonl",
+            f'{{"query": "a.png", "positives": [], "box": [{10**400}, 2, 3, 4]}}',
+            "box is not four numbers",
+        ),
         ("pairs.jsonl", '{"query": "a.png", "positives": []}', "no query has a positive"),
         ("other.csv", "", r"expected one of pairs\.jsonl"),
     ],
