@@ -68,7 +68,7 @@ def test_the_container_runs_a_command_that_there_is() -> None:
     served = parse(json.loads(last("CMD")))
     assert (served["host"], served["port"]) == ("0.0.0.0", int(last("EXPOSE")))
     # Inside a volume and not the volume itself, beside which nothing could be made that is to take its place.
-    assert str(served["collection"].parent) in json.loads(last("VOLUME"))
+    assert str(served["path"].parent) in json.loads(last("VOLUME"))
 
 
 def test_health_is_asked_for_where_no_token_is_wanted() -> None:
@@ -113,9 +113,9 @@ def test_the_commands_beside_them_are_of_this_command_line() -> None:
     (address,) = re.findall(r"milvus://(\w+):(\d+)/", given["engine"])
     assert address == ("milvus", "19530")
     served = parse(json.loads(last("CMD")))
-    assert str(given["collection"]) == str(served["collection"])
+    assert str(given["path"]) == str(served["path"])
     (again,) = re.findall(r"lookalike (index .+)", (ROOT / "Dockerfile").read_text())
-    assert str(parse(shlex.split(again))["collection"]) == str(served["collection"])
+    assert str(parse(shlex.split(again))["path"]) == str(served["path"])
 
 
 def test_every_command_of_the_page_is_understood() -> None:

@@ -14,6 +14,7 @@ from lookalike.cli.app import app
 from lookalike.cli.output import note
 from lookalike.cli.renamed import current
 from lookalike.errors import LookalikeError
+from lookalike.utils.files import reason
 
 INTERRUPTED = 130
 """The status that typer gives a command that Ctrl-C ended, as the shell would."""
@@ -23,9 +24,9 @@ __all__ = ["app", "cluster", "collections", "encoders", "evaluation", "main", "m
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The console script: runs one command and exits with 0, 1 (error), 2 (usage), 3 (--strict) or 130 (Ctrl-C)."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    sys.exit(_run([argument for argument in given if argument != "--debug"], debug))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    sys.exit(_run([word for word in words if word != "--debug"], debug))
 
 
 def _run(arguments: list[str], debug: bool) -> int:
@@ -42,14 +43,14 @@ def _run(arguments: list[str], debug: bool) -> int:
         note(f"error: {error}")
         return 1
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`); keep Python from complaining about it at exit.
+        # Whoever read our output has ended (`| head`); without this, Python complains about it at exit.
         sys.stdout = None
         return 0
     except OSError as error:
-        # A folder that cannot be written to, a full disk: whatever met it, the system's own reason is the news.
+        # A folder that cannot be written to, a full disk: the system's own reason says enough.
         if debug or not error.strerror:
             raise
-        note(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror.lower()}")
+        note(f"error: {f'{error.filename}: ' if error.filename else ''}{reason(error)}")
         return 1
     except Exception as error:
         if debug or not hasattr(error, "exit_code"):
@@ -58,6 +59,6 @@ def _run(arguments: list[str], debug: bool) -> int:
 
 
 def _usage(error: Any) -> int:
-    """A wrong argument: the library's own line, and where to look."""
+    """Show what typer says of a wrong argument; the exit status."""
     error.show()
     return int(error.exit_code)

@@ -1,4 +1,4 @@
-"""Commands that go beyond one machine: embed. What it makes, `lookalike index --from` takes."""
+"""The command that embeds on many machines; `lookalike index --from` takes its output."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,7 +37,7 @@ def embed(
 ) -> None:
     """Embed images on a Ray cluster. May be killed at any moment: the same command goes on, and each key is there once.
 
-    S3 is reached as the variables AWS_* say, which are passed on to the workers.
+    S3 is reached as the variables AWS_* say; they are passed on to the workers.
     """
     from lookalike.integrations import ENGINES
     from lookalike.integrations import ray as jobs
@@ -53,12 +53,12 @@ def embed(
     options = jobs.EmbedOptions(workers, gpus, batch, dtype, ParquetColumns(key, image))
     with connected(cluster, workers or cores()) as ray:
         summary = jobs.embed(ray, source, to, encoder, options)
-    shown = summary.to_json(price_per_hour)
+    facts = summary.to_json(price_per_hour)
     if as_json:
-        print_json({"to": to, **shown})
+        print_json({"to": to, **facts})
     else:
-        cost = f", {shown['cost_per_million']:,} a million" if "cost_per_million" in shown else ""
-        rate = f"{shown['added']:,} in {summary.seconds:,.1f} s, {shown['images_per_second']:,}/s"
+        cost = f", {facts['cost_per_million']:,} a million" if "cost_per_million" in facts else ""
+        rate = f"{facts['added']:,} in {summary.seconds:,.1f} s, {facts['images_per_second']:,}/s"
         print(f"{to}: {summary.images:,} images ({rate}{cost})")
     for reason, count in list(summary.skipped.items())[:5]:
         note(f"skipped {count:,}: {reason}")
@@ -71,7 +71,7 @@ def embed(
 
 
 def take(target: str, collection: Path | None, engine: str | None, as_json: bool) -> None:
-    """`index --from`: the result of a job as a collection."""
+    """`index --from`: make a collection of the output of `embed`."""
     from dataclasses import asdict
 
     from lookalike.integrations.milvus import address as engines

@@ -29,8 +29,9 @@ def index(
         list[str] | None,
         typer.Option(metavar="NAME", help="See `lookalike encoders`; several keep a set of vectors each."),
     ] = None,
-    collection: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the collection here, not in FOLDER/.lookalike.")
+    path: Annotated[
+        Path | None,
+        typer.Option("--collection", metavar="DIR", help="Keep the collection here, not in FOLDER/.lookalike."),
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Embed everything anew; the old one serves until then.")
@@ -43,7 +44,7 @@ def index(
         Precision | None, typer.Option(help="auto: int8 if it does as well on 64 of these images; fp32 is the default.")
     ] = None,
     device: Device = None,
-    taken: Annotated[
+    source: Annotated[
         str | None, typer.Option("--from", metavar="URI", help="In place of FOLDER: what `lookalike embed` made.")
     ] = None,
     stored: StoreAs = None,
@@ -58,55 +59,56 @@ def index(
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
-    if taken:
-        return take(taken, collection, engine, as_json)
+    if source:
+        return take(source, path, engine, as_json)
     if not folders:
         raise typer.BadParameter("name a FOLDER, or --from URI")
-    if watching and len(folders) > 1 and not collection:
+    if watching and len(folders) > 1 and not path:
         raise typer.BadParameter("--watch goes with one folder, or with one --collection of several")
     names = list(encoder or ())
-    if engine and len(folders) > 1 and not collection:
+    if engine and len(folders) > 1 and not path:
         raise typer.BadParameter("--engine holds one collection: give one FOLDER, or --collection")
-    where = {"device": device, "engine": engine}
-    jobs = [(collections.open(folders[0], collection=collection, **where), folders)] if collection else []
+    settings = {"device": device, "engine": engine}
+    jobs = [(collections.open(folders[0], collection=path, **settings), folders)] if path else []
     skipped, printed = 0, []
-    for opened, sources in jobs or [(collections.open(folder, **where), [folder]) for folder in folders]:
+    for collection, sources in jobs or [(collections.open(folder, **settings), [folder]) for folder in folders]:
         start = time.monotonic()
-        with opened, shown("images") as progress:
+        with collection, shown("images") as progress:
             report = _index(
-                opened, sources, names, Run(progress, rebuild, precision, device, engine, stored, meta or ())
+                collection, sources, names, Run(progress, rebuild, precision, device, engine, stored, meta or ())
             )
-            held, reasons = len(opened), opened.skipped()
-        printed.append({"collection": str(opened.path), "images": held, **report.to_json()})
+            images, reasons = len(collection), collection.skipped()
+        printed.append({"collection": str(collection.path), "images": images, **report.to_json()})
         if not as_json:
             counts = ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count)
-            print(f"{opened.path}: {held:,} images ({counts or 'nothing to do'}) in {time.monotonic() - start:.1f} s")
+            seconds = time.monotonic() - start
+            print(f"{collection.path}: {images:,} images ({counts or 'nothing to do'}) in {seconds:.1f} s")
         skipped += report.skipped
-        tell_skipped(reasons, opened.path)
-        if not held and report.skipped:
+        tell_skipped(reasons, collection.path)
+        if not images and report.skipped:
             raise LookalikeError(f"{sources[0]}: none of {report.skipped:,} images could be used")
-        if not held:
+        if not images:
             note(f"{sources[0]} holds no images")
     if as_json:
         print_json(printed[0] if len(printed) == 1 else printed)
     if watching:
-        with opened:
-            watch(opened, sources)
+        with collection:
+            watch(collection, sources)
     if strict and skipped:
         raise typer.Exit(3)
 
 
 @app.command(epilog="Example: lookalike info ~/Pictures --skipped")
 def info(
-    collection: CollectionPath,
+    path: CollectionPath,
     skipped: Annotated[bool, typer.Option("--skipped", help="List what could not be used, with the reasons.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what a collection holds and what it was made with."""
     from lookalike.collection import collection as collections
 
-    with collections.open(collection) as opened:
-        facts, reasons = opened.info(), opened.skipped()
+    with collections.open(path) as collection:
+        facts, reasons = collection.info(), collection.skipped()
     if as_json:
         if skipped:
             facts["skipped"] = [{"key": key, "reason": reason} for key, reason in reasons]
@@ -121,20 +123,20 @@ def info(
 
 @app.command(epilog="Example: lookalike remove ~/Pictures 2019/blurred.jpg")
 def remove(
-    collection: CollectionPath,
+    path: CollectionPath,
     key: Annotated[list[str], typer.Argument(metavar="KEY", help="As `lookalike search` prints them in --json.")],
 ) -> None:
     """Take images out of the collection. Their files stay; they come back when they change or with --rebuild."""
     from lookalike.collection import collection as collections
 
-    with collections.open(collection) as opened:
-        count = opened.remove(key)
-        print(f"{opened.path}: {count:,} removed, {len(opened):,} images left")
+    with collections.open(path) as collection:
+        count = collection.remove(key)
+        print(f"{collection.path}: {count:,} removed, {len(collection):,} images left")
 
 
 @app.command(epilog="Example: lookalike verify ~/Pictures --repair")
 def verify(
-    collection: CollectionPath,
+    path: CollectionPath,
     repair: Annotated[
         bool, typer.Option("--repair", help="Take damaged rows out; `lookalike index` embeds them again.")
     ] = False,
@@ -142,17 +144,17 @@ def verify(
     """Compare every vector and every catalog row with its checksum. Exit status 1 where something is wrong."""
     from lookalike.collection import collection as collections
 
-    with collections.open(collection) as opened:
-        damage = opened.verify(repair)
+    with collections.open(path) as collection:
+        damage = collection.verify(repair)
         if not damage:
-            print(f"{opened.path}: {len(opened):,} images, all whole")
+            print(f"{collection.path}: {len(collection):,} images, all whole")
             return
         for fault in damage.faults:
-            print(f"{opened.path}: {printable(fault)}")
+            print(f"{collection.path}: {printable(fault)}")
         for row, name in damage.rows:
             print(f"row {row}: {printable(name)}: {'taken out' if repair else 'damaged'}")
     if not repair:
-        raise LookalikeError(f"{collection} is damaged; `lookalike verify --repair` takes the damaged rows out")
+        raise LookalikeError(f"{path} is damaged; `lookalike verify --repair` takes the damaged rows out")
     if damage.rows:
         note("run `lookalike index` to embed them again")
 
@@ -170,32 +172,32 @@ class Run:
     meta: Sequence[Path]
 
 
-def _index(opened: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
+def _index(collection: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
     """The vectors of every encoder that is named; without one, of all that the collection has."""
     from lookalike.collection.collection import Collection
 
-    own = opened.store.header.encoder if opened.exists else None
+    own = collection.store.header.encoder if collection.exists else None
     if own is None or len(encoders) < 2:
-        further = own is not None and bool(encoders) and encoders[0] != own and encoders[0] in opened.sets
+        further = own is not None and bool(encoders) and encoders[0] != own and encoders[0] in collection.sets
         if further and not run.rebuild:
-            return opened.add_set(encoders[0], run.progress)
-        first = Collection(opened.path, encoders[0] if encoders else None, sources, run.device, run.engine)
+            return collection.add_set(encoders[0], run.progress)
+        first = Collection(collection.path, encoders[0] if encoders else None, sources, run.device, run.engine)
         report = first.index(sources, run.progress, run.rebuild, run.precision, run.dtype, run.meta)
     elif own in encoders:
-        report = opened.index(sources, run.progress, run.rebuild, None, run.dtype, run.meta)
+        report = collection.index(sources, run.progress, run.rebuild, None, run.dtype, run.meta)
     else:
-        raise LookalikeError(f"{opened.path} was made with {own}: name it too, --encoder {own} --encoder …")
+        raise LookalikeError(f"{collection.path} was made with {own}: name it too, --encoder {own} --encoder …")
     # Another object may have put another collection in its place.
-    opened.close()
+    collection.close()
     for name in encoders if len(encoders) > 1 else ():
         if name != (own or encoders[0]):
-            opened.add_set(name, run.progress)
+            collection.add_set(name, run.progress)
     return report
 
 
 @app.command(epilog="Example: lookalike whiten ~/Pictures --dim 512")
 def whiten(
-    collection: CollectionPath,
+    path: CollectionPath,
     dim: Annotated[
         int | None, typer.Option(min=1, help="Shorten vectors to this length; default: all that vary.")
     ] = None,
@@ -208,7 +210,7 @@ def whiten(
     """Let all directions of the vectors count alike (PCA whitening), here and for every query from now on."""
     from lookalike.collection import collection as collections
 
-    with collections.open(collection) as opened:
-        before = opened.info()["dim"]
-        learned = opened.whiten(dim, power, shrinkage, source)
-        print(f"{opened.path}: {len(opened):,} vectors whitened, from {before} to {learned.dim} numbers each")
+    with collections.open(path) as collection:
+        before = collection.info()["dim"]
+        learned = collection.whiten(dim, power, shrinkage, source)
+        print(f"{collection.path}: {len(collection):,} vectors whitened, from {before} to {learned.dim} numbers each")

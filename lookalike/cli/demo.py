@@ -1,4 +1,4 @@
-"""The whole job in one command: a gallery, its collection, a table, and a page of queries with what was found."""
+"""The whole job in one command: a gallery, its collection, a table, and a page of queries with their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ RESULTS = 10
 
 @dataclass(frozen=True)
 class Demo:
-    """What came out: the table (or what stands for it), and the page."""
+    """What a demo prints (a table, or a list of nearest pairs), and the page that it writes."""
 
     text: str
     page: Path
 
 
 def choose_encoder(name: str | None = None) -> tuple[Encoder, str]:
-    """The encoder of a demo, and a line that says which and why: the default needs weights, `rootsift` none."""
+    """The encoder of a demo, and a line that names it and says why: the default needs weights, `rootsift` none."""
     if name:
         return load_encoder(name), f"encoder: {name}, as asked for"
     if weights.is_cached(DEFAULT_ENCODER):
@@ -54,16 +54,16 @@ def own_photos(folder: Path, out: Path, encoder: Encoder, progress: Progress | N
         collection.index(progress=progress)
         if len(collection) < 2:
             raise LookalikeError(f"{folder} holds {len(collection)} usable images; a demo needs at least two")
-        asked, held = _spread(collection.keys()), len(collection)
-        found = {key: collection.search(Key(key), RESULTS, exclude_self=True) for key in asked}
-        paths = {key: collection.search(Key(key), 1)[0].path for key in asked}
-    sections = [Section(key, PagePicture(paths[key], key, "the query"), _shown(hits)) for key, hits in found.items()]
-    lead = f"{held:,} photos, {len(asked)} of them used as queries; encoder {encoder.name}. A score is a cosine."
+        queries, count = _spread(collection.keys()), len(collection)
+        results = {key: collection.search(Key(key), RESULTS, exclude_self=True) for key in queries}
+        paths = {key: collection.search(Key(key), 1)[0].path for key in queries}
+    sections = [Section(key, PagePicture(paths[key], key, "the query"), _cards(hits)) for key, hits in results.items()]
+    lead = f"{count:,} photos, {len(queries)} of them used as queries; encoder {encoder.name}. A score is a cosine."
     out.mkdir(parents=True, exist_ok=True)
     written = out / "report.html"
     text = page(f"Look-alikes in {folder.resolve().name}", lead, sections)
     written.write_text(text, encoding="utf-8", errors="surrogateescape")
-    lines = [f"{hits[0].score:.4f}  {key} ~ {hits[0].key}" for key, hits in found.items() if hits]
+    lines = [f"{hits[0].score:.4f}  {key} ~ {hits[0].key}" for key, hits in results.items() if hits]
     return Demo("\n".join(["the nearest of each query:", *lines]), written)
 
 
@@ -73,5 +73,5 @@ def _spread(keys: Sequence[str]) -> list[str]:
     return [keys[place] for place in dict.fromkeys(places.tolist())]
 
 
-def _shown(hits: Sequence[Hit]) -> list[PagePicture]:
+def _cards(hits: Sequence[Hit]) -> list[PagePicture]:
     return [PagePicture(hit.path, hit.key, f"{hit.rank} · {hit.score:.3f}") for hit in hits]

@@ -36,17 +36,17 @@ def encoders(context: typer.Context, as_json: AsJson = False) -> None:
 
 @group.command(epilog="Example: lookalike encoders pull dinov2-base")
 def pull(
-    name: Annotated[list[str], typer.Argument(metavar="NAME", help="Encoders whose weights are wanted.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Encoders whose weights are fetched.")],
 ) -> None:
     """Fetch weights ahead of time, for use without a network."""
     from lookalike.encoders import ENCODERS, weights
     from lookalike.utils.progress import shown
 
-    for wanted in name:
-        if wanted in ENCODERS and wanted not in weights.HUB:
-            print(f"{wanted}: needs no download")
+    for name in names:
+        if name in ENCODERS and name not in weights.HUB:
+            print(f"{name}: needs no download")
             continue
-        if wanted not in ENCODERS and wanted.count("/") != 1:
-            raise EncoderError(f"{wanted}: no such encoder; there are {', '.join(weights.HUB)}")
+        if name not in ENCODERS and name.count("/") != 1:
+            raise EncoderError(f"{name}: no such encoder; there are {', '.join(weights.HUB)}")
         with shown("bytes") as progress:
-            print(f"{wanted}: {weights.pull(wanted, progress)}")
+            print(f"{name}: {weights.pull(name, progress)}")

@@ -34,12 +34,12 @@ def ks(text: str | None) -> list[int] | None:
     if text is None:
         return None
     try:
-        found = [int(part) for part in text.split(",")]
+        cuts = [int(part) for part in text.split(",")]
     except ValueError:
-        found = [0]
-    if min(found) < 1:
+        cuts = [0]
+    if min(cuts) < 1:
         raise typer.BadParameter(f"-k {text}: positive whole numbers are wanted, such as 5,10,15,20")
-    return found
+    return cuts
 
 
 @app.command(epilog="Example: lookalike evaluate vgg --root ~/paris -k 5,10,20")
@@ -76,19 +76,19 @@ def evaluate(
             "--explain replays the report's protocol; it takes no other --protocol, no --rerank and no --engine"
         )
     place = _root(dataset, root, download)
-    name, wanted, more = with_options(encoder or _default_encoder(), device=device), ks(k), distractors or ()
-    found: Report | FaultExplanation
+    name, cuts, more = with_options(encoder or _default_encoder(), device=device), ks(k), distractors or ()
+    report: Report | FaultExplanation
     with shown("images") as progress:
         if explain:
-            found = replay(dataset, place, name, wanted, uncropped, more, progress=progress)
+            report = replay(dataset, place, name, cuts, uncropped, more, progress=progress)
         else:
-            found = measure(
-                dataset, place, name, protocol, wanted, uncropped, more, rerank or (), progress=progress, engine=engine
+            report = measure(
+                dataset, place, name, protocol, cuts, uncropped, more, rerank or (), progress=progress, engine=engine
             )
     if out:
-        for path in found.save(out) if isinstance(found, FaultExplanation) else save_report(found, out):
+        for path in report.save(out) if isinstance(report, FaultExplanation) else save_report(report, out):
             note(f"wrote {path}")
-    print_json(found.to_json()) if as_json else print(found.text())
+    print_json(report.to_json()) if as_json else print(report.text())
 
 
 def _default_encoder() -> str:
@@ -98,7 +98,7 @@ def _default_encoder() -> str:
 
 
 def _root(dataset: str, root: Path | None, download: bool = False) -> Path:
-    """Where a data set lies: as said, or where --download puts it."""
+    """The folder of a data set: --root, or the cache, where --download puts it."""
     from lookalike.errors import EvaluationError
     from lookalike.evaluation.datasets import DATASETS
     from lookalike.evaluation.datasets.download import HOMES
@@ -128,8 +128,8 @@ def compare(
     """Compare two reports query by query, with a bootstrap interval: is B better, or is it noise?"""
     from lookalike.evaluation.compare import compare as paired
 
-    found = paired(a, b)
-    print_json(found.to_json()) if as_json else print(found.text())
+    comparison = paired(a, b)
+    print_json(comparison.to_json()) if as_json else print(comparison.text())
 
 
 Several = Annotated[list[str] | None, typer.Option(metavar="A B ...", help="One or more; see `lookalike encoders`.")]
@@ -160,22 +160,22 @@ def grid(
     from lookalike.evaluation.grid import grid as measure
     from lookalike.utils.progress import shown
 
-    wanted = ks(k)
+    cuts = ks(k)
     options = {"pooling": pooling or [], "preprocess": preprocess or [], "precision": precision or []}
     with shown("images") as progress:
-        found = measure(
+        table = measure(
             dataset,
             _root(dataset, root),
             encoder or [_default_encoder()],
             options,
             rerank or (),
-            Setting(protocol, tuple(wanted) if wanted else None, uncropped),
+            Setting(protocol, tuple(cuts) if cuts else None, uncropped),
             out=out,
             distractors=distractors or (),
             progress=progress,
             tell=note,
         )
-    print_json(found.to_json()) if as_json else print(found.text())
+    print_json(table.to_json()) if as_json else print(table.text())
 
 
 GRID_LISTS = ("--encoder", "--pooling", "--preprocess", "--precision", "--rerank", "--distractors")
@@ -211,6 +211,6 @@ def demo(
     chosen, why = demos.choose_encoder(encoder)
     note(why)
     with shown("images") as progress:
-        made = demos.own_photos(folder, out, chosen, progress) if folder else demos.made_up(out, chosen, progress)
-    print(made.text)
-    print(f"\npage: {made.page.resolve()}")
+        result = demos.own_photos(folder, out, chosen, progress) if folder else demos.made_up(out, chosen, progress)
+    print(result.text)
+    print(f"\npage: {result.page.resolve()}")

@@ -1,4 +1,4 @@
-"""Commands that keep large collections: optimize, compact, merge, export, import."""
+"""Commands for the upkeep of large collections: optimize, compact, merge, export, import."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,7 @@ StoreAs = Annotated[
 
 @app.command(epilog="Example: lookalike optimize ~/Pictures --index HNSW32_SQ8")
 def optimize(
-    collection: CollectionPath,
+    path: CollectionPath,
     index: Annotated[
         str, typer.Option("--index", metavar="SPEC", help="auto, exact (none), or any FAISS factory string.")
     ] = "auto",
@@ -30,36 +30,36 @@ def optimize(
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
-    with collections.open(collection) as opened, shown("vectors") as progress:
-        report = opened.optimize(index, progress)
-        facts = opened.info().get("index", {})
+    with collections.open(path) as collection, shown("vectors") as progress:
+        report = collection.optimize(index, progress)
+        facts = collection.info().get("index", {})
     if as_json:
-        points = [asdict(one) for one in report.curve]
-        print_json({"collection": str(opened.path), "index": {**facts, "curve": points} if facts else None})
+        points = [asdict(point) for point in report.curve]
+        print_json({"collection": str(collection.path), "index": {**facts, "curve": points} if facts else None})
     elif not report.curve:
-        print(f"{opened.path}: {report.rows:,} images are searched exactly; no index is needed")
+        print(f"{collection.path}: {report.rows:,} images are searched exactly; no index is needed")
     else:
-        print(f"{opened.path}: {report.spec} over {report.rows:,} images in {report.seconds:,.0f} s")
+        print(f"{collection.path}: {report.spec} over {report.rows:,} images in {report.seconds:,.0f} s")
         print(
             f"{facts['bytes a vector']:g} bytes a vector; measured on images that were held back, against exact search:"
         )
         print("recall@10  ms a query  effort  candidates a result")
-        for one in report.curve:
-            print(f"{one.recall:9.4f}  {1000 * one.seconds:10.3f}  {one.effort:6d}  {one.factor:19d}")
+        for point in report.curve:
+            print(f"{point.recall:9.4f}  {1000 * point.seconds:10.3f}  {point.effort:6d}  {point.factor:19d}")
 
 
 @app.command(epilog="Example: lookalike compact ~/Pictures --store float16")
-def compact(collection: CollectionPath, stored: StoreAs = None) -> None:
+def compact(path: CollectionPath, stored: StoreAs = None) -> None:
     """Give the space of removed images back, and with --store keep the vectors in another form."""
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
-    with collections.open(collection) as opened:
-        had_index = "index" in opened.info()
+    with collections.open(path) as collection:
+        had_index = "index" in collection.info()
         with shown("rows") as progress:
-            report = opened.compact(stored, progress)
+            report = collection.compact(stored, progress)
         print(
-            f"{opened.path}: {report.removed:,} removed rows left behind, "
+            f"{collection.path}: {report.removed:,} removed rows left behind, "
             f"{report.before / 1e6:,.1f} to {report.after / 1e6:,.1f} MB"
         )
     if had_index:
@@ -86,7 +86,7 @@ def merge(
 
 @app.command(name="export", epilog="Example: lookalike export ~/Pictures vectors --format parquet")
 def export_(
-    collection: CollectionPath,
+    path: CollectionPath,
     out: Annotated[Path, typer.Argument(metavar="DIR", help="A folder for the files; none is replaced.")],
     kind: Annotated[Literal["npy", "parquet", "csv", "faiss"], typer.Option("--format", help="What to write.")] = "npy",
 ) -> None:
@@ -94,9 +94,9 @@ def export_(
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
-    with collections.open(collection) as opened, shown("images") as progress:
-        for path in opened.export(out, kind, progress):
-            print(path)
+    with collections.open(path) as collection, shown("images") as progress:
+        for file in collection.export(out, kind, progress):
+            print(file)
 
 
 @app.command(name="import", epilog="Example: lookalike import vectors.npy --names names.txt --into ~/imported")
@@ -123,12 +123,12 @@ def import_(
         note(f"{report.unusable:,} could not be used: no direction, or a key that was there already")
 
 
-def watch(opened: "Collection", folders: list[Path]) -> None:
-    """`index --watch`: what it does after the first run, a line for each burst of changes."""
+def watch(collection: "Collection", folders: list[Path]) -> None:
+    """`index --watch` after its first run: prints a line for each burst of changes."""
     from lookalike.collection.watch import watch as watched
 
     watched(
-        opened,
+        collection,
         folders,
         lambda report: print(
             ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count), flush=True

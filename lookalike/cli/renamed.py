@@ -1,15 +1,15 @@
-"""Options by their old names: they work for one more release, and say what they are called now."""
+"""Old names of options: each works for one more release and prints the new name on stderr."""
 
 from collections.abc import Sequence
 
 from lookalike.cli.output import note
 
 RENAMED = {"search": {"--filter": "--where", "--not": "--negative", "--not-text": "--negative-text"}}
-"""Command to the old names of its options and what they are called now."""
+"""Command to old names of its options and the new names."""
 
 
 def current(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command line with old names of options replaced by those of today, each told on stderr."""
+    """The arguments of a command line with old names of options replaced by new ones; each is noted on stderr."""
     names = RENAMED.get(arguments[0], {}) if arguments else {}
     result: list[str] = []
     for at, argument in enumerate(arguments):

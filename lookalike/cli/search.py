@@ -1,6 +1,7 @@
 """Commands that ask a collection: search, and explain."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +12,9 @@ from lookalike.cli.output import note, print_json, printable, write
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
+    from lookalike.collection.collection import Collection
+    from lookalike.search.options import SearchOptions
+    from lookalike.search.query import Query
     from lookalike.types import Box, Hit
 
 BoxText = Annotated[str | None, typer.Option("--box", metavar="L,T,R,B", help="Only this region of it, in pixels.")]
@@ -18,7 +22,7 @@ BoxText = Annotated[str | None, typer.Option("--box", metavar="L,T,R,B", help="O
 
 @app.command(epilog="Example: lookalike search ~/Pictures holiday.jpg -k 20 --min-score 0.5")
 def search(
-    collection: CollectionPath,
+    path: CollectionPath,
     query: Annotated[
         list[str] | None, typer.Argument(metavar="QUERY", help="Image files, keys or URLs; several are averaged.")
     ] = None,
@@ -101,43 +105,64 @@ def search(
         recall=recall,
         fuse=fuse,
     )
-    with collections.open(collection, device=device) as whole:
-        opened = whole.chosen(encoder)
-        start = time.perf_counter()
-        hits = opened.find(question, options)
-        took = 1000 * (time.perf_counter() - start)
-        distances = None
-        if exact == "l2":
-            distances = opened.distances(opened.resolve(question).probe, [hit.key for hit in hits])
-        shown = [_row(hit) for hit in hits]
-        if distances is not None:
-            shown = [row | {"distance": float(far)} for row, far in zip(shown, distances, strict=True)]
-        if as_json:
-            asked_for: dict[str, Any] = {"query": query[0] if query and len(query) == 1 else query}
-            asked_for |= {"text": text} if text else {}
-            name = opened.store.header.encoder if query else opened.text_set.store.header.encoder
-            print_json(asked_for | {"encoder": name, "k": k, "took_ms": round(took, 3), "results": shown})
-        elif paths or null:
-            for hit in hits:
-                write(str(hit.path or hit.key), "\0" if null else "\n")
-        else:
-            _print(shown)
+    with collections.open(path, device=device) as whole:
+        result = _ask(whole.chosen(encoder), question, options, with_distances=exact == "l2")
+    if as_json:
+        _print_json(query, text, k, result)
+    elif paths or null:
+        for hit in result.hits:
+            write(str(hit.path or hit.key), "\0" if null else "\n")
+    else:
+        _print_lines(result)
 
 
-def _row(hit: "Hit") -> dict[str, Any]:
-    return {"rank": hit.rank, "key": hit.key, "path": str(hit.path) if hit.path else None, "score": hit.score}
+@dataclass(frozen=True)
+class SearchResult:
+    """What is printed: hits, the encoder that scored them, the time, and with `--exact l2` squared distances."""
+
+    hits: "list[Hit]"
+    encoder: str
+    took_ms: float
+    distances: list[float] | None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The hits, ready for JSON."""
+        rows = [
+            {"rank": hit.rank, "key": hit.key, "path": str(hit.path) if hit.path else None, "score": hit.score}
+            for hit in self.hits
+        ]
+        if self.distances is None:
+            return rows
+        return [row | {"distance": distance} for row, distance in zip(rows, self.distances, strict=True)]
 
 
-def _print(shown: list[dict[str, Any]]) -> None:
-    for result in shown:
-        numbers = f"{result['rank']:4d}  {result['score']:7.4f}"
-        distance = f"  {result['distance']:7.4f}" if "distance" in result else ""
-        print(f"{numbers}{distance}  {printable(result['path'] or result['key'])}")
+def _ask(collection: "Collection", question: "Query", options: "SearchOptions", with_distances: bool) -> SearchResult:
+    start = time.perf_counter()
+    hits = collection.find(question, options)
+    took_ms = round(1000 * (time.perf_counter() - start), 3)
+    distances = None
+    if with_distances:
+        distances = collection.distances(collection.resolve(question).probe, [hit.key for hit in hits]).tolist()
+    scored_by = collection if question.examples else collection.text_set
+    return SearchResult(hits, scored_by.store.header.encoder, took_ms, distances)
+
+
+def _print_json(query: list[str] | None, text: str | None, k: int, result: SearchResult) -> None:
+    document: dict[str, Any] = {"query": query[0] if query and len(query) == 1 else query}
+    document |= {"text": text} if text else {}
+    print_json(document | {"encoder": result.encoder, "k": k, "took_ms": result.took_ms, "results": result.rows()})
+
+
+def _print_lines(result: SearchResult) -> None:
+    for row in result.rows():
+        numbers = f"{row['rank']:4d}  {row['score']:7.4f}"
+        distance = f"  {row['distance']:7.4f}" if "distance" in row else ""
+        print(f"{numbers}{distance}  {printable(row['path'] or row['key'])}")
 
 
 @app.command(epilog="Example: lookalike explain ~/Pictures holiday.jpg beach.jpg --out why.png")
 def explain(
-    collection: CollectionPath,
+    path: CollectionPath,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="An image file, a key or a URL.")],
     key: Annotated[str, typer.Argument(metavar="KEY", help="An image of the collection, as --json prints it.")],
     box: BoxText = None,
@@ -150,20 +175,20 @@ def explain(
     from lookalike.search.query import Key
 
     region = parse_box(box)
-    with collections.open(collection) as opened:
-        found = opened.explain(query, key, region)
+    with collections.open(path) as collection:
+        explanation = collection.explain(query, key, region)
         if out:
-            picture = draw(found, opened.picture(query, region), opened.picture(Key(key)))
+            picture = draw(explanation, collection.picture(query, region), collection.picture(Key(key)))
             try:
                 picture.save(out)
             except (OSError, ValueError) as error:
                 raise LookalikeError(f"{out} cannot be written ({error})") from error
             note(f"wrote {out}")
-    print_json(found.to_json()) if as_json else print(found.text())
+    print_json(explanation.to_json()) if as_json else print(explanation.text())
 
 
 def parse_box(text: str | None) -> "Box | None":
-    """L,T,R,B as a Box; a usage error for anything else."""
+    """L,T,R,B as a `Box`; raises BadParameter for anything else."""
     if text is None:
         return None
     from lookalike.types import Box

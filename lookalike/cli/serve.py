@@ -11,13 +11,13 @@ from lookalike.errors import LookalikeError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SHORTEST = 16
-"""Letters of a token that nobody guesses."""
+"""Letters of a token that cannot be guessed."""
 
 
 @app.command(epilog="Example: lookalike serve ~/Pictures --port 8000")
 def serve(
-    collection: CollectionPath,
-    host: Annotated[str, typer.Option(help="Where to listen; anywhere but loopback wants a token.")] = "127.0.0.1",
+    path: CollectionPath,
+    host: Annotated[str, typer.Option(help="Where to listen; any address but loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     token: Annotated[
         str | None, typer.Option(envvar="LOOKALIKE_TOKEN", help="What requests have to show.", show_envvar=True)
@@ -40,9 +40,9 @@ def serve(
         note(f"a token of {len(token)} letters can be guessed; take {SHORTEST} or more")
     from lookalike.collection import collection as collections
 
-    with collections.open(collection, encoder=encoder) as opened:
-        if not opened.exists:
-            raise LookalikeError(f"{collection} has not been indexed; run `lookalike index {collection}`")
+    with collections.open(path, encoder=encoder) as collection:
+        if not collection.exists:
+            raise LookalikeError(f"{path} has not been indexed; run `lookalike index {path}`")
         from lookalike.service import server
         from lookalike.service.app import create_app
         from lookalike.service.settings import Settings
@@ -60,4 +60,4 @@ def serve(
             from threadpoolctl import threadpool_limits
 
             with threadpool_limits(1, "blas"):
-                server.run(create_app(opened, settings), listening, drain_seconds)
+                server.run(create_app(collection, settings), listening, drain_seconds)

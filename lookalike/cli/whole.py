@@ -11,6 +11,7 @@ import typer
 from lookalike.cli.app import AsJson, CollectionPath, app
 from lookalike.cli.output import note, print_json, printable, write
 from lookalike.errors import LookalikeError
+from lookalike.utils.files import reason
 
 if TYPE_CHECKING:
     from lookalike.analysis.duplicates import Group
@@ -22,7 +23,7 @@ Chosen = Annotated[str | None, typer.Option("--encoder", metavar="NAME", help="U
 
 @app.command(epilog="Example: lookalike duplicates ~/Pictures --level near --move-to ~/Extras")
 def duplicates(
-    collection: CollectionPath,
+    path: CollectionPath,
     other: Annotated[
         Path | None, typer.Argument(metavar="OTHER", help="Find what of this collection is in the first one.")
     ] = None,
@@ -45,7 +46,7 @@ def duplicates(
     """Find groups of images that are copies of one picture, and suggest which to keep."""
     from contextlib import ExitStack
 
-    from lookalike.analysis import duplicates as found
+    from lookalike.analysis import duplicates as listing
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
@@ -54,17 +55,17 @@ def duplicates(
     if yes and move_to is None:
         raise typer.BadParameter("--yes goes with --move-to DIR")
     with ExitStack() as stack:
-        places = [collection, other] if other else [collection]
-        opened = [stack.enter_context(collections.open(place)).chosen(encoder) for place in places]
+        folders = [path, other] if other else [path]
+        searched = [stack.enter_context(collections.open(folder)).chosen(encoder) for folder in folders]
         with shown("comparisons") as progress:
-            groups = opened[0].duplicates(level, threshold, opened[1] if other else None, progress)
+            groups = searched[0].duplicates(level, threshold, searched[1] if other else None, progress)
         if as_json:
-            print_json(found.as_json(groups))
+            print_json(listing.as_json(groups))
         elif as_csv:
-            found.write_csv(groups, sys.stdout)
+            listing.write_csv(groups, sys.stdout)
         elif paths:
-            for path in found.extra_paths(groups):
-                write(str(path), "\n")
+            for extra in listing.extra_paths(groups):
+                write(str(extra), "\n")
         else:
             _print_groups(groups)
         if move_to:
@@ -101,7 +102,7 @@ def _move(groups: "list[Group]", folder: Path, really: bool) -> None:
 
 @app.command(epilog="Example: lookalike label ~/Pictures --labels words.txt --out labels.csv")
 def label(
-    collection: CollectionPath,
+    path: CollectionPath,
     labels: Annotated[Path, typer.Option("--labels", metavar="FILE", help="One label a line.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many labels an image gets at most.")] = 1,
     template: Annotated[
@@ -117,12 +118,12 @@ def label(
 
     words = labelling.read_labels(labels)
     templates = tuple(template or (labelling.TEMPLATE,))
-    with collections.open(collection) as opened, _output(out) as file:
-        keys, found = opened.label(words, k, templates, min_score)
+    with collections.open(path) as collection, _output(out) as file:
+        keys, best = collection.label(words, k, templates, min_score)
         if as_json:
-            labelling.write_json(keys, found, file)
+            labelling.write_json(keys, best, file)
         else:
-            labelling.write_csv(keys, found, file, min(k, len(words)))
+            labelling.write_csv(keys, best, file, min(k, len(words)))
     if out:
         note(f"wrote {out}")
 
@@ -136,12 +137,12 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         with out.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file
     except OSError as error:
-        raise LookalikeError(f"{out} cannot be written ({(error.strerror or str(error)).lower()})") from error
+        raise LookalikeError(f"{out} cannot be written ({reason(error)})") from error
 
 
 @app.command("map", epilog="Example: lookalike map ~/Pictures --out map.html")
 def map_(
-    collection: CollectionPath,
+    path: CollectionPath,
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page that is written.")] = Path("map.html"),
     groups: Annotated[
         int | None, typer.Option(min=1, help="How many groups; default: by the number of images.")
@@ -149,10 +150,10 @@ def map_(
     most: Annotated[int, typer.Option(min=1, help="Show a random choice of this many where there are more.")] = 20_000,
     encoder: Chosen = None,
 ) -> None:
-    """Draw all images on one page that zooms: like ones together, in groups with a representative each."""
+    """Draw all images on one page that zooms: similar ones together, in groups with a representative each."""
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
-    with collections.open(collection) as opened, shown("images") as progress:
-        count = opened.chosen(encoder).map(out, groups, most, progress)
+    with collections.open(path) as collection, shown("images") as progress:
+        count = collection.chosen(encoder).map(out, groups, most, progress)
     print(f"{out}: {count:,} images")

@@ -2,32 +2,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import faiss
 import pytest
 
-from lookalike.cli import _run
-from lookalike.collection import reader as kept
+from lookalike.collection import reader
 from lookalike.collection.collection import Collection
+from tests.cli.running import Run, status_of
 from tests.support.pictures import PixelEncoder, picture
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line in this process, with the quick encoder behind the name `pixels`."""
-    monkeypatch.setattr(kept, "load_encoder", lambda _: encoder)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        status = _run([str(argument) for argument in arguments], debug=False)
-        output, errors = capfd.readouterr()
-        assert "Traceback" not in errors
-        return status, output, errors
-
-    return call
 
 
 def test_index_says_what_it_did(run: Run, photos: Path) -> None:
@@ -57,18 +40,18 @@ def test_search_json_is_one_stable_document(run: Run, photos: Path) -> None:
 def test_paths_are_printed_byte_for_byte(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "load_encoder", lambda _: encoder)
+    monkeypatch.setattr(reader, "load_encoder", lambda _: encoder)
     name = b"new\nline \xe9.png"
     picture(1).save(tmp_path / "plain.png")
     os.rename(tmp_path / "plain.png", os.path.join(os.fsencode(tmp_path), name))  # noqa: PTH104, PTH118
-    _run(["index", str(tmp_path), "--encoder", "pixels"], debug=False)
+    status_of("index", tmp_path, "--encoder", "pixels")
     capfdbinary.readouterr()
     key = name.decode("utf-8", "surrogateescape")
-    assert _run(["search", str(tmp_path), key, "-0"], debug=False) == 0
+    assert status_of("search", tmp_path, key, "-0") == 0
     assert capfdbinary.readouterr().out == os.fsencode(tmp_path) + b"/" + name + b"\0"
-    assert _run(["search", str(tmp_path), key], debug=False) == 0
+    assert status_of("search", tmp_path, key) == 0
     assert capfdbinary.readouterr().out.endswith(b"/new\\nline \\udce9.png\n")
-    assert _run(["search", str(tmp_path), key, "--json"], debug=False) == 0
+    assert status_of("search", tmp_path, key, "--json") == 0
     assert json.loads(capfdbinary.readouterr().out)["results"][0]["key"] == key
 
 

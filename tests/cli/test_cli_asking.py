@@ -5,36 +5,10 @@ import io
 import json
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
-from lookalike.collection import reader as kept
-from tests.cli.test_cli import Run, run
-from tests.collection.test_sets import ColourEncoder
-from tests.support.pictures import PixelEncoder, picture
-
-__all__ = ["run"]
-
-
-@pytest.fixture
-def indexed(run: Run, photos: Path) -> Path:
-    picture(1).save(photos / "copy.png")
-    (photos / "same.jpg").write_bytes((photos / "02.jpg").read_bytes())
-    run("index", photos, "--encoder", "pixels")
-    return photos
-
-
-@pytest.fixture
-def worded(run: Run, indexed: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """With a second set of vectors, of an encoder that reads."""
-    known = {"pixels": encoder, "colours": ColourEncoder()}
-    monkeypatch.setattr(kept, "load_encoder", lambda name: known[name])
-    monkeypatch.setattr(kept, "reads_text", lambda name: name == "colours")
-    for name, colour in {"red": (250, 5, 5), "blue": (5, 5, 250)}.items():
-        Image.new("RGB", (40, 30), colour).save(indexed / f"{name}.png")
-    status, output, _ = run("index", indexed, "--encoder", "pixels", "--encoder", "colours")
-    assert (status, output.split(":")[1].split("(")[0].strip()) == (0, "16 images")
-    return indexed
+from tests.cli.running import Run
+from tests.support.pictures import picture
 
 
 def test_words_and_an_image_can_be_asked_for_together(run: Run, worded: Path) -> None:
@@ -74,6 +48,27 @@ def test_methods_are_named_on_the_command_line(run: Run, indexed: Path) -> None:
     assert plain[1].splitlines()[0].endswith("01.jpg")
     status, _, errors = run("search", indexed, indexed / "01.jpg", "--rerank", "alpha-qe,q=2")
     assert (status, "write alpha-qe,k=10,alpha=3" in errors) == (1, True)
+
+
+def test_an_excluded_key_is_searched_as_if_the_image_were_not_there(run: Run, indexed: Path) -> None:
+    search = ("search", indexed, "01.jpg", "-k", 14, "--paths", "--rerank", "alpha-qe,k=3,alpha=0")
+    whole = run(*search)[1].splitlines()
+    second, third = (Path(path).relative_to(indexed).as_posix() for path in whole[1:3])
+    excluded = run(*search, "--exclude", second, "--exclude", third)
+    assert len(excluded[1].splitlines()) == 12
+    run("remove", indexed, second, third)
+    assert excluded == run(*search)
+    assert excluded[1].splitlines() != whole[:1] + whole[3:]  # what was excluded had no part in the expansion
+    assert run(*search, "--exclude", "no such key") == excluded
+
+
+def test_an_excluded_key_is_no_pattern_and_json_leaves_it_out_too(run: Run, indexed: Path) -> None:
+    search = ("search", indexed, "01.jpg", "-k", 14, "--json")
+    keys = [result["key"] for result in json.loads(run(*search)[1])["results"]]
+    assert [result["key"] for result in json.loads(run(*search, "--exclude", "trip/*")[1])["results"]] == keys
+    left = json.loads(run(*search, "--exclude", "01.jpg")[1])["results"]
+    assert [result["key"] for result in left] == [key for key in keys if key != "01.jpg"]
+    assert [result["rank"] for result in left] == list(range(1, 14))
 
 
 def test_negatives_weights_and_copies_are_options(run: Run, indexed: Path) -> None:
