@@ -3,6 +3,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +83,39 @@ def test_results_can_be_reranked(service: Running) -> None:
     found = service.search(query=query, k=5, rerank=["alpha-qe,k=3"]).json()["results"]
     assert found[0]["key"] == "01.jpg"
     assert len(found) == 5
+
+
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = write_photos(tmp_path_factory.mktemp("shallow") / "photos", 3)
+    with running(folder, depth=500, reranked=20, compared=30) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused", "told"),
+    [
+        ({"k": 10, "offset": 490}, {"k": 10, "offset": 491}, "offset: offset + k may be 500 at most"),
+        ({"rerank": ["alpha-qe,k=500"]}, {"rerank": ["alpha-qe,k=501"]}, "rerank: k may be 500 at most"),
+        ({"rerank": ["spatial,top=20"]}, {"rerank": ["spatial,top=21"]}, "rerank: top may be 20 at most"),
+        ({"rerank": ["k-reciprocal,top=30"]}, {"rerank": ["k-reciprocal,top=31"]}, "rerank: top may be 30 at most"),
+        ({"rerank": ["diffusion,top=30"]}, {"rerank": ["diffusion,top=31"]}, "rerank: top may be 30 at most"),
+    ],
+)
+def test_no_request_may_do_the_work_of_thousands(
+    shallow: Running, allowed: dict[str, Any], refused: dict[str, Any], told: str
+) -> None:
+    query = {"id": shallow.ids()["01.jpg"]}
+    assert shallow.search(query=query, **allowed).status_code == 200
+    answer = shallow.search(query=query, **refused)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, told)
+
+
+@pytest.mark.parametrize("box", [[10, 10, 10, 20], [10, 20, 30, 20], [30, 10, 10, 20]])
+def test_a_box_without_an_area_is_refused_as_such(service: Running, box: list[int]) -> None:
+    answer = service.search(query={"id": service.ids()["01.jpg"]}, box=box)
+    told = "box: left, top, right, bottom, with right > left and bottom > top"
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, told)
 
 
 def test_a_batch_answers_each_search_or_says_why_not(service: Running) -> None:

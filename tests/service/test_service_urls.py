@@ -291,6 +291,26 @@ def test_urls_that_lead_inside_or_nowhere_are_refused(url: str) -> None:
         Fetcher(1000, 2.0, urls.resolve)(url)
 
 
+@pytest.mark.parametrize(
+    ("place", "path", "reason"),
+    [
+        ("user:secret@photos.example", "photo", "a URL with a user name is not fetched"),
+        ("user@photos.example", "photo", "a URL with a user name is not fetched"),
+        ("photos.example", "a photo", "the URL has to be percent-encoded"),
+        ("photos.example", "ph\xf6to", "the URL has to be percent-encoded"),
+        ("photos.example", "photo\x7f", "the URL has to be percent-encoded"),
+    ],
+)
+def test_a_url_that_is_not_plain_is_refused_before_anything_is_looked_up(
+    port: int, place: str, path: str, reason: str
+) -> None:
+    def resolve(host: str, _: int) -> list[str]:
+        raise AssertionError(f"{host} was looked up")
+
+    with pytest.raises(ImageError, match=f"^{reason}$"):
+        Fetcher(1000, 1.0, resolve, ports=(port,))(f"http://{place}:{port}/{path}")
+
+
 def test_a_search_with_a_url_is_one_with_what_lies_behind_it(tmp_path: Path, port: int) -> None:
     with running(write_photos(tmp_path / "photos"), allow_urls=True) as service:
         service.served.fetch = fetcher(port, inside_example=["10.0.0.1"])

@@ -248,6 +248,17 @@ def spoil(path: Path, statement: str) -> None:
         opened.execute(statement)
 
 
+def test_a_gallery_with_fewer_vectors_than_rows_is_not_searched_at_all(tmp_path: Path) -> None:
+    """An engine that lost some would answer without them, and nobody would know."""
+    make(tmp_path / "c", clustered(20)).close()
+    os.truncate(tmp_path / "c" / "vectors.f32", 19 * 4 * 32 + 100)
+    with (
+        closing(Store(tmp_path / "c")) as opened,
+        pytest.raises(CollectionError, match=r"holds 19 of 20 vectors; run `lookalike verify .* --repair`"),
+    ):
+        StoredGallery(opened)
+
+
 def test_a_result_whose_entry_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
     """Another key for the same vector: its picture would be shown for it."""
     vectors = clustered(20)
