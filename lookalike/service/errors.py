@@ -118,7 +118,8 @@ def of_library(error: LookalikeError) -> ApiError:
     if isinstance(error, ImageError):
         return of_image("the image", error)
     if isinstance(error, QueryError):
-        return ApiError(422, "query", str(error), "see /openapi.json for what a query may be")
+        # It may repeat a part of the request.
+        return ApiError(422, "query", printable(str(error)), "see /openapi.json for what a query may be")
     if isinstance(error, CollectionLocked):
         return try_later("locked", "the collection is being written to by another process")
     # The message may name paths of this machine, which are nobody's business elsewhere.

@@ -10,7 +10,7 @@ from lookalike.service import thumbnails
 from lookalike.service.bodies import Upload, kind
 from lookalike.service.errors import ApiError, json_response, not_found, responses
 from lookalike.service.ids import shown
-from lookalike.service.models import OldAnswer, Options
+from lookalike.service.models import DEFAULTS, OldAnswer, Options
 from lookalike.service.queries import Resolver
 from lookalike.service.routes.common import FILE, Service, body_of, form_only, jpeg
 from lookalike.service.served import Served
@@ -24,7 +24,7 @@ router = APIRouter(tags=["the report's routes"])
     responses=responses(413, 415, 422),
     openapi_extra=form_only({"file": FILE}, ["file"]),
 )
-async def search(request: Request, served: Service, k: Annotated[int, Query(ge=1, le=1000)] = 10) -> Response:
+async def search(request: Request, served: Service, k: Annotated[int, Query(ge=1, le=1000)] = DEFAULTS.k) -> Response:
     """`POST /v1/search` as the report had it: paths below /images/, and squared distances, which is 2 - 2 x cosine."""
     with body_of(request, served) as body:
         if kind(request) != "form":
