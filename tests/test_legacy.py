@@ -21,7 +21,7 @@ from lookalike.encoders.thumb import Thumbnail
 from lookalike.evaluation.compare import compare
 from lookalike.evaluation.grid import Cell, Setting, _identity
 from lookalike.evaluation.page import save_report
-from lookalike.evaluation.replay import GALLERY, QUERY, Behind
+from lookalike.evaluation.replay import GALLERY, QUERY, PreprocessedEncoder
 from lookalike.evaluation.run import evaluate
 from lookalike.index.ann import Candidates, SearchSetting
 from lookalike.search import searcher
@@ -150,7 +150,7 @@ def test_what_fingerprints_and_kept_measurements_are_made_of_has_not_changed() -
         "report query": str(QUERY),
         "thumbnail": load_encoder("thumbnail").fingerprint,
         "rootsift": load_encoder("rootsift").fingerprint,
-        "report thumbnail": Behind(load_encoder("thumbnail"), QUERY).fingerprint,
+        "report thumbnail": PreprocessedEncoder(load_encoder("thumbnail"), QUERY).fingerprint,
     } == PINS
 
 

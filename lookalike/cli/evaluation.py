@@ -156,7 +156,8 @@ def grid(
     ),
 ) -> None:
     """Measure every combination, cheapest and best marked. What was measured is kept, so it may be interrupted."""
-    from lookalike.evaluation.grid import Setting
+    from lookalike.evaluation.datasets import load
+    from lookalike.evaluation.grid import Combinations, Setting
     from lookalike.evaluation.grid import grid as measure
     from lookalike.utils.progress import shown
 
@@ -164,14 +165,10 @@ def grid(
     options = {"pooling": pooling or [], "preprocess": preprocess or [], "precision": precision or []}
     with shown("images") as progress:
         table = measure(
-            dataset,
-            _root(dataset, root),
-            encoder or [_default_encoder()],
-            options,
-            rerank or (),
+            load(dataset, _root(dataset, root), distractors or ()),
+            Combinations(encoder or [_default_encoder()], options, rerank or ()),
             Setting(protocol, tuple(cuts) if cuts else None, uncropped),
             out=out,
-            distractors=distractors or (),
             progress=progress,
             tell=note,
         )

@@ -1,4 +1,4 @@
-"""Measuring retrieval: metrics, protocols, reports, comparisons. `evaluate` is loaded when it is first asked for."""
+"""Measuring retrieval: metrics, protocols, reports, comparisons. `evaluate` is imported on first use."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["evaluate"]
 
 
 def __getattr__(name: str) -> Any:
-    # `metrics` stands below everything that `evaluate` needs, and importing it must not import all that.
+    # Importing `metrics`, which needs little, must not import everything that `evaluate` needs.
     if name != "evaluate":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from lookalike.evaluation.run import evaluate

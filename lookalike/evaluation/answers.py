@@ -1,4 +1,4 @@
-"""A benchmark and an encoder to full ranked lists, by the product's own collection and search."""
+"""A benchmark and an encoder to rankings of the whole gallery, by the search of a collection."""
 
 import hashlib
 import logging
@@ -20,17 +20,18 @@ from lookalike.integrations.milvus.address import stored
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Query
 from lookalike.types import Box, Encoder, Probe, Progress, Ranking, Reranker, Vectors
+from lookalike.utils.files import replacing
 from lookalike.utils.paths import cache_dir
 
 log = logging.getLogger(__name__)
 
 Ask = Callable[[BenchmarkQuery, Box | None], Probe]
-"""A query, and the box that it is cut to or None, to a probe."""
+"""A query, and the box to cut it to (None: whole), to a probe."""
 
 
 @dataclass(frozen=True)
 class QueryRanking:
-    """One query and the whole gallery ranked for it; `seconds` is what the search took, without the encoding."""
+    """A query and the gallery ranked for it; `seconds` is the time of the search without the encoding."""
 
     query: BenchmarkQuery
     ranking: Ranking
@@ -39,7 +40,7 @@ class QueryRanking:
 
 @dataclass(frozen=True)
 class EmbeddedGallery:
-    """The benchmark's gallery as a collection; `seconds` and `added` say what this run spent on how many images."""
+    """The benchmark's gallery as a collection; this run added `added` images in `seconds`."""
 
     collection: Collection
     seconds: float
@@ -58,9 +59,9 @@ def embed_gallery(
     progress: Progress | None = None,
     engine: str | None = None,
 ) -> EmbeddedGallery:
-    """The gallery and its distractors, embedded into a collection under `cache` that a second run finds again.
+    """The gallery and its distractors, embedded into a collection under `cache` that later runs reuse.
 
-    With the URI of an `engine`, that collection keeps its vectors there.
+    With the URI of an `engine`, the collection keeps its vectors there.
     """
     sources = [benchmark.images, *benchmark.distractors]
     text = "\n".join(
@@ -83,9 +84,9 @@ def answers(
     rerankers: Sequence[Reranker] = (),
     progress: Progress | None = None,
 ) -> Iterator[QueryRanking]:
-    """Every query of the benchmark asked, in order; raises EvaluationError naming a query that cannot be.
+    """The ranking of every query, in order; raises EvaluationError with the name of a query that fails.
 
-    A gallery image that asks for others of its kind and cannot be read is passed over: see `is_unreadable`.
+    Unreadable images of the gallery that are queries are passed over, see `is_unreadable`.
     """
     for done, query in enumerate(benchmark.queries):
         if is_unreadable(query, benchmark, collection):
@@ -106,18 +107,18 @@ def answers(
 
 
 def is_unreadable(query: BenchmarkQuery, benchmark: Benchmark, collection: Collection) -> bool:
-    """Whether a query is an image of the gallery, left out for itself alone, which could not be indexed."""
+    """Whether a query is an image of the gallery that is hidden from itself alone and could not be indexed."""
     own = query.key(benchmark.images)
     return own is not None and query.hidden == {own} and collection.row(own) is None
 
 
 def ask_collection(collection: Collection) -> Ask:
-    """Queries as the product resolves them."""
+    """Queries as the collection resolves them."""
     return lambda query, box: collection.resolve(Query((query.image,), box=box)).probe
 
 
 def ask_encoder(encoder: Encoder) -> Ask:
-    """Queries through an encoder of their own, whatever the gallery was embedded with."""
+    """Queries by an encoder of their own, which need not be the gallery's."""
 
     def ask(query: BenchmarkQuery, box: Box | None) -> Probe:
         decoded = images.load(query.image, size=encoder.decode_size, box=box)
@@ -128,43 +129,41 @@ def ask_encoder(encoder: Encoder) -> Ask:
 
 
 class QueryVectors:
-    """Query vectors kept beside a collection, so that a second run encodes nothing.
+    """Query vectors stored beside a collection, so that a second run encodes nothing.
 
-    A vector is found again by the content of its file, its box, and the encoder's fingerprint.
+    A vector is identified by the content of its file, its box, and the encoder's fingerprint.
     """
 
     def __init__(self, file: Path, fingerprint: str) -> None:
         self._file, self._fingerprint = file, fingerprint
-        self._known: dict[str, Vectors] = {}
+        self._vectors: dict[str, Vectors] = {}
         self._changed = False
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                self._known = {name: stored[name] for name in stored.files}
+                self._vectors = {name: stored[name] for name in stored.files}
         except FileNotFoundError:
             pass
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             log.warning("%s cannot be read and is made again (%s)", file, error)
 
     def remember(self, ask: Ask) -> Ask:
-        """The same as `ask`, asked only for what is not known yet."""
+        """`ask`, called only for vectors that are not stored yet."""
 
         def remembered(query: BenchmarkQuery, box: Box | None) -> Probe:
             name = self._name(query, box)
-            if name not in self._known:
-                self._known[name] = ask(query, box).vectors
+            if name not in self._vectors:
+                self._vectors[name] = ask(query, box).vectors
                 self._changed = True
-            return Probe(self._known[name], lambda: images.load(query.image, box=box).image)
+            return Probe(self._vectors[name], lambda: images.load(query.image, box=box).image)
 
         return remembered
 
     def save(self) -> None:
-        """Write what is new, all at once."""
+        """Write the file again where vectors are new."""
         if not self._changed:
             return
-        beside = self._file.with_suffix(".new.npz")
-        with beside.open("wb") as file:
-            np.savez(file, **self._known)  # type: ignore[arg-type]
-        beside.replace(self._file)
+        with replacing(self._file, durable=False) as file:
+            np.savez(file, **self._vectors)  # type: ignore[arg-type]
 
     def _name(self, query: BenchmarkQuery, box: Box | None) -> str:
         digest = hashlib.sha256(images.read(query.image))
@@ -173,7 +172,7 @@ class QueryVectors:
 
 
 def boxes_beyond(benchmark: Benchmark, collection: Collection) -> list[str]:
-    """Queries whose box reaches over the border of its image by over a pixel; only gallery images are looked at."""
+    """Queries whose box exceeds its image by over a pixel; only images of the gallery are checked."""
     names = []
     for query in benchmark.queries:
         key = query.key(benchmark.images) if query.box else None

@@ -1,4 +1,4 @@
-"""Two reports of the same queries to their difference, with an interval that says whether it is more than noise."""
+"""Two reports of the same queries to their difference, with a bootstrap interval."""
 
 import json
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.report import FORMAT, aligned
+from lookalike.utils.files import reason
 
 RESAMPLES = 10_000
 CHUNK = 500
@@ -38,7 +39,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """ "noise" where the interval spans zero, else which one is better."""
+        """ "noise" where the interval spans zero, else which report is better."""
         if self.low <= 0 <= self.high:
             return "noise"
         return "B is better" if self.low > 0 else "A is better"
@@ -46,7 +47,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two reports by their names, and their difference in each setup."""
+    """The names of two reports, and their difference in each setup."""
 
     a: str
     b: str
@@ -61,41 +62,41 @@ class Comparison:
             "notes": list(self.notes),
             "setups": [
                 {
-                    "setup": one.setup,
-                    "map": {"a": one.a, "b": one.b},
-                    "difference": one.mean,
-                    "interval": {"low": one.low, "high": one.high, "level": LEVEL, "resamples": RESAMPLES},
-                    "verdict": one.verdict,
-                    "queries": [{"name": name, "a": a, "b": b, "difference": b - a} for name, a, b in one.queries],
+                    "setup": setup.setup,
+                    "map": {"a": setup.a, "b": setup.b},
+                    "difference": setup.mean,
+                    "interval": {"low": setup.low, "high": setup.high, "level": LEVEL, "resamples": RESAMPLES},
+                    "verdict": setup.verdict,
+                    "queries": [{"name": name, "a": a, "b": b, "difference": b - a} for name, a, b in setup.queries],
                 }
-                for one in self.differences
+                for setup in self.differences
             ],
         }
 
     def text(self, shown: int = 10) -> str:
-        """The differences, and in each setup the queries that changed most, `shown` of them (0: all)."""
+        """The differences, and the `shown` queries of each setup that changed most (0: all)."""
         lines = [f"A  {self.a}", f"B  {self.b}", *(f"note: {note}" for note in self.notes), ""]
         rows = [["setup", "mAP A", "mAP B", "B - A", f"{LEVEL} % interval", "verdict"]]
-        for one in self.differences:
-            interval = f"{100 * one.low:+.2f} … {100 * one.high:+.2f}"
-            means = [f"{100 * one.a:.2f}", f"{100 * one.b:.2f}", f"{100 * one.mean:+.2f}"]
-            rows.append([one.setup, *means, interval, one.verdict])
+        for setup in self.differences:
+            interval = f"{100 * setup.low:+.2f} … {100 * setup.high:+.2f}"
+            means = [f"{100 * setup.a:.2f}", f"{100 * setup.b:.2f}", f"{100 * setup.mean:+.2f}"]
+            rows.append([setup.setup, *means, interval, setup.verdict])
         lines.append(aligned(rows))
-        for one in self.differences:
-            changed = sorted(one.queries, key=lambda query: -abs(query[2] - query[1]))
+        for setup in self.differences:
+            changed = sorted(setup.queries, key=lambda query: -abs(query[2] - query[1]))
             table = [["query", "AP A", "AP B", "B - A", ""]]
             for name, a, b in sorted(changed[: shown or None], key=lambda query: query[2] - query[1]):
                 table.append([name, f"{100 * a:.1f}", f"{100 * b:.1f}", f"{100 * (b - a):+.1f}", ""])
-            lines += ["", f"{one.setup}: the queries that changed most", aligned(table)]
+            lines += ["", f"{setup.setup}: the queries that changed most", aligned(table)]
         return "\n".join(lines)
 
 
 def compare(a: str | Path, b: str | Path, seed: int = 0) -> Comparison:
-    """Compare two report.json files query by query; raises EvaluationError where they are not of the same queries."""
+    """Compare two report.json files query by query; raises EvaluationError where their queries differ."""
     first, second = _read(Path(a)), _read(Path(b))
-    for what in ("dataset", "protocol", "setups"):
-        if first[what] != second[what]:
-            raise EvaluationError(f"{a} is of {what} {first[what]}, {b} of {second[what]}; only like can be compared")
+    for name in ("dataset", "protocol", "setups"):
+        if first[name] != second[name]:
+            raise EvaluationError(f"{a} is of {name} {first[name]}, {b} of {second[name]}; only like can be compared")
     differences = tuple(_difference(setup, first, second, seed) for setup in first["setups"])
     notes = [
         f"{name} differ: {first[name]} and {second[name]}"
@@ -133,7 +134,7 @@ def _difference(setup: str, first: Mapping[str, Any], second: Mapping[str, Any],
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What is compared of a report, with the AP of every query by setup and name."""
+    """The parts of a report that are compared, with the AP of every query by setup and name."""
     try:
         document = json.loads(path.read_text("utf-8"))
         if document["format"] != FORMAT:
@@ -145,10 +146,10 @@ def _read(path: Path) -> dict[str, Any]:
             }
             for setup in setups
         }
-        kept = {name: document[name] for name in ("dataset", "protocol", "setups", "encoder", "rerank", "uncropped")}
-        return kept | {"gallery_images": document["gallery"]["images"], "ap": aps}
+        fields = {name: document[name] for name in ("dataset", "protocol", "setups", "encoder", "rerank", "uncropped")}
+        return fields | {"gallery_images": document["gallery"]["images"], "ap": aps}
     except OSError as error:
-        raise EvaluationError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise EvaluationError(f"{path}: {reason(error)}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise EvaluationError(f"{path}: no report of lookalike evaluate --json ({error!r})") from error
 

@@ -1,4 +1,4 @@
-"""Encoders, options and re-rankers to one table: every combination measured once, with what it costs."""
+"""Encoders, options and re-rankers to a table: every combination measured once, with its costs."""
 
 import functools
 import hashlib
@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,19 @@ from lookalike.errors import EncoderError, EvaluationError, ImageError
 from lookalike.evaluation.datasets.benchmark import Benchmark, Names
 from lookalike.evaluation.report import aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
-from lookalike.evaluation.scoring import open_benchmark
 from lookalike.images import decode as images
 from lookalike.images.sources import open_source
 from lookalike.types import Encoder, Progress
+from lookalike.utils.files import write_whole
 
 SAMPLE = 16
 """Images that an encoder is timed on."""
 NO_RERANK = "none"
-Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination: an encoder with its options, and the re-ranking on top of it."""
+    """One combination: an encoder with its options, and a re-ranking."""
 
     encoder: str
     options: tuple[tuple[str, str], ...] = ()
@@ -37,14 +36,14 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What a table calls it."""
+        """Its name in a table."""
         options = ",".join(f"{name}={value}" for name, value in self.options)
         return self.encoder + (f"[{options}]" if options else "")
 
 
 @dataclass(frozen=True)
 class GridRow:
-    """What a cell reached and what it costs; a cell that cannot be has a `refused` reason instead of figures."""
+    """The figures and costs of a cell; one that cannot be measured has a `refused` reason instead."""
 
     cell: Cell
     map: float = math.nan
@@ -57,7 +56,7 @@ class GridRow:
 
 @dataclass(frozen=True)
 class Grid:
-    """All combinations, the best mAP first, those that cannot be last."""
+    """All combinations, the best mAP first, refused ones last."""
 
     heading: str
     rows: tuple[GridRow, ...]
@@ -74,7 +73,7 @@ class Grid:
         }
 
     def table(self) -> list[list[str]]:
-        """A heading row and a line for each combination; the Pareto set is marked with a star."""
+        """A heading row and a row for each combination; a star marks the Pareto set."""
         rows = [["encoder", "re-ranking", "mAP", "ms/image", "bytes/vector", "ms/query", "best for its cost"]]
         for row in self.rows:
             if row.refused:
@@ -102,33 +101,47 @@ class Setting:
     uncropped: bool = False
 
 
-def grid(  # noqa: PLR0913 - one argument for each option of the command
-    dataset: str | Benchmark,
-    root: str | Path | None,
-    encoders: Sequence[str],
-    options: Mapping[str, Sequence[str]] | None = None,
-    rerank: Sequence[str] = (),
-    setting: Setting | None = None,
+@dataclass(frozen=True)
+class Combinations:
+    """Every encoder with every choice of `options` (as of load_encoder: pooling, preprocess, …) and each re-ranking.
+
+    An option without values is left to the encoder.
+    """
+
+    encoders: Sequence[str]
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rerank: Sequence[str] = ()
+
+    def cells(self) -> Iterator[Cell]:
+        """Re-ranking varies fastest, so that one encoder is done with before the next is loaded."""
+        options = {name: values for name, values in self.options.items() if values}
+        for encoder, *values in itertools.product(self.encoders, *options.values()):
+            for spec in tuple(dict.fromkeys(self.rerank)) or (NO_RERANK,):
+                yield Cell(encoder, tuple(zip(options, values, strict=True)), spec)
+
+
+def grid(
+    benchmark: Benchmark,
+    combinations: Combinations,
+    setting: Setting = Setting(),
     *,
     out: str | Path,
-    distractors: Iterable[str | Path] = (),
     cache: Path | None = None,
     progress: Progress | None = None,
-    tell: Told | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Grid:
-    """Measure every combination of `encoders`, `options` (as of load_encoder: pooling, preprocess, …) and `rerank`.
+    """Measure every combination on a benchmark.
 
-    One report a combination is kept in `out`; a combination that has one is not measured again, and combinations that
-    differ only in re-ranking share their embeddings. `tell` hears each combination's name before it is measured.
+    One report for each combination is kept in `out`. A combination that has one is not measured again, and
+    combinations that differ only in re-ranking share their embeddings. `tell` is given the name of each combination
+    before it is measured.
     """
-    benchmark = open_benchmark(dataset, root, distractors)
-    setting = setting or Setting()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    loaded = functools.cache(lambda name, given: _load(benchmark, name, given))
+    loaded = functools.cache(lambda name, options: _load(benchmark, name, options))
     content = _content(benchmark)
     rows = []
-    for cell in _cells(encoders, {name: values for name, values in (options or {}).items() if values}, rerank):
+    for cell in combinations.cells():
         file = folder / f"{_identity(content, cell, setting)}.json"
         document = _read(file)
         try:
@@ -138,23 +151,16 @@ def grid(  # noqa: PLR0913 - one argument for each option of the command
                 encoder, milliseconds = loaded(cell.encoder, cell.options)
                 document = _measure(benchmark, cell, setting, encoder, cache, progress)
                 document["cell"] = {"name": cell.name, "rerank": cell.rerank, "ms_an_image": milliseconds}
-                _write(file, document)
+                write_whole(file, json.dumps(document, indent=1, allow_nan=False), durable=False)
             rows.append(_row(cell, document))
         except (EncoderError, EvaluationError) as error:
             rows.append(GridRow(cell, refused=str(error)))
     heading = f"{benchmark.name} · {len(benchmark.queries)} queries"
-    return Grid(heading, tuple(sorted(_mark_pareto(rows), key=lambda row: (row.refused is not None, -row.map))))
-
-
-def _cells(encoders: Sequence[str], options: Mapping[str, Sequence[str]], rerank: Sequence[str]) -> Iterator[Cell]:
-    """Re-ranking varies fastest, so that one encoder is done with before the next is loaded."""
-    for encoder, *values in itertools.product(encoders, *options.values()):
-        for spec in tuple(dict.fromkeys(rerank)) or (NO_RERANK,):
-            yield Cell(encoder, tuple(zip(options, values, strict=True)), spec)
+    return Grid(heading, tuple(sorted(mark_pareto(rows), key=lambda row: (row.refused is not None, -row.map))))
 
 
 def _load(benchmark: Benchmark, name: str, options: tuple[tuple[str, str], ...]) -> tuple[Encoder, float]:
-    """The encoder, and how many milliseconds an image takes it, decoding not counted."""
+    """The encoder, and the milliseconds that it takes for an image, without decoding."""
     encoder = load_encoder(name, **dict(options))
     sample: list[images.Decoded] = []
     for key in Names(benchmark.images).keys:
@@ -166,7 +172,7 @@ def _load(benchmark: Benchmark, name: str, options: tuple[tuple[str, str], ...])
             continue
     if not sample:
         raise EvaluationError(f"{benchmark.images}: no readable image")
-    encoder.encode_batch([images.prepare(encoder, sample[0])])  # The first call may build or warm something up.
+    encoder.encode_batch([images.prepare(encoder, sample[0])])  # The first call may load or compile something.
     started = time.perf_counter()
     encoder.encode_batch([images.prepare(encoder, decoded) for decoded in sample])
     return encoder, 1000 * (time.perf_counter() - started) / len(sample)
@@ -195,44 +201,38 @@ def _measure(
 
 
 def _content(benchmark: Benchmark) -> str:
-    """What a benchmark asks and of what, as text: its ground truth, and all images as far as a look shows them."""
+    """Queries, ground truth and images (keys, sizes, times) of a benchmark as text."""
     places = (benchmark.images, *benchmark.distractors)
     queries = [
         [query.name, str(query.image), repr(query.box), sorted(query.hidden)]
         + [[setup, sorted(truth.positives), sorted(truth.junk)] for setup, truth in sorted(query.truths.items())]
         for query in benchmark.queries
     ]
-    held = [[entry.key, entry.size, entry.mtime_ns] for place in places for entry in open_source(place).entries()]
-    return json.dumps([benchmark.name, [str(place.resolve()) for place in places], queries, held])
+    entries = [[entry.key, entry.size, entry.mtime_ns] for place in places for entry in open_source(place).entries()]
+    return json.dumps([benchmark.name, [str(place.resolve()) for place in places], queries, entries])
 
 
 def _identity(content: str, cell: Cell, setting: Setting) -> str:
-    """A file name that two combinations, or the same one on other images or weights, never share."""
+    """A file name of its own for each combination, setting, benchmark content and set of weights."""
     text = json.dumps([content, repr(cell), _weights(cell.encoder), repr(setting)])
     slug = "".join(letter if letter.isalnum() else "-" for letter in f"{cell.name}-{cell.rerank}")
     return f"{slug[:60]}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def _weights(encoder: str) -> list[tuple[str, int, int]]:
-    """The files of a local checkpoint; those of a published one are told by its name."""
+    """The files of a local checkpoint with sizes and times; the name is enough for a published one."""
     place = Path(encoder.partition("@")[0]).expanduser()
     files = [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """A combination that was measured before; None where there is none, or only a damaged one."""
+    """The report of a combination that was measured before; None where it is absent or damaged."""
     try:
         document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) and "cell" in document else None
-
-
-def _write(file: Path, document: Mapping[str, Any]) -> None:
-    beside = file.with_suffix(".new")
-    beside.write_text(json.dumps(document, indent=1, allow_nan=False), "utf-8")
-    beside.replace(file)
 
 
 def _row(cell: Cell, document: Mapping[str, Any]) -> GridRow:
@@ -247,35 +247,35 @@ def _row(cell: Cell, document: Mapping[str, Any]) -> GridRow:
     )
 
 
-def _mark_pareto(rows: Iterable[GridRow]) -> list[GridRow]:
-    """Mark the rows that no other is at least as good and cheap as, and better in something.
-
-    Two timings within a tenth of each other count as the same: that much differs from run to run.
-    """
+def mark_pareto(rows: Iterable[GridRow]) -> list[GridRow]:
+    """Mark the rows that no other row dominates."""
     listed = list(rows)
     measured = [row for row in listed if not row.refused]
-
-    def cheaper_or_same(one: float, other: float) -> bool:
-        return one <= 1.1 * other
-
-    def dominates(one: GridRow, other: GridRow) -> bool:
-        as_good = (
-            one.map >= other.map
-            and one.bytes_a_vector <= other.bytes_a_vector
-            and cheaper_or_same(one.ms_an_image, other.ms_an_image)
-            and cheaper_or_same(one.ms_a_query, other.ms_a_query)
-        )
-        better = (
-            one.map > other.map
-            or one.bytes_a_vector < other.bytes_a_vector
-            or not cheaper_or_same(other.ms_an_image, one.ms_an_image)
-            or not cheaper_or_same(other.ms_a_query, one.ms_a_query)
-        )
-        return as_good and better
-
     return [
-        replace(row, pareto=not row.refused and not any(dominates(other, row) for other in measured)) for row in listed
+        replace(row, pareto=not row.refused and not any(_dominates(rival, row) for rival in measured)) for row in listed
     ]
+
+
+def _dominates(rival: GridRow, row: GridRow) -> bool:
+    """Whether `rival` is at least as good and as cheap as `row`, and better in something."""
+    as_good = (
+        rival.map >= row.map
+        and rival.bytes_a_vector <= row.bytes_a_vector
+        and _as_fast(rival.ms_an_image, row.ms_an_image)
+        and _as_fast(rival.ms_a_query, row.ms_a_query)
+    )
+    better = (
+        rival.map > row.map
+        or rival.bytes_a_vector < row.bytes_a_vector
+        or not _as_fast(row.ms_an_image, rival.ms_an_image)
+        or not _as_fast(row.ms_a_query, rival.ms_a_query)
+    )
+    return as_good and better
+
+
+def _as_fast(milliseconds: float, other: float) -> bool:
+    """Whether a timing is below another; a tenth more counts as the same, as timings differ by that between runs."""
+    return milliseconds <= 1.1 * other
 
 
 def _figures(row: GridRow) -> dict[str, float | int]:

@@ -1,4 +1,4 @@
-"""A ranked list and its ground truth to figures: pure functions, each saying by what it divides."""
+"""A ranked list and its ground truth to figures: pure functions, each with its denominator."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ Denominator = Literal["min(k,R)", "R"]
 
 @dataclass(frozen=True)
 class Judged:
-    """A ranked list read against its ground truth, with junk taken out before positions are counted.
+    """A ranked list judged by its ground truth, with junk taken out before positions are counted.
 
-    `positions` (hits,) are the zero-based positions of the positives found, ascending; `length` is how many results
-    are left without junk; `total` is R, all positives, found or not; `absent` of them can never be found, because
-    their images are not in the gallery (unreadable files), and count against every figure.
+    `positions` (hits,) are the zero-based positions of the positives in the list, ascending; `length` is the number of
+    results without junk; `total` is R, the number of positives, in the list or not; `absent` of them are not in the
+    gallery (unreadable files), and count against every figure.
     """
 
     positions: NDArray[np.int64]
@@ -31,12 +31,12 @@ class Judged:
 
 def positions(ranked: Ids, positives: Collection[int], junk: Collection[int] = ()) -> NDArray[np.int64]:
     """Zero-based positions of `positives` in `ranked`, counted as if `junk` were not there."""
-    kept = ranked[~np.isin(ranked, list(junk))]
-    return np.flatnonzero(np.isin(kept, list(positives)))
+    without_junk = ranked[~np.isin(ranked, list(junk))]
+    return np.flatnonzero(np.isin(without_junk, list(positives)))
 
 
 def judge(ranked: Ids, positives: Collection[int], junk: Collection[int] = (), absent: int = 0) -> Judged:
-    """Read `ranked` (n,), best first, against the ground truth.
+    """Judge `ranked` (n,), best first, by the ground truth.
 
     Raises EvaluationError where an id is both positive and junk, comes twice, or is FAISS's -1 for "no result".
     """
@@ -47,9 +47,9 @@ def judge(ranked: Ids, positives: Collection[int], junk: Collection[int] = (), a
         raise EvaluationError("a ranked list holds id -1 (no result); drop the padding before it is scored")
     if len(np.unique(ranked)) != len(ranked):
         raise EvaluationError("a ranked list holds an id twice; each image may be found once")
-    found = positions(ranked, positives, junk)
-    kept = len(ranked) - int(np.isin(ranked, list(junk)).sum())
-    return Judged(found, kept, len(set(positives)) + absent, absent)
+    hits = positions(ranked, positives, junk)
+    length = len(ranked) - int(np.isin(ranked, list(junk)).sum())
+    return Judged(hits, length, len(set(positives)) + absent, absent)
 
 
 def average_precision(judged: Judged, rule: Rule = "trapezoid") -> float:
@@ -96,7 +96,7 @@ def revisited_precision_at(judged: Judged, k: int) -> float:
 
 
 def recall_at(judged: Judged, k: int) -> float:
-    """Hits among the first k, over R: the share of the positives that was found."""
+    """Hits among the first k, over R: the share of the positives that is retrieved."""
     return len(_first(judged, k)) / judged.total if judged.total else float("nan")
 
 
@@ -115,9 +115,9 @@ def ndcg_at(judged: Judged, k: int) -> float:
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean over queries; a query without positives is NaN and leaves it. NaN where none is left."""
-    kept = [value for value in values if not np.isnan(value)]
-    return float(np.mean(kept)) if kept else float("nan")
+    """The mean over queries without NaN, which stands for a query without positives; NaN where no query is left."""
+    numbers = [value for value in values if not np.isnan(value)]
+    return float(np.mean(numbers)) if numbers else float("nan")
 
 
 METRICS: dict[str, Callable[[Judged, int], float]] = {
@@ -128,7 +128,7 @@ METRICS: dict[str, Callable[[Judged, int], float]] = {
     "ndcg": ndcg_at,
     "revisited_precision": revisited_precision_at,
 }
-"""Figures at k of one query; `mean` of them is the benchmark's."""
+"""Figures at k of a query; their `mean` is the benchmark's."""
 
 DENOMINATORS = {
     "map": "min(k, R)",
@@ -138,7 +138,7 @@ DENOMINATORS = {
     "ndcg": "the ideal list of min(k, R) hits",
     "revisited_precision": "min(k, rank of the last positive)",
 }
-"""What each figure at k divides by; always printed with it, since three rules share the name mAP@k."""
+"""The denominator of each figure at k, always printed with it, since three rules share the name mAP@k."""
 
 
 def _first(judged: Judged, k: int) -> NDArray[np.int64]:
@@ -153,9 +153,9 @@ def _first(judged: Judged, k: int) -> NDArray[np.int64]:
 
 
 def _refuse_partial(judged: Judged) -> None:
-    found = len(judged.positions) + judged.absent
-    if found < judged.total:
+    hits = len(judged.positions) + judged.absent
+    if hits < judged.total:
         raise EvaluationError(
-            f"the list of {judged.length} results holds {found} of {judged.total} positives; average precision and "
+            f"the list of {judged.length} results holds {hits} of {judged.total} positives; average precision and "
             "the revisited mP@k need the whole gallery ranked"
         )

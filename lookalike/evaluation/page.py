@@ -1,4 +1,4 @@
-"""Queries and their ranked results to one HTML file that holds its pictures itself: no script and no request."""
+"""Queries and their ranked results to one HTML file with its pictures in it: no script and no request."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ section{border-top:1px solid var(--line);padding:1rem 0}
 figure{margin:0;width:136px}figure img,.none{display:block;width:136px;height:136px;object-fit:contain;
 border:4px solid transparent;background:color-mix(in srgb,var(--line) 35%,transparent)}
 .none{font-size:.75rem;color:var(--soft);padding:.5rem;overflow:hidden}
-.asked img{border:4px double var(--fore)}.positive>:first-child{border:4px solid var(--good)}
+.query img{border:4px double var(--fore)}.positive>:first-child{border:4px solid var(--good)}
 .negative>:first-child{border:4px dashed var(--bad)}.junk>:first-child{border:4px dotted var(--junk)}
 figcaption{font-size:.75rem;line-height:1.3;color:var(--soft);overflow-wrap:anywhere}
 figcaption b{color:var(--fore);font-variant-numeric:tabular-nums}
@@ -55,9 +55,9 @@ _MARKS = {"positive": "✓ right", "negative": "✗ wrong", "junk": "– junk, n
 
 @dataclass(frozen=True)
 class PagePicture:
-    """One picture: the file (None: no file to show), what is cut out of it, and the text under it.
+    """A picture: its file (None: no file to show), its region, and the text under it.
 
-    `verdict` is positive, negative or junk where there is ground truth, and gives the frame.
+    `verdict` is positive, negative or junk where there is ground truth; it gives the frame.
     """
 
     image: Path | None
@@ -69,7 +69,7 @@ class PagePicture:
 
 @dataclass(frozen=True)
 class Section:
-    """One query and what was found for it, best first."""
+    """A query and its results, best first."""
 
     heading: str
     query: PagePicture
@@ -77,7 +77,7 @@ class Section:
 
 
 def page(title: str, lead: str, sections: Iterable[Section], parts: Sequence[str] = ()) -> str:
-    """One HTML document: a heading, a line under it, `parts` of ready-made HTML, then a row of pictures a query."""
+    """One HTML document: a heading, a line under it, `parts` of HTML, then a row of pictures for each query."""
     picture = cache(_picture)
     body = "".join(_section(section, picture) for section in sections)
     return (
@@ -91,7 +91,7 @@ def page(title: str, lead: str, sections: Iterable[Section], parts: Sequence[str
 
 
 def save_report(report: Report, folder: str | Path) -> list[Path]:
-    """Write report.json, report.md and report.html into `folder`; the page holds its pictures itself."""
+    """Write report.json, report.md and report.html into `folder`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
@@ -105,7 +105,7 @@ def save_report(report: Report, folder: str | Path) -> list[Path]:
 
 
 def report_page(report: Report) -> str:
-    """The table, the plots, and every query with its crop and framed results, the worst first."""
+    """The table, the plots, and the queries with their crops and framed results, the worst first."""
     setup = "medium" if "medium" in report.setups else next(iter(report.setups))
     worst = [query for query in report.worst_first() if query.setups[setup].positives][:MOST_QUERIES]
     bars = [(query.name, query.setups[setup].ap) for query in worst if not math.isnan(query.setups[setup].ap)]
@@ -113,13 +113,13 @@ def report_page(report: Report) -> str:
         line_chart(f"mAP@k and P@k over k, {name}", _curves(report, name), report.ks) for name in report.setups
     )
     notes = "".join(f"<li>{_safe(note)}</li>" for note in report.notes)
-    shown = f", the worst {len(worst)} of {len(report.queries)}" if len(worst) < len(report.queries) else ""
+    extent = f", the worst {len(worst)} of {len(report.queries)}" if len(worst) < len(report.queries) else ""
     parts = [
         table(report.rows()),
         f"<ul>{notes}</ul>" if notes else "",
         f'<h2>mAP@k and P@k over k</h2><div class="plots">{plots}</div>' if report.ks else "",
-        f"<h2>Average precision of each query{shown}</h2>{bar_chart('AP of each query', bars)}" if bars else "",
-        f"<h2>Queries, worst first{shown}</h2><p>Frames: solid green is right, dashed red is wrong, dotted grey is "
+        f"<h2>Average precision of each query{extent}</h2>{bar_chart('AP of each query', bars)}" if bars else "",
+        f"<h2>Queries, worst first{extent}</h2><p>Frames: solid green is right, dashed red is wrong, dotted grey is "
         "junk, which is neither.</p>",
     ]
     sections = (
@@ -127,8 +127,8 @@ def report_page(report: Report) -> str:
             f"{query.name} · AP {decimal(query.setups[setup].ap)} · {query.setups[setup].positives} to find",
             PagePicture(query.image, query.key, "the query", None if report.uncropped else query.box),
             [
-                PagePicture(found.path, found.key, f"{found.rank} · {found.score:.3f}", None, found.verdict)
-                for found in query.results[:SHOWN]
+                PagePicture(result.path, result.key, f"{result.rank} · {result.score:.3f}", None, result.verdict)
+                for result in query.results[:SHOWN]
             ],
         )
         for query in worst
@@ -144,7 +144,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _curves(report: Report, setup: str) -> dict[str, list[tuple[int, float]]]:
-    """Both figures for every k up to the largest that was scored; the replay's own figures where it is one."""
+    """Both figures for every k up to the largest that was scored; for a replay, its own figures at the scored ks."""
     if PROTOCOLS[report.protocol].retrieved:
         at = report.setups[setup].at
         return {label: [(k, at[name][k]) for k in sorted(report.ks)] for name, label in _CURVES.items()}
@@ -158,7 +158,7 @@ def _curves(report: Report, setup: str) -> dict[str, list[tuple[int, float]]]:
     ]
     figures = {"map": average_precision_at, "precision": precision_at}
     return {
-        label: [(k, mean(figures[name](one, k) for one in judged)) for k in range(1, last + 1)]
+        label: [(k, mean(figures[name](query, k) for query in judged)) for k in range(1, last + 1)]
         for name, label in _CURVES.items()
     }
 
@@ -167,23 +167,23 @@ _CURVES = {"map": "mAP@k", "precision": "P@k"}
 
 
 def _section(section: Section, picture: Callable[[Path | None, Box | None], str]) -> str:
-    asked = f'<figure class="asked">{_figure(section.query, picture)}</figure>'
-    found = "".join(
-        f'<figure class="{escape(shown.verdict or "plain")}">{_figure(shown, picture)}</figure>'
-        for shown in section.results
+    query = f'<figure class="query">{_figure(section.query, picture)}</figure>'
+    results = "".join(
+        f'<figure class="{escape(result.verdict or "plain")}">{_figure(result, picture)}</figure>'
+        for result in section.results
     )
-    return f'<section><h3>{_safe(section.heading)}</h3><div class="row">{asked}{found}</div></section>'
+    return f'<section><h3>{_safe(section.heading)}</h3><div class="row">{query}{results}</div></section>'
 
 
-def _figure(shown: PagePicture, picture: Callable[[Path | None, Box | None], str]) -> str:
-    source = picture(shown.image, shown.box)
-    alt = " ".join(filter(None, [shown.name, _MARKS.get(shown.verdict or "", "")]))
+def _figure(content: PagePicture, picture: Callable[[Path | None, Box | None], str]) -> str:
+    source = picture(content.image, content.box)
+    alt = " ".join(filter(None, [content.name, _MARKS.get(content.verdict or "", "")]))
     if source.startswith("data:"):
         tag = f'<img alt="{_safe(alt)}" src="{source}" title="{_safe(alt)}">'
     else:
         tag = f'<div class="none">no picture: {_safe(source)}</div>'
-    mark = _MARKS.get(shown.verdict or "", "")[:1]
-    return f"{tag}<figcaption><b>{_safe(f'{shown.note} {mark}'.strip())}</b><br>{_safe(shown.name)}</figcaption>"
+    mark = _MARKS.get(content.verdict or "", "")[:1]
+    return f"{tag}<figcaption><b>{_safe(f'{content.note} {mark}'.strip())}</b><br>{_safe(content.name)}</figcaption>"
 
 
 def _picture(path: Path | None, box: Box | None) -> str:

@@ -1,4 +1,4 @@
-"""Numbers to inline SVG, drawn here so that a report needs no plotting library and no script."""
+"""Numbers to inline SVG, so that a report needs no plotting library and no script."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -9,7 +9,7 @@ DASHES = ("", "6 4", "2 3", "8 3 2 3")
 
 
 def line_chart(title: str, series: Mapping[str, Sequence[tuple[int, float]]], ticks: Sequence[int]) -> str:
-    """Lines of (k, value) with values from 0 to 1; `ticks` are the ks that the axis names."""
+    """Lines of (k, value), with values from 0 to 1; `ticks` are the ks labelled on the axis."""
     last = max([k for points in series.values() for k, _ in points], default=1)
     first = min([k for points in series.values() for k, _ in points], default=0)
 
@@ -39,15 +39,15 @@ def line_chart(title: str, series: Mapping[str, Sequence[tuple[int, float]]], ti
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, float]]) -> str:
-    """Horizontal bars of values from 0 to 1, one a line, named at the left and numbered at their end."""
+    """Horizontal bars of values from 0 to 1, with names at the left and numbers at the end."""
     row, names, width = 18, 190, 620
     height = row * len(bars) + 8
     parts = [_open(title, width, height)]
     for at, (name, value) in enumerate(bars):
         top = 4 + at * row
         length = (width - names - 60) * min(1.0, max(0.0, value))
-        shown = name if len(name) <= 28 else f"…{name[-27:]}"
-        parts.append(_text(names - 8, top + 12, shown, "end"))
+        label = name if len(name) <= 28 else f"…{name[-27:]}"
+        parts.append(_text(names - 8, top + 12, label, "end"))
         parts.append(f'<rect class="bar" x="{names}" y="{top + 2}" width="{max(length, 1):.1f}" height="{row - 5}"/>')
         parts.append(_text(names + length + 6, top + 12, f"{value:.3f}", "start"))
     return "".join([*parts, "</svg>"])

@@ -1,4 +1,4 @@
-"""Protocols: which setups are scored, how average precision is drawn, and which figures at k go with it."""
+"""Protocols: which setups are scored, by which rule of average precision, and which figures at k are reported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ RULES: dict[Rule, str] = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """`setups` of the ground truth, the `rule` of average precision, the `ks` and the figures at k that it reports.
+    """`setups` of the ground truth, the `rule` of average precision, the `ks`, and the figures `at` k.
 
-    `needs_k` is one that cannot be left out, because the protocol's own figure is at that k. `retrieved` is the
-    report's fault: so many results are looked at, whatever k says.
+    `needs_k` is always scored, because the protocol's own figure is at that k. `retrieved` replays the report's fault:
+    that many results are judged, whatever k is.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Protocol:
     retrieved: int | None = None
 
     def divided_by(self, figure: str) -> str:
-        """The rule of a figure's denominator, to be printed with it."""
+        """The denominator of a figure, to be printed with it."""
         fault = f", though only {self.retrieved} were retrieved" if self.retrieved else ""
         return DENOMINATORS[figure] + fault
 
@@ -49,7 +49,7 @@ PROTOCOLS = {
 
 
 def whole_ks(ks: Sequence[int]) -> tuple[int, ...]:
-    """The ks that were asked for, each once; raises EvaluationError for one below 1."""
+    """Each k once; raises EvaluationError for a k below 1."""
     if min(ks) < 1:
         raise EvaluationError(f"k = {min(ks)} is not a number of results; give 1 or more")
     return tuple(dict.fromkeys(ks))
@@ -61,10 +61,10 @@ def protocol_for(benchmark: Benchmark, name: str | None = None) -> Protocol:
     if chosen not in PROTOCOLS:
         raise EvaluationError(f"no protocol {chosen!r}; there are {', '.join(PROTOCOLS)}")
     protocol = PROTOCOLS[chosen]
-    has = tuple(benchmark.queries[0].truths)
-    if not set(protocol.setups) <= set(has):
+    setups = tuple(benchmark.queries[0].truths)
+    if not set(protocol.setups) <= set(setups):
         raise EvaluationError(
-            f"protocol {chosen} scores the setups {', '.join(protocol.setups)}, {benchmark.name} has {', '.join(has)}; "
-            f"use --protocol {benchmark.protocol}"
+            f"protocol {chosen} scores the setups {', '.join(protocol.setups)}, "
+            f"{benchmark.name} has {', '.join(setups)}; use --protocol {benchmark.protocol}"
         )
     return protocol

@@ -1,9 +1,9 @@
-"""The report's evaluation, fault by fault: replayed as it was run, then mended one fault at a time.
+"""The report's evaluation replayed with its faults, then corrected fault by fault.
 
 What it did: dinov2-base CLS vectors in an IndexFlatL2; the gallery resized to a shorter side of 256 (bicubic), cut to
 the central 224 and normalised with ImageNet's statistics; queries resized to 244, cut to 224 and normalised with mean
 and standard deviation 0.5; 5 results retrieved, and their hits divided by 5, 10, 15 and 20; junk counted as wrong. Its
-third preprocessing, a squash to 224, belongs to its web service and touches no figure.
+third preprocessing, a squash to 224, belongs to its web service and changes no figure.
 """
 
 import json
@@ -37,10 +37,10 @@ NOT_REPLAYED = (
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Shorter side to `resize`, the centre `crop` cut out, and pixels as the network sees them.
+    """Resize the shorter side to `resize`, and cut out the centre of `crop` x `crop` pixels.
 
-    With `halves`, pixel values are moved to those that ImageNet's statistics take to where mean = std = 0.5 would have
-    taken the original ones: a wrong normalisation, for an encoder that will apply the right one.
+    `halves` replays the normalisation with mean = std = 0.5 for an encoder that applies ImageNet's statistics: pixel
+    values are changed so that the network sees what the wrong normalisation would have given it.
     """
 
     resize: int
@@ -65,12 +65,12 @@ def _as_if_halves(image: Image.Image) -> Image.Image:
 
 
 GALLERY = Preprocessing(256, 224, Image.Resampling.BICUBIC)
-# torchvision's Resize is bilinear where nothing else is said.
+# torchvision's Resize is bilinear by default.
 QUERY = Preprocessing(244, 224, Image.Resampling.BILINEAR, halves=True)
 
 
-class Behind:
-    """An encoder behind one of the report's preprocessings."""
+class PreprocessedEncoder:
+    """An encoder with one of the report's preprocessings before its own."""
 
     def __init__(self, encoder: Encoder, step: Preprocessing) -> None:
         self._encoder, self._step = encoder, step
@@ -80,7 +80,7 @@ class Behind:
         self.batch_size: int = getattr(encoder, "batch_size", BATCH)
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
-        """The step, then the encoder's own preparation of what it leaves; the picture's full size is lost by it."""
+        """The report's step, then the encoder's own preparation; the full size no longer applies."""
         return self._encoder.prepare(self._step(image))
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
@@ -93,12 +93,12 @@ class Behind:
 
 
 def replayed_precision_at(judged: Judged, k: int) -> float:
-    """The report's P@k: the hits that were retrieved, over a k that may be larger than what was retrieved."""
+    """The report's P@k: the hits among the retrieved results over k, which may exceed their number."""
     return int((judged.positions < k).sum()) / k if judged.total else float("nan")
 
 
 def replayed_average_precision_at(judged: Judged, k: int) -> float:
-    """The report's mAP@k of one query: precision at the hits that were retrieved, over min(k, R)."""
+    """The report's mAP@k of a query: the sum of the precision at each retrieved hit, over min(k, R)."""
     if not judged.total:
         return float("nan")
     hits = judged.positions[judged.positions < k]
@@ -110,14 +110,14 @@ RIGHT = {"map": average_precision_at, "precision": precision_at}
 
 
 def replayed_table(judged: Iterable[Judged], ks: Sequence[int]) -> dict[str, dict[int, float]]:
-    """The report's two lines over queries of which only the first few results were kept."""
-    kept = list(judged)
-    return {name: {k: mean(figure(one, k) for one in kept) for k in ks} for name, figure in REPLAYED.items()}
+    """The report's two figures, averaged over queries of which only the first results were retrieved."""
+    queries = list(judged)
+    return {name: {k: mean(figure(query, k) for query in queries) for k in ks} for name, figure in REPLAYED.items()}
 
 
 @dataclass(frozen=True)
 class MendedStage:
-    """One line of the explanation: the figures once everything up to `mended` is mended; NaN mAP where unknown."""
+    """The figures once all faults up to `mended` are corrected; the mAP is NaN where it is unknown."""
 
     mended: str
     map: float
@@ -126,7 +126,7 @@ class MendedStage:
 
 @dataclass(frozen=True)
 class FaultExplanation:
-    """The report's table, the right one, and what lies between them; `aside` is a variant, not a fault."""
+    """The stages from the report's table to the correct one; `aside` is a variant of the protocol, not a fault."""
 
     heading: str
     ks: tuple[int, ...]
@@ -160,7 +160,7 @@ class FaultExplanation:
         return [folder / name for name in texts]
 
     def text(self) -> str:
-        """Both tables, and the worth of each fault in points."""
+        """Both tables, and the effect of each fault in points."""
         first, last = self.stages[0], self.stages[-1]
         parts = [self.heading, "", "as the report measured:", aligned(self._table(first)), ""]
         parts += ["corrected:", aligned(self._table(last)), "", "what each fault is worth, in points:"]
@@ -187,7 +187,7 @@ class FaultExplanation:
 
 
 class _Replay:
-    """Ranked lists under the report's preprocessings and under the encoder's own, each made once."""
+    """Judged rankings of a benchmark for different preprocessings of gallery and queries."""
 
     def __init__(
         self, benchmark: Benchmark, encoder: Encoder, uncropped: bool, cache: Path | None, progress: Progress | None
@@ -195,23 +195,23 @@ class _Replay:
         self.benchmark, self.encoder, self.uncropped = benchmark, encoder, uncropped
         self._cache, self._progress = cache, progress
 
-    def reads(self, benchmark: Benchmark, gallery: Encoder, query: Encoder | None = None) -> list[JudgedQuery]:
-        """Every query read; `query` encodes queries where they are not prepared as the gallery is."""
+    def judged(self, benchmark: Benchmark, gallery: Encoder, query: Encoder | None = None) -> list[JudgedQuery]:
+        """All queries, judged; `query` encodes them where they are not prepared like the gallery."""
         self.embedded = embed_gallery(benchmark, gallery, self._cache, self._progress)
         with self.embedded.collection as collection:
             fingerprint = (query or gallery).fingerprint
             vectors = QueryVectors(collection.path / "queries.npz", fingerprint)
             ask: Ask = vectors.remember(ask_encoder(query) if query else ask_collection(collection))
-            self.reader = Judge(collection, PROTOCOL, benchmark.images)
-            reads = [self.reader.read(one) for one in answers(benchmark, collection, ask, self.uncropped)]
+            judge = Judge(collection, PROTOCOL, benchmark.images)
+            queries = [judge.read(answer) for answer in answers(benchmark, collection, ask, self.uncropped)]
             vectors.save()
-            self.notes = gallery_notes(benchmark, self.embedded, self.reader.absent, self.uncropped)
+            self.notes = gallery_notes(benchmark, self.embedded, judge.absent, self.uncropped)
             self.gallery = describe_gallery(benchmark, self.embedded)
-        return reads
+        return queries
 
 
 def _without_junk(benchmark: Benchmark) -> Benchmark:
-    """The benchmark as the report read it: junk is not known, so it is wrong like any other image."""
+    """The benchmark as the report read it: junk counts as wrong."""
     queries = tuple(
         replace(query, truths={setup: Truth(truth.positives) for setup, truth in query.truths.items()})
         for query in benchmark.queries
@@ -220,7 +220,7 @@ def _without_junk(benchmark: Benchmark) -> Benchmark:
 
 
 def _without_own_photo(benchmark: Benchmark) -> Benchmark:
-    """The benchmark with each query's own photo neither in its gallery nor among what it should find."""
+    """The benchmark with each query's own photo removed from its gallery and its ground truth."""
 
     def own(query: BenchmarkQuery) -> frozenset[str]:
         key = query.key(benchmark.images)
@@ -240,17 +240,17 @@ def _without_own_photo(benchmark: Benchmark) -> Benchmark:
     return replace(benchmark, queries=queries)
 
 
-def _head(read: JudgedQuery, retrieved: int) -> Judged:
-    """What is left of a judged list when only its first results were kept; the report knew no junk to take out."""
-    judged = read.judged["all"]
-    kept = judged.positions[judged.positions < retrieved]
-    return Judged(kept, min(retrieved, judged.length), judged.total, judged.absent)
+def _head(query: JudgedQuery, retrieved: int) -> Judged:
+    """A judged list cut to its first `retrieved` results."""
+    judged = query.judged["all"]
+    positions = judged.positions[judged.positions < retrieved]
+    return Judged(positions, min(retrieved, judged.length), judged.total, judged.absent)
 
 
-def _right(mended: str, reads: Sequence[JudgedQuery], ks: Sequence[int]) -> MendedStage:
-    judged = [read.judged["all"] for read in reads]
-    at = {name: {k: mean(figure(one, k) for one in judged) for k in ks} for name, figure in RIGHT.items()}
-    return MendedStage(mended, mean(average_precision(one) for one in judged), at)
+def _right(mended: str, queries: Sequence[JudgedQuery], ks: Sequence[int]) -> MendedStage:
+    judged = [query.judged["all"] for query in queries]
+    at = {name: {k: mean(figure(query, k) for query in judged) for k in ks} for name, figure in RIGHT.items()}
+    return MendedStage(mended, mean(average_precision(query) for query in judged), at)
 
 
 def replayed(
@@ -261,18 +261,20 @@ def replayed(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """The report's own protocol on this benchmark: its preprocessings, 5 retrieved, divided by each k, junk wrong."""
+    """The report's protocol on this benchmark: its preprocessings, 5 results retrieved, junk wrong."""
     loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
     replay = _Replay(benchmark, loaded, uncropped, cache, progress)
-    reads = replay.reads(_without_junk(benchmark), Behind(loaded, GALLERY), Behind(loaded, QUERY))
+    queries = replay.judged(
+        _without_junk(benchmark), PreprocessedEncoder(loaded, GALLERY), PreprocessedEncoder(loaded, QUERY)
+    )
     ks = whole_ks(k) if k else PROTOCOL.ks
-    heads = [_head(read, PROTOCOL.retrieved or 0) for read in reads]
+    heads = [_head(query, PROTOCOL.retrieved or 0) for query in queries]
     results = []
-    for read, head in zip(reads, heads, strict=True):
+    for query, head in zip(queries, heads, strict=True):
         at = {name: {k: figure(head, k) for k in ks} for name, figure in REPLAYED.items()}
         scored = Scored(float("nan"), at, head.total, 0, tuple((head.positions + 1).tolist()))
-        results.append(read.result({"all": scored}, PROTOCOL.retrieved))
-    queries = sum(1 for head in heads if head.total)
+        results.append(query.result({"all": scored}, PROTOCOL.retrieved))
+    scored_queries = sum(1 for head in heads if head.total)
     return Report(
         dataset=benchmark.name,
         protocol=PROTOCOL.name,
@@ -282,7 +284,7 @@ def replayed(
         rerank=(),
         ks=ks,
         gallery=replay.gallery,
-        setups={"all": Figures(float("nan"), replayed_table(heads, ks), queries)},
+        setups={"all": Figures(float("nan"), replayed_table(heads, ks), scored_queries)},
         queries=tuple(results),
         cost=Cost(replay.embedded.seconds, 0.0, replay.embedded.added, 4 * loaded.dim),
         notes=("figures for k > 5 are wrong, on purpose; see --explain", *replay.notes, NOT_REPLAYED),
@@ -300,19 +302,19 @@ def explain(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> FaultExplanation:
-    """Replay the report on `dataset`, then mend its faults one after the other; raises EvaluationError."""
+    """Replay the report on `dataset`, then correct its faults one after the other; raises EvaluationError."""
     benchmark = open_benchmark(dataset, root, distractors)
     protocol_for(benchmark, PROTOCOL.name)
     loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
     replay = _Replay(benchmark, loaded, uncropped, cache, progress)
-    gallery, query = Behind(loaded, GALLERY), Behind(loaded, QUERY)
-    faulty = replay.reads(_without_junk(benchmark), gallery, query)
-    no_junk = replay.reads(benchmark, gallery, query)
-    same = replay.reads(benchmark, gallery)
-    whole = replay.reads(benchmark, loaded)
-    alone = replay.reads(_without_own_photo(benchmark), loaded)
+    gallery, query = PreprocessedEncoder(loaded, GALLERY), PreprocessedEncoder(loaded, QUERY)
+    faulty = replay.judged(_without_junk(benchmark), gallery, query)
+    no_junk = replay.judged(benchmark, gallery, query)
+    same = replay.judged(benchmark, gallery)
+    whole = replay.judged(benchmark, loaded)
+    alone = replay.judged(_without_own_photo(benchmark), loaded)
     ks = settle(PROTOCOL, k, [*no_junk, *alone])
-    heads = [_head(read, PROTOCOL.retrieved or 0) for read in faulty]
+    heads = [_head(judged, PROTOCOL.retrieved or 0) for judged in faulty]
     stages = (
         MendedStage("nothing", float("nan"), replayed_table(heads, ks)),
         _right("as many results retrieved as are scored", faulty, ks),

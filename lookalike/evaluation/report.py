@@ -1,4 +1,4 @@
-"""What an evaluation found, as figures, as JSON, and as a table to print or to paste into Markdown."""
+"""The results of an evaluation: figures, JSON, and tables for a terminal and for Markdown."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from lookalike.evaluation.protocols import PROTOCOLS, RULES
 from lookalike.types import Box
 
 FORMAT = 1
-"""Version of the JSON document; `compare` reads this one."""
+"""Version of the JSON document, which `compare` checks."""
 LABELS = {
     "map": "mAP@k",
     "precision": "P@k",
@@ -26,7 +26,7 @@ At = Mapping[str, Mapping[int, float]]
 
 @dataclass(frozen=True)
 class JudgedResult:
-    """One result as it was shown: `rank` counts from 1 with junk in the list; `path` is its file."""
+    """One result: `rank` counts from 1 with junk in the list; `path` is its file."""
 
     rank: int
     key: str
@@ -37,7 +37,7 @@ class JudgedResult:
 
 @dataclass(frozen=True)
 class Scored:
-    """One query in one setup; `ranks` are those of the positives from 1, junk taken out. NaN without positives."""
+    """One query in one setup; `ranks` of the positives count from 1 without junk. NaN without positives."""
 
     ap: float
     at: At
@@ -48,7 +48,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class QueryResult:
-    """One query: its picture (and its key or file name), its figures in each setup, and the head of its list."""
+    """One query: its picture (with its key or file name), its figures in each setup, and its first results."""
 
     name: str
     key: str
@@ -69,7 +69,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class GalleryFacts:
-    """What was searched: `images` that this benchmark's queries can find, of which `distractors` are from elsewhere."""
+    """The gallery: `images` that the queries search, `distractors` of them from other folders."""
 
     images: int
     distractors: int
@@ -78,9 +78,9 @@ class GalleryFacts:
 
 @dataclass(frozen=True)
 class Cost:
-    """What this run took: seconds to bring the gallery up to date and to search it for all queries.
+    """Costs of a run: seconds to bring the gallery up to date, and to search it for all queries.
 
-    `embedded` is how many gallery images it had to embed, the others being known; `bytes_a_vector` is the float32 row.
+    `embedded` counts the gallery images that were not embedded before; `bytes_a_vector` is the size of a float32 row.
     """
 
     index_s: float
@@ -108,11 +108,11 @@ class Report:
 
     @property
     def map(self) -> float:
-        """The figure that a table is sorted by: mAP, of Medium where there are three setups."""
+        """mAP, of Medium where there are three setups."""
         return self.setups.get("medium", next(iter(self.setups.values()))).map
 
     def to_json(self) -> dict[str, Any]:
-        """One JSON document; with one setup a figure is a number, with three it is a number for each."""
+        """One JSON document; a figure is a number with one setup, and a number for each with three."""
         protocol = PROTOCOLS[self.protocol]
         document: dict[str, Any] = {
             "format": FORMAT,
@@ -149,13 +149,13 @@ class Report:
         for name in ("positives", "junk", "ranks"):
             row[name] = _by_setup({setup: getattr(scored, name) for setup, scored in query.setups.items()})
         row["results"] = [
-            {"rank": found.rank, "key": found.key, "score": round(found.score, 6), "verdict": found.verdict}
-            for found in query.results
+            {"rank": result.rank, "key": result.key, "score": round(result.score, 6), "verdict": result.verdict}
+            for result in query.results
         ]
         return row
 
     def heading(self) -> str:
-        """What was measured, in one line."""
+        """Data set, protocol, encoder, re-ranking and sizes in one line."""
         parts = [self.dataset, f"protocol {self.protocol}", self.encoder, *self.rerank]
         parts.append("uncropped queries" if self.uncropped else "cropped queries")
         searched = f"{self.gallery.images:,} images"
@@ -164,7 +164,7 @@ class Report:
         return " · ".join([*parts, f"{len(self.queries)} queries", searched])
 
     def rows(self) -> list[list[str]]:
-        """The table: a heading row, then mAP and each figure at k, and by what it divides."""
+        """The table: a heading row, then mAP and each figure at k with its denominator."""
         protocol = PROTOCOLS[self.protocol]
         head = ["figure" if len(self.setups) == 1 else "setup · figure", *(f"k={k}" for k in self.ks), "divided by"]
         rows = [head]
@@ -182,7 +182,7 @@ class Report:
         return "\n".join([self.heading(), "", aligned(self.rows()), *(f"note: {note}" for note in self.notes)])
 
     def markdown(self) -> str:
-        """The same for a document, with a line for each query, the worst first."""
+        """The same as Markdown, with a row for each query, the worst first."""
         lines = [f"# {self.heading()}", "", markdown_table(self.rows()), ""]
         lines += [f"- {note}" for note in self.notes] + [""] * bool(self.notes)
         setups = list(self.setups)
@@ -198,12 +198,12 @@ class Report:
 
 
 def decimal(value: float) -> str:
-    """Four places, as the report prints them: .8473."""
+    """Four decimal places without the leading zero: .8473."""
     return "–" if math.isnan(value) else f"{value:.4f}".replace("0.", ".", 1) if value < 1 else f"{value:.4f}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns of text: the first flush left, figures flush right, the last flush left."""
+    """Rows as aligned columns of text: the first and the last left, the others right."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     last = len(widths) - 1
     lines = []

@@ -1,6 +1,7 @@
-"""A benchmark to a report: embed its gallery, ask its queries, judge what comes back."""
+"""A benchmark to a report: embed its gallery, search for its queries, judge the rankings."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lookalike.evaluation.answers import (
     embed_gallery,
 )
 from lookalike.evaluation.datasets.benchmark import Benchmark
-from lookalike.evaluation.protocols import protocol_for
+from lookalike.evaluation.protocols import Protocol, protocol_for
 from lookalike.evaluation.replay import replayed
 from lookalike.evaluation.report import Cost, Report
 from lookalike.evaluation.scoring import (
@@ -28,7 +29,19 @@ from lookalike.evaluation.scoring import (
 from lookalike.types import Encoder, Progress, Reranker
 
 
-def evaluate(  # noqa: PLR0913 - one argument for each option of the command
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured and how: a benchmark by a protocol; see `evaluate` for the rest."""
+
+    benchmark: Benchmark
+    protocol: Protocol
+    k: Sequence[int] | None = None
+    uncropped: bool = False
+    rerankers: tuple[Reranker, ...] = ()
+    engine: str | None = None
+
+
+def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them nothing takes so many
     dataset: str | Benchmark,
     root: str | Path | None = None,
     encoder: str | Encoder = "rootsift",
@@ -42,49 +55,103 @@ def evaluate(  # noqa: PLR0913 - one argument for each option of the command
     progress: Progress | None = None,
     engine: str | None = None,
 ) -> Report:
-    """Measure `encoder` on `dataset` (a name in DATASETS with its `root`, or a Benchmark).
+    """Measure `encoder` on `dataset` by the search path of a collection.
 
-    `k` defaults to the protocol's own, as far as the gallery reaches; one that was asked for and cannot be retrieved is
-    refused. `uncropped` asks with whole photos, as the published DINOv2 figures do. `rerank` are specs such as
-    "alpha-qe,k=10" or re-rankers. Embeddings are kept under `cache`, so that a second run is instant. `engine`
-    is the URI of a search server that is to hold and search them. Raises EvaluationError, and EngineError.
+    Parameters
+    ----------
+    dataset
+        A name in DATASETS (oxford5k, paris6k, roxford5k, rparis6k, vgg, folders, pairs), or a `Benchmark`.
+    root
+        The folder in which a data set of that name lies.
+    encoder
+        A name, a path or an `Encoder`.
+    protocol
+        original, revisited, landmarks or report; by default the data set's own.
+    k
+        Where ranked lists are cut, in results. By default the protocol's own, as far as the gallery reaches.
+    uncropped
+        Search with whole photos instead of their boxes, as the published DINOv2 figures do.
+    distractors
+        Folders of images that are searched too and never right.
+    rerank
+        Specs such as ``"alpha-qe,k=10"``, or re-rankers, applied in this order.
+    cache
+        The folder where embeddings are kept, so that a second run computes none; by default the user's cache.
+    progress
+        Is given the number of images embedded so far, and how many there are.
+    engine
+        The URI of a search server that is to hold and search the vectors.
+
+    Returns
+    -------
+    Report
+        Mean figures of each setup, the figures and the first results of each query, costs and notes.
+
+    Raises
+    ------
+    EvaluationError
+        Where the ground truth contradicts itself, or a `k` cannot be retrieved.
+    EngineError
+        Where the server of `engine` cannot be reached.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from lookalike.evaluation.datasets.synthetic import render
+    >>> render(Path("town"), buildings=2, views=3, distractors=0)
+    >>> report = lookalike.evaluate("vgg", root="town", encoder="thumbnail", k=[1, 5])
+    >>> report.heading()
+    'vgg · protocol original · thumbnail · cropped queries · 4 queries · 6 images'
+    >>> 0 < report.map <= 1
+    True
     """
     benchmark = open_benchmark(dataset, root, distractors)
     chosen = protocol_for(benchmark, protocol)
-    rerankers = [_reranker(one) for one in rerank]
+    rerankers = tuple(_reranker(spec) for spec in rerank)
+    measurement = Measurement(benchmark, chosen, k, uncropped, rerankers, engine)
     if chosen.name == "report":
-        if rerankers:
-            raise EvaluationError("the report re-ranked nothing: --protocol report does not go with --rerank")
-        if engine:
-            raise EvaluationError("the report searched no server: --protocol report does not go with --engine")
+        _refuse_unreplayed(measurement)
         return replayed(benchmark, encoder, k, uncropped, cache, progress)
     loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    embedded = embed_gallery(benchmark, loaded, cache, progress, engine)
-    vectors = QueryVectors(embedded.collection.path / "queries.npz", loaded.fingerprint)
+    return _measure(measurement, loaded, cache, progress)
+
+
+def _refuse_unreplayed(measurement: Measurement) -> None:
+    """Raise EvaluationError for what the report did not do."""
+    if measurement.rerankers:
+        raise EvaluationError("the report re-ranked nothing: --protocol report does not go with --rerank")
+    if measurement.engine:
+        raise EvaluationError("the report searched no server: --protocol report does not go with --engine")
+
+
+def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, progress: Progress | None) -> Report:
+    benchmark, protocol = measurement.benchmark, measurement.protocol
+    embedded = embed_gallery(benchmark, encoder, cache, progress, measurement.engine)
+    vectors = QueryVectors(embedded.collection.path / "queries.npz", encoder.fingerprint)
     ask = vectors.remember(ask_collection(embedded.collection))
     with embedded.collection as collection:
-        reader = Judge(collection, chosen, benchmark.images)
-        seconds, reads = 0.0, []
-        for answer in answers(benchmark, collection, ask, uncropped, rerankers):
-            reads.append(reader.read(answer))
+        judge = Judge(collection, protocol, benchmark.images)
+        seconds, judged = 0.0, []
+        for answer in answers(benchmark, collection, ask, measurement.uncropped, measurement.rerankers):
+            judged.append(judge.read(answer))
             seconds += answer.seconds
         vectors.save()
-        notes = gallery_notes(benchmark, embedded, reader.absent, uncropped)
+        notes = gallery_notes(benchmark, embedded, judge.absent, measurement.uncropped)
         gallery = describe_gallery(benchmark, embedded)
-    ks = settle(chosen, k, reads)
-    results = [score(read, chosen, ks) for read in reads]
+    ks = settle(protocol, measurement.k, judged)
+    results = [score(query, protocol, ks) for query in judged]
     return Report(
         dataset=benchmark.name,
-        protocol=chosen.name,
-        encoder=loaded.name,
-        fingerprint=loaded.fingerprint,
-        uncropped=uncropped,
-        rerank=tuple(str(reranker) for reranker in rerankers),
+        protocol=protocol.name,
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        uncropped=measurement.uncropped,
+        rerank=tuple(str(reranker) for reranker in measurement.rerankers),
         ks=ks,
         gallery=gallery,
-        setups=summarise(results, chosen, ks),
+        setups=summarise(results, protocol, ks),
         queries=tuple(results),
-        cost=Cost(embedded.seconds, seconds, embedded.added, 4 * loaded.dim),
+        cost=Cost(embedded.seconds, seconds, embedded.added, 4 * encoder.dim),
         notes=notes,
     )
 

@@ -1,4 +1,4 @@
-"""Images whose likeness is known: each is one colour, its vector is an angle, and nearer angles are more alike."""
+"""Images of known similarity: each has one colour, its vector is an angle, and closer angles are more alike."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ def colour(degrees: float) -> tuple[int, int, int]:
 
 
 def paint(file: Path, degrees: float, size: tuple[int, int] = (32, 24)) -> None:
-    """One picture of this angle."""
+    """A picture of this angle."""
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour(degrees)).save(file)
 
 
 class AngleEncoder:
-    """The mean colour of an image as a unit vector in the plane; remembers what it was asked."""
+    """The mean colour of an image as a unit vector in the plane; counts the images that it encodes."""
 
     name = "angles"
     dim = 2
@@ -56,7 +56,7 @@ def vgg(root: Path, angles: Mapping[str, float], queries: Mapping[str, tuple[str
     (root / "groundtruth").mkdir(parents=True)
     for name, degrees in angles.items():
         paint(root / "images" / f"{name}.png", degrees)
-    for name, (asked, positives, junk) in queries.items():
-        for label, text in {"query": asked, "good": positives, "ok": "", "junk": junk}.items():
+    for name, (query, positives, junk) in queries.items():
+        for label, text in {"query": query, "good": positives, "ok": "", "junk": junk}.items():
             (root / "groundtruth" / f"{name}_{label}.txt").write_text("\n".join(text.split(";")))
     return root

@@ -45,12 +45,12 @@ def test_a_gain_on_every_query_is_no_noise(tmp_path: Path) -> None:
 def test_gains_and_losses_that_cancel_are_noise(tmp_path: Path) -> None:
     a = report(tmp_path / "a.json", queries(*[0.5] * 12))
     b = report(tmp_path / "b.json", queries(*[0.3, 0.72] * 6))
-    found = compare(a, b)
-    (difference,) = found.differences
+    comparison = compare(a, b)
+    (difference,) = comparison.differences
     assert difference.low < 0 < difference.high
     assert difference.verdict == "noise"
-    assert "noise" in found.text()
-    assert found.to_json()["setups"][0]["verdict"] == "noise"
+    assert "noise" in comparison.text()
+    assert comparison.to_json()["setups"][0]["verdict"] == "noise"
 
 
 def test_no_difference_at_all_is_noise(tmp_path: Path) -> None:
@@ -71,10 +71,10 @@ def test_the_interval_is_that_of_the_mean_of_pairs() -> None:
 def test_queries_are_listed_by_what_changed(tmp_path: Path) -> None:
     a = report(tmp_path / "a.json", queries(0.5, 0.5, 0.5))
     b = report(tmp_path / "b.json", queries(0.5, 0.9, 0.2))
-    found = compare(a, b)
-    assert [name for name, _, _ in found.differences[0].queries] == ["q2", "q0", "q1"]
-    assert "q2     50.0  20.0  -30.0" in found.text()
-    assert "q0 " not in found.text(shown=2)
+    comparison = compare(a, b)
+    assert [name for name, _, _ in comparison.differences[0].queries] == ["q2", "q0", "q1"]
+    assert "q2     50.0  20.0  -30.0" in comparison.text()
+    assert "q0 " not in comparison.text(shown=2)
 
 
 def test_queries_without_positives_are_left_out(tmp_path: Path) -> None:
@@ -87,7 +87,10 @@ def test_every_setup_is_compared(tmp_path: Path) -> None:
     setups = {"setups": ["easy", "hard"], "protocol": "revisited"}
     a = report(tmp_path / "a.json", {}, queries=[{"name": "q", "ap": {"easy": 0.5, "hard": 0.1}}], **setups)
     b = report(tmp_path / "b.json", {}, queries=[{"name": "q", "ap": {"easy": 0.4, "hard": 0.3}}], **setups)
-    assert [(one.setup, round(one.mean, 9)) for one in compare(a, b).differences] == [("easy", -0.1), ("hard", 0.2)]
+    assert [(setup.setup, round(setup.mean, 9)) for setup in compare(a, b).differences] == [
+        ("easy", -0.1),
+        ("hard", 0.2),
+    ]
 
 
 def test_only_like_is_compared(tmp_path: Path) -> None:

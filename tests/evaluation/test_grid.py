@@ -1,4 +1,4 @@
-"""Combinations measured once, resumed, sorted, and marked where nothing is as good and as cheap."""
+"""Combinations are measured once, resumed, sorted, and marked where no other is as good and as cheap."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 import lookalike.search.rerank
 from lookalike.errors import EncoderError
 from lookalike.evaluation import grid as grids
-from lookalike.evaluation.grid import Cell, Grid, GridRow, Setting, grid
+from lookalike.evaluation.datasets import load
+from lookalike.evaluation.grid import Cell, Combinations, Grid, GridRow, Setting, grid, mark_pareto
 from lookalike.types import Gallery, Probe, Ranking
 from tests.evaluation.angles import AngleEncoder, paint, vgg
 
@@ -24,17 +25,17 @@ class Backwards:
 
 
 class Loader:
-    """Stands for load_encoder: one encoder that takes options, one that does not exist."""
+    """Stands for load_encoder: encoders that take options, and "lost", which does not exist."""
 
     def __init__(self) -> None:
-        self.made: dict[str, AngleEncoder] = {}
+        self.encoders: dict[str, AngleEncoder] = {}
 
     def __call__(self, name: str, **options: str) -> AngleEncoder:
-        if name != "angles":
+        if name == "lost":
             raise EncoderError(f"no encoder {name!r}")
         encoder = AngleEncoder()
         encoder.fingerprint = f"angles {options}"
-        return self.made.setdefault(str(options), encoder)
+        return self.encoders.setdefault(str(options), encoder)
 
 
 @pytest.fixture
@@ -50,58 +51,55 @@ def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
     return loader
 
 
-def measured(root: Path, out: Path, told: list[str]) -> Grid:
+def measured(root: Path, out: Path, names: list[str]) -> Grid:
     return grid(
-        "vgg",
-        root,
-        ["angles", "lost"],
-        {"pooling": ["cls", "gem"], "preprocess": []},
-        ["none", "turn"],
+        load("vgg", root),
+        Combinations(["angles", "lost"], {"pooling": ["cls", "gem"], "preprocess": []}, ["none", "turn"]),
         Setting(k=(5,)),
         out=out,
         cache=out / "cache",
-        tell=told.append,
+        tell=names.append,
     )
 
 
 def test_every_combination_is_a_row_sorted_by_map_with_its_cost(root: Path, tmp_path: Path, loader: Loader) -> None:
-    told: list[str] = []
-    found = measured(root, tmp_path / "out", told)
-    assert [(row.cell.name, row.cell.rerank) for row in found.rows[:4]] == [
+    names: list[str] = []
+    table = measured(root, tmp_path / "out", names)
+    assert [(row.cell.name, row.cell.rerank) for row in table.rows[:4]] == [
         ("angles[pooling=cls]", "none"),
         ("angles[pooling=gem]", "none"),
         ("angles[pooling=cls]", "turn"),
         ("angles[pooling=gem]", "turn"),
     ]
-    assert found.rows[0].map == 1
+    assert table.rows[0].map == 1
     # Turned round, the two positives are at ranks 9 and 10.
-    assert found.rows[2].map == pytest.approx((1 / 9 / 2 + (1 / 9 + 2 / 10) / 2) / 2)
-    assert found.rows[0].bytes_a_vector == 8
-    assert found.rows[0].ms_an_image > 0
-    assert [row.refused for row in found.rows[4:]] == ["no encoder 'lost'"] * 4
-    assert len(told) == 8
-    text = found.text()
+    assert table.rows[2].map == pytest.approx((1 / 9 / 2 + (1 / 9 + 2 / 10) / 2) / 2)
+    assert table.rows[0].bytes_a_vector == 8
+    assert table.rows[0].ms_an_image > 0
+    assert [row.refused for row in table.rows[4:]] == ["no encoder 'lost'"] * 4
+    assert len(names) == 8
+    text = table.text()
     assert "★" in text
     assert "no encoder 'lost'" in text
-    assert "| angles[pooling=cls] | none | 1.0000 |" in found.markdown()
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["rows"][0]["options"] == {"pooling": "cls"}
+    assert "| angles[pooling=cls] | none | 1.0000 |" in table.markdown()
+    assert json.loads(json.dumps(table.to_json(), allow_nan=False))["rows"][0]["options"] == {"pooling": "cls"}
 
 
 def test_rerankings_share_their_embeddings(root: Path, tmp_path: Path, loader: Loader) -> None:
     measured(root, tmp_path / "out", [])
     # Ten images and a query, and the timing: one to warm up, then all ten.
-    assert [encoder.encoded for encoder in loader.made.values()] == [10 + 1 + 1 + 10] * 2
+    assert [encoder.encoded for encoder in loader.encoders.values()] == [10 + 1 + 1 + 10] * 2
 
 
 def test_a_grid_goes_on_where_it_stopped(root: Path, tmp_path: Path, loader: Loader) -> None:
     before = measured(root, tmp_path / "out", [])
-    kept = sorted((tmp_path / "out").glob("angles-*.json"))
-    assert len(kept) == 4
-    kept[0].unlink()
-    kept[1].write_text("{ cut off")
-    told: list[str] = []
-    after = measured(root, tmp_path / "out", told)
-    assert [one for one in told if one.startswith("angles")] == [
+    reports = sorted((tmp_path / "out").glob("angles-*.json"))
+    assert len(reports) == 4
+    reports[0].unlink()
+    reports[1].write_text("{ cut off")
+    names: list[str] = []
+    after = measured(root, tmp_path / "out", names)
+    assert [name for name in names if name.startswith("angles")] == [
         "angles[pooling=cls] · none",
         "angles[pooling=cls] · turn",
     ]
@@ -117,7 +115,7 @@ def test_another_setting_or_other_distractors_are_another_measurement(
         (Setting(k=(5,), uncropped=True), []),
         (Setting(k=(5,)), [root]),
     ):
-        grid("vgg", root, ["angles"], None, (), setting, distractors=distractors, out=out, cache=out)
+        grid(load("vgg", root, distractors), Combinations(["angles"]), setting, out=out, cache=out)
     assert len(list(out.glob("*.json"))) == 3
 
 
@@ -129,7 +127,7 @@ def test_another_ground_truth_or_other_images_or_weights_are_measured_again(
     weights.write_bytes(b"1")
 
     def files(encoder: str = "angles") -> int:
-        grid("vgg", root, [encoder], None, (), Setting(k=(5,)), out=out, cache=out / "cache")
+        grid(load("vgg", root), Combinations([encoder]), Setting(k=(5,)), out=out, cache=out / "cache")
         return len(list(out.glob("*.json")))
 
     assert files() == files() == 1
@@ -137,25 +135,25 @@ def test_another_ground_truth_or_other_images_or_weights_are_measured_again(
     assert files() == 2
     paint(root / "images" / "a95.png", 95)
     assert files() == 3
-    before = grids._weights(f"{weights}@pool=gem")
+    assert files(f"{weights}@pool=gem") == files(f"{weights}@pool=gem") == 4
     weights.write_bytes(b"12")
-    assert grids._weights(f"{weights}@pool=gem") != before
-    assert grids._weights("angles") == []
+    assert files(f"{weights}@pool=gem") == 5
+    assert files() == 5
 
 
-def row(name: str, map_: float, ms: float, size: int, query: float = 1.0) -> GridRow:
+def measurement(name: str, map_: float, ms: float, size: int, query: float = 1.0) -> GridRow:
     return GridRow(Cell(name), map_, ms, size, query)
 
 
 def test_the_pareto_set_is_what_nothing_beats_at_its_cost() -> None:
-    rows = grids._mark_pareto(
+    rows = mark_pareto(
         [
-            row("best", 0.9, 100, 3000),
-            row("cheap", 0.7, 10, 3000),
-            row("small", 0.6, 100, 100),
-            row("beaten", 0.65, 20, 3000),
-            row("as cheap within a tenth", 0.7, 10.5, 3000),
+            measurement("best", 0.9, 100, 3000),
+            measurement("cheap", 0.7, 10, 3000),
+            measurement("small", 0.6, 100, 100),
+            measurement("beaten", 0.65, 20, 3000),
+            measurement("as cheap within a tenth", 0.7, 10.5, 3000),
             GridRow(Cell("refused"), refused="no"),
         ]
     )
-    assert [one.cell.encoder for one in rows if one.pareto] == ["best", "cheap", "small", "as cheap within a tenth"]
+    assert [row.cell.encoder for row in rows if row.pareto] == ["best", "cheap", "small", "as cheap within a tenth"]

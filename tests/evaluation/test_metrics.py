@@ -191,14 +191,14 @@ def test_step_average_precision_and_figures_at_k_agree_with_trec_eval() -> None:
         run[name] = {f"d{image}": float(size - rank) for rank, image in enumerate(ranked.tolist())}
         judged[name] = judge(ranked, positives)
     measures = {"map", "P.5,10", "recall.5,10", "ndcg_cut.5,10", "success.5,10"}
-    found = pytrec_eval.RelevanceEvaluator(relevance, measures).evaluate(run)
-    for name, one in judged.items():
-        assert average_precision(one, "step") == pytest.approx(found[name]["map"], abs=1e-9)
+    expected = pytrec_eval.RelevanceEvaluator(relevance, measures).evaluate(run)
+    for name, query in judged.items():
+        assert average_precision(query, "step") == pytest.approx(expected[name]["map"], abs=1e-9)
         for k in (5, 10):
-            assert precision_at(one, k) == pytest.approx(found[name][f"P_{k}"], abs=1e-9)
-            assert recall_at(one, k) == pytest.approx(found[name][f"recall_{k}"], abs=1e-9)
-            assert ndcg_at(one, k) == pytest.approx(found[name][f"ndcg_cut_{k}"], abs=1e-9)
-            assert hit_rate_at(one, k) == pytest.approx(found[name][f"success_{k}"], abs=1e-9)
+            assert precision_at(query, k) == pytest.approx(expected[name][f"P_{k}"], abs=1e-9)
+            assert recall_at(query, k) == pytest.approx(expected[name][f"recall_{k}"], abs=1e-9)
+            assert ndcg_at(query, k) == pytest.approx(expected[name][f"ndcg_cut_{k}"], abs=1e-9)
+            assert hit_rate_at(query, k) == pytest.approx(expected[name][f"success_{k}"], abs=1e-9)
 
 
 @pytest.fixture(scope="module")

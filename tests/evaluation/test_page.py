@@ -1,4 +1,4 @@
-"""The reports that are written: Markdown, JSON, and a page that a real browser opens without a request or an error."""
+"""Saved reports: Markdown, JSON, and a page that a real browser opens without a request or an error."""
 
 import base64
 import io
@@ -20,16 +20,16 @@ from tests.support.pictures import PixelEncoder
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
 
 
-def opened(browser: Any, file: Path) -> tuple[Any, list[str], list[str]]:
-    """The page, what it wrote to the console, and what it asked for besides itself and data: URIs."""
+def open_page(browser: Any, file: Path) -> tuple[Any, list[str], list[str]]:
+    """The page, its messages and errors, and its requests besides the file itself and data: URIs."""
     tab = browser.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    requests: list[str] = []
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.on("pageerror", lambda error: messages.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
     tab.goto(file.as_uri(), wait_until="load")
-    return tab, said, [url for url in asked if url != file.as_uri() and not url.startswith("data:")]
+    return tab, messages, [url for url in requests if url != file.as_uri() and not url.startswith("data:")]
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_a_browser_opens_the_page_with_every_picture_and_no_error(browser: Any, report: Report, tmp_path: Path) -> None:
     save_report(report, tmp_path)
-    tab, said, asked = opened(browser, tmp_path / "report.html")
-    assert (said, asked) == ([], [])
+    tab, messages, requests = open_page(browser, tmp_path / "report.html")
+    assert (messages, requests) == ([], [])
     widths = tab.eval_on_selector_all("img", "pictures => pictures.map(p => p.complete ? p.naturalWidth : 0)")
     assert len(widths) == 2 + 2 * 10, "two queries with positives, each with the whole gallery"
     assert min(widths) > 0
@@ -62,7 +62,7 @@ def test_a_browser_opens_the_page_with_every_picture_and_no_error(browser: Any, 
 
 def test_the_page_follows_the_reader_into_the_dark(browser: Any, report: Report, tmp_path: Path) -> None:
     save_report(report, tmp_path)
-    tab, _, _ = opened(browser, tmp_path / "report.html")
+    tab, _, _ = open_page(browser, tmp_path / "report.html")
     back = "getComputedStyle(document.body).backgroundColor"
     tab.emulate_media(color_scheme="light")
     light = tab.evaluate(back)
@@ -78,8 +78,8 @@ def test_a_page_of_names_that_are_html_shows_them_as_they_are(browser: Any, tmp_
     file = tmp_path / "page.html"
     chart = line_chart(HOSTILE, {HOSTILE: [(1, 0.5)]}, [1]) + bar_chart(HOSTILE, [(HOSTILE, 0.5)])
     file.write_text(page(HOSTILE, HOSTILE, sections, [chart]), "utf-8")
-    tab, said, asked = opened(browser, file)
-    assert (said, asked) == ([], [])
+    tab, messages, requests = open_page(browser, file)
+    assert (messages, requests) == ([], [])
     assert tab.locator("h1").inner_text() == tab.locator("h3").inner_text() == HOSTILE
     assert tab.locator("img").count() == 2
     assert tab.locator("img").first.get_attribute("alt") == HOSTILE
@@ -154,8 +154,8 @@ def of_a_town(six_buildings: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_the_page_of_a_town_holds_every_query_and_every_picture_in_it(of_a_town: Path) -> None:
     html = (of_a_town / "report.html").read_text("utf-8")
-    asked = re.findall(r"<section><h3>([a-z]+_[12]) · AP", html)
-    assert sorted(asked) == [
+    queries = re.findall(r"<section><h3>([a-z]+_[12]) · AP", html)
+    assert sorted(queries) == [
         f"{name}_{number}"
         for name in ("bakery", "church", "palace", "theatre", "tower", "townhall")
         for number in (1, 2)
@@ -169,7 +169,7 @@ def test_the_page_of_a_town_holds_every_query_and_every_picture_in_it(of_a_town:
 
 
 def test_the_page_of_a_town_is_shown_without_an_error(of_a_town: Path, browser: Any) -> None:
-    tab, said, asked = opened(browser, of_a_town / "report.html")
-    assert (said, asked, tab.locator("section").count()) == ([], [], 12)
+    tab, messages, requests = open_page(browser, of_a_town / "report.html")
+    assert (messages, requests, tab.locator("section").count()) == ([], [], 12)
     assert tab.eval_on_selector_all("img", "pictures => pictures.every(p => p.naturalWidth > 0)")
     tab.close()

@@ -1,4 +1,4 @@
-"""The report's faults, replayed on numbers worked by hand and on a benchmark whose answers are known."""
+"""The report's faults, replayed on numbers checked by hand and on a benchmark with known rankings."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lookalike.evaluation.replay import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     QUERY,
-    Behind,
+    PreprocessedEncoder,
     explain,
     replayed_average_precision_at,
     replayed_table,
@@ -32,9 +32,9 @@ def first_five(*hits: int, total: int = 40) -> Judged:
 
 
 def test_233_hits_in_the_top_5_of_55_queries_print_the_reports_table() -> None:
-    """46 queries with 5 hits and one with 3 make 233; the other 8 found nothing."""
+    """46 queries with 5 hits and one with 3 make 233; the other 8 have none."""
     judged = [first_five(0, 1, 2, 3, 4)] * 46 + [first_five(0, 2, 4)] + [first_five()] * 8
-    assert sum(len(one.positions) for one in judged) == 233
+    assert sum(len(query.positions) for query in judged) == 233
     table = replayed_table(judged, KS)
     assert [decimal(table["precision"][k]) for k in KS] == [".8473", ".4236", ".2824", ".2118"]
 
@@ -61,12 +61,12 @@ def test_a_query_is_normalised_by_halves_as_an_encoder_with_imagenet_statistics_
     assert right == pytest.approx((np.array([255, 128, 0]) / 255 - 0.5) / 0.5, abs=0.02)
 
 
-def test_an_encoder_behind_a_step_is_another_encoder() -> None:
+def test_an_encoder_with_another_preprocessing_is_another_encoder() -> None:
     inner = AngleEncoder()
-    behind = Behind(inner, GALLERY)
-    assert (behind.name, behind.dim, behind.decode_size) == ("angles", 2, 256)
-    assert len({inner.fingerprint, behind.fingerprint, Behind(inner, QUERY).fingerprint}) == 3
-    vectors = behind.encode([Image.new("RGB", (300, 260), (228, 128, 128))])
+    outer = PreprocessedEncoder(inner, GALLERY)
+    assert (outer.name, outer.dim, outer.decode_size) == ("angles", 2, 256)
+    assert len({inner.fingerprint, outer.fingerprint, PreprocessedEncoder(inner, QUERY).fingerprint}) == 3
+    vectors = outer.encode([Image.new("RGB", (300, 260), (228, 128, 128))])
     assert vectors[0] == pytest.approx([1, 0], abs=1e-6)
 
 
@@ -88,15 +88,14 @@ def test_the_replay_counts_junk_as_wrong_and_divides_five_results_by_k(root: Pat
     document = report.to_json()
     assert document["map"] is None
     assert document["denominators"]["precision_at"] == "k, though only 5 were retrieved"
-    assert [found["verdict"] for found in document["queries"][0]["results"]] == ["positive", "negative"] + [
-        "positive"
-    ] * 3
+    verdicts = [result["verdict"] for result in document["queries"][0]["results"]]
+    assert verdicts == ["positive", "negative"] + ["positive"] * 3
     assert ".4000" in report.text()
 
 
 def test_the_explanation_mends_one_fault_after_the_other(root: Path, tmp_path: Path) -> None:
-    found = explain("vgg", root, AngleEncoder(), cache=tmp_path / "cache")
-    precision = [stage.at["precision"] for stage in found.stages]
+    explanation = explain("vgg", root, AngleEncoder(), cache=tmp_path / "cache")
+    precision = [stage.at["precision"] for stage in explanation.stages]
     assert precision[0] == {k: pytest.approx(4 / k) for k in KS}
     assert precision[1] == {5: pytest.approx(4 / 5), 10: 9 / 10, 15: pytest.approx(11 / 15), 20: pytest.approx(11 / 20)}
     # The wrong statistics turn the query's colour by 15 degrees, which brings a24 (at -120) before a10 (at 100).
@@ -104,23 +103,23 @@ def test_the_explanation_mends_one_fault_after_the_other(root: Path, tmp_path: P
     assert precision[3] == {5: 1, 10: 1, 15: pytest.approx(11 / 15), 20: pytest.approx(11 / 20)}
     # An image of one colour has the same at its centre.
     assert precision[4] == precision[3]
-    assert found.stages[-1].map == 1
-    assert found.aside.at["precision"][10] == 1
+    assert explanation.stages[-1].map == 1
+    assert explanation.aside.at["precision"][10] == 1
     corrected = evaluate("vgg", root, AngleEncoder(), cache=tmp_path / "cache")
-    assert found.stages[-1].at["precision"] == corrected.setups["all"].at["precision"]
-    assert found.stages[-1].map == corrected.map
+    assert explanation.stages[-1].at["precision"] == corrected.setups["all"].at["precision"]
+    assert explanation.stages[-1].map == corrected.map
 
 
 def test_the_explanation_prints_both_tables_and_points(root: Path, tmp_path: Path) -> None:
-    found = explain("vgg", root, AngleEncoder(), cache=tmp_path / "cache")
-    text = found.text()
+    explanation = explain("vgg", root, AngleEncoder(), cache=tmp_path / "cache")
+    text = explanation.text()
     assert "as the report measured:" in text
     assert "corrected:" in text
     (retrieved,) = [line for line in text.splitlines() if line.startswith("as many results")]
     # P@10 rises from 4/10 to 9/10, P@20 from 4/20 to 11/20.
     assert retrieved.split()[-4:] == ["+0.0", "+50.0", "+46.7", "+35.0"]
     assert "not replayed: vectors without L2 normalisation" in text
-    document = found.to_json()
+    document = explanation.to_json()
     assert document["stages"][0]["map"] is None
     assert document["stages"][0]["precision_at"]["10"] == pytest.approx(0.4)
 

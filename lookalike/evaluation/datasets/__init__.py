@@ -1,4 +1,4 @@
-"""Data sets, read from their published layouts: a lazy table of names to benchmarks."""
+"""Data sets in their published layouts to benchmarks: a lazy table of names."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a benchmark is: a gallery of images, queries, and what each query should find, in keys of the gallery."""
+"""A benchmark: a gallery of images, queries, and the ground truth of each query in keys of the gallery."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from lookalike.types import Box
 
 @dataclass(frozen=True)
 class Truth:
-    """What one query should find, as keys of the gallery; junk is neither right nor wrong."""
+    """Ground truth of a query in keys of the gallery; junk is neither right nor wrong."""
 
     positives: frozenset[str]
     junk: frozenset[str] = frozenset()
@@ -20,9 +20,9 @@ class Truth:
 
 @dataclass(frozen=True)
 class BenchmarkQuery:
-    """One question: `image`, cut to `box` where there is one; `truths` maps a setup ("all", "easy", …) to its truth.
+    """A query: `image`, cut to `box` if not None; `truths` maps a setup ("all", "easy", …) to its ground truth.
 
-    `hidden` are gallery keys that this query does not search, such as its own photo in leave-one-out.
+    `hidden` are keys of the gallery that the query does not search, such as its own photo in leave-one-out.
     """
 
     name: str
@@ -32,7 +32,7 @@ class BenchmarkQuery:
     hidden: frozenset[str] = frozenset()
 
     def key(self, images: Path) -> str | None:
-        """The key of its photo in the gallery of the folder `images`; None where it lies elsewhere."""
+        """The key of its photo in the gallery of the folder `images`; None for a photo outside it."""
         return self.image.relative_to(images).as_posix() if self.image.is_relative_to(images) else None
 
 
@@ -40,7 +40,7 @@ class BenchmarkQuery:
 class Benchmark:
     """A gallery and its queries; keys are relative POSIX paths in `images`, as in a collection of that folder.
 
-    `unreadable` are images known to be broken at their home; `notes` is what a reader of the figures has to know.
+    `unreadable` are images that are broken as published; `notes` are printed with the figures.
     """
 
     name: str
@@ -53,36 +53,36 @@ class Benchmark:
 
 
 def check(benchmark: Benchmark) -> Benchmark:
-    """Refuse, by name, a ground truth that contradicts itself; note the queries that have nothing to find."""
+    """The benchmark with a note on queries without positives; raises EvaluationError for contradictory ground truth."""
     if not benchmark.queries:
         raise EvaluationError(f"{benchmark.images.parent}: no queries; a ground truth needs at least one")
     missing = [query.name for query in benchmark.queries if not query.image.is_file()]
     if missing:
         first = next(query.image for query in benchmark.queries if query.name == missing[0])
-        raise EvaluationError(f"the query image of {some(missing)} is missing (looked for {first})")
+        raise EvaluationError(f"the query image of {abridged(missing)} is missing (looked for {first})")
     empty: dict[str, list[str]] = {}
     for query in benchmark.queries:
         for setup, truth in query.truths.items():
             both = truth.positives & truth.junk
             if both:
-                raise EvaluationError(f"{query.name}: both positive and junk ({setup}): {some(sorted(both))}")
+                raise EvaluationError(f"{query.name}: both positive and junk ({setup}): {abridged(sorted(both))}")
             if not truth.positives:
                 empty.setdefault(setup, []).append(query.name)
     for setup, names in empty.items():
         if len(names) == len(benchmark.queries):
             raise EvaluationError(f"no query has a positive ({setup}), so there is nothing to measure")
     notes = [
-        f"without positives{'' if setup == 'all' else f' ({setup})'}, so out of the mean: {some(names)}"
+        f"without positives{'' if setup == 'all' else f' ({setup})'}, so out of the mean: {abridged(names)}"
         for setup, names in empty.items()
     ]
     return replace(benchmark, notes=tuple(dict.fromkeys([*benchmark.notes, *notes])))
 
 
-def some(names: Iterable[str], shown: int = 5) -> str:
-    """A few names and how many more there are, for a message of one line."""
+def abridged(names: Iterable[str], count: int = 5) -> str:
+    """The first names and the number of the others, for a message of one line."""
     listed = list(names)
-    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
-    return ", ".join(listed[:shown]) + more
+    more = f" and {len(listed) - count} more" if len(listed) > count else ""
+    return ", ".join(listed[:count]) + more
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Names:
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """The keys a collection of this folder has, unreadable images among them."""
+        """The keys of a collection of this folder, with unreadable images."""
         return tuple(entry.key for entry in open_source(self.folder).entries())
 
     @cached_property
@@ -106,28 +106,28 @@ class Names:
         return table
 
     def key(self, name: str) -> str | None:
-        """The one image of that name, None where there is none; raises EvaluationError where there are several."""
-        found = self._by_name.get(name, [])
-        if name in found and (self.folder / name).is_file():
+        """The image of that name, None where there is none; raises EvaluationError where there are several."""
+        candidates = self._by_name.get(name, [])
+        if name in candidates and (self.folder / name).is_file():
             return name
-        if len(found) > 1:
-            raise EvaluationError(f"{name!r} in the ground truth could be {some(found)} in {self.folder}")
-        return found[0] if found else None
+        if len(candidates) > 1:
+            raise EvaluationError(f"{name!r} in the ground truth could be {abridged(candidates)} in {self.folder}")
+        return candidates[0] if candidates else None
 
     def require(self, names: Mapping[str, str]) -> dict[str, str]:
-        """Every name to its key; `names` maps a name to where it was read. Raises EvaluationError with the missing."""
-        found = {name: key for name in names if (key := self.key(name)) is not None}
-        missing = [f"{name} ({where})" for name, where in names.items() if name not in found]
+        """Every name to its key; `names` maps a name to where it was read. Raises EvaluationError for missing names."""
+        keys = {name: key for name in names if (key := self.key(name)) is not None}
+        missing = [f"{name} ({where})" for name, where in names.items() if name not in keys]
         if missing:
             raise EvaluationError(
                 f"{len(missing)} ground-truth names are not among the {len(self.keys)} images in {self.folder}: "
-                + some(missing)
+                + abridged(missing)
             )
-        return found
+        return keys
 
 
 def first_folder(root: Path, names: tuple[str, ...], holds: str) -> Path:
-    """The first of `names` that is a folder under `root`; raises EvaluationError saying what belongs there."""
+    """The first of `names` that is a folder under `root`; raises EvaluationError that names its contents."""
     for name in names:
         if (root / name).is_dir():
             return root / name

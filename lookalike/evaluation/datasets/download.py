@@ -1,4 +1,4 @@
-"""A published benchmark from its home to the folder layout that the other readers here expect."""
+"""A published benchmark from its home page to the folder layout that the other modules here read."""
 
 import gzip
 import shutil
@@ -14,6 +14,7 @@ from lookalike.errors import EvaluationError
 from lookalike.evaluation.datasets import load
 from lookalike.types import Progress
 from lookalike.utils import download as fetching
+from lookalike.utils.files import reason, replacing
 
 CHUNK = 1 << 20
 LARGEST_UNPACKED = 8 * 1024**3
@@ -23,10 +24,10 @@ MOST_FILES = 20_000
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a dataset's home, and the folder under the root that it fills ("." for a file that is kept as it is).
+    """A file at a data set's home, and the folder under the root to unpack it into (".": the root, not unpacked).
 
-    The homes publish no checksum for these files, so `md5` is None: what is checked is the length that the server
-    announces, the checksums inside the gzip stream, and then the counts of images and queries.
+    The homes publish no checksums of these files, so `md5` is None. Checked are the length that the server announces,
+    the checksums inside the gzip stream, and the counts of images and queries.
     """
 
     url: str
@@ -35,7 +36,7 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """The last part of its path."""
         return PurePosixPath(urlsplit(self.url).path).name
 
 
@@ -50,17 +51,18 @@ HOMES = {
     "roxford5k": (*_OXFORD_IMAGES, RemoteFile(f"{_REVISITED}/roxford5k/gnd_roxford5k.pkl", ".")),
     "rparis6k": (*_PARIS_IMAGES, RemoteFile(f"{_REVISITED}/rparis6k/gnd_rparis6k.pkl", ".")),
 }
-"""Dataset to what it consists of. The original and the revisited set of a city may share a root, and its images."""
+"""Data set to its files. The original and the revisited set of a city may share a root and its images."""
 SUFFIXES = {"images": (".jpg", ".jpeg"), "groundtruth": (".txt",)}
 
 
 def download(
     dataset: str, root: str | Path | None, progress: Progress | None = None, remotes: Sequence[RemoteFile] | None = None
 ) -> Path:
-    """Fetch what is missing of `dataset` into `root`, check its counts, and return `root`.
+    """Fetch the missing files of `dataset` into `root`, check its counts, and return `root`.
 
-    May be interrupted and run again: a file goes on where it stopped, and one that was unpacked is not fetched again.
-    `progress` hears bytes of the file at hand. Raises EvaluationError, saying what to put where by hand.
+    May be interrupted and run again: a download continues where it stopped, and a file that was unpacked is not fetched
+    again. `progress` is given the bytes of the current file. Raises EvaluationError with instructions for a download by
+    hand.
     """
     if remotes is None and dataset not in HOMES:
         raise EvaluationError(f"{dataset} has no home to download from; there are {', '.join(HOMES)}")
@@ -84,7 +86,7 @@ def download(
     except fetching.Failed as error:
         raise EvaluationError(_by_hand(chosen, root, error)) from error
     except OSError as error:
-        raise EvaluationError(f"{root}: {(error.strerror or str(error)).lower()}") from error
+        raise EvaluationError(f"{root}: {reason(error)}") from error
     if remotes is None:
         load(dataset, root)
     return root
@@ -99,20 +101,20 @@ def _is_complete(dataset: str, root: Path) -> bool:
 
 
 def fetch(remote: RemoteFile, folder: Path, progress: Progress | None = None) -> Path:
-    """`remote` into `folder`, going on with what an interrupted run left; raises EvaluationError for wrong contents."""
+    """`remote` into `folder`, continuing an interrupted run; raises EvaluationError for wrong contents."""
     file = folder / remote.name
     fetching.fetch(remote.url, file, progress, most=LARGEST_UNPACKED)
-    if remote.md5 and (found := fetching.digest(file, "md5")) != remote.md5:
+    if remote.md5 and (md5 := fetching.digest(file, "md5")) != remote.md5:
         file.unlink()
-        raise EvaluationError(f"{remote.url}: md5 {found}, expected {remote.md5}; it was removed, run again")
+        raise EvaluationError(f"{remote.url}: md5 {md5}, expected {remote.md5}; it was removed, run again")
     return file
 
 
 def _settle(remote: RemoteFile, file: Path, root: Path) -> None:
-    """Put a fetched file where it belongs."""
+    """Copy or unpack a fetched file to its place under `root`."""
     if remote.into == ".":
-        shutil.copyfile(file, root / f"{remote.name}.new")
-        (root / f"{remote.name}.new").replace(root / remote.name)
+        with file.open("rb") as source, replacing(root / remote.name, durable=False) as target:
+            shutil.copyfileobj(source, target, CHUNK)
         return
     try:
         unpack(file, root / remote.into, SUFFIXES[remote.into])
@@ -126,9 +128,9 @@ def _settle(remote: RemoteFile, file: Path, root: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> int:
-    """Regular files with one of `suffixes`, all of them directly into `folder`; how many there were.
+    """Extract regular files with one of `suffixes`, all of them directly into `folder`; returns their number.
 
-    Links, devices and paths that leave the archive are refused, as are more files or bytes than any of these sets has.
+    Links, devices and paths outside the archive are refused, as are more files or bytes than any of these sets has.
     """
     folder.mkdir(parents=True, exist_ok=True)
     members = size = count = 0
@@ -143,26 +145,24 @@ def unpack(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> int:
             if member.isfile() and path.suffix.lower() in suffixes:
                 _write(entries, member, folder / path.name)
                 count += 1
-        # The checksum comes last, after what a tar reader looks at.
+        # The checksum of the gzip stream follows the end of the tar, where tarfile stops reading.
         while size < LARGEST_UNPACKED and (rest := stream.read(CHUNK)):
             size += len(rest)
     return count
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> None:
-    """One member to `file`, which is there only once it is whole."""
+    """Extract a member to `file`, whole or not at all."""
     source = archive.extractfile(member)
     assert source is not None
-    beside = file.with_name(f".{file.name}.new")
-    with source, beside.open("wb") as target:
+    with source, replacing(file, durable=False) as target:
         shutil.copyfileobj(source, target, CHUNK)
-    beside.replace(file)
 
 
 def _by_hand(remotes: Sequence[RemoteFile], root: Path, error: Exception) -> str:
-    reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", None) or str(error)
+    cause = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", None) or str(error)
     hosts = " and ".join(dict.fromkeys(urlsplit(remote.url).netloc for remote in remotes))
     places = "; ".join(
         f"{remote.url} {'to' if remote.into == '.' else 'unpacked into'} {root / remote.into}" for remote in remotes
     )
-    return f"cannot download from {hosts} ({reason or type(error).__name__}); fetch by hand: {places}"
+    return f"cannot download from {hosts} ({cause or type(error).__name__}); fetch by hand: {places}"

@@ -1,13 +1,13 @@
-"""A folder of classes, one folder each, to a leave-one-out benchmark: every image asks for the others of its class."""
+"""A folder of classes to a leave-one-out benchmark: every image is a query for the others of its class."""
 
 from pathlib import Path
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, some
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, abridged
 
 
 def folders(root: Path) -> Benchmark:
-    """`root/<class>/…/<image>`; an image directly in `root` belongs to no class and is a distractor."""
+    """`root/<class>/…/<image>`; an image directly in `root` is a distractor."""
     classes: dict[str, set[str]] = {}
     loose = []
     for key in Names(root).keys:
@@ -23,5 +23,5 @@ def folders(root: Path) -> Benchmark:
         for keys in classes.values()
         for key in sorted(keys)
     )
-    notes = (f"in no class, so never right: {some(loose)}",) if loose else ()
+    notes = (f"in no class, so never right: {abridged(loose)}",) if loose else ()
     return Benchmark("folders", root, queries, notes=notes)

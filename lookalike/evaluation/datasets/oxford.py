@@ -4,17 +4,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike.errors import EvaluationError
-from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, first_folder, some
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, abridged, first_folder
 from lookalike.types import Box
 
 IMAGE_FOLDERS = ("images", "jpg")
 TRUTH_FOLDERS = ("groundtruth", "gt", "lab")
 LABELS = ("good", "ok", "junk")
-# Oxford's query files name the image with this prefix, which its file does not have; Paris's do not.
+# Query files of Oxford put this prefix before the name of an image; those of Paris do not.
 OXFORD_PREFIX = "oxc1_"
 OXFORD_IMAGES, PARIS_IMAGES, QUERIES = 5063, 6392, 55
 
-# Pages of HTML under the name of a photo, listed at the set's home (parisbuildings/corrupt.txt); in no ground truth.
+# HTML pages under the names of photos, listed at the set's home (parisbuildings/corrupt.txt); in no ground truth.
 PARIS_CORRUPT = frozenset(
     f"paris_{name}"
     for name in (
@@ -28,7 +28,7 @@ PARIS_CORRUPT = frozenset(
 
 @dataclass(frozen=True)
 class VggQuery:
-    """One query's four text files: names without extension, and the box in pixels of the whole image."""
+    """The four text files of a query: names without extension, and the box in pixels of the whole image."""
 
     name: str
     image: str
@@ -54,7 +54,7 @@ def paris6k(root: Path) -> Benchmark:
 
 
 def read_groundtruth(folder: Path) -> list[VggQuery]:
-    """Every query of a VGG ground-truth folder, in the order of its names; raises EvaluationError."""
+    """The queries of a VGG ground-truth folder, sorted by name; raises EvaluationError."""
     files = sorted(folder.glob("*_query.txt"))
     if not files:
         raise EvaluationError(f"{folder}: no *_query.txt; put the ground-truth files there")
@@ -87,17 +87,17 @@ def _text(file: Path) -> str:
 def _benchmark(name: str, root: Path) -> Benchmark:
     folder = first_folder(root, IMAGE_FOLDERS, "the images")
     truth = first_folder(root, TRUTH_FOLDERS, "*_query.txt, *_good.txt, *_ok.txt, *_junk.txt")
-    read = read_groundtruth(truth)
+    vgg_queries = read_groundtruth(truth)
     names = Names(folder)
-    wanted: dict[str, str] = {}
-    for query in read:
-        wanted.setdefault(query.image, f"{query.name}_query.txt")
+    mentions: dict[str, str] = {}
+    for query in vgg_queries:
+        mentions.setdefault(query.image, f"{query.name}_query.txt")
         for label in LABELS:
             for image in getattr(query, label):
-                wanted.setdefault(image, f"{query.name}_{label}.txt")
-    keys = names.require(wanted)
+                mentions.setdefault(image, f"{query.name}_{label}.txt")
+    keys = names.require(mentions)
     unreadable = frozenset(key for stem in PARIS_CORRUPT if (key := names.key(stem)))
-    queries = tuple(_query(query, folder, keys) for query in read)
+    queries = tuple(_query(query, folder, keys) for query in vgg_queries)
     return Benchmark(name, folder, queries, unreadable=unreadable)
 
 
@@ -109,7 +109,7 @@ def _query(query: VggQuery, folder: Path, keys: dict[str, str]) -> BenchmarkQuer
 
 
 def _whole(benchmark: Benchmark, images: int) -> Benchmark:
-    """Refuse a part of a published set under the name of the whole: its figures would be compared with others'."""
+    """Raise EvaluationError for a part of a published set, whose figures cannot be compared with published ones."""
     count = len(set(Names(benchmark.images).keys) - benchmark.unreadable)
     if (count, len(benchmark.queries)) != (images, QUERIES):
         raise EvaluationError(
@@ -117,6 +117,6 @@ def _whole(benchmark: Benchmark, images: int) -> Benchmark:
             f"has {images:,} and {QUERIES}; complete it, or measure this part as dataset vgg"
         )
     if benchmark.name == "paris6k":
-        note = f"known corrupt images passed over: {some(sorted(benchmark.unreadable), 2)}"
+        note = f"known corrupt images passed over: {abridged(sorted(benchmark.unreadable), 2)}"
         return replace(benchmark, notes=(*benchmark.notes, note)) if benchmark.unreadable else benchmark
     return benchmark

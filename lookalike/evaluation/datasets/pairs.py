@@ -1,4 +1,4 @@
-"""A table of queries and what each should find (CSV or JSON lines) to a benchmark."""
+"""A table of queries with their positives and junk (CSV or JSON lines) to a benchmark."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ COLUMNS = ("query", "box", "positives", "junk")
 
 @dataclass(frozen=True)
 class _Line:
-    """One line as it was read: `where` is file and line number."""
+    """A line of the table; `where` is file and line number."""
 
     where: str
     query: str
@@ -32,31 +32,30 @@ class _Line:
 def pairs(root: Path) -> Benchmark:
     """`root` is the table, or a folder that holds it as `pairs.csv` or `pairs.jsonl`, beside the images or `images/`.
 
-    CSV has the columns query, positives, and if wanted box ("left,top,right,bottom") and junk; several names in a cell
-    are parted by ";". A JSON line is an object of the same names with lists. A query is an image of the gallery or
-    another file under the table's folder. Its own photo, where that is in the gallery, is left out unless listed.
+    CSV has the columns query and positives, and optionally box ("left,top,right,bottom") and junk; names in a cell are
+    separated by ";". A JSON line is an object of the same names with lists. A query is an image of the gallery or
+    another file under the table's folder. Its own photo, if that is in the gallery, is left out unless it is listed.
     """
     file = _table(root)
     lines = list(_read(file))
     folder = file.parent / "images" if (file.parent / "images").is_dir() else file.parent
     names = Names(folder)
-    wanted = {name: line.where for line in lines for name in (*line.positives, *line.junk)}
-    keys = names.require(wanted)
-    seen: Counter[str] = Counter()
+    keys = names.require({name: line.where for line in lines for name in (*line.positives, *line.junk)})
+    counts: Counter[str] = Counter()
     queries = []
     for line in lines:
-        seen[line.query] += 1
-        queries.append(_query(line, seen[line.query], names, keys, file.parent))
+        counts[line.query] += 1
+        queries.append(_query(line, counts[line.query], names, keys, file.parent))
     return Benchmark("pairs", folder, tuple(queries))
 
 
 def _table(root: Path) -> Path:
     if root.is_file():
         return root
-    found = [root / name for name in FILES if (root / name).is_file()]
-    if len(found) != 1:
-        raise EvaluationError(f"{root}: expected one of {', '.join(FILES)}, found {len(found)}")
-    return found[0]
+    tables = [root / name for name in FILES if (root / name).is_file()]
+    if len(tables) != 1:
+        raise EvaluationError(f"{root}: expected one of {', '.join(FILES)}, found {len(tables)}")
+    return tables[0]
 
 
 def _read(file: Path) -> Iterator[_Line]:
@@ -133,9 +132,9 @@ def _query(line: _Line, times: int, names: Names, keys: Mapping[str, str], folde
 
 
 def _photo(query: str, names: Names, folder: Path) -> tuple[str | None, Path]:
-    """The key of a query's photo, where that is in the gallery, and its file.
+    """The key of a query's photo, None outside the gallery, and its file.
 
-    A file of this very name beside the table goes before an image of the gallery that is called like it somewhere.
+    A file of this path beside the table takes precedence over an image of the same name elsewhere in the gallery.
     """
     beside = folder / query
     if beside.is_file() and not (names.folder / query).is_file():

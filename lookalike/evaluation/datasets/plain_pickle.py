@@ -1,12 +1,11 @@
 """A pickle of plain containers and numpy arrays to those values, and nothing else.
 
-The revisited ground truth is published as a pickle, and unpickling can run any code. This is Python's own unpickler
-with the instructions that plain data needs and no others: names come from a table and nothing is imported, only what is
-in `_CALLS` is called, and arrays are made here from bytes that are there. What is built is bounded by the length of the
-file.
+The revisited ground truth is published as a pickle, and unpickling can run any code. This is Python's own unpickler,
+restricted to the instructions of plain data: names come from a table and nothing is imported, only the functions in
+`_CALLS` are called, and arrays are made here from bytes of the file. The length of the file bounds what is built.
 
-It is the unpickler in Python and not the one in C, which takes memory for every length and memo index that a file
-claims, and hashes keys before anyone can look at them.
+It is the unpickler in Python and not the one in C, which allocates memory for every length and memo index that a file
+claims, and hashes keys before they can be checked.
 """
 
 import io
@@ -22,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import EvaluationError
+from lookalike.utils.files import reason
 
 LARGEST_FILE = 64 * 1024 * 1024
 """The published files have less than one megabyte."""
 LONGEST_KEY = 64
-"""Bits of a number that is a key."""
+"""Bits of a number that is a key of a dict or a member of a set."""
 MOST_NUMBERS = 20_000
-"""That are keys. Numbers can be chosen so that each collides with all before it; text, whose hash is salted, cannot."""
+"""Keys that are numbers. Their hashes can be made to collide; those of text, which are salted, cannot."""
 MOST_ARGUMENTS, MOST_SIDES = 16, 64
 ELEMENTS = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 f16".split())
 # numpy 2 renamed its private modules; both spellings are found in published files.
@@ -53,7 +53,7 @@ class _Name:
 
 @dataclass(slots=True)
 class _Dtype:
-    """A dtype; its state brings the order of its bytes."""
+    """A dtype; the byte order comes with its state."""
 
     code: str
     order: str = "="
@@ -61,7 +61,7 @@ class _Dtype:
 
 @dataclass(slots=True)
 class _Array:
-    """What the memo keeps of an array, which is filled by its state."""
+    """An array in the memo; the values come with its state."""
 
     value: NDArray[Any] | None = None
 
@@ -72,14 +72,14 @@ class _Array:
 
 
 def load(path: Path) -> Any:
-    """The value in the pickle at `path`; raises EvaluationError, naming what was refused."""
+    """The value in the pickle at `path`; raises EvaluationError that names what is refused."""
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise EvaluationError(f"{path}: {size:,} bytes, over the limit of {LARGEST_FILE:,} for a ground truth")
         data = path.read_bytes()
     except OSError as error:
-        raise EvaluationError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise EvaluationError(f"{path}: {reason(error)}") from error
     try:
         return loads(data)
     except EvaluationError as error:
@@ -99,12 +99,12 @@ def loads(data: bytes) -> Any:
         pickle.UnpicklingError, struct.error, EOFError, ValueError, LookupError, TypeError, AttributeError,
         OverflowError, RecursionError,
     ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())[:80] or "it ends too early"
-        raise EvaluationError(f"not a readable pickle ({reason})") from error
+        cause = " ".join(str(error).split())[:80] or "it ends too early"
+        raise EvaluationError(f"not a readable pickle ({cause})") from error
 
 
 class _Memo(dict[int, Any]):
-    """Its indexes are keys as well, and can be of any length; what writes a pickle counts from 0 or 1."""
+    """Indexes are keys as well, and can have any length; programs that write pickles count from 0 or 1."""
 
     jumps = 0
 
@@ -120,14 +120,14 @@ class _Memo(dict[int, Any]):
 
 
 class _Unpickler(pickle._Unpickler):
-    """What is here stands in for what would call, set attributes, hash, or believe a length."""
+    """Replaces the instructions that call, set attributes, hash, or trust a length."""
 
     stack: list[Any]
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
         self.memo = _Memo()
-        # What calls may copy in all, in bytes: a few bytes of file can ask for a copy of something long over and over.
+        # The bytes that all calls together may copy: a few bytes of the file can request many copies of a long value.
         self.budget, self.numbers = 2 * len(data), 0
 
     def find_class(self, module: str, name: str) -> _Name:
@@ -156,7 +156,7 @@ class _Unpickler(pickle._Unpickler):
             raise _Refused("an object with state")
 
     def spend(self, values: Any) -> None:
-        """Account for a copy of everything long in a tuple of arguments."""
+        """Subtract the lengths of a tuple of arguments from the budget."""
         if not isinstance(values, tuple) or len(values) > MOST_ARGUMENTS:
             raise ValueError("expected a tuple of a few arguments")
         self.budget -= sum(len(value) for value in values if isinstance(value, str | bytes | list))
@@ -164,10 +164,10 @@ class _Unpickler(pickle._Unpickler):
             raise _Refused("more copies of its contents than its length explains")
 
     def keys(self, values: list[Any]) -> list[Any]:
-        """Dict keys and members of sets: nothing nested, whose hash could take longer than the file is long."""
+        """Check keys of dicts and members of sets; nested keys are refused, as hashing them can take very long."""
         if not all(value is None or isinstance(value, str | bytes | int | float) for value in values):
             raise _Refused("a key that is not text or a number")
-        # Numbers a multiple of 2 ** 61 - 1 apart have one hash, and a table of these takes hours.
+        # Numbers that differ by a multiple of 2 ** 61 - 1 have the same hash, and a table of these takes hours.
         if any(isinstance(value, int) and value.bit_length() > LONGEST_KEY for value in values):
             raise _Refused("a key that is a huge number")
         self.numbers += sum(isinstance(value, int | float) for value in values)
@@ -181,7 +181,7 @@ def _refuse(_: Any) -> None:
 
 
 def _hashing(opcode: bytes, keys: slice) -> Callable[[Any], None]:
-    """The standard way, once these of the stack have been looked at."""
+    """The standard instruction, after a check of the keys at these places of the stack."""
     load = pickle._Unpickler.dispatch[opcode[0]]
 
     def checked(reader: Any) -> None:
@@ -200,7 +200,7 @@ _STANDARD = """
 _INSTRUCTIONS: dict[bytes, Callable[[Any], None]] = {
     pickle.REDUCE: _Unpickler.reduce,
     pickle.BUILD: _Unpickler.build,
-    # The one for bytearrays takes the memory first and looks for the bytes then.
+    # The instruction for bytearrays allocates memory before it reads the bytes.
     pickle.BYTEARRAY8: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
     pickle.SETITEM: _hashing(pickle.SETITEM, slice(-2, -1)),
     pickle.SETITEMS: _hashing(pickle.SETITEMS, slice(0, None, 2)),

@@ -11,7 +11,7 @@ import pytest
 
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.datasets import load
-from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Truth, some
+from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Truth, abridged
 from lookalike.evaluation.datasets.oxford import PARIS_CORRUPT, read_groundtruth
 from lookalike.evaluation.datasets.revisited import revisited
 from lookalike.types import Box
@@ -238,7 +238,7 @@ def test_a_part_of_a_revisited_set_is_refused(revisit: Path) -> None:
 # Folders: leave one out.
 
 
-def test_a_folder_is_a_class_and_every_image_asks_for_the_others(tmp_path: Path) -> None:
+def test_a_folder_is_a_class_and_every_image_is_a_query_for_the_others(tmp_path: Path) -> None:
     for name in ("cat/1", "cat/2", "cat/old/3", "dog/1", "loose"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         picture(1).save(tmp_path / f"{name}.png")
@@ -267,26 +267,26 @@ def gallery(tmp_path: Path) -> Path:
     (tmp_path / "images").mkdir()
     for name in ("a", "b", "c", "d"):
         picture(ord(name)).save(tmp_path / "images" / f"{name}.png")
-    (tmp_path / "asked").mkdir()
-    picture(9).save(tmp_path / "asked" / "q.png")
+    (tmp_path / "queries").mkdir()
+    picture(9).save(tmp_path / "queries" / "q.png")
     return tmp_path
 
 
 def test_pairs_of_a_csv_and_of_json_lines_are_the_same(gallery: Path) -> None:
     table = gallery / "pairs.csv"
-    table.write_text('query,box,positives,junk\na.png,"1,2,30,40",b.png; c.png,d.png\nasked/q.png,,a,\n')
+    table.write_text('query,box,positives,junk\na.png,"1,2,30,40",b.png; c.png,d.png\nqueries/q.png,,a,\n')
     from_csv = load("pairs", gallery)
     table.unlink()
     lines = [
         {"query": "a.png", "box": [1, 2, 30, 40], "positives": ["b.png", "c.png"], "junk": ["d.png"]},
-        {"query": "asked/q.png", "positives": ["a"]},
+        {"query": "queries/q.png", "positives": ["a"]},
     ]
     (gallery / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert load("pairs", gallery) == from_csv
     first, second = from_csv.queries
     assert first.truths["all"] == Truth(frozenset({"b.png", "c.png"}), frozenset({"d.png"}))
     assert (first.box, first.hidden) == (Box(1, 2, 30, 40), frozenset({"a.png"}))
-    assert (second.image, second.box, second.hidden) == (gallery / "asked" / "q.png", None, frozenset())
+    assert (second.image, second.box, second.hidden) == (gallery / "queries" / "q.png", None, frozenset())
 
 
 def test_a_query_beside_the_table_is_not_taken_for_an_image_of_that_name_in_the_gallery(gallery: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_query_beside_the_table_is_not_taken_for_an_image_of_that_name_in_the_
     assert (inside.image, inside.hidden) == (gallery / "images" / "b.png", frozenset({"b.png"}))
 
 
-def test_a_query_that_lists_itself_keeps_its_own_photo_and_one_asked_twice_has_two_names(gallery: Path) -> None:
+def test_a_query_that_lists_itself_keeps_its_own_photo_and_one_listed_twice_has_two_names(gallery: Path) -> None:
     (gallery / "pairs.csv").write_text("query,positives\na.png,a.png;b.png\na.png,c.png\n")
     first, second = load("pairs", gallery).queries
     assert (first.name, first.hidden) == ("a.png", frozenset())
@@ -342,8 +342,8 @@ def test_a_table_that_is_not_utf8_is_refused(gallery: Path) -> None:
 
 
 def test_a_long_list_of_names_is_cut() -> None:
-    assert some("abcdefg") == "a, b, c, d, e and 2 more"
-    assert some("ab") == "a, b"
+    assert abridged("abcdefg") == "a, b, c, d, e and 2 more"
+    assert abridged("ab") == "a, b"
 
 
 # Whole published sets: their names, counts and files over empty images, since reading a benchmark decodes nothing.

@@ -24,7 +24,7 @@ class Home(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.cuts: dict[str, list[int]] = {}
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.ranges = self.lengths = True
 
     def remote(self, name: str, into: str, md5: str | None = None) -> RemoteFile:
@@ -35,14 +35,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         home = self.server
         assert isinstance(home, Home)
-        name, wanted = self.path.lstrip("/"), self.headers.get("Range")
-        home.asked.append((name, wanted))
+        name, span = self.path.lstrip("/"), self.headers.get("Range")
+        home.requests.append((name, span))
         if name not in home.files:
             self.send_error(404)
             return
         data, start = home.files[name], 0
-        if wanted and home.ranges:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if span and home.ranges:
+            start = int(span.removeprefix("bytes=").removesuffix("-"))
             if start >= len(data):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(data)}")
@@ -112,7 +112,7 @@ def test_what_was_unpacked_is_not_fetched_again_unless_it_is_gone(home: Home, tm
     remotes = [home.remote("photos.tgz", "images")]
     download("tiny", tmp_path, remotes=remotes)
     download("tiny", tmp_path, remotes=remotes)
-    assert len(home.asked) == 1
+    assert len(home.requests) == 1
     (tmp_path / "images").rename(tmp_path / "moved")
     download("tiny", tmp_path, remotes=remotes)
     assert (tmp_path / "images" / "a.jpg").exists()
@@ -123,14 +123,14 @@ def test_a_broken_connection_goes_on_where_it_stopped(home: Home, tmp_path: Path
     home.files, home.cuts = {"gnd.pkl": data}, {"gnd.pkl": [300_000, 500_000]}
     file = fetch(home.remote("gnd.pkl", "."), tmp_path)
     assert file.read_bytes() == data
-    assert [wanted for _, wanted in home.asked] == [None, "bytes=300000-", "bytes=800000-"]
+    assert [span for _, span in home.requests] == [None, "bytes=300000-", "bytes=800000-"]
 
 
 def test_an_interrupted_run_is_continued_by_the_next(home: Home, tmp_path: Path) -> None:
     home.files = {"gnd.pkl": b"0123456789"}
     (tmp_path / "gnd.pkl.part").write_bytes(b"0123")
     assert fetch(home.remote("gnd.pkl", "."), tmp_path).read_bytes() == b"0123456789"
-    assert home.asked == [("gnd.pkl", "bytes=4-")]
+    assert home.requests == [("gnd.pkl", "bytes=4-")]
 
 
 def test_a_part_that_is_already_whole_needs_nothing_more(home: Home, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_server_that_never_gets_further_is_given_up(home: Home, tmp_path: Path
     home.files, home.cuts = {"gnd.pkl": b"0123456789"}, {"gnd.pkl": [0] * 10}
     with pytest.raises(EvaluationError, match=r"cannot download from 127\.0\.0\.1"):
         download("tiny", tmp_path, remotes=[home.remote("gnd.pkl", ".")])
-    assert len(home.asked) <= fetching.ATTEMPTS
+    assert len(home.requests) <= fetching.ATTEMPTS
 
 
 @pytest.mark.parametrize("lengths", [True, False], ids=["announced", "only sent"])
@@ -166,7 +166,7 @@ def test_more_than_a_set_can_have_is_neither_fetched_nor_kept(
     home.files, home.lengths = {"gnd.pkl": bytes(1001), "other.pkl": bytes(1000)}, lengths
     with pytest.raises(EvaluationError, match=r"cannot download from 127\.0\.0\.1:\d+ \(more than 1,000 bytes\)"):
         download("tiny", tmp_path, remotes=[home.remote("gnd.pkl", ".")])
-    assert len(home.asked) == 1
+    assert len(home.requests) == 1
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert fetch(home.remote("other.pkl", "."), tmp_path).stat().st_size == 1000
 

@@ -1,4 +1,4 @@
-"""A made-up town as a benchmark: buildings photographed several times each, among other pictures, in the VGG layout."""
+"""A synthetic benchmark in the VGG layout: several photographs of each of many buildings, and other pictures."""
 
 import io
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ GRADES = ("good", "ok", "junk")
 QUERIES = 2
 """Queries for each building, from its first good views."""
 GOOD, OK = 0.65, 0.25
-"""Shares of the front that have to be visible. VGG calls a picture ok where more than a quarter of the object is."""
+"""The least visible shares of the front. VGG grades a picture ok where more than a quarter of the object is visible."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One view of a building that has been written: its name, the front's box, its grade."""
+    """A view of a building that has been written: its name, the box of the front, its grade."""
 
     name: str
     box: Box
@@ -68,7 +68,7 @@ def _photo_name(building: str, view: int) -> str:
 
 
 def _claim(folder: Path, own: set[str]) -> None:
-    """Make the folder; one that holds anything else would not be the benchmark that is described."""
+    """Make the folder; raises EvaluationError where it holds other files, which would change the benchmark."""
     folder.mkdir(parents=True, exist_ok=True)
     others = sorted(entry.name for entry in folder.iterdir() if entry.name not in own)
     if others:
@@ -76,7 +76,7 @@ def _claim(folder: Path, own: set[str]) -> None:
 
 
 def _write_views(images: Path, name: str, number: int, views: int, seed: int) -> Iterator[Photo]:
-    """Photograph one building, grading what can be seen of it."""
+    """Photograph a building, and grade each view by the visible share of the front."""
     rng = np.random.default_rng([seed, 0, number])
     building = build(draw_style(RECIPES[name.rstrip("0123456789")], rng), rng)
     place = pick(rng, tuple(GROUNDS))
@@ -88,7 +88,7 @@ def _write_views(images: Path, name: str, number: int, views: int, seed: int) ->
 
 
 def _take(building: Building, place: str, index: int, rng: np.random.Generator) -> View:
-    """View `index` of a building; the first QUERIES, which are asked for later, are taken again until they are good."""
+    """View `index` of a building; the first QUERIES views, which become queries, are repeated until they are good."""
     for _ in range(20):
         view = photograph(building, place, _shot(index, rng), rng)
         if index >= QUERIES or view.visible >= GOOD:
@@ -120,7 +120,7 @@ def _shot(index: int, rng: np.random.Generator) -> Shot:
 
 
 def _write_photo(images: Path, name: str, rgb: Pixels) -> None:
-    """Left alone where it is there already, so that a second run finds unchanged files."""
+    """Write a JPEG; an equal file is not written again, so that a second run finds unchanged files."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=88)
     _write(images / f"{name}.jpg", buffer.getvalue())
@@ -132,7 +132,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _write_truth(folder: Path, name: str, photos: list[Photo]) -> None:
-    """Every query of a building shares its lists, and its own photo is among the good ones, as in the original."""
+    """The queries of a building share its lists, and their own photos are among the good ones, as in the original."""
     queries = [photo for photo in photos if photo.grade == "good"][:QUERIES]
     for number, query in enumerate(queries, start=1):
         box = query.box

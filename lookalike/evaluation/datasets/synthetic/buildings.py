@@ -23,12 +23,12 @@ from lookalike.evaluation.datasets.synthetic.styles import Style
 PIXELS_PER_METRE = 32
 MARGIN = 60
 ROOM = 640
-"""Pixels kept above the body for any roof; what stays empty is cut off."""
+"""Pixels above the body for any roof; empty rows are cut off."""
 
 
 @dataclass(frozen=True)
 class Building:
-    """Painted planes and how they stand: `front` has the body's left edge at x = `margin`; lengths in pixels."""
+    """Painted planes and their sizes in pixels; in `front` the body's left edge is at x = `margin`."""
 
     front: Canvas
     side: Canvas
@@ -67,9 +67,9 @@ def _blank(width: int, height: int) -> Canvas:
 def _cropped(canvas: Canvas) -> Canvas:
     """Without the empty rows above the highest finial."""
     top = int(np.flatnonzero(canvas.cover.any(1))[0])
-    kept = Canvas(canvas.rgb[top:].copy())
-    kept.cover, kept.glow = canvas.cover[top:].copy(), canvas.glow[top:].copy()
-    return kept
+    cropped = Canvas(canvas.rgb[top:].copy())
+    cropped.cover, cropped.glow = canvas.cover[top:].copy(), canvas.glow[top:].copy()
+    return cropped
 
 
 def _wall(canvas: Canvas, body: Place, style: Style, rng: np.random.Generator) -> None:
@@ -82,7 +82,7 @@ def _wall(canvas: Canvas, body: Place, style: Style, rng: np.random.Generator) -
 
 
 def _frame(canvas: Canvas, body: Place, style: Style, floor: float, rng: np.random.Generator) -> None:
-    """What divides the wall: quoins, pilasters, string courses, timber, buttresses, turrets."""
+    """Parts that divide the wall: quoins, pilasters, string courses, timber, buttresses, turrets."""
     right = body.x + body.width
     bay = (body.width - 30) / style.bays
     edges = [body.x + 15 + bay * number for number in range(style.bays + 1)]
@@ -150,7 +150,7 @@ def _turret(canvas: Canvas, x: float, body: Place, style: Style, rng: np.random.
 
 
 def _openings(canvas: Canvas, body: Place, style: Style, floor: float, rng: np.random.Generator) -> None:
-    """Every bay of every floor: the entrance in the middle below, shops or arches beside it, windows elsewhere."""
+    """Every bay of every floor: the entrance in the middle of the ground floor, shops or arches beside it, windows."""
     bay = (body.width - 30) / style.bays
     entrance = style.bays // 2
     wide = bay * rng.uniform(0.4, 0.5)
@@ -171,7 +171,7 @@ def _openings(canvas: Canvas, body: Place, style: Style, floor: float, rng: np.r
 
 
 def _taken(style: Style, level: int, number: int, entrance: int) -> bool:
-    """Whether a clock or a rose window hangs where this window would be."""
+    """Whether a clock or a rose window takes the place of this window."""
     if number != entrance or style.bays % 2 == 0:
         return False
     return bool({"clock", "rose"} & style.parts) and level == style.floors - 1
@@ -296,7 +296,7 @@ def _flag(canvas: Canvas, x: float, foot: float, colours: list[tuple[int, int, i
 
 
 def _ivy(canvas: Canvas, body: Place, rng: np.random.Generator) -> None:
-    """A climber over one lower corner."""
+    """Ivy over a lower corner."""
     left = rng.random() < 0.5
     for _ in range(360):
         up = rng.beta(1.1, 1.8) * body.height * 0.7

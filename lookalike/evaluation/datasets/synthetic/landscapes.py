@@ -1,4 +1,4 @@
-"""Pictures without any of the buildings: what a gallery holds besides the things that are looked for."""
+"""Distractors: pictures without any of the benchmark's buildings."""
 
 from collections.abc import Callable
 
@@ -87,7 +87,7 @@ def sea(size: PictureSize, rng: np.random.Generator) -> Pixels:
 
 
 def forest(size: PictureSize, rng: np.random.Generator) -> Pixels:
-    """Rows of trees, one behind another."""
+    """Rows of trees at several depths."""
     width, height = size
     canvas, light = _open_sky(size, rng, 0.45)
     canvas.rgb[int(height * 0.42) :] = pixels(floats((104, 128, 70)) * floats(light.gain))
@@ -123,7 +123,7 @@ def meadow(size: PictureSize, rng: np.random.Generator) -> Pixels:
 
 
 def pattern(size: PictureSize, rng: np.random.Generator) -> Pixels:
-    """A wall or a roof and nothing else, seen at an angle."""
+    """A wall or a roof alone, at an angle."""
     width, height = size
     kind = pick(rng, (*WALLS, "roof", "mosaic"))
     if kind == "roof":
@@ -156,8 +156,8 @@ def circles(size: PictureSize, rng: np.random.Generator) -> Pixels:
 
 
 def house(size: PictureSize, rng: np.random.Generator) -> Pixels:
-    """A building that is photographed only once: the distractor that looks most like an answer."""
-    del size  # the photograph chooses its own
+    """A building that is photographed only once: the distractor most similar to a positive."""
+    del size  # A photograph chooses its own.
     recipe = RECIPES[pick(rng, tuple(RECIPES))]
     things = tuple(pick(rng, tuple(THINGS)) for _ in range(int(rng.integers(0, 4))))
     shot = Shot(

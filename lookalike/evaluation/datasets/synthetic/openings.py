@@ -1,4 +1,4 @@
-"""Windows, doors, shop fronts and what hangs on them, painted on a facade."""
+"""Windows, doors, shop fronts, signs and balconies, painted on a facade."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ HEADS: dict[str, Callable[[Place], Points]] = {
 
 @dataclass(frozen=True)
 class WindowStyle:
-    """How all windows of a building look: the shape of the head, bars, and what is around the glass."""
+    """The look of all windows of a building: the shape of the head, bars, frame, trim and additions."""
 
     head: str
     bars: tuple[int, int]
@@ -89,7 +89,7 @@ class WindowStyle:
 
 
 def window(canvas: Canvas, place: Place, style: WindowStyle, rng: np.random.Generator) -> None:
-    """One window; curtains, light and open shutters differ from window to window, and so tell buildings apart."""
+    """A window; random curtains, light and shutters make the pattern of windows specific to a building."""
     outline = HEADS[style.head]
     canvas.polygon(outline(place.grown(6)), style.trim)
     canvas.shade(outline(Place(place.x - 1, place.y - 1, place.width + 2, place.height + 2)), 0.6)

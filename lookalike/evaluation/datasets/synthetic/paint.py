@@ -1,4 +1,4 @@
-"""Painting with numpy and OpenCV: a canvas that knows what is covered and what glows, noise, and wall textures."""
+"""Painting with numpy and OpenCV: a canvas with masks of what is covered and what glows, noise, wall textures."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ SUBPIXEL = 4
 
 
 class Canvas:
-    """Pixels, with a mask of what has been painted (`cover`) and one of what gives light at night (`glow`)."""
+    """Pixels, a mask of the painted ones (`cover`), and a mask of those that give light at night (`glow`)."""
 
     def __init__(self, rgb: Pixels) -> None:
         self.rgb = rgb
@@ -26,7 +26,7 @@ class Canvas:
         self.glow = np.zeros(rgb.shape[:2], np.uint8)
 
     def polygon(self, points: Points, colour: Colour, glow: int = 0) -> None:
-        """Fill a polygon; `glow` 0 puts out whatever light it covers."""
+        """Fill a polygon; `glow` 0 removes the light of what it covers."""
         corners = _fixed(points)
         cv2.fillPoly(self.rgb, [corners], colour, cv2.LINE_AA, SUBPIXEL)
         cv2.fillPoly(self.cover, [corners], [255], cv2.LINE_AA, SUBPIXEL)
@@ -87,12 +87,12 @@ def oval(x: float, y: float, half_width: float, half_height: float, start: float
 
 
 def floats(colour: Sequence[float]) -> NDArray[np.float32]:
-    """A colour to calculate with."""
+    """A colour as float32."""
     return np.asarray(colour, np.float32)
 
 
 def pixels(values: NDArray[np.floating[Any]]) -> Pixels:
-    """Calculated colours back to bytes."""
+    """Calculated colours as bytes."""
     return np.asarray(np.clip(values, 0, 255), np.uint8)
 
 
@@ -161,19 +161,19 @@ def ashlar(rng: np.random.Generator, height: int, width: int, colour: Colour) ->
 
 
 def stucco(rng: np.random.Generator, height: int, width: int, colour: Colour) -> Pixels:
-    """Plaster: almost plain, a little cloudy."""
+    """Plaster: plain with faint clouds."""
     return lit(colour, 1 + 0.035 * noise(rng, height, width, 90) + 0.02 * noise(rng, height, width, 2, 1))
 
 
 def clapboard(rng: np.random.Generator, height: int, width: int, colour: Colour) -> Pixels:
-    """Painted boards, each casting a line of shade on the next."""
+    """Painted boards, each with a line of shade on the next."""
     rows = np.arange(height) % 13
     light = np.where(rows < 2, 0.74, 1.04 - 0.008 * rows).astype(np.float32)[:, None]
     return lit(colour, light * (1 + 0.03 * noise(rng, height, width, 30)))
 
 
 def striped(rng: np.random.Generator, height: int, width: int, colour: Colour) -> Pixels:
-    """Courses of two colours by turns, as in Siena."""
+    """Courses of two alternating colours, as in Siena."""
     pale, dark = ashlar(rng, height, width, mix(colour, (250, 244, 230), 0.55)), ashlar(rng, height, width, colour)
     return np.where(((np.arange(height) // 48) % 2 == 0)[:, None, None], pale, dark)
 

@@ -1,4 +1,4 @@
-"""Roofs seen from the front, each telling how the planes behind it slope."""
+"""Roofs seen from the front, each with the slope of the planes behind it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -249,7 +249,7 @@ def pediment(canvas: Canvas, body: Place, style: Style, rng: np.random.Generator
 
 
 def barrel(canvas: Canvas, body: Place, style: Style, rng: np.random.Generator) -> Slope:
-    """A train shed: one great arch of glass between two stumps of wall."""
+    """A train shed: a large arch of glass between two low walls."""
     radius, high = body.width * 0.31, body.width * rng.uniform(0.22, 0.27)
     shoulder = Place(body.x, body.y - 40, body.width, 42)
     _wall(canvas, HEADS["flat"](shoulder), style, rng)

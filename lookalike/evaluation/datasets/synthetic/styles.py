@@ -1,4 +1,4 @@
-"""What a building can be: one recipe a kind, and the chance that makes no two of a kind alike."""
+"""Kinds of buildings as recipes, and the random choices that make each building of a kind different."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ BARS = ((2, 2), (2, 3), (3, 4), (2, 4), (1, 2), (3, 3))
 
 @dataclass(frozen=True)
 class Recipe:
-    """The range of one kind of building: bays and floors, walls, roofs, window heads, and what marks it out."""
+    """The choices for a kind of building: bays and floors, walls, roofs, window heads, parts and signs."""
 
     bays: tuple[int, int]
     floors: tuple[int, int]
@@ -79,7 +79,7 @@ RECIPES: dict[str, Recipe] = {
 
 @dataclass(frozen=True)
 class Style:
-    """One building, decided: everything but the chance of each brick and curtain."""
+    """The choices made for a building; only bricks, curtains and the like are still random."""
 
     bays: int
     floors: int
@@ -95,7 +95,7 @@ class Style:
 
 
 def draw_style(recipe: Recipe, rng: np.random.Generator) -> Style:
-    """A building of this kind, by lot."""
+    """A random building of this kind."""
     wall = pick(rng, recipe.walls)
     base = pick(rng, PALETTES[wall])
     colour = tint(mix(base, pick(rng, PALETTES[wall]), 0.25), rng.uniform(0.93, 1.05))

@@ -1,4 +1,4 @@
-"""What is around a building: light, sky, hills, ground, and the trees, cars and people in front of it."""
+"""The surroundings of a building: light, sky, hills, ground, and the trees, cars and people in front of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Plane = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Light:
-    """A time of day: sky above and at the horizon, what sunlight does to colours, and how much lamps show."""
+    """A time of day: colours of sky and clouds, a gain for all colours, the strength of lamps and of shadows."""
 
     zenith: Colour
     horizon: Colour
@@ -64,7 +64,7 @@ def sky(rng: np.random.Generator, elevation: Plane, light: Light) -> Pixels:
 
 
 def hills(canvas: Canvas, rng: np.random.Generator, horizon: Plane, light: Light) -> None:
-    """Two or three ridges, hazier the farther; `horizon` (width,) is the y where the ground ends."""
+    """Three ridges, hazier with distance; `horizon` (width,) is the y where the ground ends."""
     columns = np.arange(horizon.size, dtype=np.float32)
     green = pick(rng, ((92, 124, 86), (104, 120, 110), (110, 110, 84)))
     for far in (0.72, 0.5, 0.3):
@@ -130,7 +130,7 @@ GROUND_COLOURS: dict[str, tuple[Colour, ...]] = {
 
 
 def tree(canvas: Canvas, x: float, foot: float, metre: float, rng: np.random.Generator, light: Light) -> None:
-    """A tree 5 to 9 metres high, its foot at (x, foot); `metre` is the length of one there, in pixels."""
+    """A tree 5 to 9 metres high with its foot at (x, foot); `metre` is a metre there in pixels."""
     tall = rng.uniform(5, 9) * metre
     green = _gained(pick(rng, ((74, 112, 56), (96, 124, 52), (62, 100, 66), (150, 120, 48), (172, 96, 50))), light)
     bark = _gained((96, 72, 54), light)
@@ -162,7 +162,7 @@ def _conifer(canvas: Canvas, x: float, foot: float, tall: float, green: Colour) 
 
 
 def person(canvas: Canvas, x: float, foot: float, metre: float, rng: np.random.Generator, light: Light) -> None:
-    """Somebody in a coat, now and then under an umbrella."""
+    """A person in a coat, sometimes with an umbrella."""
     tall = rng.uniform(1.55, 1.85) * metre
     coats = ((168, 60, 60), (56, 74, 110), (214, 172, 80), (70, 100, 80), (60, 56, 60), (196, 190, 180))
     coat = _gained(pick(rng, coats), light)
@@ -207,7 +207,7 @@ def car(canvas: Canvas, x: float, foot: float, metre: float, rng: np.random.Gene
 
 
 def bus(canvas: Canvas, x: float, foot: float, metre: float, rng: np.random.Generator, light: Light) -> None:
-    """A double-decker: hides whatever is behind it."""
+    """A double-decker bus."""
     paint = _gained(pick(rng, ((190, 44, 44), (46, 96, 132), (226, 170, 54), (70, 120, 84))), light)
     long, tall = 9.5 * metre, 4.3 * metre
     left, top = x - long / 2, foot - tall
@@ -246,7 +246,7 @@ THINGS: dict[str, Thing] = {"tree": tree, "person": person, "car": car, "bus": b
 
 
 def lamplight(rgb: Pixels, glow: NDArray[np.uint8], light: Light) -> Pixels:
-    """Windows and lamps alight, with a halo, as far as it is dark."""
+    """Lit windows and lamps with a halo, as strong as the light of the day is weak."""
     if light.lamps <= 0.05:
         return rgb
     strength = (glow.astype(np.float32) * light.lamps).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A photograph of a building: camera, light, surroundings and what stands in the way, with how much is visible."""
+"""A photograph of a building: camera, light, surroundings, obstacles, and the visible share of the front."""
 
 from dataclasses import dataclass, field
 
@@ -27,7 +27,7 @@ class View:
 
 @dataclass(frozen=True)
 class Shot:
-    """What the photographer decides: angle, height and aim in metres, how much of the frame the front fills."""
+    """Parameters of a photograph: angle and height, aim, and the share of the frame that the front fills."""
 
     yaw: float
     fill: float
@@ -62,13 +62,13 @@ class Camera:
         return self.matrix @ self.axes @ np.stack(columns, axis=1)
 
     def project(self, point: tuple[float, float, float]) -> tuple[float, float, float]:
-        """(x, y) of a world point in the picture, and the pixels a metre has there."""
+        """(x, y) of a world point in the picture, and the pixels of a metre there."""
         right, down, away = self.axes @ (np.array(point) - self.position)
         scale = self.focal / max(float(away), 0.1)
         return self.width / 2 + right * scale, self.height / 2 + down * scale, scale
 
     def rays(self) -> NDArray[np.float32]:
-        """The direction (height, width, 3) that every pixel looks in."""
+        """The viewing direction (height, width, 3) of every pixel."""
         columns = ((np.arange(self.width) - self.width / 2) / self.focal).astype(np.float32)
         rows = ((np.arange(self.height) - self.height / 2) / self.focal).astype(np.float32)
         right, down, forward = self.axes.astype(np.float32)
@@ -76,7 +76,7 @@ class Camera:
 
 
 def camera_for(building: Building, shot: Shot, size: tuple[int, int]) -> Camera:
-    """Stand where the front fills `shot.fill` of the frame in the tighter direction."""
+    """A camera at the distance where the front fills `shot.fill` of the frame in the tighter direction."""
     width, height = size
     wide, tall = building.width / PIXELS_PER_METRE, building.height / PIXELS_PER_METRE
     focal = 0.95 * max(size)
@@ -180,7 +180,7 @@ def _lay(canvas: Canvas, plane: Matrix, texture: Canvas, gain: Matrix, *, cut: b
     height, width = canvas.rgb.shape[:2]
     rgb, glow = texture.rgb, texture.glow
     cover = texture.cover if cut else np.full(glow.shape, 255, np.uint8)
-    while _scale(plane, glow.shape) < 0.6:  # halve first what would be reduced, or bricks turn into moiré
+    while _scale(plane, glow.shape) < 0.6:  # Halve textures before they are reduced, or bricks become moiré.
         rgb, glow, cover = (np.asarray(cv2.resize(part, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
                             for part in (rgb, glow, cover))  # fmt: skip
         plane = plane @ np.diag([2.0, 2.0, 1.0])
@@ -193,7 +193,7 @@ def _lay(canvas: Canvas, plane: Matrix, texture: Canvas, gain: Matrix, *, cut: b
 
 
 def _scale(plane: Matrix, shape: tuple[int, ...]) -> float:
-    """Picture pixels for one texture pixel, in the middle of the texture."""
+    """Picture pixels per texture pixel, in the middle of the texture."""
     middle = np.array([[shape[1] / 2, shape[0] / 2, 1], [shape[1] / 2 + 1, shape[0] / 2 + 1, 1]]).T
     points = plane @ middle
     points = points[:2] / points[2]
@@ -204,7 +204,7 @@ def _plant(
     canvas: Canvas, camera: Camera, building: Building, things: tuple[str, ...], light: Light,
     rng: np.random.Generator, *, behind: bool = False, near: bool = False,
 ) -> None:  # fmt: skip
-    """Put things on the ground: before the front, beside and behind it, or close to the camera; the farthest first."""
+    """Put things on the ground: before the front, behind it, or near the camera; the farthest first."""
     half = building.width / 2 / PIXELS_PER_METRE
     spots = []
     for thing in things:
@@ -223,7 +223,7 @@ def _plant(
 
 def _visible(canvas: Canvas, camera: Camera, building: Building, front: Mask) -> float:
     """The share of the front's pixels, in the frame or out of it, that nothing hides."""
-    shown = int(np.count_nonzero((front > 127) & (canvas.cover < 128)))
+    visible = int(np.count_nonzero((front > 127) & (canvas.cover < 128)))
     half = building.width / 2 / PIXELS_PER_METRE + building.margin / PIXELS_PER_METRE
     plane = camera.plane(
         np.array([-half, building.height / PIXELS_PER_METRE, 0.0]), np.array([1.0, 0, 0]), np.array([0, -1.0, 0])
@@ -231,7 +231,7 @@ def _visible(canvas: Canvas, camera: Camera, building: Building, front: Mask) ->
     quarter, wider = np.diag([0.25, 0.25, 1.0]), np.array([[1.0, 0, camera.width], [0, 1, camera.height], [0, 0, 1]])
     size = (camera.width * 3 // 4, camera.height * 3 // 4)
     whole = cv2.warpPerspective(building.front.cover, quarter @ wider @ plane, size)
-    return shown / max(1, 16 * int(np.count_nonzero(whole > 127)), shown)
+    return visible / max(1, 16 * int(np.count_nonzero(whole > 127)), visible)
 
 
 def _bounds(mask: Mask) -> Box:
@@ -242,7 +242,7 @@ def _bounds(mask: Mask) -> Box:
 
 
 def _develop(rgb: Pixels, rng: np.random.Generator) -> Pixels:
-    """What a lens and a sensor add: exposure, softness, darker corners, grain."""
+    """Effects of lens and sensor: exposure, softness, darker corners, grain."""
     height, width = rgb.shape[:2]
     rows, columns = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
     exposure = np.float32(rng.uniform(0.9, 1.08)) * (1 - np.float32(rng.uniform(0.05, 0.16)) * (rows**2 + columns**2))
