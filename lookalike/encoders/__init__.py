@@ -35,14 +35,42 @@ SPELLING = {"preprocess": "{}", "pooling": "pool={}"}
 
 
 def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
-    """The encoder of a name in `ENCODERS`, of a local checkpoint (folder or file), or of a hub id such as `owner/name`.
+    """An encoder: it turns images, and with some models texts, into vectors of unit length.
 
-    Options after an `@` in the name and those given as arguments are the same: `preprocess` (the word that stands
-    alone), `pooling`, `precision`, `device`. Raises EncoderError for a name or an option that there is not.
+    Parameters
+    ----------
+    name_or_path
+        A name in `ENCODERS`, a local checkpoint (folder or file), or a hub id such as ``owner/name``. Options may
+        follow an ``@``, as in ``dinov2-base@pad-518,pool=gem``.
+    **options
+        The same options as keywords, where the encoder has them: `preprocess` (``squash-N``, ``crop-N`` or ``pad-N``, N
+        in pixels; the part of a name without a key), `pooling` (``cls``, ``mean``, ``gem``, ``cls+gem``), `precision`
+        (``fp32``, ``int8``, and ``fp16`` or ``auto`` where there is one) and `device` (``cuda``, ``mps``, ``cpu`` for
+        PyTorch, ``onnx`` for ONNX Runtime). A keyword takes precedence over the name; None leaves the name's.
+
+    Returns
+    -------
+    Encoder
+        ``encode(images)`` gives float32 vectors (n, ``dim``) of unit length.
+
+    Raises
+    ------
+    EncoderError
+        For an unknown name or option, and for weights that are missing, damaged or cannot be fetched.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> encoder = load_encoder("thumbnail")
+    >>> encoder.encode([Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")]).shape
+    (2, 177)
     """
-    name, given = split_name(str(name_or_path))
+    name, options_in_name = split_name(str(name_or_path))
     factory = _factory(name)
-    options = {**given, **{ALIASES.get(key, key): value for key, value in options.items() if value is not None}}
+    options = {
+        **options_in_name,
+        **{ALIASES.get(key, key): value for key, value in options.items() if value is not None},
+    }
     try:
         inspect.signature(factory).bind(name, **options)
     except TypeError as error:
@@ -54,7 +82,7 @@ def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
 
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
-    """`name@word,key=value` as the name and its options; an `@` inside a path that exists belongs to the path."""
+    """`name@word,key=value` as the name and its options; an `@` in an existing path is part of the path."""
     if Path(text).exists():
         return text, {}
     name, _, tail = text.partition("@")
@@ -69,7 +97,7 @@ def split_name(text: str) -> tuple[str, dict[str, str]]:
 
 
 def reads_text(name: str) -> bool:
-    """Whether the encoder of this name reads text; nothing is loaded."""
+    """Whether the encoder of this name encodes text; nothing is loaded."""
     name, _ = split_name(name)
     if name in ENCODERS:
         return ENCODERS[name] == CLIP
@@ -77,7 +105,7 @@ def reads_text(name: str) -> bool:
 
 
 def with_options(name: str, **changes: str | None) -> str:
-    """The same name with these options; None takes one out. A path in it becomes absolute."""
+    """The name with these options changed; None removes an option. A path becomes absolute."""
     place, options = split_name(name)
     options = {key: value for key, value in {**options, **changes}.items() if value is not None}
     words = ",".join(SPELLING.get(key, f"{key}={{}}").format(value) for key, value in options.items())
@@ -96,5 +124,5 @@ def _factory(name: str) -> Any:
 
 
 def _kind(path: Path) -> str:
-    """A folder with an ONNX export holds CLIP or SigLIP; any other checkpoint is taken for DINOv2, and checked."""
+    """The module of a checkpoint: CLIP or SigLIP for a folder with an ONNX export, else DINOv2, which checks it."""
     return "lookalike.encoders.clip" if (path / "onnx").is_dir() else "lookalike.encoders.dinov2"

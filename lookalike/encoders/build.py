@@ -1,4 +1,4 @@
-"""A checkpoint to its ONNX graphs in the cache, built once and then found by the checkpoint's own digest."""
+"""A checkpoint to its ONNX graphs in the cache, built once and named by the checkpoint's digest."""
 
 import dataclasses
 import hashlib
@@ -26,7 +26,7 @@ POSITIONS, SHAPE = "positions.npy", "architecture.json"
 class BuiltGraphs:
     """A folder of the cache with cls.onnx, tokens.onnx, weights.bin and positions.npy.
 
-    `digest` is of the checkpoint, the same for every precision.
+    `digest` is the checkpoint's, the same for every precision.
     """
 
     folder: Path
@@ -37,7 +37,7 @@ class BuiltGraphs:
 def build(files: Files, precision: str) -> BuiltGraphs:
     """The graphs of a checkpoint in `fp32` or `int8`, from the cache where they are.
 
-    Raises EncoderError for a checkpoint that cannot be used, and leaves nothing behind then.
+    Raises EncoderError for a checkpoint that cannot be used; the cache then stays as it was.
     """
     digest = identify(files)
     folder = cache_dir("dinov2", f"{digest[:24]}-{precision}-{graph.VERSION}")
@@ -48,7 +48,7 @@ def build(files: Files, precision: str) -> BuiltGraphs:
 
 
 def identify(files: Files) -> str:
-    """A digest of what decides the vectors: the tensors, and the architecture where a config says it."""
+    """A digest of the tensors, and of the architecture where a config states it: together they decide the vectors."""
     shape = "" if files.config is None else repr(read_architecture(files.config))
     return hashlib.sha256(f"{checksum(files.weights)} {shape}".encode()).hexdigest()
 
@@ -70,7 +70,7 @@ def _read_shape(folder: Path) -> Architecture:
 
 @contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `folder` at once when all went well; another process may do the same."""
+    """A folder to write into, renamed to `folder` after success; another process may do the same at the same time."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

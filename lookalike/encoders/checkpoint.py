@@ -14,7 +14,7 @@ from lookalike.encoders import meta, safetensors
 from lookalike.errors import EncoderError
 
 PATCH = 14
-# Far above the largest published ones (giant: 1536 wide, 40 deep); a config beyond is a mistake or an attack.
+# Far above the largest published model (giant: 1536 wide, 40 deep); a larger config is a mistake or an attack.
 LARGEST = {"hidden_size": 8192, "num_hidden_layers": 256, "num_attention_heads": 256, "num_register_tokens": 1024}
 
 
@@ -23,7 +23,7 @@ Tensor = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What decides the graph: `hidden` is the width inside the MLP, `grid` the side of the position embedding."""
+    """The parameters of the graph: `hidden` is the width inside the MLP, `grid` the side of the position embedding."""
 
     width: int
     depth: int
@@ -37,7 +37,7 @@ class Architecture:
 
     @property
     def antialias(self) -> bool:
-        """Whether position embeddings are resized with antialiasing: models with registers do it so, others not."""
+        """Whether position embeddings are resized with antialiasing: only in models with registers."""
         return self.registers > 0
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -78,10 +78,10 @@ def _linear(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
 
 
 class Checkpoint:
-    """The tensors of a file, whose names and shapes are as the architecture wants them."""
+    """The tensors of a file, with names and shapes checked against the architecture."""
 
     def __init__(self, path: Path, architecture: Architecture, tensors: Mapping[str, Any]) -> None:
-        """`tensors` are (anything with a shape that numpy can read) by Hugging Face name; raises EncoderError."""
+        """`tensors`: by Hugging Face name, anything with a shape that numpy can read. Raises EncoderError."""
         self.path, self.architecture, self._tensors = path, architecture, tensors
         expected = architecture.shapes()
         optional = {"embeddings.mask_token"}
@@ -108,9 +108,9 @@ class Checkpoint:
 
 
 def open_checkpoint(weights: Path, config: Path | None) -> Checkpoint:
-    """`config` is the config.json of a safetensors file; Meta's .pth files need none, but torch to be read.
+    """`config`: the config.json of a safetensors file; None for Meta's .pth files, which need torch to be read.
 
-    Raises EncoderError, in one line, for whatever is wrong with either.
+    Raises EncoderError, in one line, for any fault in either.
     """
     if config is None:
         tensors = meta.read(weights)
@@ -120,7 +120,7 @@ def open_checkpoint(weights: Path, config: Path | None) -> Checkpoint:
 
 
 def read_architecture(config: Path) -> Architecture:
-    """What a Hugging Face config.json says; raises EncoderError for anything but a DINOv2 that we can run."""
+    """The architecture in a Hugging Face config.json; raises EncoderError for anything but a DINOv2 that can be run."""
     try:
         values = json.loads(config.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -140,14 +140,14 @@ def _architecture(config: Path, values: dict[str, Any], with_registers: bool) ->
             raise EncoderError(f"{config}: {name} is {value!r}, which no DINOv2 has")
         return value
 
-    def must_be(name: str, *wanted: object) -> None:
-        if values.get(name, wanted[0]) not in wanted:
-            raise EncoderError(f"{config}: {name} is {values[name]!r}, not {wanted[0]!r}; no DINOv2 is made so")
+    def must_be(name: str, required: object) -> None:
+        if values.get(name, required) != required:
+            raise EncoderError(f"{config}: {name} is {values[name]!r}, not {required!r}; no DINOv2 is made so")
 
     must_be("hidden_act", "gelu")
     must_be("num_channels", 3)
     must_be("qkv_bias", True)
-    # transformers takes 16 for a registers model whose config does not say.
+    # The default of transformers for a model with registers is 16.
     if values.get("patch_size", 16 if with_registers else PATCH) != PATCH:
         raise EncoderError(f"{config}: patch_size is {values.get('patch_size', 16)!r}, not {PATCH}")
     dim, heads = number("hidden_size", 768), number("num_attention_heads", 12)
@@ -179,7 +179,7 @@ def _is_positive(value: object, limit: float) -> bool:
 
 
 def _from_transformers(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """transformers 5 calls the parts of a layer by other names inside; both are found on disk."""
+    """Rename tensors that carry the inner names of transformers 5; both sets of names occur on disk."""
     renamed = {}
     for name, tensor in tensors.items():
         for new, old in {
@@ -200,7 +200,7 @@ def _from_transformers(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Joined:
-    """Tensors one after the other along the first axis, read when they are needed."""
+    """Tensors concatenated along the first axis, read when they are needed."""
 
     def __init__(self, parts: list[Any]) -> None:
         self._parts = parts

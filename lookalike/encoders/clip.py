@@ -1,4 +1,4 @@
-"""Images and texts to vectors of one space: CLIP and SigLIP checkpoints as their ONNX exports on the hub lie."""
+"""Images and texts to vectors of one space: CLIP and SigLIP checkpoints, as ONNX exports in the hub's layout."""
 
 import hashlib
 import json
@@ -16,18 +16,18 @@ from lookalike.encoders import weights
 from lookalike.encoders.graph_files import check_external, open_session, run_session
 from lookalike.encoders.tokens import Tokens
 from lookalike.errors import EncoderError
-from lookalike.images import decode as images
+from lookalike.images.decode import encode_images
 from lookalike.types import Picture, Vectors
 from lookalike.utils.files import sha256_of
 
-# What exporters append to the file name; the first that is there is taken.
+# The suffixes that exporters append to the file name; the first existing file is used.
 PRECISIONS = {"fp32": ("",), "fp16": ("_fp16",), "int8": ("_quantized", "_int8")}
 # CLIP's projections have names of their own; SigLIP has none, and its pooled output is the vector.
 OUTPUTS = {"clip": {"vision": ("image_embeds",), "text": ("text_embeds",)}}
 OTHER_OUTPUTS = {"vision": ("image_embeds", "pooler_output"), "text": ("text_embeds", "pooler_output")}
 INPUTS = {"vision": ("pixel_values",), "text": ("input_ids", "attention_mask")}
 TEXTS_AT_ONCE = 32
-# A strip a pixel high would be resized to gigabytes, of which only the middle is wanted.
+# A strip one pixel high would be resized to gigabytes, of which only the middle is used.
 LARGEST_RESIZED = 4_000_000
 TYPES = {
     "tensor(float)": np.float32,
@@ -39,9 +39,9 @@ TYPES = {
 
 @dataclass(frozen=True)
 class ClipPreprocessing:
-    """What preprocessor_config.json says: resize, centre crop, scale and shift.
+    """The content of preprocessor_config.json: resize, centre crop, scale and shift.
 
-    `resize` is (width, height), or one number for the shorter side; `crop` is (width, height); None does without.
+    `resize` is (width, height), or a number for the shorter side; `crop` is (width, height); None skips the step.
     """
 
     resize: tuple[int, int] | int | None
@@ -53,12 +53,12 @@ class ClipPreprocessing:
 
     @classmethod
     def read(cls, path: Path) -> "ClipPreprocessing":
-        """Raises EncoderError for a file that is missing, damaged, or asks for something else."""
+        """Raises EncoderError for a file that is missing or damaged, or for steps that are not supported."""
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
             size, crop = config.get("size", 224), config.get("crop_size", 224)
             normalise = config.get("do_normalize", True)
-            made = cls(
+            preprocessing = cls(
                 resize=_resize(size) if config.get("do_resize", True) else None,
                 crop=_sides(crop) if config.get("do_center_crop", False) else None,
                 resample=Image.Resampling(config.get("resample", Image.Resampling.BICUBIC)),
@@ -66,9 +66,9 @@ class ClipPreprocessing:
                 mean=_three(config["image_mean"]) if normalise else (0.0, 0.0, 0.0),
                 std=_three(config["image_std"]) if normalise else (1.0, 1.0, 1.0),
             )
-            if made.crop is None and not isinstance(made.resize, tuple):
+            if preprocessing.crop is None and not isinstance(preprocessing.resize, tuple):
                 raise ValueError("images would not all have one size")
-            return made
+            return preprocessing
         except FileNotFoundError as error:
             raise EncoderError(
                 f"{path} is missing; without it, images cannot be prepared as the model wants"
@@ -78,11 +78,11 @@ class ClipPreprocessing:
 
     @property
     def decode_size(self) -> int | None:
-        """The shorter side that is enough for `pixels`."""
+        """The shorter side that suffices for `pixels`."""
         return max(self.resize) if isinstance(self.resize, tuple) else self.resize
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """An RGB image to (height, width, 3), resized and cut as the model wants it."""
+        """An RGB image to (height, width, 3), resized and cropped for the model."""
         size = self._resized(image.width, image.height)
         if self.crop and size[0] * size[1] > LARGEST_RESIZED:
             return np.asarray(_resize_middle(image, size, self.crop, self.resample))
@@ -95,19 +95,19 @@ class ClipPreprocessing:
             return width, height
         if isinstance(self.resize, tuple):
             return self.resize
-        # As transformers computes it: the longer side is cut to a whole number, not rounded.
+        # As in transformers: the longer side is truncated to a whole number, not rounded.
         other = int(self.resize * max(width, height) / min(width, height))
         return (self.resize, other) if width <= height else (other, self.resize)
 
     def scale(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, height, width, 3) to (n, 3, height, width) as the graph takes it."""
+        """(n, height, width, 3) uint8 to the (n, 3, height, width) float32 input of the graph."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         scaled = (pixels.astype(np.float32) * np.float32(self.factor) - mean) / std
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
 
 
 class ClipEncoder:
-    """Both towers of a checkpoint; each is loaded when it is first needed. Meets `types.TextEncoder`.
+    """Both towers of a checkpoint, each loaded on first use. Meets `types.TextEncoder`.
 
     The folder holds onnx/vision_model.onnx, onnx/text_model.onnx, preprocessor_config.json, tokenizer.json and, where
     the checkpoint has them, config.json and tokenizer_config.json.
@@ -116,7 +116,7 @@ class ClipEncoder:
     batch_size = 8
 
     def __init__(self, folder: str | Path, name: str | None = None, precision: str = "fp32", threads: int = 0) -> None:
-        """`precision`: fp32, fp16 or int8. Raises EncoderError where a file is missing or not as expected."""
+        """`precision`: fp32, fp16 or int8. Raises EncoderError where a file is missing or cannot be used."""
         self.folder = Path(folder)
         if precision not in PRECISIONS:
             raise EncoderError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
@@ -136,7 +136,7 @@ class ClipEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of every file that a vector depends on."""
+        """A digest of every file that the vectors depend on."""
         digest = hashlib.sha256(b"clip 1")
         for path in self._read_files():
             digest.update(f"{path.name} {sha256_of(path)}\n".encode())
@@ -149,7 +149,7 @@ class ClipEncoder:
 
     @cached_property
     def dim(self) -> int:
-        """The length of a vector, as a tower that is loaded says, or else a blank image."""
+        """The length of a vector, as the vision tower states it; else it is measured on a blank image."""
         stated = self._vision.dim
         return stated or int(self._vision.run({"pixel_values": self._blank()}).shape[1])
 
@@ -170,7 +170,7 @@ class ClipEncoder:
 
     @cached_property
     def _family(self) -> str:
-        """`clip` or `siglip`, of config.json; empty where it does not say."""
+        """`clip` or `siglip`, from config.json; empty where that names no type."""
         path = self.folder / "config.json"
         try:
             config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -180,7 +180,7 @@ class ClipEncoder:
         return "siglip" if kind.startswith("siglip") else kind
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
-        """(height, width, 3) uint8; the models see every image at one size, so `full_size` changes nothing."""
+        """(height, width, 3) uint8. `full_size` has no effect, since all images have one size."""
         return self.preprocessing.pixels(image)
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
@@ -189,17 +189,17 @@ class ClipEncoder:
             self._vision.run({"pixel_values": self.preprocessing.scale(np.stack(prepared))}), self._vision.path
         )
 
-    def encode(self, images_: Sequence[Picture]) -> Vectors:
+    def encode(self, images: Sequence[Picture]) -> Vectors:
         """Images or paths to (n, dim) unit rows."""
-        return images.encode_images(self, images_)
+        return encode_images(self, images)
 
     def encode_text(self, texts: Sequence[str]) -> Vectors:
-        """Texts to (n, dim) unit rows; what is too long for the model is cut off, with a warning."""
+        """Texts to (n, dim) unit rows; a text that is too long for the model is cut off, with a warning."""
         if not texts:
             return np.empty((0, self.dim), np.float32)
         ids, mask = self._tokens.encode(texts)
         if self._family == "siglip" or (not self._family and not self._tokens.is_clip):
-            # SigLIP was trained without a mask: it reads its padding.
+            # SigLIP was trained without a mask, so its padding counts.
             mask = np.ones_like(mask)
         parts = [slice(at, at + TEXTS_AT_ONCE) for at in range(0, len(ids), TEXTS_AT_ONCE)]
         rows = [self._text.run({"input_ids": ids[part], "attention_mask": mask[part]}) for part in parts]
@@ -207,9 +207,9 @@ class ClipEncoder:
 
 
 def load(name_or_path: str | Path, precision: str | None = None) -> ClipEncoder:
-    """The encoder of a local folder, or of a name in `weights.HUB`, fetched where it has to be; raises EncoderError.
+    """The encoder of a local folder, or of a name in `weights.HUB`, fetched where needed; raises EncoderError.
 
-    Without `precision`, a name that ends in one (`siglip2-base-int8`) says it, and fp32 is the default.
+    `precision`: fp32, fp16 or int8; without one, the ending of the name (`siglip2-base-int8`), else fp32.
     """
     folder = weights.resolve(name_or_path)
     if not folder.is_dir():
@@ -222,7 +222,7 @@ def load(name_or_path: str | Path, precision: str | None = None) -> ClipEncoder:
 
 
 class Tower:
-    """One graph, with its inputs and outputs checked."""
+    """A graph, with its inputs and outputs checked."""
 
     def __init__(self, path: Path, kind: str, family: str, threads: int) -> None:
         self.path = path
@@ -238,11 +238,11 @@ class Tower:
             raise EncoderError(f"{path} takes {unknown[0]}, which is not supported")
         self._types = {name: TYPES[entry.type] for name, entry in inputs.items()}
         outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
-        wanted = OUTPUTS.get(family, OTHER_OUTPUTS)[kind]
-        self._output = next((name for name in wanted if name in outputs), None)
+        candidates = OUTPUTS.get(family, OTHER_OUTPUTS)[kind]
+        self._output = next((name for name in candidates if name in outputs), None)
         if self._output is None:
             raise EncoderError(
-                f"{path} gives {', '.join(outputs)}, not {' or '.join(wanted)}; export it with projection"
+                f"{path} gives {', '.join(outputs)}, not {' or '.join(candidates)}; export it with projection"
             )
         shape = outputs[self._output]
         self.dim = shape[-1] if shape and isinstance(shape[-1], int) else None
@@ -251,8 +251,8 @@ class Tower:
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """(n, dim), not yet of unit length."""
-        wanted = {name: np.ascontiguousarray(inputs[name], kind) for name, kind in self._types.items()}
-        (rows,) = run_session(self._session, self.path, wanted, [str(self._output)])
+        arrays = {name: np.ascontiguousarray(inputs[name], kind) for name, kind in self._types.items()}
+        (rows,) = run_session(self._session, self.path, arrays, [str(self._output)])
         if rows.ndim != 2:
             raise EncoderError(f"{self.path} gives an output of shape {rows.shape}, not one row for each input")
         return np.asarray(rows, np.float32)
@@ -266,7 +266,7 @@ def _unit(rows: NDArray[np.float32], path: Path) -> Vectors:
 
 
 def _resize(size: Any) -> tuple[int, int] | int:
-    """`{"shortest_edge": n}` or, in old files, `n`: the shorter side; `{"height": h, "width": w}`: both."""
+    """`{"shortest_edge": n}`, in old files `n`: the shorter side; `{"height": h, "width": w}`: both sides."""
     if isinstance(size, dict) and "shortest_edge" in size:
         return _positive(size["shortest_edge"])
     return _positive(size) if isinstance(size, int) else _sides(size)
@@ -294,7 +294,7 @@ def _three(values: Any) -> tuple[float, ...]:
 def _resize_middle(
     image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
 ) -> Image.Image:
-    """The middle of what `image.resize(size)` would be, but for rounding; the rest is never made."""
+    """The middle of `image.resize(size)` up to rounding; the rest is never computed."""
     left, top = (size[0] - crop[0]) // 2, (size[1] - crop[1]) // 2
     scale_x, scale_y = image.width / size[0], image.height / size[1]
     # Rounding must not lead out of the image.
@@ -304,6 +304,6 @@ def _resize_middle(
 
 
 def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The middle of an image; black is added around one that is smaller, as Pillow's crop does."""
+    """The middle of an image; a smaller image gets a black border, as in Pillow's crop."""
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))

@@ -1,4 +1,4 @@
-"""Which runtime and device to use, found out without importing PyTorch where there is nothing to find."""
+"""A requested device, or none, to a runtime and device; PyTorch is imported only where the system shows a GPU."""
 
 import importlib.util
 import platform
@@ -10,7 +10,7 @@ DEVICES = ("cuda", "mps", "cpu", "onnx")
 
 
 def choose(device: str | None, precision: str) -> str:
-    """`onnx`, or a PyTorch device. Without a wish: a GPU that an installed PyTorch can use, else ONNX Runtime.
+    """`onnx`, or a PyTorch device. `device` None: a GPU that an installed PyTorch can use, else `onnx`.
 
     Raises EncoderError for a device that is unknown or not there, and for int8 on PyTorch.
     """
@@ -31,7 +31,7 @@ def choose(device: str | None, precision: str) -> str:
 
 
 def _gpu() -> str | None:
-    # Importing PyTorch takes two seconds: worth it only where the system shows a GPU at all.
+    # Importing PyTorch takes two seconds, so the system is checked for a GPU first.
     if _shows_nvidia() and _has_torch() and _is_usable("cuda"):
         return "cuda"
     if platform.system() == "Darwin" and platform.machine() == "arm64" and _has_torch() and _is_usable("mps"):
@@ -40,9 +40,9 @@ def _gpu() -> str | None:
 
 
 def _shows_nvidia() -> bool:
-    """The driver's device on Linux and in WSL, its library on Windows."""
-    places = ("/dev/nvidiactl", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
-    return any(Path(place).exists() for place in places)
+    """Whether there is a driver: its device on Linux and in WSL, its library on Windows."""
+    paths = ("/dev/nvidiactl", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
+    return any(Path(path).exists() for path in paths)
 
 
 def _has_torch() -> bool:

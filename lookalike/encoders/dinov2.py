@@ -17,7 +17,7 @@ from lookalike.encoders.checkpoint import Architecture
 from lookalike.encoders.files import locate
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import EncoderError
-from lookalike.images import decode as images
+from lookalike.images.decode import encode_images
 from lookalike.types import Box, Picture, Preparation, Vectors
 
 VERSION = 1  # of preprocessing and pooling: part of the fingerprint
@@ -28,21 +28,21 @@ Rows = NDArray[np.float32]
 
 
 class Backbone(Protocol):
-    """A model in one of the runtimes; images of a batch have the same size."""
+    """A model in one of the runtimes; the images of a batch have one size."""
 
     @property
     def architecture(self) -> Architecture:
-        """What the checkpoint is."""
+        """The checkpoint's architecture."""
         ...
 
     @property
     def batch_size(self) -> int:
-        """How many images are best given at once."""
+        """The best number of images for one call."""
         ...
 
     @property
     def outruns_threads(self) -> bool:
-        """Whether it is so fast that decoding in threads of one process would hold it up."""
+        """Whether decoding in threads of one process is too slow to keep it busy."""
         ...
 
     def class_tokens(self, pixels: Pixels) -> Rows:
@@ -63,8 +63,8 @@ def load(
 ) -> "Dinov2":
     """The encoder of a name in `weights.HUB`, a local checkpoint, or a hub id.
 
-    `precision`: `auto` is for collections, which try int8 on their own images; here, with no images at hand, it means
-    fp32. `device`: cuda, mps or cpu for PyTorch, onnx for ONNX Runtime; without one, a GPU that PyTorch can use, else
+    `precision`: `auto` is for collections, which try int8 on their own images; here it means fp32, as there are no
+    images. `device`: cuda, mps or cpu for PyTorch, onnx for ONNX Runtime; without one, a GPU that PyTorch can use, else
     ONNX Runtime. Raises EncoderError for weights that are missing or cannot be used, and for unknown options.
     """
     if precision not in PRECISIONS:
@@ -85,7 +85,7 @@ def load(
 
 @dataclass(frozen=True)
 class Identity:
-    """What decides an encoder's vectors; `digest` is the checkpoint's."""
+    """The parameters that decide an encoder's vectors; `digest` is the checkpoint's."""
 
     checkpoint: str
     preprocess: Preprocess
@@ -95,21 +95,21 @@ class Identity:
 
     @property
     def name(self) -> str:
-        """What `load_encoder` takes, with the options that are not the usual ones."""
-        given = {"preprocess": str(self.preprocess), "pooling": self.pooling, "precision": self.precision}
+        """The name for `load_encoder`, with the options that differ from the defaults."""
+        values = {"preprocess": str(self.preprocess), "pooling": self.pooling, "precision": self.precision}
         words = {"preprocess": "", "pooling": "pool=", "precision": "precision="}
-        options = ",".join(words[key] + value for key, value in given.items() if value != DEFAULTS[key])
+        options = ",".join(words[key] + value for key, value in values.items() if value != DEFAULTS[key])
         return f"{self.checkpoint}@{options}" if options else self.checkpoint
 
     @property
     def fingerprint(self) -> str:
-        """The same for both runtimes: bf16 on a GPU agrees with fp32 to a cosine of 0.9999, int8 need not."""
+        """The same for both runtimes: bf16 on a GPU agrees with fp32 to a cosine of 0.9999; int8 has its own."""
         parts = (VERSION, self.digest, str(self.preprocess), self.pooling, self.precision)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 class Dinov2:
-    """Preprocessing, a backbone in one of the runtimes, and pooling. Meets `types.Encoder`; safe in several threads."""
+    """Preprocessing, a backbone in one of the runtimes, and pooling. Meets `types.Encoder`; thread-safe."""
 
     def __init__(self, identity: Identity, backbone: Backbone) -> None:
         self._identity, self._backbone = identity, backbone
@@ -117,7 +117,7 @@ class Dinov2:
         self.dim = poolings.width(identity.pooling, backbone.architecture.width)
         self.decode_size: int | None = identity.preprocess.decode_size
         self.batch_size = backbone.batch_size
-        # What `embed` hands to processes of their own; None where threads keep up.
+        # Runs in worker processes (see `workers`); None where threads are fast enough.
         self.preparation: Preparation | None = identity.preprocess if backbone.outruns_threads else None
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
@@ -137,26 +137,26 @@ class Dinov2:
     def encode_patches(self, prepared: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Arrays from `prepare` to patch tokens (rows, columns, width of the model), as the model gives them.
 
-        The patch at (row, column) has seen the 14 x 14 pixels that begin at (14 row, 14 column) of the array.
+        The patch at (row, column) covers the 14 x 14 pixels that begin at (14 row, 14 column) of the array.
         """
-        patch, found = self._backbone.architecture.patch, dict[int, NDArray[np.float32]]()
+        patch, grids = self._backbone.architecture.patch, dict[int, NDArray[np.float32]]()
         for places, pixels in _by_shape(prepared):
             rows, columns = pixels.shape[1] // patch, pixels.shape[2] // patch
             _, tokens = self._backbone.tokens(pixels)
-            found |= dict(zip(places, tokens.reshape(len(pixels), rows, columns, -1), strict=True))
-        return [found[place] for place in range(len(prepared))]
+            grids |= dict(zip(places, tokens.reshape(len(pixels), rows, columns, -1), strict=True))
+        return [grids[place] for place in range(len(prepared))]
 
     def patch_region(self, width: int, height: int) -> Box:
-        """What the patches of a picture of this size cover, in its pixels; beyond its border where it is padded."""
+        """The region that the patches of a picture of this size cover, in its pixels; padding exceeds the picture."""
         return self._identity.preprocess.covered(width, height)
 
-    def encode(self, images_: Sequence[Picture]) -> Vectors:
+    def encode(self, images: Sequence[Picture]) -> Vectors:
         """Images or paths to (n, dim) unit rows."""
-        return images.encode_images(self, images_)
+        return encode_images(self, images)
 
 
 def _by_shape(prepared: Sequence[NDArray[Any]]) -> Iterator[tuple[list[int], Pixels]]:
-    """Batches of one size each, with the places of their images."""
+    """Batches of one size each, with the positions of their images in `prepared`."""
     places: dict[tuple[int, ...], list[int]] = {}
     for place, array in enumerate(prepared):
         places.setdefault(array.shape, []).append(place)

@@ -1,4 +1,4 @@
-"""A local folder or file to the files of a checkpoint in it, and to their checksums."""
+"""A local folder or file to the files of a checkpoint, and their checksums."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 @dataclass(frozen=True)
 class Files:
-    """A safetensors file with its config.json, or a .pth file of Meta's, which has none."""
+    """A safetensors file with its config.json, or a .pth file of Meta's, which has no config."""
 
     weights: Path
     config: Path | None
@@ -22,10 +22,10 @@ def locate(path: Path) -> Files:
     if path.is_dir():
         if (path / WEIGHTS).is_file():
             return Files(path / WEIGHTS, path / CONFIG)
-        found = sorted(path.glob("*.pth"))
-        if len(found) != 1:
+        candidates = sorted(path.glob("*.pth"))
+        if len(candidates) != 1:
             raise EncoderError(f"{path} holds no {WEIGHTS}, nor one .pth file; it is no checkpoint of DINOv2")
-        return Files(found[0], None)
+        return Files(candidates[0], None)
     if path.suffix == ".safetensors":
         return Files(path, path.with_name(CONFIG))
     if path.suffix == ".pth":

@@ -1,9 +1,9 @@
 """A DINOv2 checkpoint to ONNX graphs, written tensor by tensor: no torch, no exporter.
 
-Pixels come in as (n, height, width, 3) uint8 and the position embedding of their grid as a second input, so that one
-graph serves every size. Mean and deviation are folded into the patch convolution, LayerScale into the projections it
-follows. The tokens of all images lie in one matrix, so that a projection with its bias is one operator; attention is
-the only place where they are told apart.
+The inputs are pixels (n, height, width, 3) uint8 and the position embedding of their grid, so that one graph serves
+every size. Mean and deviation are folded into the patch convolution, LayerScale into the projections before it. The
+tokens of all images form one matrix, so that a projection with its bias is one operator; only attention separates them
+by image.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lookalike.encoders.checkpoint import Architecture, Checkpoint, Tensor
 from lookalike.encoders.onnx_writer import Graph, Weights
 
-VERSION = 1  # of what is written; a change makes every cached graph be built again
+VERSION = 1  # of the graphs; a change rebuilds every cached graph
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 WEIGHTS, CLS, TOKENS = "weights.bin", "cls.onnx", "tokens.onnx"
 SMOOTHING = 0.5  # alpha of SmoothQuant (Xiao et al., ICML 2023): how much of the outliers goes to the weights
@@ -26,10 +26,10 @@ Ranges = Mapping[str, NDArray[np.float32]]
 
 
 def write_graphs(checkpoint: Checkpoint, folder: Path, ranges: Ranges | None = None) -> None:
-    """Into `folder`: cls.onnx gives the class token (n, 1, width), tokens.onnx all tokens; both read weights.bin.
+    """Write cls.onnx (class token, (n, 1, width)), tokens.onnx (all tokens) and their weights.bin into `folder`.
 
-    With `ranges`, the largest magnitude of each channel that goes into a projection (as `write_observed` names them),
-    projections are int8.
+    With `ranges`, projections are int8: the largest magnitude of each input channel of a projection, under the names
+    that `write_observed` returns.
     """
     with (folder / WEIGHTS).open("wb") as file:
         writer = _Writer(checkpoint, Graph(Weights(file, WEIGHTS)), ranges)
@@ -40,7 +40,7 @@ def write_graphs(checkpoint: Checkpoint, folder: Path, ranges: Ranges | None = N
 
 
 def write_observed(checkpoint: Checkpoint, folder: Path) -> list[str]:
-    """An fp32 tokens.onnx that also gives out what goes into projections; the names of those outputs."""
+    """Write an fp32 tokens.onnx whose further outputs are the inputs of projections; returns their names."""
     with (folder / WEIGHTS).open("wb") as file:
         writer = _Writer(checkpoint, Graph(Weights(file, WEIGHTS)))
         writer.trunk()
@@ -50,7 +50,7 @@ def write_observed(checkpoint: Checkpoint, folder: Path) -> list[str]:
 
 @dataclass
 class _Writer:
-    """`stream` is the name of the residual stream as it stands, (n * tokens, width)."""
+    """`stream` is the name of the current residual stream, (n * tokens, width)."""
 
     checkpoint: Checkpoint
     graph: Graph
@@ -63,7 +63,7 @@ class _Writer:
         return self.checkpoint.architecture
 
     def fork(self) -> "_Writer":
-        """What has been written so far, to be ended in another way."""
+        """A copy of the graph so far, for another ending."""
         return _Writer(self.checkpoint, self.graph.copy(), self.ranges, self.stream, list(self.observable))
 
     def trunk(self) -> None:
@@ -73,7 +73,7 @@ class _Writer:
             self._block(number)
 
     def end(self, path: Path, only_class: bool = False, observe: bool = False) -> None:
-        """The last block and norm; what the class token alone needs of them is a quarter."""
+        """Write the last block and norm; for the class token alone they take a quarter of the work."""
         self._block(self.shape.depth - 1, only_class)
         tensor = self.checkpoint.tensor
         rows = self._norm("out", tensor("layernorm.weight"), tensor("layernorm.bias"))
@@ -107,7 +107,7 @@ class _Writer:
         self.stream = self._join_images(placed, "stream")
 
     def _repeated(self, name: str, rows: int) -> str:
-        """A learnt token, or several, for each image of the batch."""
+        """Learned tokens, repeated for each image of the batch."""
         graph, inputs = self.graph, ["images", self._ints(f"{name} rows", rows, self.shape.width)]
         size = graph.add("Concat", inputs, f"{name} size", axis=0)
         token = graph.constant(name, self.checkpoint.tensor(f"embeddings.{name}"))
@@ -124,7 +124,7 @@ class _Writer:
         weight = np.concatenate([_weight(block, name) for name in names], axis=1)
         bias = np.concatenate([block(f"{name}.bias") for name in names])
         out = _weight(block, "attention.output.dense") * factor
-        # Attention only averages values, so that what they are divided by can be made up for after it.
+        # Attention only averages the values, so dividing them by `scales` can be undone after it.
         scales = self._smoothing(f"{at} attended", out)
         weight[:, -self.shape.width :] /= scales
         bias[-self.shape.width :] /= scales
@@ -162,14 +162,14 @@ class _Writer:
         self._add(self._linear(f"{at} down", active, down, block("mlp.weights_out.bias") * factor))
 
     def _norm_into(self, name: str, block: Block, norm: str, weight: Tensor) -> tuple[str, Tensor]:
-        """A LayerNorm and the weight (in, out) that follows it, with outliers moved from the one to the other."""
+        """A LayerNorm and the weight (in, out) after it, with the outliers of the norm moved into the weight."""
         scales = self._smoothing(name, weight)
         output = self._norm(name, block(f"{norm}.weight") / scales, block(f"{norm}.bias") / scales)
         self.observable.append(output)
         return output, weight * scales[:, None]
 
     def _norm(self, name: str, gamma: Tensor, beta: Tensor) -> str:
-        # ONNX Runtime's SkipLayerNormalization, which would add as well, takes five times as long as the two apart.
+        # ONNX Runtime's SkipLayerNormalization, which adds too, takes five times as long as the two operators.
         inputs = [self.stream, self._constant(f"{name} gamma", gamma), self._constant(f"{name} beta", beta)]
         return self.graph.add("LayerNormalization", inputs, name, axis=-1, epsilon=self.shape.epsilon)
 
@@ -216,13 +216,13 @@ def quantized(weight: Tensor) -> tuple[NDArray[np.int8], Tensor]:
 
 
 def smoothing(values: NDArray[np.float32], weight: Tensor) -> Tensor:
-    """What each channel is to be divided by, and the rows of the weight (in, out) multiplied, by their magnitudes."""
+    """SmoothQuant scales: channels are divided by them, and the rows of the weight (in, out) multiplied."""
     weights = np.maximum(np.abs(weight).max(axis=1), 1e-5)
     return np.asarray(np.maximum(values, 1e-5) ** SMOOTHING / weights ** (1 - SMOOTHING), np.float32)
 
 
 def _weight(block: Block, name: str) -> Tensor:
-    """As ONNX multiplies: (in, out)."""
+    """A weight as ONNX multiplies it: (in, out)."""
     return np.ascontiguousarray(block(f"{name}.weight").T)
 
 

@@ -1,4 +1,4 @@
-"""An ONNX file to a session on ONNX Runtime: one that `graph` wrote, or a stranger's after a look at what it reads."""
+"""An ONNX file to a session on ONNX Runtime: a file of `graph`, or an untrusted one whose references are checked."""
 
 import functools
 import mmap
@@ -9,7 +9,7 @@ from typing import Any
 
 from lookalike.errors import EncoderError
 
-# Field numbers of onnx.proto3: where a message holds messages in which a tensor can be. A name maps to its own table.
+# Field numbers of onnx.proto3: the fields of each message in which a tensor can be nested, and the messages they hold.
 NESTED: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -20,14 +20,14 @@ NESTED: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-# ONNX Runtime would fuse what `graph` takes apart because it is faster so.
+# ONNX Runtime would fuse operators that `graph` separates because they are faster apart.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion"]
 DEEPEST = 100
 Buffer = memoryview
 
 
 def open_session(path: Path, threads: int = 0) -> Any:
-    """An ONNX Runtime session of this file on the CPU; 0 threads: as many as there are cores.
+    """An ONNX Runtime session of this file on the CPU; `threads` 0: one per core.
 
     Raises EncoderError for a file that is missing, no ONNX graph, or keeps its weights outside its own folder.
     """
@@ -37,7 +37,7 @@ def open_session(path: Path, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
-    # The errors of ONNX Runtime have no common base.
+    # The errors of ONNX Runtime have no common base class.
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -52,14 +52,14 @@ def open_graph(path: Path, precision: str, threads: int) -> Any:
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     if precision == "fp32":
-        # Packing the weights anew costs half a second and a second copy in memory, and makes nothing faster: they are
-        # used as they are mapped from the file.
+        # Repacking the weights costs half a second and a second copy in memory, and makes nothing faster: they are used
+        # as mapped from the file.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_prepacking", "1")
     elif not _adds_products_exactly():
-        # Slower by half, and right.
+        # Slower by half, but correct.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    # The errors of ONNX Runtime have no common base.
+    # The errors of ONNX Runtime have no common base class.
     try:
         return onnxruntime.InferenceSession(
             path, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
@@ -71,7 +71,7 @@ def open_graph(path: Path, precision: str, threads: int) -> Any:
 
 @functools.cache
 def _adds_products_exactly() -> bool:
-    """Intel and AMD processors without VNNI add int8 products in 16 bits, which may overflow."""
+    """False for Intel and AMD processors without VNNI: they add int8 products in 16 bits, which may overflow."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
     try:
@@ -90,19 +90,19 @@ def run_session(session: Any, path: Path, inputs: dict[str, Any], outputs: list[
 
 def check_external(path: Path) -> list[Path]:
     """The files beside an ONNX file that hold its weights; raises EncoderError for one outside its folder."""
-    found = []
+    paths = []
     for location in external_locations(path):
         inner, windows = PurePosixPath(location), PureWindowsPath(location)
         if inner.is_absolute() or windows.drive or windows.root or ".." in (*inner.parts, *windows.parts):
             raise EncoderError(f"{path} wants to read {location!r}, which is outside its folder; do not use this file")
         if not (path.parent / location).is_file():
             raise EncoderError(f"{path} needs {location!r} beside it, which is missing")
-        found.append(path.parent / location)
-    return found
+        paths.append(path.parent / location)
+    return paths
 
 
 def external_locations(path: Path) -> list[str]:
-    """The names of the files that an ONNX file keeps weights in, read without loading it."""
+    """The names of the files that hold the weights of an ONNX file, read without loading it."""
     try:
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -126,7 +126,7 @@ def _locations(message: Buffer, kind: str, depth: int) -> Iterator[str]:
 
 
 def _fields(message: Buffer) -> Iterator[tuple[int, Buffer]]:
-    """Field numbers and contents of the length-delimited fields; numbers are passed over."""
+    """Field numbers and contents of the length-delimited fields; other fields are skipped."""
     at, end = 0, len(message)
     while at < end:
         tag, at = _varint(message, at)

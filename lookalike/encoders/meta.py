@@ -5,7 +5,7 @@ from typing import Any
 
 from lookalike.errors import EncoderError
 
-# Meta's names, and what Hugging Face calls them; the second table is for what lies within a block.
+# Meta's names to Hugging Face's; the second table is for the tensors of a block.
 TOP = {
     "cls_token": "embeddings.cls_token",
     "mask_token": "embeddings.mask_token",
@@ -30,7 +30,7 @@ THIRDS = ("query", "key", "value")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The tensors (of torch, float32) by Hugging Face name; raises EncoderError without torch, or for another file."""
+    """The tensors (torch, float32) by Hugging Face name; raises EncoderError without torch, or for another file."""
     tensors: dict[str, Any] = {}
     for name, tensor in _load(path).items():
         names = renamed(name)
@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def renamed(name: str) -> list[str]:
-    """Hugging Face's name for one of Meta's: three of them for the joint projection, the same name if unknown."""
+    """Hugging Face's names for one of Meta's: three for the joint projection; an unknown name stays."""
     head, _, rest = name.partition("blocks.")
     number, _, part = rest.partition(".")
     if head or not number.isdecimal():
@@ -61,7 +61,7 @@ def _load(path: Path) -> dict[str, Any]:
         import torch
     except ImportError as error:
         raise EncoderError(f"{path}: reading .pth files needs `pip install lookalike[torch]`") from error
-    # Whatever is in the file, the unpickler admits only tensors and plain containers.
+    # The unpickler admits only tensors and plain containers, whatever the file holds.
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -15,16 +15,16 @@ from lookalike.utils.cores import cores
 
 
 class OnnxBackbone:
-    """Sessions are made when they are first needed; safe to use from several threads."""
+    """A checkpoint on ONNX Runtime; sessions are made on first use. Thread-safe."""
 
     def __init__(self, built: BuiltGraphs, precision: str, threads: int = 0) -> None:
-        """`threads`: 0 for as many as this process may use."""
+        """`threads` 0: as many as this process may use."""
         self.architecture, self._folder, self._precision = built.architecture, built.folder, precision
         self._threads = threads or cores()
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
         self.batch_size, self.outruns_threads = 8, False
-        # The scale of int8 activations is one for all that is run at once: an image's vector must not depend on others.
+        # int8 activations have one scale per run, and an image's vector must not depend on the others in its batch.
         self._together = 1 if precision == "int8" else self.batch_size
         self._positions = functools.lru_cache(maxsize=64)(self._resized)
 

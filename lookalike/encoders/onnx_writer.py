@@ -1,6 +1,6 @@
-"""Nodes and arrays to an ONNX file with its weights beside it, in the few protobuf messages that this takes.
+"""Nodes and arrays to an ONNX file with its weights beside it, through the few protobuf messages that are needed.
 
-Field numbers are those of onnx.proto3. Weights lie in one raw file, each aligned so that it can be mapped to memory.
+Field numbers are those of onnx.proto3. Weights are in one raw file, each aligned so that it can be memory-mapped.
 """
 
 import struct
@@ -12,21 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT = 4096
-INLINE = 1024  # bytes; smaller arrays lie in the graph itself
+INLINE = 1024  # bytes; smaller arrays are stored in the graph itself
 TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
 FLOAT, INT, STRING, INTS = 1, 2, 3, 7
 Shape = Sequence[int | str]
 
 
 class Weights:
-    """The file that holds the arrays of one or more graphs; an array that two graphs share is written once."""
+    """The file with the arrays of one or more graphs; an array that two graphs share is written once."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file, self.name = file, name
         self._places: dict[str, tuple[int, int]] = {}
 
     def place(self, key: str, array: NDArray[Any]) -> tuple[int, int]:
-        """Where the array of this name lies: its offset and length in bytes."""
+        """The offset and length in bytes of the array of this name, which is written where it is new."""
         if key not in self._places:
             self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT))
             self._places[key] = self._file.tell(), array.nbytes
@@ -35,7 +35,7 @@ class Weights:
 
 
 class Graph:
-    """A graph under construction; `add` gives back the name of a node's first output."""
+    """A graph under construction; `add` returns the name of the node's first output."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -45,23 +45,23 @@ class Graph:
         self._outputs: list[bytes] = []
 
     def copy(self) -> "Graph":
-        """What has been built so far, to be continued in another way with the same weights file."""
+        """A copy of the graph so far, with the same weights file."""
         twin = Graph(self._weights)
         twin._nodes, twin._tensors = list(self._nodes), dict(self._tensors)
         twin._inputs, twin._outputs = list(self._inputs), list(self._outputs)
         return twin
 
     def input(self, name: str, kind: str, shape: Shape) -> str:
-        """A named input; a word in `shape` stands for a size that is known only at run time."""
+        """Add an input; a word in `shape` stands for a size that is known only at run time."""
         self._inputs.append(_value_info(name, kind, shape))
         return name
 
     def output(self, name: str, kind: str, shape: Shape) -> None:
-        """Give an existing value out."""
+        """Make an existing value an output of the graph."""
         self._outputs.append(_value_info(name, kind, shape))
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
-        """An array under a name that is unique in all graphs which share the weights."""
+        """Add an array; its name must be unique in all graphs that share the weights."""
         if name not in self._tensors:
             self._tensors[name] = self._tensor(name, array)
         return name
@@ -69,7 +69,7 @@ class Graph:
     def add(
         self, kind: str, inputs: Sequence[str], output: str, *more: str, domain: str = "", **attributes: Any
     ) -> str:
-        """A node; `output` and `more` name its outputs, an empty name leaves one out."""
+        """Add a node; `output` and `more` name its outputs. An empty name leaves an input or output out."""
         parts = [_text(1, name) for name in inputs] + [_text(2, name) for name in (output, *more)]
         parts += [_text(3, f"{kind} {output}"), _text(4, kind)]
         parts += [_message(5, _attribute(name, value)) for name, value in attributes.items()]
@@ -77,11 +77,11 @@ class Graph:
         return output
 
     def fused(self, kind: str, inputs: Sequence[str], output: str, *more: str, **attributes: Any) -> str:
-        """A node of ONNX Runtime's own operators."""
+        """Add a node of one of ONNX Runtime's own operators."""
         return self.add(kind, inputs, output, *more, domain="com.microsoft", **attributes)
 
     def write(self, path: Path, opset: int = 17) -> None:
-        """The graph as a model file."""
+        """Write the graph as a model file."""
         graph = [_message(1, node) for node in self._nodes] + [_text(2, "lookalike")]
         graph += [_message(5, tensor) for tensor in self._tensors.values()]
         graph += [_message(11, value) for value in self._inputs] + [_message(12, value) for value in self._outputs]

@@ -1,4 +1,4 @@
-"""Entries to vectors: reading, decoding and preparing run ahead in threads, within a bounded window."""
+"""Source entries to vectors: reading, decoding and preparing run ahead in threads, within a bounded window."""
 
 import hashlib
 from collections import deque
@@ -24,7 +24,7 @@ Prepare = Callable[[bytes], workers.Prepared]
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """What became of one entry: a vector (dim,), or None because its content is known already or for a `reason`."""
+    """The result for one entry: a vector (dim,), or None where its content is known or it has a `reason`."""
 
     entry: SourceEntry
     sha256: str = ""
@@ -40,22 +40,22 @@ class _Prepared:
     array: NDArray[Any] | None = None
 
 
-def embed(entries: Iterable[SourceEntry], encoder: Encoder, known: Callable[[str], bool]) -> Iterator[EmbeddedImage]:
-    """Encode `entries`, giving them back in their order; those whose content `known(sha256)` come without a vector.
+def embed(entries: Iterable[SourceEntry], encoder: Encoder, is_known: Callable[[str], bool]) -> Iterator[EmbeddedImage]:
+    """Encode `entries`; results come in their order. Content for which `is_known(sha256)` holds gets no vector.
 
-    `known` is called from the decoding threads. A broken image is a result with a reason; a failing encoder raises.
-    At most a few batches are held in memory, however many entries there are.
+    `is_known` is called from the decoding threads. A broken image is a result with a reason; a failing encoder raises.
+    At most a few batches are in memory, however many entries there are.
     """
     from threadpoolctl import threadpool_limits
 
-    # Images are encoded side by side; threads inside each matrix product would only wait for one another.
+    # Images are prepared in parallel; further threads inside each matrix product would only wait for one another.
     with threadpool_limits(1, "blas"), _preparing(encoder) as prepare:
-        yield from _embed(entries, encoder, known, prepare)
+        yield from _embed(entries, encoder, is_known, prepare)
 
 
 @contextmanager
 def _preparing(encoder: Encoder) -> Iterator[Prepare]:
-    """Decoding in the calling thread, or in processes where the encoder says that threads would hold it up."""
+    """Decode in the calling thread, or in worker processes where the encoder has a `preparation` for them."""
     preparation = getattr(encoder, "preparation", None)
     if preparation is None:
         yield partial(workers.prepare, encoder)
@@ -65,7 +65,7 @@ def _preparing(encoder: Encoder) -> Iterator[Prepare]:
 
 
 def _embed(
-    entries: Iterable[SourceEntry], encoder: Encoder, known: Callable[[str], bool], prepare: Prepare
+    entries: Iterable[SourceEntry], encoder: Encoder, is_known: Callable[[str], bool], prepare: Prepare
 ) -> Iterator[EmbeddedImage]:
     batch = getattr(encoder, "batch_size", BATCH)
     window = batch + 2 * cores()
@@ -74,7 +74,7 @@ def _embed(
     running: deque[Future[_Prepared]] = deque()
     try:
         ready: list[_Prepared] = []
-        while _fill(running, stream, window, pool, known, prepare):
+        while _fill(running, stream, window, pool, is_known, prepare):
             ready.append(running.popleft().result())
             if sum(prepared.array is not None for prepared in ready) == batch or len(ready) >= 8 * batch:
                 yield from _encode(ready, encoder)
@@ -89,15 +89,15 @@ def _fill(
     stream: Iterator[SourceEntry],
     window: int,
     pool: ThreadPoolExecutor,
-    known: Callable[[str], bool],
+    is_known: Callable[[str], bool],
     prepare: Prepare,
 ) -> bool:
-    """Keep the window full; whether anything is left."""
+    """Fill the window; returns whether any entry is in it."""
     while len(running) < window and (entry := next(stream, None)):
         if entry.sequential:
-            running.append(_done(_prepare(entry, known, prepare)))
+            running.append(_done(_prepare(entry, is_known, prepare)))
         else:
-            running.append(pool.submit(_prepare, entry, known, prepare))
+            running.append(pool.submit(_prepare, entry, is_known, prepare))
     return bool(running)
 
 
@@ -107,24 +107,24 @@ def _done(prepared: _Prepared) -> "Future[_Prepared]":
     return future
 
 
-def _prepare(entry: SourceEntry, known: Callable[[str], bool], prepare: Prepare) -> _Prepared:
+def _prepare(entry: SourceEntry, is_known: Callable[[str], bool], prepare: Prepare) -> _Prepared:
     try:
         data = entry.read()
         sha256 = hashlib.sha256(data).hexdigest()
-        if known(sha256):
+        if is_known(sha256):
             return _Prepared(EmbeddedImage(entry, sha256))
-        made = prepare(data)
+        prepared = prepare(data)
     except ImageError as error:
         return _Prepared(EmbeddedImage(entry, reason=str(error)))
-    return _Prepared(EmbeddedImage(entry, sha256, made.width, made.height), made.array)
+    return _Prepared(EmbeddedImage(entry, sha256, prepared.width, prepared.height), prepared.array)
 
 
 def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> Iterator[EmbeddedImage]:
     arrays = [prepared.array for prepared in ready if prepared.array is not None]
     vectors = iter(encoder.encode_batch(arrays) if arrays else ())
     for prepared in ready:
-        found = prepared.embedded
+        embedded = prepared.embedded
         if prepared.array is None:
-            yield found
+            yield embedded
         else:
-            yield EmbeddedImage(found.entry, found.sha256, found.width, found.height, next(vectors))
+            yield EmbeddedImage(embedded.entry, embedded.sha256, embedded.width, embedded.height, next(vectors))

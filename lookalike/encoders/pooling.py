@@ -1,4 +1,4 @@
-"""The tokens of an image to its vector: the class token, the mean of the patches, or their generalised mean."""
+"""The tokens of an image to its vector: the class token, or the mean or generalised mean of the patch tokens."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,19 @@ POOLINGS = {"cls": ("cls",), "mean": ("mean",), "gem": ("gem",), "cls+gem": ("cl
 
 
 def check(pooling: str) -> str:
-    """The name itself; raises EncoderError for one that there is not."""
+    """Returns the name; raises EncoderError for an unknown one."""
     if pooling not in POOLINGS:
         raise EncoderError(f"pooling {pooling!r} is none of {', '.join(POOLINGS)}")
     return pooling
 
 
 def width(pooling: str, token: int) -> int:
-    """How long a vector is, given the length of a token."""
+    """The length of a vector; `token` is the length of a token."""
     return len(POOLINGS[pooling]) * token
 
 
 def pool(pooling: str, class_tokens: Rows, patches: Rows) -> Vectors:
-    """(n, width) and (n, patches, width) to unit rows; where there are several parts, they weigh the same."""
+    """(n, width) and (n, patches, width) to unit rows; several parts have equal weights."""
     parts = [unit(_part(name, class_tokens, patches)) for name in POOLINGS[pooling]]
     return parts[0] if len(parts) == 1 else unit(np.concatenate(parts, axis=1))
 
@@ -39,12 +39,12 @@ def _part(name: str, class_tokens: Rows, patches: Rows) -> Rows:
 
 
 def gem(patches: Rows) -> Rows:
-    """Generalised mean over axis 1, with a signed root as tokens are negative too (AnyLoc, Keetha et al. 2023)."""
+    """Generalised mean over axis 1; the root keeps the sign, as tokens can be negative (AnyLoc, Keetha et al. 2023)."""
     return np.asarray(np.cbrt((patches**POWER).mean(axis=1)), np.float32)
 
 
 def unit(rows: Rows) -> Vectors:
-    """Rows divided by their lengths; raises EncoderError where that cannot be done."""
+    """Rows divided by their lengths; raises EncoderError for a length of zero or one that is not finite."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or not lengths.all():
         raise EncoderError("the model gave a vector that is not finite or zero; its weights cannot be used")

@@ -1,4 +1,4 @@
-"""A position embedding stored for one grid of patches to any other grid, as transformers 5 resizes it."""
+"""A position embedding for one grid of patches to one for any other grid, resized as in transformers 5."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ A, A_ANTIALIASED = -0.75, -0.5  # PyTorch's two cubic kernels: plain, and with a
 
 
 def positions(stored: NDArray[np.float32], height: int, width: int, antialias: bool) -> NDArray[np.float32]:
-    """(1, 1 + side², dim) to (1, 1 + height·width, dim); the class token's row stays.
+    """(1, 1 + side², dim) to (1, 1 + height·width, dim); the row of the class token stays.
 
     Bicubic, align_corners=False. Models with registers are resized with antialiasing, the others without.
     """
@@ -21,21 +21,21 @@ def positions(stored: NDArray[np.float32], height: int, width: int, antialias: b
     return np.concatenate([stored[:, :1], both.reshape(1, height * width, -1)], axis=1, dtype=np.float32)
 
 
-def _plain(size: int, wanted: int) -> NDArray[np.float32]:
-    """(wanted, size) weights: the four nearest, those beyond an edge taken from the edge."""
-    centres = (np.arange(wanted) + 0.5) * size / wanted - 0.5
+def _plain(size: int, target: int) -> NDArray[np.float32]:
+    """(target, size) weights: the four nearest samples; beyond an edge the edge is repeated."""
+    centres = (np.arange(target) + 0.5) * size / target - 0.5
     first = np.floor(centres).astype(int) - 1
-    weights = np.zeros((wanted, size))
+    weights = np.zeros((target, size))
     for tap in range(4):
         places = np.clip(first + tap, 0, size - 1)
-        np.add.at(weights, (np.arange(wanted), places), _cubic(centres - first - tap, A))
+        np.add.at(weights, (np.arange(target), places), _cubic(centres - first - tap, A))
     return weights.astype(np.float32)
 
 
-def _antialiased(size: int, wanted: int) -> NDArray[np.float32]:
-    """(wanted, size) weights: the kernel is as wide as the reduction, and cut off at the edges."""
-    stretch = max(size / wanted, 1.0)
-    centres = (np.arange(wanted)[:, None] + 0.5) * size / wanted
+def _antialiased(size: int, target: int) -> NDArray[np.float32]:
+    """(target, size) weights: the kernel widens with the reduction, and is cut off at the edges."""
+    stretch = max(size / target, 1.0)
+    centres = (np.arange(target)[:, None] + 0.5) * size / target
     pixels = np.arange(size)[None] + 0.5
     low = np.maximum(np.floor(centres - 2 * stretch + 0.5), 0)
     high = np.minimum(np.floor(centres + 2 * stretch + 0.5), size)

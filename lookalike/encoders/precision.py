@@ -1,4 +1,4 @@
-"""fp32 or int8 for a collection: `auto` tries both on the user's images, and the finding stays with it."""
+"""fp32 or int8 for a collection: `auto` tries both on its images; the finding is stored with the collection."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from PIL.Image import Image
 
 from lookalike.encoders import devices, load_encoder, split_name, with_options
 from lookalike.errors import ImageError
-from lookalike.images import decode as images
+from lookalike.images.decode import decode
 from lookalike.images.sources import Source
 from lookalike.types import Encoder, Picture, Progress, Vectors
 
@@ -24,14 +24,15 @@ SAMPLE = 64
 SMALLEST_COSINE = 0.995
 SMALLEST_OVERLAP = 0.95
 NEIGHBOURS = 10
-TOLD_EVERY = 8
+BATCH = 8
+"""Images between two reports of progress."""
 FEWEST = 20
-"""Among fewer images, ten neighbours are most of them, and nothing was shown."""
+"""Among fewer images, ten neighbours are most of them, and their overlap proves nothing."""
 
 
 @dataclass(frozen=True)
 class PrecisionFinding:
-    """How int8 did on `images` pictures of the user's: the worst cosine to fp32, and the mean share of ten neighbours.
+    """int8 compared with fp32 on `images` pictures: the smallest cosine, and the mean overlap of the ten neighbours.
 
     `chosen` is `int8` where both are good enough and there were enough images to tell, else `fp32`.
     """
@@ -45,10 +46,10 @@ class PrecisionFinding:
 def choose_precision(
     fp32: Encoder, int8: Encoder, pictures: Sequence[Picture], progress: Progress | None = None
 ) -> PrecisionFinding:
-    """Encode the images both ways; int8 is chosen from a cosine of 0.995 and a top-10 overlap of 0.95 on.
+    """Encode the pictures both ways; int8 is chosen where the cosine is at least 0.995 and the top-10 overlap 0.95.
 
-    The ten neighbours are searched among the images themselves, so fewer than twenty say nothing. `progress` hears
-    every image twice.
+    The ten neighbours are searched among the pictures themselves, so fewer than twenty prove nothing. `progress` counts
+    each picture twice.
     """
     if not len(pictures):
         return PrecisionFinding("fp32", 0.0, 0.0, 0)
@@ -57,27 +58,27 @@ def choose_precision(
     )
     cosine = float((exact * rounded).sum(axis=1).min())
     overlap = _overlap(exact, rounded)
-    earned = len(pictures) >= FEWEST and cosine >= SMALLEST_COSINE and overlap >= SMALLEST_OVERLAP
-    return PrecisionFinding("int8" if earned else "fp32", cosine, overlap, len(pictures))
+    is_close = len(pictures) >= FEWEST and cosine >= SMALLEST_COSINE and overlap >= SMALLEST_OVERLAP
+    return PrecisionFinding("int8" if is_close else "fp32", cosine, overlap, len(pictures))
 
 
 def _encoded(encoder: Encoder, pictures: Sequence[Picture], progress: Progress | None, before: int) -> Vectors:
-    """Images to unit rows, a few at a time, so that whoever waits sees it go on."""
+    """Pictures to unit rows, in batches; `progress` counts from `before`."""
     parts = []
-    for at in range(0, len(pictures), TOLD_EVERY):
-        parts.append(encoder.encode(pictures[at : at + TOLD_EVERY]))
+    for at in range(0, len(pictures), BATCH):
+        parts.append(encoder.encode(pictures[at : at + BATCH]))
         if progress:
-            progress(before + min(at + TOLD_EVERY, len(pictures)), 2 * len(pictures))
+            progress(before + min(at + BATCH, len(pictures)), 2 * len(pictures))
     return np.concatenate(parts)
 
 
 def _overlap(exact: Vectors, rounded: Vectors) -> float:
-    """Queries in int8 against a gallery in int8, compared with fp32 against fp32; an image is not its own neighbour."""
+    """The mean overlap of the neighbours in int8 and in fp32; an image is not its own neighbour."""
     count = min(NEIGHBOURS, len(exact) - 1)
     if count < 1:
         return 1.0
     pairs = zip(_nearest(exact, count), _nearest(rounded, count), strict=True)
-    shared = [len(np.intersect1d(one, other)) for one, other in pairs]
+    shared = [len(np.intersect1d(ids, rounded_ids)) for ids, rounded_ids in pairs]
     return float(np.mean(shared)) / count
 
 
@@ -88,12 +89,12 @@ def _nearest(rows: Vectors, count: int) -> NDArray[np.int64]:
 
 
 def of(name: str) -> str | None:
-    """The precision that an encoder's name asks for, such as int8 in `dinov2-base@precision=int8`."""
+    """The precision in an encoder's name, such as int8 in `dinov2-base@precision=int8`."""
     return split_name(name)[1].get("precision")
 
 
 def settled(name: str, stored: str) -> str:
-    """`name` for a collection that was made with `stored`: what `auto` decided then is not asked again."""
+    """`name`, or `stored` (the collection's encoder) where they differ only in an `auto` that is decided already."""
     same = of(name) == AUTO and with_options(name, precision=None) == with_options(stored, precision=None)
     return stored if same else name
 
@@ -101,49 +102,50 @@ def settled(name: str, stored: str) -> str:
 def decide(
     name: str, sources: Sequence[Source], device: str | None = None, progress: Progress | None = None
 ) -> tuple[str, PrecisionFinding | None]:
-    """The name with `auto` made into fp32 or int8 by images of the sources, and what was found; other names stay.
+    """The name with `auto` replaced by fp32 or int8, decided on images of the sources, and the finding.
 
-    Nothing is tried where PyTorch computes, which has no int8 here and is faster on a GPU. Raises EncoderError.
+    A name without `auto` is returned unchanged. On PyTorch, which has no int8 here, it is fp32 without a trial; the
+    finding is then None. Raises EncoderError.
     """
     if of(name) != AUTO:
         return name, None
     if devices.choose(device, "fp32") != "onnx":
         return with_options(name, precision="fp32"), None
-    exact, rounded = (load_encoder(with_options(name, precision=one)) for one in ("fp32", "int8"))
+    exact, rounded = (load_encoder(with_options(name, precision=value)) for value in ("fp32", "int8"))
     finding = choose_precision(exact, rounded, sample(sources, SAMPLE, exact.decode_size), progress)
     return with_options(name, precision=finding.chosen), finding
 
 
-def sample(sources: Sequence[Source], wanted: int, size: int | None) -> list[Image]:
-    """Up to `wanted` readable images from all over the sources, the same ones every time."""
-    counts = [source.count() for source in sources]
-    step = 1 if None in counts else max(1, sum(count or 0 for count in counts) // wanted)
-    found: list[Image] = []
+def sample(sources: Sequence[Source], count: int, size: int | None) -> list[Image]:
+    """Up to `count` readable images, spread evenly over the sources, the same ones every time."""
+    sizes = [source.count() for source in sources]
+    step = 1 if None in sizes else max(1, sum(entries or 0 for entries in sizes) // count)
+    images: list[Image] = []
     for number, entry in enumerate(chain.from_iterable(source.entries() for source in sources)):
-        if len(found) == wanted:
+        if len(images) == count:
             break
         if number % step:
             continue
         try:
-            found.append(_small(images.decode(entry.read(), size=size).image, size))
+            images.append(_small(decode(entry.read(), size=size).image, size))
         except ImageError:
             continue
-    return found
+    return images
 
 
 def _small(image: Image, size: int | None) -> Image:
-    """Still over twice as large as what is looked at: only JPEGs are decoded small, and many are held at once."""
+    """The image reduced, but over twice as large as `size`: only JPEGs are decoded reduced, and all are in memory."""
     factor = min(image.size) // (2 * size) if size else 1
     return image.reduce(factor) if factor > 1 else image
 
 
 def save(finding: PrecisionFinding, folder: Path) -> None:
-    """Keep the finding in a collection's folder."""
+    """Write the finding into a collection's folder."""
     (folder / FILE).write_text(json.dumps(asdict(finding), indent=2) + "\n", encoding="utf-8")
 
 
 def facts(folder: Path) -> dict[str, Any] | None:
-    """What was found when the collection was made, for `info`; None where nothing was tried."""
+    """The finding of a collection, for `info`; None where nothing was tried."""
     try:
         return asdict(PrecisionFinding(**json.loads((folder / FILE).read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError):

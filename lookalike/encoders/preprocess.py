@@ -1,4 +1,4 @@
-"""An upright picture to the pixels that a ViT sees: the one preprocessing of index, query, service and evaluation."""
+"""An upright picture to the pixels for a ViT: the one preprocessing of index, query, service and evaluation."""
 
 import math
 import re
@@ -14,9 +14,9 @@ from lookalike.types import Box
 PATCH = 14
 LARGEST = 2016
 BICUBIC = Image.Resampling.BICUBIC
-# The mean of ImageNet: zero, once it is normalised.
+# The mean of ImageNet, which is zero after normalisation.
 PADDING = (124, 116, 104)
-# Smaller than this, a region of a picture holds too little for the model; it is enlarged instead.
+# A smaller region holds too little for the model, and is enlarged.
 SMALLEST_REGION = 224
 
 
@@ -24,9 +24,9 @@ SMALLEST_REGION = 224
 class Preprocess:
     """How a picture becomes pixels whose sides are multiples of 14; `kind` is one of
 
-    - squash: the whole picture at `size` x `size`, its proportions given up (224 in the DINOv2 paper's retrieval);
-    - crop: the shorter side to 256/224 of `size`, then the middle `size` x `size` of that;
-    - pad: the longer side at `size`, proportions kept, filled up with grey at the right and the bottom.
+    - squash: the whole picture at `size` x `size`, without its proportions (224 in the DINOv2 paper's retrieval);
+    - crop: the shorter side at 256/224 of `size`, then the middle `size` x `size`;
+    - pad: the longer side at `size`, with its proportions, filled with grey at the right and the bottom.
     """
 
     kind: str = "squash"
@@ -51,7 +51,7 @@ class Preprocess:
 
     @property
     def decode_size(self) -> int:
-        """A decoded picture's shorter side may be as short as this without loss."""
+        """The shorter side down to which a picture may be decoded reduced without loss."""
         return self._shorter_side if self.kind == "crop" else self.size
 
     @property
@@ -62,7 +62,7 @@ class Preprocess:
         """An RGB picture to (height, width, 3).
 
         `full_size` is the (width, height) of the whole picture where `image` is a region of it: with `pad`, a region
-        is brought to the scale that the whole would have, but not to less than 224 pixels (or `size`).
+        is resized by the scale of the whole picture, but to no less than 224 pixels (or `size`).
         """
         if self.kind == "squash":
             resized = image.resize((self.size, self.size), BICUBIC)
@@ -73,7 +73,7 @@ class Preprocess:
         return np.asarray(resized.convert("RGB"))
 
     def covered(self, width: int, height: int) -> Box:
-        """The part of a picture of this size that the pixels show, in its pixels; with `pad` it may reach over."""
+        """The region of a picture of this size that `prepare` shows, in its pixels; with `pad` it may exceed it."""
         if self.kind == "squash":
             return Box(0, 0, width, height)
         if self.kind == "crop":
@@ -83,13 +83,13 @@ class Preprocess:
         return Box(0, 0, _up(across) * width / across, _up(down) * height / down)
 
     def _middle(self, width: int, height: int) -> tuple[float, tuple[int, int], tuple[int, int]]:
-        """With `crop`: the scale, the size at it, and where the middle begins."""
+        """With `crop`: the scale, the size after it, and the left top corner of the middle."""
         scale = self._shorter_side / min(width, height)
         across, down = round(width * scale), round(height * scale)
         return scale, (across, down), ((across - self.size) // 2, (down - self.size) // 2)
 
     def _padded(self, width: int, height: int, full_size: tuple[int, int]) -> tuple[int, int]:
-        """With `pad`: the size that a picture, or a region of one of `full_size`, is brought to."""
+        """With `pad`: the size to which a picture, or a region of one of `full_size`, is resized."""
         smallest = min(SMALLEST_REGION, self.size) / max(width, height)
         scale = min(self.size / max(width, height), max(self.size / max(full_size), smallest))
         across, down = (max(1, min(self.size, round(side * scale))) for side in (width, height))
@@ -97,7 +97,7 @@ class Preprocess:
 
     def _crop(self, image: Image.Image) -> Image.Image:
         scale, (width, height), (left, top) = self._middle(*image.size)
-        # Only what remains is resized: a panorama's shorter side to 256 would be a picture of any width.
+        # Of a panorama only the middle is resized: with its shorter side at 256, it could be of any width.
         box = (left / scale, top / scale, (left + self.size) / scale, (top + self.size) / scale)
         if width * height > 4 * self._shorter_side**2:
             return image.resize((self.size, self.size), BICUBIC, box=_within(box, image.size))
@@ -115,6 +115,6 @@ def _up(side: int) -> int:
 
 
 def _within(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The box without what rounding added beyond the edges."""
+    """The box cut to the image, which rounding may exceed."""
     left, top, right, bottom = box
     return max(0.0, left), max(0.0, top), min(float(size[0]), right), min(float(size[1]), bottom)

@@ -1,4 +1,4 @@
-"""What int8 needs to know of a checkpoint: how far its activations reach."""
+"""A checkpoint to the ranges of its activations, which int8 needs."""
 
 import tempfile
 from pathlib import Path
@@ -17,11 +17,11 @@ SAMPLES = 8
 
 
 def ranges(checkpoint: Checkpoint, scratch: Path) -> dict[str, NDArray[np.float32]]:
-    """The largest magnitude of every channel that goes into a projection, seen on pictures drawn for the purpose.
+    """The largest magnitude of every input channel of a projection, measured on synthetic pictures.
 
-    They are the same everywhere, so that int8 weights are too. `scratch` is where the fp32 graph is put for a while.
+    The pictures are the same everywhere, hence the int8 weights too. `scratch` holds the fp32 graph meanwhile.
     """
-    shape, found = checkpoint.architecture, dict[str, NDArray[np.float32]]()
+    shape, largest = checkpoint.architecture, dict[str, NDArray[np.float32]]()
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         names = graph.write_observed(checkpoint, Path(folder))
         session = open_graph(Path(folder) / graph.TOKENS, "fp32", cores())
@@ -31,20 +31,20 @@ def ranges(checkpoint: Checkpoint, scratch: Path) -> dict[str, NDArray[np.float3
         for picture in pictures():
             values = session.run(names, {"pixels": picture[None], "positions": embedding})
             for name, value in zip(names, values, strict=True):
-                found[name] = np.maximum(found.get(name, 0), np.abs(value).max(axis=0))
+                largest[name] = np.maximum(largest.get(name, 0), np.abs(value).max(axis=0))
         del session
-    return found
+    return largest
 
 
 def pictures(count: int = SAMPLES, side: int = SIDE) -> NDArray[np.uint8]:
-    """Dead leaves (Lee, Mumford and Huang, IJCV 2001): discs that hide one another have the statistics of photos."""
+    """Dead leaves (Lee, Mumford and Huang, IJCV 2001): occluding discs, which have the statistics of photos."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side]
     drawn = np.zeros((count, side, side, 3), np.uint8)
     for picture in drawn:
         shading = rng.normal(0, 0.3, (2, 3))
         for _ in range(400):
-            # Sizes fall with the cube, as those of things in photos do.
+            # Sizes follow an inverse cube law, as those of objects in photos do.
             radius = 4 / np.sqrt(rng.uniform((4 / side) ** 2, 1))
             row, column = rng.uniform(-radius, side + radius, 2)
             inside = (rows - row) ** 2 + (columns - column) ** 2 < radius**2

@@ -18,24 +18,24 @@ from PIL import Image
 
 from lookalike.encoders import dense_sift
 from lookalike.errors import EncoderError
-from lookalike.images import decode as images
+from lookalike.images.decode import REDUCING_GAP, encode_images
 from lookalike.types import Picture, Vectors
 
 VOCABULARY = Path(__file__).parent / "data" / "rootsift.safetensors"
 VERSION = 1
 SIDE = 640
-"""The longest side at which a picture is described, in pixels."""
+"""The longest side of a picture before descriptors are computed, in pixels."""
 MOST_ENLARGED = 2.0
-"""Small pictures are enlarged by no more than this, or the blur of enlarging would be all that is described."""
+"""The largest factor for small pictures; beyond it, descriptors would describe only the blur."""
 POWER = 0.5
 
 
 class RootSift:
-    """Dense upright RootSIFT, aggregated to a VLAD, cut and partly whitened by PCA; (dim,) float32 of unit length."""
+    """Dense upright RootSIFT, aggregated to a VLAD, reduced and partly whitened by PCA: (dim,) float32, unit length."""
 
-    decode_size: int | None = SIDE // images.REDUCING_GAP
+    decode_size: int | None = SIDE // REDUCING_GAP
     batch_size = 1
-    """`prepare` does all the work: nothing is gained by a batch."""
+    """`prepare` does all the work, so batches gain nothing."""
 
     def __init__(self, name: str = "rootsift") -> None:
         """Raises EncoderError where the package's own vocabulary is missing or damaged."""
@@ -45,12 +45,12 @@ class RootSift:
 
     @property
     def fingerprint(self) -> str:
-        """Of the vocabulary and the parameters above."""
+        """A digest of the vocabulary and the parameters above."""
         parameters = (VERSION, SIDE, MOST_ENLARGED, POWER, dense_sift.PARAMETERS)
         return hashlib.sha256(_digest() + repr(parameters).encode()).hexdigest()
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
-        """All the work for one image: its vector (dim,). A region keeps the scale that its whole picture has."""
+        """The vector (dim,) of an image. A region gets the scale of its whole picture."""
         gray = to_gray(image, full_size or image.size)
         vlad = aggregate(dense_sift.described(gray), self._vocabulary)
         vector = (vlad - self._vocabulary["vlad_mean"]) @ self._vocabulary["projection"]
@@ -60,15 +60,15 @@ class RootSift:
         return np.asarray(vector / length, np.float32)
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
-        """Vectors from `prepare`, stacked; the same to the last bit in whatever batches they come."""
+        """Stacks vectors from `prepare`; they are the same to the last bit in any batch."""
         return np.stack(prepared)
 
-    def encode(self, images_: Sequence[Picture]) -> Vectors:
+    def encode(self, images: Sequence[Picture]) -> Vectors:
         """Images or paths to (n, dim) unit rows."""
-        return images.encode_images(self, images_)
+        return encode_images(self, images)
 
     def _of_colour(self, image: Image.Image) -> NDArray[np.float32]:
-        """A picture without any texture is described by its colour, in a corner that no other picture comes near."""
+        """The vector of a picture without texture: its colour, in a corner that no other picture reaches."""
         red, green, blue = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))  # type: ignore[misc]
         vector = np.zeros(self.dim, np.float32)
         vector[-4:] = 2.0, red / 255 - 0.5, green / 255 - 0.5, blue / 255 - 0.5
@@ -98,7 +98,7 @@ def _digest() -> bytes:
 
 
 def to_gray(image: Image.Image, full_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Luma at the scale at which the whole picture's longest side is `SIDE`."""
+    """Luma, resized by the scale that brings the longest side of the whole picture to `SIDE`."""
     import cv2
 
     factor = min(SIDE / max(full_size), MOST_ENLARGED)
@@ -108,7 +108,7 @@ def to_gray(image: Image.Image, full_size: tuple[int, int]) -> NDArray[np.uint8]
 
 
 def aggregate(descriptors: NDArray[np.float32], vocabulary: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """(n, 128) RootSIFT to one VLAD (K d,) of unit length; zeros where there are no descriptors."""
+    """(n, 128) RootSIFT to a VLAD (K d,) of unit length; zeros where there are no descriptors."""
     centroids = vocabulary["centroids"]
     reduced = (descriptors - vocabulary["mean"]) @ vocabulary["axes"]
     nearest = (reduced @ centroids.T - 0.5 * (centroids**2).sum(axis=1)).argmax(axis=1)
@@ -120,5 +120,5 @@ def aggregate(descriptors: NDArray[np.float32], vocabulary: dict[str, NDArray[np
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows to unit length; zeros stay zeros."""
+    """Rows divided by their lengths; rows of zeros stay."""
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)

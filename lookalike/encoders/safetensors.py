@@ -1,7 +1,7 @@
-"""A safetensors file to arrays that are mapped from it, the header being taken for hostile.
+"""A safetensors file to memory-mapped arrays; the header is untrusted.
 
 The library checks the header: its length, every type, shape and offset, and that the tensors cover the file without
-gaps. Its front end for numpy copies each tensor and has no bfloat16, so the bytes are viewed here.
+gaps. Its front end for numpy copies each tensor and has no bfloat16, so this module makes views of the bytes.
 """
 
 import json
@@ -26,7 +26,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of the file; numpy reads it when asked to (`np.asarray`)."""
+    """One tensor of the file, read by `np.asarray`."""
 
     shape: tuple[int, ...]
     _kind: str

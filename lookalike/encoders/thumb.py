@@ -1,4 +1,4 @@
-"""A picture's coarse shape and colour as a vector: finds copies of the same picture, needs no download."""
+"""A picture to a vector of its coarse shape and colour, which finds copies of a picture and needs no download."""
 
 import functools
 import hashlib
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike.images import decode as images
+from lookalike.images.decode import encode_images
 from lookalike.types import Picture, Vectors
 
 SIDE = 32
 GREY_COEFFICIENTS = 12
 COLOUR_COEFFICIENTS = 4
-# An even picture has no shape: its colour beside this constant is then all that its vector holds. In a photo the two
-# are some 5 % of the length, so that brightness and contrast hardly count.
+# The vector of an even picture holds only its colour and this constant. In a photo the two are some 5 % of the length,
+# so that brightness and contrast hardly count.
 MEAN_WEIGHT = 0.05
 CONSTANT = 200.0
 
@@ -27,24 +27,24 @@ class Thumbnail:
     """Low frequencies of a 32 x 32 thumbnail, weighted by frequency (the pHash idea, kept as a vector).
 
     The discrete cosine transform of the luma gives 12 x 12 numbers and each chroma 4 x 4. Weighting a coefficient by
-    its frequency evens out the spectrum of natural photos, which falls as 1/f, so that two photos with the same large
-    shapes (a bright sky over dark ground) are still told apart.
+    its frequency evens out the spectrum of natural photos, which falls as 1/f. Two photos with the same large shapes (a
+    bright sky over dark ground) thus get different vectors.
     """
 
     name: str = "thumbnail"
     dim: int = field(default=GREY_COEFFICIENTS**2 + 2 * COLOUR_COEFFICIENTS**2 + 1, init=False)
     decode_size: int | None = field(default=SIDE, init=False)
     batch_size: int = field(default=1, init=False)
-    """`prepare` does all the work: nothing is gained by a batch."""
+    """`prepare` does most of the work, so batches gain nothing."""
 
     @property
     def fingerprint(self) -> str:
-        """Of the parameters, as there are no weights."""
+        """A digest of the parameters; there are no weights."""
         values = (self.name, 1, SIDE, GREY_COEFFICIENTS, COLOUR_COEFFICIENTS, MEAN_WEIGHT, CONSTANT)
         return hashlib.sha256(repr(values).encode()).hexdigest()
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
-        """(32, 32, 3) uint8 YCbCr of the whole picture, whatever its shape."""
+        """(32, 32, 3) uint8 YCbCr of the whole picture, without its proportions."""
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("YCbCr"))
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
@@ -55,9 +55,9 @@ class Thumbnail:
         rows = np.concatenate([*planes, np.full((len(pixels), 1), CONSTANT, np.float32)], axis=1)
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
-    def encode(self, images_: Sequence[Picture]) -> Vectors:
+    def encode(self, images: Sequence[Picture]) -> Vectors:
         """Images or paths to (n, dim) unit rows."""
-        return images.encode_images(self, images_)
+        return encode_images(self, images)
 
 
 def _low_frequencies(plane: NDArray[np.float32], count: int) -> NDArray[np.float32]:

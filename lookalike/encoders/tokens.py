@@ -1,4 +1,4 @@
-"""Texts to token numbers, as the tokenizer files of a CLIP or SigLIP checkpoint say."""
+"""Texts to token numbers, by the tokenizer files of a CLIP or SigLIP checkpoint."""
 
 import json
 import logging
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lookalike.errors import EncoderError
 
-# Far beyond what any text tower reads; what follows could not change the first tokens.
+# Far beyond what any text tower reads; later characters cannot change the first tokens.
 LONGEST_TEXT = 20_000
-# Transformers writes 10 ** 30 for "no limit".
+# transformers writes 10 ** 30 for "no limit".
 LONGEST_SEQUENCE = 4096
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 class Tokens:
     """The tokenizer of a checkpoint folder, which pads or cuts every text to `length` tokens.
 
-    SigLIP 2 was trained on lower-case text with an end token, whatever its Gemma tokenizer does by itself; both are
-    seen to here, as transformers' Siglip2Tokenizer does.
+    SigLIP 2 was trained on lower-case text with an end token, which its Gemma tokenizer does not make by itself; both
+    are added here, as in transformers' Siglip2Tokenizer.
     """
 
     def __init__(self, folder: Path, length: int | None = None) -> None:
-        """`length` None: as tokenizer_config.json says, else 77 for CLIP and 64 for SigLIP.
+        """`length` None: as in tokenizer_config.json, else 77 for CLIP and 64 for SigLIP.
 
         Raises EncoderError for a tokenizer.json that is missing or damaged, and without the extra `text`.
         """
@@ -53,18 +53,18 @@ class Tokens:
         )
 
     def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Texts to token numbers and a mask of what is no padding, both (n, length).
+        """Texts to token numbers and a mask that is 0 for padding, both (n, length).
 
-        What a tower cannot read is cut off, as the model's own processor does, the end token kept; that is warned of.
+        A longer text is cut off before the end token, as in the model's own processor, with a warning.
         """
-        # Bytes that are no UTF-8 come from the command line as lone surrogates, which no tokenizer takes.
+        # Bytes that are not UTF-8 come from the command line as lone surrogates, which no tokenizer takes.
         clean = [text[:LONGEST_TEXT].encode("utf-8", "replace").decode() for text in texts]
-        encoded = self._tokenizer.encode_batch(clean)
-        for text, one in zip(texts, encoded, strict=True):
-            if one.overflowing:
+        encodings = self._tokenizer.encode_batch(clean)
+        for text, encoding in zip(texts, encodings, strict=True):
+            if encoding.overflowing:
                 log.warning("only the first %d tokens of %r are read", self.length, f"{text[:40]}...")
-        ids = np.array([one.ids for one in encoded], np.int64).reshape(-1, self.length)
-        mask = np.array([one.attention_mask for one in encoded], np.int64).reshape(-1, self.length)
+        ids = np.array([encoding.ids for encoding in encodings], np.int64).reshape(-1, self.length)
+        mask = np.array([encoding.attention_mask for encoding in encodings], np.int64).reshape(-1, self.length)
         return ids, mask
 
 
@@ -99,7 +99,7 @@ def _stated_length(config: dict[str, Any]) -> int | None:
 
 
 def _lower(tokenizer: Any) -> None:
-    """Lower-case first, unless the tokenizer does so by itself."""
+    """Make the tokenizer lower-case texts, unless it does so already."""
     from tokenizers import normalizers
 
     present = tokenizer.normalizer
@@ -110,16 +110,16 @@ def _lower(tokenizer: Any) -> None:
 
 
 def _end(tokenizer: Any, config: dict[str, Any]) -> None:
-    """An end token after every text and, if the config says so, a begin token before it."""
+    """Add an end token after every text and, where the config says so, a begin token before it."""
     from tokenizers import processors
 
     begin, end = _content(config.get("bos_token")) or "<bos>", _content(config.get("eos_token")) or "<eos>"
-    wanted = ([begin] if config.get("add_bos_token") else []) + [end]
-    numbers = [(token, tokenizer.token_to_id(token)) for token in wanted]
+    tokens = ([begin] if config.get("add_bos_token") else []) + [end]
+    numbers = [(token, tokenizer.token_to_id(token)) for token in tokens]
     missing = [token for token, number in numbers if number is None]
     if missing:
         raise EncoderError(f"the tokenizer has no token {missing[0]!r}")
-    single = " ".join([*wanted[:-1], "$A", end])
+    single = " ".join([*tokens[:-1], "$A", end])
     tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=numbers)
 
 

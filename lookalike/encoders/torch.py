@@ -1,4 +1,4 @@
-"""The same checkpoints on PyTorch, through transformers: bf16 on a GPU, fp32 on a CPU."""
+"""DINOv2 checkpoints on PyTorch, through transformers: bf16 on a GPU, fp32 on a CPU."""
 
 import importlib
 import os
@@ -16,12 +16,12 @@ from lookalike.encoders.files import Files
 
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.float32]
-# Images on a GPU at once: enough to fill the largest, and 0.2 GB of tokens for base at 224.
+# Images in one run on a GPU: enough to fill the largest; 0.2 GB of tokens for base at 224.
 GPU_BATCH = 128
 CPU_BATCH = 8
-# Patches of all the images of one run; beyond it, pictures of 518 and more go in smaller groups.
+# Patches of all images in one run: pictures of 518 pixels and more run in smaller groups.
 MOST_PATCHES = GPU_BATCH * 256
-# Where transformers keeps a tensor of the checkpoint, in versions that renamed it.
+# Names of the checkpoint to the inner names of transformers 5.
 RENAMED = {
     ".attention.attention.query.": ".attention.q_proj.",
     ".attention.attention.key.": ".attention.k_proj.",
@@ -32,10 +32,10 @@ RENAMED = {
 
 
 class TorchBackbone:
-    """The model on one device. `LOOKALIKE_COMPILE=1` compiles it, which pays for long runs. Safe in several threads."""
+    """The model on one device; thread-safe. `LOOKALIKE_COMPILE=1` compiles it, which pays off in long runs."""
 
     def __init__(self, files: Files, device: str, dtype: str | None = None, compiled: bool | None = None) -> None:
-        """`dtype`: bfloat16 or float32; without one, what suits the device. Raises EncoderError."""
+        """`dtype`: bfloat16 or float32; None: float32 on a CPU, else bfloat16. Raises EncoderError."""
         import torch
 
         self.device = torch.device(device)
@@ -49,8 +49,8 @@ class TorchBackbone:
         self._mean = torch.tensor(graph.MEAN * 255, dtype=torch.float32, device=self.device)
         self._std = torch.tensor(graph.STD * 255, dtype=torch.float32, device=self.device)
         self._lock = threading.Lock()
-        wanted = os.environ.get("LOOKALIKE_COMPILE") == "1" if compiled is None else compiled
-        self._run: Any = torch.compile(self._forward) if wanted else self._forward
+        compiled = os.environ.get("LOOKALIKE_COMPILE") == "1" if compiled is None else compiled
+        self._run: Any = torch.compile(self._forward) if compiled else self._forward
 
     def class_tokens(self, pixels: Pixels) -> Rows:
         """(n, height, width, 3) to (n, width)."""
@@ -62,7 +62,7 @@ class TorchBackbone:
         return rows[:, 0], rows[:, 1 + self.architecture.registers :]
 
     def _outputs(self, pixels: Pixels, only_class: bool) -> Iterator[Rows]:
-        """While the device works on one group of images, the next is on its way to it."""
+        """Tokens group by group; while the device computes one group of images, the next is copied to it."""
         import torch
 
         patches = pixels.shape[1] * pixels.shape[2] // self.architecture.patch**2
@@ -85,7 +85,7 @@ class TorchBackbone:
         import torch
 
         tensor = torch.from_numpy(np.ascontiguousarray(pixels))
-        # Only from pinned memory does a copy go on beside the computing.
+        # A copy runs beside the computation only from pinned memory.
         return tensor.pin_memory().to(self.device, non_blocking=True) if self._on_gpu else tensor.to(self.device)
 
     def _fetch(self, tokens: Any) -> Any:
@@ -93,11 +93,11 @@ class TorchBackbone:
 
         if not self._on_gpu:
             return tokens.float().cpu(), None
-        there = torch.empty(tokens.shape, dtype=torch.float32, pin_memory=True)
-        there.copy_(tokens.float(), non_blocking=True)
+        copy = torch.empty(tokens.shape, dtype=torch.float32, pin_memory=True)
+        copy.copy_(tokens.float(), non_blocking=True)
         arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrival.record()
-        return there, arrival
+        return copy, arrival
 
     def _arrived(self, sent: tuple[Any, Any]) -> Rows:
         tensor, arrival = sent
@@ -132,11 +132,11 @@ def build_model(checkpoint: Checkpoint) -> Any:
 
 
 def _ratio(shape: Architecture) -> int:
-    """The whole number from which transformers computes the width inside the MLP."""
+    """The `mlp_ratio` from which transformers computes the width inside the MLP."""
     return round(shape.hidden * (1.5 if shape.swiglu else 1) / shape.width)
 
 
-def _state(checkpoint: Checkpoint, wanted: set[str]) -> dict[str, Any]:
+def _state(checkpoint: Checkpoint, names: set[str]) -> dict[str, Any]:
     import torch
 
     state = {}
@@ -148,7 +148,7 @@ def _state(checkpoint: Checkpoint, wanted: set[str]) -> dict[str, Any]:
         inner = name
         for old, new in RENAMED.items():
             inner = inner.replace(old, new)
-        if name in wanted:
+        if name in names:
             state[name] = tensor
         elif ".mlp.weights_in." in name:
             gate, up = (name.replace("weights_in", part) for part in ("gate_proj", "up_proj"))

@@ -1,8 +1,8 @@
-"""Where weights come from: a local path, the hub's cache on this machine, then the hub itself.
+"""A name to a model's weights: from a local path, the hub's cache on this machine, or the hub itself.
 
 The first download of a model records its revision and the SHA-256 of its files; later ones must match (trust on first
-use). `huggingface_hub` says where and keeps the cache, with its own variables: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE,
-HF_ENDPOINT, HF_TOKEN. It is imported only where something is fetched.
+use). URLs and the layout of the cache are those of `huggingface_hub`, with its variables HF_HOME, HF_HUB_CACHE,
+HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN. It is imported only where something is fetched.
 """
 
 import json
@@ -20,14 +20,14 @@ from lookalike.utils.paths import cache_dir
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A repository of the hub, and the files of it that are read."""
+    """A repository of the hub, and the files in it that are used."""
 
     repository: str
     files: tuple[str, ...] = ("config.json", "model.safetensors")
 
 
 def _towers(repository: str, suffix: str = "") -> PublishedModel:
-    """An ONNX export of an image and a text tower; `suffix` is that of its precision."""
+    """An ONNX export of an image and a text tower; `suffix` is the precision's."""
     described = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
     return PublishedModel(repository, (*described, f"onnx/vision_model{suffix}.onnx", f"onnx/text_model{suffix}.onnx"))
 
@@ -54,12 +54,12 @@ TIMEOUT_SECONDS = 10.0
 
 
 def model(name: str) -> PublishedModel:
-    """The row of a name, or a hub id taken as it is."""
+    """The entry of a name in `HUB`; any other name is a hub id."""
     return HUB.get(name) or PublishedModel(name)
 
 
 def resolve(name: str | Path) -> Path:
-    """The local folder (or file) of a name in `HUB`, a hub id or a path; fetched where it has to be.
+    """The local folder (or file) of a name in `HUB`, a hub id or a path; fetched where needed.
 
     Raises EncoderError, at once, where there is neither a copy nor a network.
     """
@@ -74,21 +74,21 @@ def is_cached(name: str) -> bool:
 
 
 def find(name: str) -> Path | None:
-    """The folder with a model's files in the hub's cache, or None; looks at the disk alone."""
-    wanted = model(name)
-    repository = repository_folder(wanted)
-    recorded = _recorded(wanted)
+    """The folder with a model's files in the hub's cache, or None; does not use the network."""
+    published = model(name)
+    repository = repository_folder(published)
+    recorded = _recorded(published)
     try:
         revision = recorded["revision"] if recorded else (repository / "refs" / "main").read_text("utf-8").strip()
     except OSError:
         return None
     folder = repository / "snapshots" / Path(revision).name
-    return folder if all((folder / file).is_file() for file in wanted.files) else None
+    return folder if all((folder / file).is_file() for file in published.files) else None
 
 
-def repository_folder(wanted: PublishedModel) -> Path:
-    """Where the hub's cache keeps this model."""
-    return hub_cache() / f"models--{wanted.repository.replace('/', '--')}"
+def repository_folder(published: PublishedModel) -> Path:
+    """The folder of this model in the hub's cache."""
+    return hub_cache() / f"models--{published.repository.replace('/', '--')}"
 
 
 def hub_cache() -> Path:
@@ -100,72 +100,74 @@ def hub_cache() -> Path:
 
 
 def pull(name: str, progress: Progress | None = None) -> Path:
-    """Fetch a model into the hub's cache and return its folder; an interrupted download goes on where it stopped.
+    """Fetch a model into the hub's cache and return its folder; an interrupted download is resumed.
 
-    `progress` hears the bytes of the file at hand. Raises EncoderError.
+    `progress` counts the bytes of the current file. Raises EncoderError.
     """
-    wanted = model(name)
+    published = model(name)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        found = find(name)
-        if found is None:
+        folder = find(name)
+        if folder is None:
             raise _nowhere(name, "HF_HUB_OFFLINE is set")
-        return found
-    known = _recorded(wanted)
-    published = _published(name, wanted, known["revision"] if known else None)
-    # Several models may lie in one repository: what this one has beyond those fetched before is not recorded yet.
-    recorded = known["sha256"] if known else {}
-    expected = published["sha256"] | recorded
-    paths = [_fetch(name, wanted, file, published["revision"], progress) for file in wanted.files]
-    actual = {file: sha256_of(path) for file, path in zip(wanted.files, paths, strict=True)}
+        return folder
+    record = _recorded(published)
+    revision, digests = _published(name, published, record["revision"] if record else None)
+    # Several models may share a repository: files that only this one has are not recorded yet.
+    recorded = record["sha256"] if record else {}
+    expected = digests | recorded
+    paths = [_fetch(name, published, file, revision, progress) for file in published.files]
+    actual = {file: sha256_of(path) for file, path in zip(published.files, paths, strict=True)}
     for file, sha256 in actual.items():
         if expected.get(file, sha256) != sha256:
-            paths[wanted.files.index(file)].resolve().unlink()
+            paths[published.files.index(file)].resolve().unlink()
             raise EncoderError(
-                f"{wanted.repository}/{file} has SHA-256 {sha256[:12]}…, not {expected[file][:12]}… as "
+                f"{published.repository}/{file} has SHA-256 {sha256[:12]}…, not {expected[file][:12]}… as "
                 f"{'recorded at the first download' if file in recorded else 'published'}; "
                 "it was deleted, fetch it again"
             )
     if not actual.keys() <= recorded.keys():
-        _record(wanted, {"revision": published["revision"], "sha256": recorded | actual})
-    return Path(paths[0]).parents[wanted.files[0].count("/")]
+        _record(published, {"revision": revision, "sha256": recorded | actual})
+    return Path(paths[0]).parents[published.files[0].count("/")]
 
 
-def _published(name: str, wanted: PublishedModel, revision: str | None) -> dict[str, Any]:
-    """The revision, and the SHA-256 of the files that the hub has one for."""
+def _published(name: str, published: PublishedModel, revision: str | None) -> tuple[str | None, dict[str, str]]:
+    """The revision, and the SHA-256 of those files for which the hub has one."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        found = HfApi().model_info(wanted.repository, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
+        info = HfApi().model_info(published.repository, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
     except RepositoryNotFoundError as error:
-        raise EncoderError(f"{wanted.repository}: no such model on the hub, or it wants a token (HF_TOKEN)") from error
+        raise EncoderError(
+            f"{published.repository}: no such model on the hub, or it wants a token (HF_TOKEN)"
+        ) from error
     except RevisionNotFoundError as error:
-        raise EncoderError(f"{wanted.repository}: the hub no longer has revision {revision}") from error
+        raise EncoderError(f"{published.repository}: the hub no longer has revision {revision}") from error
     except Exception as error:
         raise _nowhere(name, _short(error)) from error
-    digests = {file.rfilename: file.lfs.sha256 for file in found.siblings or [] if file.lfs}
-    return {"revision": found.sha, "sha256": digests}
+    digests = {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs}
+    return info.sha, digests
 
 
-def _fetch(name: str, wanted: PublishedModel, file: str, revision: str, progress: Progress | None) -> Path:
-    """One file into the hub's cache. The bytes are ours to fetch, as the hub's own client begins again every time."""
+def _fetch(name: str, published: PublishedModel, file: str, revision: str | None, progress: Progress | None) -> Path:
+    """One file into the hub's cache; fetched here, as the hub's own client always starts from the beginning."""
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
     from lookalike.utils.download import fetch
 
     try:
-        url = hf_hub_url(wanted.repository, file, revision=revision)
-        found = get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS)
-        blob = repository_folder(wanted) / "blobs" / str(found.etag)
-        # The token is for the hub, and not for the store that it sends us on to.
-        at_home, token = urlsplit(found.location).netloc == urlsplit(url).netloc, get_token()
+        url = hf_hub_url(published.repository, file, revision=revision)
+        metadata = get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS)
+        blob = repository_folder(published) / "blobs" / str(metadata.etag)
+        # The token is for the hub, not for the store that it redirects to.
+        at_home, token = urlsplit(metadata.location).netloc == urlsplit(url).netloc, get_token()
         headers = {"Authorization": f"Bearer {token}"} if at_home and token else {}
-        fetch(found.location, blob, progress, headers, found.size)
-        # Finds the bytes in place and gives them their name.
-        return Path(hf_hub_download(wanted.repository, file, revision=revision, cache_dir=hub_cache()))
+        fetch(metadata.location, blob, progress, headers, metadata.size)
+        # The blob is there already: this makes the link with its name.
+        return Path(hf_hub_download(published.repository, file, revision=revision, cache_dir=hub_cache()))
     except EntryNotFoundError as error:
-        raise EncoderError(f"{wanted.repository} has no {file}; only models with safetensors are read") from error
+        raise EncoderError(f"{published.repository} has no {file}; only models with safetensors are read") from error
     except Exception as error:
         raise _nowhere(name, _short(error)) from error
 
@@ -178,7 +180,7 @@ def _nowhere(name: str, why: str) -> EncoderError:
 
 
 def _short(error: BaseException) -> str:
-    """The root of an error, in a few words."""
+    """The message of the root cause of an error, in at most 80 characters."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return " ".join(str(error).split())[:80] or type(error).__name__
@@ -188,21 +190,21 @@ def _ledger() -> Path:
     return cache_dir("weights.json")
 
 
-def _recorded(wanted: PublishedModel) -> dict[str, Any] | None:
-    """What the first download of this model was; None where there was none, or the record cannot be read."""
+def _recorded(published: PublishedModel) -> dict[str, Any] | None:
+    """The record of this model's first download; None where there is none, or it cannot be read."""
     try:
-        entry = json.loads(_ledger().read_text("utf-8"))[wanted.repository]
+        entry = json.loads(_ledger().read_text("utf-8"))[published.repository]
         return entry if isinstance(entry["revision"], str) and isinstance(entry["sha256"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _record(wanted: PublishedModel, entry: dict[str, Any]) -> None:
+def _record(published: PublishedModel, entry: dict[str, Any]) -> None:
     ledger = _ledger()
     ledger.parent.mkdir(parents=True, exist_ok=True)
     try:
         entries = json.loads(ledger.read_text("utf-8"))
     except (OSError, ValueError):
         entries = {}
-    text = json.dumps({**entries, wanted.repository: entry}, indent=1) + "\n"
+    text = json.dumps({**entries, published.repository: entry}, indent=1) + "\n"
     write_whole(ledger, text, durable=False)

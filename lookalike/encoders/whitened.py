@@ -1,4 +1,4 @@
-"""An encoder whose vectors are whitened, so that queries and new images are treated as the collection was."""
+"""An encoder and a whitening to an encoder of whitened vectors, for the queries and new images of a collection."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from PIL.Image import Image
 
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import EncoderError
-from lookalike.images import decode as images
+from lookalike.images.decode import encode_images
 from lookalike.types import Encoder, Picture, TextEncoder, Vectors
 
 FORWARDED = ("batch_size", "encode_patches", "patch_region", "preparation")
-"""What only some encoders have, and whitening does not touch."""
+"""Attributes that only some encoders have, and that whitening does not change."""
 
 
 def whitened(encoder: Encoder, whitening: Whitening) -> "WhitenedEncoder":
-    """`encoder` with `whitening` behind it; one that reads text still does."""
+    """`encoder` followed by `whitening`; a text encoder stays one."""
     return (
         WhitenedTextEncoder(encoder, whitening)
         if isinstance(encoder, TextEncoder)
@@ -26,15 +26,15 @@ def whitened(encoder: Encoder, whitening: Whitening) -> "WhitenedEncoder":
 
 
 def fingerprint(encoder: str, whitening: Whitening) -> str:
-    """Of an encoder, by its own fingerprint, and what comes behind it."""
+    """The fingerprint of an encoder, given by its own, followed by a whitening."""
     return hashlib.sha256(f"{encoder}|whitened|{whitening.fingerprint}".encode()).hexdigest()
 
 
 class WhitenedEncoder:
-    """Meets `types.Encoder`. `name` is the inner encoder's: it is loaded by that, and the collection has the rest."""
+    """Meets `types.Encoder`. `name` is the inner encoder's, by which it is loaded; the collection has the whitening."""
 
     def __init__(self, encoder: Encoder, whitening: Whitening) -> None:
-        """Raises EncoderError where the two do not fit together."""
+        """Raises EncoderError where their dimensions differ."""
         if encoder.dim != whitening.dim_in:
             raise EncoderError(
                 f"{encoder.name} gives {encoder.dim} numbers, the whitening takes {whitening.dim_in}; "
@@ -50,7 +50,7 @@ class WhitenedEncoder:
 
     @property
     def name(self) -> str:
-        """What `load_encoder` takes for the inner encoder."""
+        """The name by which `load_encoder` loads the inner encoder."""
         return self.inner.name
 
     @property
@@ -71,13 +71,13 @@ class WhitenedEncoder:
         """Arrays from `prepare` to (n, dim) whitened unit rows."""
         return self._whitening.apply(self.inner.encode_batch(prepared))
 
-    def encode(self, images_: Sequence[Picture]) -> Vectors:
+    def encode(self, images: Sequence[Picture]) -> Vectors:
         """Images or paths to (n, dim) whitened unit rows."""
-        return images.encode_images(self, images_)
+        return encode_images(self, images)
 
 
 class WhitenedTextEncoder(WhitenedEncoder):
-    """A whitened encoder that also reads text."""
+    """A whitened encoder that also encodes text."""
 
     inner: TextEncoder
 

@@ -1,4 +1,4 @@
-"""Vectors to shorter ones whose directions count alike: PCA whitening, learned on a collection, stored beside it."""
+"""Vectors to shorter ones with equal variances: PCA whitening, learned on a collection and stored with it."""
 
 import functools
 import hashlib
@@ -17,9 +17,9 @@ from lookalike.utils.files import write_whole
 FILE = "whitening.safetensors"
 BLOCK = 65_536
 SMALLEST = 1e-6
-"""Directions with less than this share of the largest variance are noise of float32, and are left out."""
+"""Directions with a smaller share of the largest variance are rounding noise of float32, and are left out."""
 LARGEST = 2 * 1024**3
-"""Bytes: no encoder has a whitening of that size."""
+"""Bytes; no encoder has a whitening as large."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,23 @@ class Whitening:
 
     @property
     def dim(self) -> int:
-        """The length of the vectors that come out."""
+        """The length of the whitened vectors."""
         return int(self.projection.shape[1])
 
     @property
     def dim_in(self) -> int:
-        """The length of the vectors that go in."""
+        """The length of the vectors before whitening."""
         return int(self.projection.shape[0])
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Of the numbers; part of the fingerprint of what is whitened."""
+        """A digest of both arrays; part of the fingerprint of a whitened encoder."""
         digest = hashlib.sha256(np.ascontiguousarray(self.mean, "<f4").tobytes())
         digest.update(np.ascontiguousarray(self.projection, "<f4").tobytes())
         return digest.hexdigest()
 
     def apply(self, vectors: Vectors) -> Vectors:
-        """(n, dim_in) to (n, dim) unit rows; a row at the mean itself, which has no direction, gets the first one."""
+        """(n, dim_in) to (n, dim) unit rows; a row without a direction, as at the mean, becomes (1, 0, ...)."""
         if vectors.shape[1] != self.dim_in:
             raise QueryError(f"the whitening is for vectors of {self.dim_in} numbers, these have {vectors.shape[1]}")
         rows = (vectors - self.mean) @ self.projection
@@ -57,7 +57,7 @@ class Whitening:
         return np.asarray(rows / lengths, np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write it into `folder`, all at once."""
+        """Write it whole into `folder`."""
         from safetensors.numpy import save
 
         content = save({"mean": self.mean, "projection": np.ascontiguousarray(self.projection)})
@@ -65,7 +65,7 @@ class Whitening:
 
 
 def load(folder: Path) -> Whitening | None:
-    """The whitening of a collection; None where it has none. Raises CollectionError for a file that is damaged."""
+    """The whitening of a collection; None where it has none. Raises CollectionError for a damaged file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -89,7 +89,7 @@ def load(folder: Path) -> Whitening | None:
 
 
 class RowSource(Protocol):
-    """Rows that are read by slices: an array, or what lies on disk in another form."""
+    """Rows that are read by slices: an array, or stored rows of another type."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,16 +98,16 @@ class RowSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, some: slice, /) -> Vectors: ...
+    def __getitem__(self, rows: slice, /) -> Vectors: ...
 
 
 def fit(vectors: RowSource, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
     """PCA whitening of (n, dim_in) rows, which may be memory-mapped, to the `dim` directions of the largest variance.
 
     Jégou & Chum, "Negative evidences and co-occurrences in image retrieval", ECCV 2012. Each direction is divided by
-    its deviation ** `power`: 1 whitens, 0 only turns (and, with `dim`, shortens), 0.5 is between. `shrinkage` moves
-    every variance that far towards their mean, for collections that are small beside `dim_in`. Rows that are not finite
-    are passed over. `dim` defaults to all directions that vary. Raises QueryError where it asks for more.
+    its deviation ** `power`: 1 whitens, 0 only rotates (and, with `dim`, shortens), 0.5 is between. `shrinkage` moves
+    every variance by this share towards their mean, for collections that are small beside `dim_in`. Rows that are not
+    finite are skipped. `dim` None: all directions that vary. Raises QueryError where there are fewer than `dim`.
     """
     if not 0 <= power <= 1 or not 0 <= shrinkage <= 1:
         raise QueryError(f"whitening: power {power:g} and shrinkage {shrinkage:g} must be between 0 and 1")
@@ -116,22 +116,20 @@ def fit(vectors: RowSource, dim: int | None = None, power: float = 1.0, shrinkag
         raise QueryError(f"whitening is learned on a collection's vectors, and there are {count} usable ones")
     variances, directions = np.linalg.eigh(covariance)
     variances, directions = variances[::-1], directions[:, ::-1]
-    # n points span n - 1 directions at most; the rest of the variances is rounding.
+    # n points span at most n - 1 directions; the other variances are rounding errors.
     varying = int((variances[: count - 1] > SMALLEST * variances[0]).sum()) if variances[0] > 0 else 0
-    wanted = varying if dim is None else dim
-    if not 0 < wanted <= varying:
-        raise QueryError(
-            f"whitening: dim = {wanted}, but {count:,} vectors vary in {varying} directions; ask for fewer"
-        )
+    dim = varying if dim is None else dim
+    if not 0 < dim <= varying:
+        raise QueryError(f"whitening: dim = {dim}, but {count:,} vectors vary in {varying} directions; ask for fewer")
     variances = (1 - shrinkage) * variances + shrinkage * variances.sum() / len(variances)
-    kept = variances[:wanted]
-    # One scale for all has no effect on unit rows, and keeps the numbers near 1.
-    projection = directions[:, :wanted] * (kept / kept[0]) ** (-power / 2)
+    kept = variances[:dim]
+    # A common scale has no effect on unit rows, and keeps the numbers near 1.
+    projection = directions[:, :dim] * (kept / kept[0]) ** (-power / 2)
     return Whitening(mean.astype(np.float32), projection.astype(np.float32))
 
 
 def _moments(vectors: RowSource) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Mean (d,), covariance (d, d) and how many rows were finite, read in two passes of blocks."""
+    """Mean (d,), covariance (d, d) and the number of finite rows, read block by block in two passes."""
     dim = vectors.shape[1]
     total, count = np.zeros(dim), 0
     for block in _blocks(vectors):
@@ -146,7 +144,7 @@ def _moments(vectors: RowSource) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def _blocks(vectors: RowSource) -> Iterator[Vectors]:
-    """Finite rows, some at a time."""
+    """The finite rows, block by block."""
     for start in range(0, len(vectors), BLOCK):
         block = np.asarray(vectors[start : start + BLOCK], np.float32)
         yield block[np.isfinite(block).all(axis=1)]

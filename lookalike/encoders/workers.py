@@ -1,8 +1,8 @@
-"""Decoding and preparing in processes of their own, for encoders so fast that threads of one process cannot feed them.
+"""Image bytes to prepared arrays in worker processes, for encoders so fast that threads of one process are too slow.
 
-Each worker is a Python of its own, fed over pipes: unlike a pool of `multiprocessing`, it never imports the
-program that uses the library, so a script without a `__main__` guard is safe. What crosses the pipes are messages of
-this module alone, between processes that one user started.
+Each worker is a Python process fed over pipes. Unlike a pool of `multiprocessing`, it never imports the program that
+uses the library, so a script without a `__main__` guard is safe. Only messages of this module cross the pipes, between
+processes of one user.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import ImageError, LookalikeError
-from lookalike.images import decode as images
+from lookalike.images.decode import decode
+from lookalike.images.decode import prepare as prepare_decoded
 from lookalike.types import Preparation
 
 
@@ -34,16 +35,16 @@ class Prepared:
 
 
 def prepare(preparation: Preparation, data: bytes) -> Prepared:
-    """Image bytes to what the encoder takes; raises ImageError."""
-    decoded = images.decode(data, size=preparation.decode_size)
-    return Prepared(images.prepare(preparation, decoded), decoded.width, decoded.height)
+    """Image bytes to the array for the encoder; raises ImageError."""
+    decoded = decode(data, size=preparation.decode_size)
+    return Prepared(prepare_decoded(preparation, decoded), decoded.width, decoded.height)
 
 
 class Workers:
-    """`count` processes that run `prepare`; `run` may be called from as many threads at once. Use it in a `with`."""
+    """`count` processes that run `prepare`; `run` may be called from several threads at once. Use it in a `with`."""
 
     def __init__(self, preparation: Preparation, count: int) -> None:
-        """`preparation` must be picklable; each process is started when a picture first waits for it."""
+        """`preparation` must be picklable; a process is started when a picture waits and none is free."""
         self._preparation, self._count = preparation, count
         self._started: list[subprocess.Popen[bytes]] = []
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
@@ -57,7 +58,7 @@ class Workers:
     ) -> None:
         for worker in self._started:
             for pipe in (worker.stdin, worker.stdout):
-                # What a dead worker never read cannot be flushed.
+                # Data that a dead worker did not read cannot be flushed.
                 with contextlib.suppress(OSError):
                     if pipe:
                         pipe.close()
@@ -66,7 +67,7 @@ class Workers:
             worker.wait()
 
     def run(self, data: bytes) -> Prepared:
-        """One picture in the next free worker; raises ImageError, and LookalikeError where the worker died of it."""
+        """Prepare a picture in the next free worker; raises ImageError, and LookalikeError where the worker died."""
         worker = self._take()
         assert worker.stdin
         assert worker.stdout
@@ -94,7 +95,7 @@ class Workers:
 
 
 def _start(preparation: Preparation) -> "subprocess.Popen[bytes]":
-    # The same search path: `-m` would look in the current folder first, which may hold anything.
+    # The same search path: `-m` would search the current folder first, which may hold anything.
     program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
     command = [sys.executable, "-c", program]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -110,11 +111,11 @@ def _send(pipe: IO[bytes], value: Any) -> None:
 
 def _receive(pipe: IO[bytes] | None) -> Any:
     assert pipe
-    return pickle.load(pipe)  # noqa: S301 - from a process that this one started
+    return pickle.load(pipe)  # noqa: S301 - from a process of this pool
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """A worker's life: a preparation first, then picture after picture until the pipe is closed."""
+    """The loop of a worker: reads a preparation, then pictures until the pipe is closed."""
     preparation: Preparation = _receive(requests)
     while True:
         try:
@@ -122,17 +123,17 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         except EOFError:
             return
         try:
-            made = prepare(preparation, data)
-            answer: str | Sequence[Any] = (np.ascontiguousarray(made.array), made.width, made.height)
+            prepared = prepare(preparation, data)
+            answer: str | Sequence[Any] = (np.ascontiguousarray(prepared.array), prepared.width, prepared.height)
         except ImageError as error:
             answer = str(error)
         _send(answers, answer)
 
 
 def main() -> None:
-    """The process."""
+    """The entry point of a worker process."""
     import signal
 
-    # Ctrl-C goes to the whole group; the parent says when to stop.
+    # Ctrl-C goes to the whole process group; only the parent ends a worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,4 +1,4 @@
-"""A query picture to itself and its mirrored and turned copies, so that the collection may hold it either way."""
+"""A query picture to its mirrored and turned copies, so that the search is invariant to these transforms."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,19 +18,19 @@ def parse(text: str) -> tuple[str, ...]:
 def variants(image: Image, kinds: Sequence[str]) -> list[Image]:
     """`image` first, then its copies: mirrored (`flip`), by quarter turns (`rotate`), or both, which makes eight.
 
-    Encode each and put all vectors into one probe: an item then counts with its best cosine to any. A query cut to a
-    box is turned after it was cut.
+    With the vectors of all copies in one probe, the score of an item is its best cosine to any of them. A query with a
+    box is cut first, then turned.
     """
     _checked(kinds)
     turned = [image, *(image.transpose(quarter) for quarter in QUARTERS)] if "rotate" in kinds else [image]
-    mirrored = [one.transpose(Transpose.FLIP_LEFT_RIGHT) for one in turned] if "flip" in kinds else []
+    mirrored = [copy.transpose(Transpose.FLIP_LEFT_RIGHT) for copy in turned] if "flip" in kinds else []
     return turned + mirrored
 
 
 def _checked(kinds: Iterable[str]) -> tuple[str, ...]:
-    """Each once; raises QueryError for what is none."""
-    found = tuple(dict.fromkeys(kinds))
-    for kind in found:
+    """The kinds without repeats; raises QueryError for an unknown one."""
+    unique = tuple(dict.fromkeys(kinds))
+    for kind in unique:
         if kind not in KINDS:
             raise QueryError(f"{kind!r} is nothing that a query can be invariant to; there are {', '.join(KINDS)}")
-    return found
+    return unique

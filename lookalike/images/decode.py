@@ -24,7 +24,7 @@ from lookalike.errors import ImageError
 from lookalike.types import Box, Encoder, Picture, Preparation, Vectors
 from lookalike.utils.files import reason
 
-# Formats that Pillow decodes by itself, without a helper program (EPS runs Ghostscript) and from a real signature.
+# Formats with a real signature that Pillow decodes without a helper program (EPS runs Ghostscript).
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI", "PCX")
 DRAFTED = ("JPEG", "MPO")
 """Formats that can be decoded at a reduced size."""
@@ -33,19 +33,19 @@ EXTENSIONS = frozenset(
     ".heic .heif .hif .qoi .pcx".split()
 )
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
-# Pillow's own default (`reducing_gap`): decoding to twice the wanted size leaves the later resize free of artefacts.
+# Pillow's own default (`reducing_gap`): decoding to twice the target size keeps the later resize free of artefacts.
 REDUCING_GAP = 2
-# Every scan of a JPEG is a pass over all its pixels, so a small file with a million of them would take hours; real
-# ones have about ten. 500 is where libjpeg-turbo's own fuzzers stop.
+# Each scan of a JPEG is a pass over all its pixels: a small file with a million scans would take hours. Real files have
+# about ten; 500 is the limit of libjpeg-turbo's own fuzzers.
 JPEG_SCANS = 500
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd8]")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused before it is decoded: more than `pixels` pixels or `bytes` bytes (the defaults fit panoramas).
+    """Images over these limits are refused before they are decoded; the defaults admit panoramas.
 
-    More pixels than the default have no effect: Pillow refuses them. Decoding takes 8 to 17 bytes of memory a pixel.
+    `pixels` above the default has no effect: Pillow refuses such images. Decoding takes 8 to 17 bytes a pixel.
     """
 
     pixels: int = 178_956_970  # Pillow's own decompression-bomb limit: 0.5 GB of RGB
@@ -59,7 +59,7 @@ LIMITS = Limits()
 class Decoded:
     """An upright RGB `image`, perhaps reduced and cut to a box, of a picture of `width` x `height` upright pixels.
 
-    `scale` is how many pixels of `image` stand for one of the picture: 1, or about 1/2, 1/4, 1/8 where it was reduced.
+    `scale` is the side of `image` over that of the picture: 1, or about 1/2, 1/4, 1/8 where it was decoded reduced.
     """
 
     image: Image.Image
@@ -101,7 +101,7 @@ def decode(data: bytes, *, size: int | None = None, box: Box | None = None, limi
 
 @dataclass(frozen=True)
 class Facts:
-    """What an image's header says: format, pixels as stored, and the passes over them that decoding will take."""
+    """The header of an image: format, width and height as stored, and the number of passes that decoding takes."""
 
     format: str
     width: int
@@ -110,7 +110,7 @@ class Facts:
 
 
 def examine(data: bytes, limits: Limits = LIMITS) -> Facts:
-    """Look at an image without decoding it; raises ImageError for what is none or is over the limits."""
+    """Read the header without decoding; raises ImageError for bytes that are no image or are over the limits."""
     if not data:
         raise ImageError("empty file")
     if len(data) > limits.bytes:
@@ -124,7 +124,7 @@ def examine(data: bytes, limits: Limits = LIMITS) -> Facts:
 
 
 def load(source: bytes | Picture, *, size: int | None = None, box: Box | None = None) -> Decoded:
-    """`decode` for whatever the Python API is given: bytes, a path, or an image that is already open."""
+    """`decode` for every source that the Python API takes: bytes, a path, or an image that is already open."""
     if isinstance(source, Image.Image):
         with _reasons(LIMITS):
             return _decode(source, None, box, LIMITS)
@@ -132,20 +132,20 @@ def load(source: bytes | Picture, *, size: int | None = None, box: Box | None = 
 
 
 def encode_images(encoder: Encoder, images: Sequence[Picture]) -> Vectors:
-    """The one way from pictures to vectors for an encoder's `encode`: load, prepare, encode as one batch."""
+    """What every encoder's `encode` does: load, prepare, and encode as one batch; (n, dim) unit rows."""
     if not images:
         return np.empty((0, encoder.dim), np.float32)
     return encoder.encode_batch([prepare(encoder, load(image, size=encoder.decode_size)) for image in images])
 
 
 def prepare(encoder: Preparation, decoded: Decoded) -> NDArray[Any]:
-    """`encoder.prepare` on a decoded picture, told how large the whole picture is at that scale."""
+    """`encoder.prepare` for a decoded picture, with the size of the whole picture at that scale."""
     whole = max(1, round(decoded.width * decoded.scale)), max(1, round(decoded.height * decoded.scale))
     return encoder.prepare(decoded.image, whole)
 
 
 def sniff(head: bytes) -> bool:
-    """Whether these first bytes (32 suffice) are an image's signature; PPM and PCX have none that could be trusted."""
+    """Whether the first bytes of a file (32 suffice) are an image's signature; PPM and PCX have no reliable one."""
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
     if head[4:8] == b"ftyp":
@@ -167,13 +167,13 @@ def thumbnail(image: Image.Image, size: int) -> Image.Image:
 def to_jpeg(image: Image.Image, quality: int = 85) -> bytes:
     """JPEG bytes of the pixels alone: no EXIF, no GPS, no profile, no comment."""
     buffer, plain = io.BytesIO(), image.convert("RGB")
-    plain.info = {}  # Pillow would write a comment found in it
+    plain.info = {}  # Pillow would write a comment that is in it
     plain.save(buffer, "JPEG", quality=quality, optimize=True)
     return buffer.getvalue()
 
 
 def clip(box: Box, width: int, height: int) -> Box:
-    """`box` within an image of `width` x `height`; raises ImageError where nothing of it is inside."""
+    """`box` cut to an image of `width` x `height`; raises ImageError where it does not overlap the image."""
     corners = (box.left, box.top, box.right, box.bottom)
     if not all(map(math.isfinite, corners)):
         raise ImageError(f"box {_numbers(box)} is not four finite numbers")
@@ -189,14 +189,14 @@ def _numbers(box: Box) -> str:
 
 @contextmanager
 def _reasons(limits: Limits) -> Iterator[None]:
-    """Whatever a decoder raises, as an ImageError with a short reason."""
+    """Turns any error of a decoder into an ImageError with a short reason."""
     try:
         yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"over the limit of {limits.pixels:,} pixels") from error
-    # Decoders of a dozen formats meet hostile bytes here; whatever they raise means "cannot be decoded".
+    # A dozen decoders get hostile bytes here; any of their errors means "cannot be decoded".
     except (OSError, ValueError, SyntaxError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
         raise ImageError(_reason(error)) from error
     except (EOFError, struct.error, zlib.error, MemoryError, BufferError, RuntimeError, AssertionError) as error:
@@ -217,7 +217,7 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _scans(data: bytes) -> int:
-    """The scans of a JPEG's first picture, counted no further than one above the limit."""
+    """The number of scans in a JPEG's first picture; counting stops one above the limit."""
     scans, position = 0, 2
     while scans <= JPEG_SCANS and (marker := _JPEG_MARKER.search(data, position)):
         if marker[0] == b"\xff\xd9":
@@ -229,8 +229,8 @@ def _scans(data: bytes) -> int:
 
 @functools.cache
 def _readable_formats() -> tuple[str, ...]:
-    """HEIC is read where the extra `heic` is installed; Pillow reads everything else by itself."""
-    # Pillow also warns of what is wrong with a file; here it is either readable or has a reason of its own.
+    """Pillow's formats, and HEIC where the extra `heic` is installed."""
+    # Pillow also warns of faults in a file; here a file is either readable or refused with a reason.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     Image.init()
@@ -248,7 +248,7 @@ def _decode(image: Image.Image, size: int | None, box: Box | None, limits: Limit
     if width * height > limits.pixels:
         raise ImageError(f"{width} x {height} pixels, over the limit of {limits.pixels:,}")
     if image.format not in DRAFTED:
-        image.load()  # TIFF is turned upright by this, and PNG's orientation may come after its pixels
+        image.load()  # turns a TIFF upright; a PNG's orientation may follow its pixels
     orientation, (width, height) = _orientation(image), image.size
     if orientation in (5, 6, 7, 8):
         width, height = height, width
@@ -270,7 +270,7 @@ def _whole_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int
 
 
 def _reduce(image: Image.Image, shorter: float, size: int) -> None:
-    """Let the JPEG decoder skip detail: the largest of 1/8, 1/4, 1/2 that leaves REDUCING_GAP x `size` pixels."""
+    """Decode a JPEG reduced, by the largest of 8, 4 and 2 that leaves a shorter side of REDUCING_GAP x `size`."""
     factor = next((f for f in (8, 4, 2) if shorter / f >= REDUCING_GAP * size), None)
     if factor and image.format in DRAFTED:
         image.draft(image.mode, (image.width // factor, image.height // factor))
@@ -279,7 +279,7 @@ def _reduce(image: Image.Image, shorter: float, size: int) -> None:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - EXIF is hostile data of its own, and an image without it is still an image
+    except Exception:  # noqa: BLE001 - EXIF is hostile too, and an image is usable without it
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -315,7 +315,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit integers by their high byte; other depths by their range, as their scale is not recorded."""
+    """16-bit integers by their high byte; other depths are scaled by their range, as no scale is recorded."""
     values = np.asarray(image)
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
@@ -331,7 +331,7 @@ def _from_deep(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: BaseException) -> str:
-    """A short line for the list of skipped files."""
+    """The reason of an error in one short line, for the list of skipped files."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, PermissionError):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.images import decode as images
+from lookalike.images import decode
 
 
 def place(uri: str) -> tuple[Any, str]:
@@ -33,7 +33,7 @@ def _by_fsspec(uri: str) -> tuple[Any, str]:
 
     try:
         system, path = fsspec.core.url_to_fs(uri)
-    # What fsspec's dozens of back ends raise has no common base.
+    # The errors of fsspec's back ends have no common base class.
     except Exception as error:
         reason = " ".join(str(error).split())[:150]
         raise SourceError(f"{uri}: cannot be opened ({reason})") from error
@@ -41,25 +41,25 @@ def _by_fsspec(uri: str) -> tuple[Any, str]:
 
 
 def join(uri: str, name: str) -> str:
-    """A place inside a place; what follows a `?` stays at the end."""
+    """The URI of `name` in the folder `uri`; a query (`?...`) stays at the end."""
     base, mark, query = uri.partition("?")
     return f"{base.rstrip('/')}/{name}{mark}{query}"
 
 
 def kind(uri: str) -> str:
-    """`file`, `folder` or `nothing`; raises SourceError where the place cannot be asked."""
+    """`file`, `folder` or `nothing`; raises SourceError where the file system does not answer."""
     from pyarrow import fs
 
     system, path = place(uri)
     try:
-        found = system.get_file_info(path).type
+        file_type = system.get_file_info(path).type
     except OSError as error:
         raise SourceError(f"{uri}: {short(error)}") from error
-    return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(found, "nothing")
+    return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(file_type, "nothing")
 
 
 def read_text(uri: str) -> str | None:
-    """A small file, or None where there is none; raises SourceError."""
+    """The text of a small file; None where there is no such file. Raises SourceError."""
     if kind(uri) != "file":
         return None
     system, path = place(uri)
@@ -68,7 +68,7 @@ def read_text(uri: str) -> str | None:
 
 
 def write_text(uri: str, text: str) -> None:
-    """A small file; raises SourceError."""
+    """Write a small file; raises SourceError."""
     system, path = place(uri)
     try:
         make_folder(uri.partition("?")[0].rpartition("/")[0] or "/", system, path)
@@ -79,7 +79,7 @@ def write_text(uri: str, text: str) -> None:
 
 
 def make_folder(uri: str, system: Any, path: str) -> None:
-    """The folder that `path` lies in, where the file system has folders; object stores have none to make."""
+    """Make the parent folder of `path` on a local disk or HDFS; object stores need none."""
     from pyarrow import fs
 
     if isinstance(system, fs.LocalFileSystem) or uri.startswith("hdfs://"):
@@ -87,14 +87,14 @@ def make_folder(uri: str, system: Any, path: str) -> None:
 
 
 def short(error: Exception) -> str:
-    """A short line of what Arrow says."""
+    """The message of an Arrow error in at most 160 characters."""
     line = " ".join((getattr(error, "strerror", None) or str(error)).split())
     return line if len(line) <= 160 else line[:159] + "…"
 
 
 @dataclass(frozen=True)
 class Remote:
-    """Files below a URI, one by one: how the pictures of a collection are found that was embedded elsewhere."""
+    """The images of a collection that was embedded elsewhere, read one by one below a URI."""
 
     uri: str
 
@@ -103,22 +103,22 @@ class Remote:
         try:
             system, path = place(self.uri)
             with system.open_input_file(f"{path.rstrip('/')}/{key}") as file:
-                if file.size() > images.LIMITS.bytes:
-                    raise ImageError(f"{file.size():,} bytes, over the limit of {images.LIMITS.bytes:,}")
+                if file.size() > decode.LIMITS.bytes:
+                    raise ImageError(f"{file.size():,} bytes, over the limit of {decode.LIMITS.bytes:,}")
                 return bytes(file.read())
         except (OSError, SourceError) as error:
             raise ImageError(f"{self.uri}: {short(error)}") from error
 
     def path(self, key: str) -> Path | None:
-        """None: it is no file of this machine."""
+        """None: the image is no local file."""
         return None
 
 
 def is_remote(location: str) -> bool:
-    """Whether a source lies behind a URI."""
+    """Whether the location of a source is a URI."""
     return "://" in location
 
 
 def located(base: Path, location: str) -> str:
-    """Where a source lies that is kept relative to the collection in `base`; a URI says it by itself."""
+    """The location of a source that is stored relative to the collection in `base`; a URI stays as it is."""
     return location if is_remote(location) else os.path.normpath(base / location)

@@ -1,4 +1,4 @@
-"""A folder, tar, zip or list of paths and URLs to a stream of entries, each of which can be read when it is needed."""
+"""A folder, tar, zip or list of paths and URLs to a stream of entries, each of which is read when it is needed."""
 
 import http.client
 import lzma
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.images import decode as images
-from lookalike.utils import download as fetching
+from lookalike.images import decode
+from lookalike.images.decode import EXTENSIONS, sniff
+from lookalike.utils.download import open_url
 from lookalike.utils.files import reason
 
-# Folders that photo programs, package managers and file systems keep for themselves; hidden ones are passed over too.
+# Folders of photo programs, package managers and file systems; these and hidden ones are skipped.
 SYSTEM_FOLDERS = frozenset(
     {"node_modules", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 )
@@ -29,11 +30,11 @@ PACKING_ERRORS = (zlib.error, lzma.LZMAError)
 
 @dataclass(frozen=True)
 class SourceEntry:
-    """One candidate image: `read()` gives its bytes or raises ImageError with the reason.
+    """One candidate image: `read()` returns its bytes or raises ImageError with the reason.
 
     `key` is the relative POSIX path in its source; names that are not UTF-8 carry surrogate escapes. `size` and
-    `mtime_ns` are what tells a changed file from an unchanged one; -1 where the source cannot say. An entry of a
-    `sequential` source can be read only until the stream moves on; any other may be read later and in any thread.
+    `mtime_ns` tell a changed file from an unchanged one; -1 where they are unknown. A `sequential` entry can be read
+    only until the stream moves on; any other can be read later and in any thread.
     """
 
     key: str
@@ -56,7 +57,7 @@ class Source(Protocol):
         ...
 
     def count(self) -> int | None:
-        """How many entries there will be, where that is cheap to say."""
+        """The number of entries; None where counting is not cheap."""
         ...
 
     def contains(self, key: str) -> bool:
@@ -73,7 +74,7 @@ class Source(Protocol):
 
 
 def open_source(location: str | Path) -> Source:
-    """The source at `location`, told apart by what it is and not by its name; raises SourceError."""
+    """The source at `location`, recognised by its content and not by its name; raises SourceError."""
     path = Path(location).expanduser()
     if path.is_dir():
         return Folder(path)
@@ -88,7 +89,7 @@ def open_source(location: str | Path) -> Source:
             head = file.read(LONGEST_LINE)
     except OSError as error:
         raise SourceError(f"{path}: {reason(error)}") from error
-    if images.sniff(head[:32]):
+    if sniff(head[:32]):
         raise SourceError(f"{path} is one image; index the folder that it is in, or search with it")
     if b"\0" in head:
         raise SourceError(f"{path} is neither a folder, a tar, a zip nor a text list of paths or URLs")
@@ -103,8 +104,8 @@ def _refuse(message: str) -> Callable[[], bytes]:
 
 
 def _within_limit(size: int) -> None:
-    if size > images.LIMITS.bytes:
-        raise ImageError(f"{size:,} bytes, over the limit of {images.LIMITS.bytes:,}")
+    if size > decode.LIMITS.bytes:
+        raise ImageError(f"{size:,} bytes, over the limit of {decode.LIMITS.bytes:,}")
 
 
 def _is_hidden(name: str) -> bool:
@@ -113,7 +114,7 @@ def _is_hidden(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Folder:
-    """All images under a folder; one directory's names are held at a time."""
+    """All images under a folder; the names of one directory at a time are in memory."""
 
     location: Path
 
@@ -122,7 +123,7 @@ class Folder:
         yield from self._walk(self.location, "", set(), True)
 
     def at(self, key: str) -> Iterator[SourceEntry]:
-        """What `entries` gives for one relative path: a file's entry, or all that lie in a folder."""
+        """What `entries` gives for one relative path: the entry of a file, or all entries of a folder."""
         path = self.location / key
         if any(_is_hidden(part) for part in key.split("/")):
             return
@@ -141,50 +142,50 @@ class Folder:
 
     def read(self, key: str) -> bytes:
         """The bytes of one file."""
-        return images.read(self.location / key)
+        return decode.read(self.location / key)
 
     def path(self, key: str) -> Path | None:
         """The file itself."""
         return self.location / key
 
-    def _walk(self, folder: Path, prefix: str, visited: set[tuple[int, int]], sniff: bool) -> Iterator[SourceEntry]:
+    def _walk(self, folder: Path, prefix: str, visited: set[tuple[int, int]], sniffing: bool) -> Iterator[SourceEntry]:
         try:
             status = folder.stat()
             if (status.st_dev, status.st_ino) in visited:
                 return
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as listing:
-                found = sorted(listing, key=lambda item: item.name)
+                items = sorted(listing, key=lambda item: item.name)
         except OSError as error:
             if not prefix:
                 raise SourceError(f"{folder}: {reason(error)}") from error
-            # The key ends in a slash: everything under it stays as it was, since nothing is known of it.
+            # The key ends in a slash: the images under it are kept, since their state is unknown.
             yield SourceEntry(prefix, -1, -1, _refuse("folder cannot be read"))
             return
-        for item in found:
+        for item in items:
             if _is_hidden(item.name):
                 continue
             path = folder / item.name
             if _is_folder(item):
-                if path.suffix.lower() in images.EXTENSIONS:
+                if path.suffix.lower() in EXTENSIONS:
                     yield SourceEntry(prefix + item.name, -1, -1, _refuse("is a directory"))
-                yield from self._walk(path, f"{prefix}{item.name}/", visited, sniff)
-            elif entry := self._entry(item, path, prefix + item.name, sniff):
+                yield from self._walk(path, f"{prefix}{item.name}/", visited, sniffing)
+            elif entry := self._entry(item, path, prefix + item.name, sniffing):
                 yield entry
 
     @staticmethod
-    def _entry(item: "os.DirEntry[str] | Path", path: Path, key: str, sniff: bool) -> SourceEntry | None:
-        if path.suffix.lower() not in images.EXTENSIONS and not (sniff and _has_signature(item)):
+    def _entry(item: "os.DirEntry[str] | Path", path: Path, key: str, sniffing: bool) -> SourceEntry | None:
+        if path.suffix.lower() not in EXTENSIONS and not (sniffing and _has_signature(item)):
             return None
         try:
             status = item.stat()
         except OSError:
-            return SourceEntry(key, -1, -1, partial(images.read, path))
-        return SourceEntry(key, status.st_size, status.st_mtime_ns, partial(images.read, path))
+            return SourceEntry(key, -1, -1, partial(decode.read, path))
+        return SourceEntry(key, status.st_size, status.st_mtime_ns, partial(decode.read, path))
 
 
 def _is_folder(item: "os.DirEntry[str]") -> bool:
-    """Whether it is a folder or a link to one; links that lead round in a circle are none."""
+    """Whether it is a folder or a link to one; a circle of links is none."""
     try:
         return item.is_dir()
     except OSError:
@@ -197,7 +198,7 @@ def _has_signature(item: "os.DirEntry[str] | Path") -> bool:
         if not item.is_file():
             return False
         with Path(item).open("rb") as file:
-            return images.sniff(file.read(32))
+            return sniff(file.read(32))
     except OSError:
         return False
 
@@ -205,23 +206,23 @@ def _has_signature(item: "os.DirEntry[str] | Path") -> bool:
 def is_candidate(name: str) -> bool:
     """Whether an archive's member is worth reading: an image's extension, and in no hidden folder."""
     parts = name.split("/")
-    return Path(name).suffix.lower() in images.EXTENSIONS and not any(_is_hidden(part) for part in parts if part)
+    return Path(name).suffix.lower() in EXTENSIONS and not any(_is_hidden(part) for part in parts if part)
 
 
 def nanoseconds(seconds: float) -> int:
-    """A member's time as the catalog keeps it; -1 for what is no time, as a tar may claim infinity."""
-    found = seconds * 1e9
-    return int(found) if abs(found) < 2**63 else -1
+    """The time of a member as the catalog stores it; -1 where it is out of range, as a tar may claim infinity."""
+    exact = seconds * 1e9
+    return int(exact) if abs(exact) < 2**63 else -1
 
 
 @dataclass(frozen=True)
 class Tar:
-    """A tar, compressed or not (also a webdataset shard); only its images are looked at, nothing is unpacked."""
+    """A tar, compressed or not (also a webdataset shard); only its images are read, nothing is unpacked to disk."""
 
     location: Path
 
     def entries(self) -> Iterator[SourceEntry]:
-        """Members in the order of the archive; a compressed one cannot go back, so neither does this stream."""
+        """Members in the order of the archive. A compressed tar cannot seek back, so the entries are sequential."""
         with self._open() as archive:
             for member in self._members(archive):
                 mtime = nanoseconds(member.mtime)
@@ -230,11 +231,11 @@ class Tar:
                 )
 
     def count(self) -> int | None:
-        """Not known without reading the whole archive."""
+        """None: it would take reading the whole archive."""
         return None
 
     def contains(self, key: str) -> bool:
-        """Always: an archive's members are compared at the end of the stream."""
+        """True: the members of an archive are compared at the end of the stream."""
         return bool(key)
 
     def read(self, key: str) -> bytes:
@@ -259,7 +260,7 @@ class Tar:
     def _members(self, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         try:
             while member := archive.next():
-                # Forget what was passed, or the list of members grows with the archive.
+                # tarfile keeps a list of all members, which would grow with the archive.
                 archive.members = []  # type: ignore[attr-defined]
                 if member.isfile() and is_candidate(member.name):
                     yield member
@@ -269,7 +270,7 @@ class Tar:
 
     @staticmethod
     def _check_end(archive: tarfile.TarFile) -> None:
-        """`next` takes a damaged header for the end; then what follows would seem to have been removed."""
+        """`next` takes a damaged header for the end; the members after it would then count as removed."""
         if archive.fileobj is None:
             return
         archive.fileobj.seek(archive.offset)
@@ -289,7 +290,7 @@ class Tar:
 
 @dataclass(frozen=True)
 class Zip:
-    """A zip; its members are read one by one, never unpacked to disk."""
+    """A zip; its members are read one by one and not unpacked to disk."""
 
     location: Path
 
@@ -310,11 +311,11 @@ class Zip:
             yield SourceEntry(info.filename, info.file_size, stamp, partial(self._bytes, info))
 
     def count(self) -> int | None:
-        """From the archive's directory."""
+        """The number of images in the archive's directory."""
         return sum(1 for _ in self._members())
 
     def contains(self, key: str) -> bool:
-        """Whether the archive's directory names it."""
+        """Whether the archive's directory has this name."""
         return key in self._archive.NameToInfo
 
     def read(self, key: str) -> bytes:
@@ -331,8 +332,8 @@ class Zip:
         _within_limit(info.file_size)
         try:
             with self._archive.open(info) as file:
-                # The directory's size may lie; what is read is bounded all the same.
-                data = file.read(images.LIMITS.bytes + 1)
+                # The size in the directory may be wrong, so reading is bounded too.
+                data = file.read(decode.LIMITS.bytes + 1)
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, *PACKING_ERRORS) as error:
             raise ImageError("damaged zip member") from error
         except RuntimeError as error:
@@ -343,7 +344,7 @@ class Zip:
 
 @dataclass(frozen=True)
 class TextList:
-    """A UTF-8 text file with a path (relative to the file) or an http(s) URL a line; `#` begins a comment."""
+    """A UTF-8 text file with one path (relative to the file) or http(s) URL per line; `#` begins a comment."""
 
     location: Path
 
@@ -355,7 +356,7 @@ class TextList:
                     yield line
 
     def entries(self) -> Iterator[SourceEntry]:
-        """Lines in their order; a URL is fetched once and taken as unchanged from then on."""
+        """Lines in their order; a URL is fetched once and counts as unchanged from then on."""
         for line in self._lines():
             path = self.path(line)
             try:
@@ -370,14 +371,14 @@ class TextList:
         return sum(1 for _ in self._lines())
 
     def contains(self, key: str) -> bool:
-        """Whether the file of that line is there; a URL is taken to be."""
+        """Whether the file of that line exists; a URL counts as existing."""
         path = self.path(key)
         return path is None or path.is_file()
 
     def read(self, key: str) -> bytes:
         """The bytes behind one line."""
         path = self.path(key)
-        return images.read(path) if path else fetch(key)
+        return decode.read(path) if path else fetch(key)
 
     def path(self, key: str) -> Path | None:
         """The file of a line; None for a URL."""
@@ -385,18 +386,18 @@ class TextList:
 
 
 def is_url(text: str) -> bool:
-    """Whether `text` is something that `fetch` takes."""
+    """Whether `text` is a URL that `fetch` takes."""
     return text.startswith(("http://", "https://"))
 
 
 def fetch(url: str) -> bytes:
     """The body of an http(s) URL within the byte limit; raises ImageError with the reason.
 
-    For URLs that the user of this machine names. The service has its own, stricter door for those of strangers.
+    For URLs from the user of this machine. The service checks URLs from the network itself, and more strictly.
     """
     try:
-        with fetching.open_url(url, URL_TIMEOUT_SECONDS) as response:
-            data = response.read(images.LIMITS.bytes + 1)
+        with open_url(url, URL_TIMEOUT_SECONDS) as response:
+            data = response.read(decode.LIMITS.bytes + 1)
     except urllib.error.HTTPError as error:
         raise ImageError(f"the server answered {error.code}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:

@@ -1,8 +1,8 @@
 """A FAISS index beside the vectors: kept in `<collection>/index`, checked before it is read, asked for candidates.
 
-It is a cache: where it is missing, damaged or of other vectors, the search is exact. Rows that were held back for
-measuring come last in it; another row's position is its number less those of them below it. What it finds is rescored
-from the stored vectors, since compressed indexes return distorted scores.
+It is a cache: where it is missing, damaged or of other vectors, the search is exact. The rows that were held out for
+measuring have the last positions in it; the position of any other row is its number less the held-out rows below it.
+Candidates are rescored from the stored vectors, since compressed indexes return distorted scores.
 """
 
 import importlib
@@ -27,21 +27,21 @@ from lookalike.utils.files import known_sha256, sha256_of
 FOLDER = "index"
 FILE = "index.json"
 DEFAULT_RECALL = 0.99
-"""What a search aims at where it names no recall; the best that was measured where nothing reaches it."""
+"""The recall of a search that names none; where no setting reaches it, the best one that was measured is used."""
 LEAST_SHARE = 0.2
-"""Below this share of rows that count a graph or an inverted file loses its way, and exact search is quick enough."""
+"""Where a smaller share of the rows is live, a graph or an inverted file finds too little, and exact search is fast."""
 
 log = logging.getLogger(__name__)
 
 
 def library() -> Any:
-    """FAISS, whose own annotations leave out what its functions take by keyword."""
+    """FAISS as `Any`: its own annotations leave out the keyword arguments of its functions."""
     return importlib.import_module("faiss")
 
 
 @dataclass(frozen=True)
 class SearchSetting:
-    """A point of the curve: `effort` (efSearch, nprobe), candidates per result, recall@10, seconds a query."""
+    """A point of the curve: `effort` (efSearch, nprobe), candidates per result (`factor`), recall@10, s per query."""
 
     effort: int
     factor: int
@@ -51,7 +51,10 @@ class SearchSetting:
 
 @dataclass(frozen=True)
 class IndexRecord:
-    """What index.json says: which vectors an index is of, where it lies, and what it was measured to find."""
+    """The content of index.json: the vectors that the index is of, its file, and its measured recall; see `Candidates`.
+
+    `held` are the rows that were held out for measuring.
+    """
 
     spec: str
     collection: str
@@ -64,14 +67,14 @@ class IndexRecord:
     seconds: float
     curve: tuple[SearchSetting, ...] = field(default=())
     selects: bool = True
-    """Whether FAISS finds the same among some rows only as by looking at all and dropping the others."""
+    """Whether a FAISS selector returns the candidates of a full search without the rows that it excludes."""
 
     def setting(self, recall: float | None) -> SearchSetting | None:
-        """The quickest that reaches `recall`; None where only exact search does."""
-        reaching = [one for one in self.curve if one.recall >= (DEFAULT_RECALL if recall is None else recall)]
+        """The fastest setting that reaches `recall`; None where only exact search does."""
+        reaching = [point for point in self.curve if point.recall >= (DEFAULT_RECALL if recall is None else recall)]
         if reaching:
-            return min(reaching, key=lambda one: one.seconds)
-        return max(self.curve, key=lambda one: one.recall, default=None) if recall is None else None
+            return min(reaching, key=lambda point: point.seconds)
+        return max(self.curve, key=lambda point: point.recall, default=None) if recall is None else None
 
     def to_text(self) -> str:
         """The content of index.json."""
@@ -84,14 +87,14 @@ def _checksum(values: dict[str, Any]) -> int:
 
 
 def read(path: Path) -> IndexRecord | None:
-    """index.json of the collection in `path`; None where there is none or it is damaged, which is logged."""
+    """The index.json of the collection in `path`; None where there is none or it is damaged, which is logged."""
     try:
         values = json.loads((path / FOLDER / FILE).read_text(encoding="utf-8"))
         checksum = values.pop("checksum")
-        curve, held = [SearchSetting(**one) for one in values.pop("curve")], tuple(values.pop("held"))
-        built = IndexRecord(**values, held=held, curve=tuple(curve))
-        if checksum == _checksum(json.loads(json.dumps(asdict(built)))):
-            return built
+        curve, held_out = [SearchSetting(**point) for point in values.pop("curve")], tuple(values.pop("held"))
+        record = IndexRecord(**values, held=held_out, curve=tuple(curve))
+        if checksum == _checksum(json.loads(json.dumps(asdict(record)))):
+            return record
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -101,7 +104,7 @@ def read(path: Path) -> IndexRecord | None:
 
 
 def stamp(file: Path) -> tuple[int, int] | None:
-    """Changes whenever another index.json takes the place of `file`; None where there is none."""
+    """A value that changes whenever `file` (an index.json) is replaced; None where there is none."""
     try:
         status = file.stat()
     except OSError:
@@ -110,39 +113,39 @@ def stamp(file: Path) -> tuple[int, int] | None:
 
 
 def facts(path: Path, collection: str, rows: int) -> dict[str, Any]:
-    """What `info` says of an index: empty where there is none of this collection."""
-    built = read(path)
-    if built is None or built.collection != collection or built.rows > rows:
+    """What `info` says of the index; empty where there is none of this collection."""
+    record = read(path)
+    if record is None or record.collection != collection or record.rows > rows:
         return {}
-    used = built.setting(None)
+    used = record.setting(None)
     return {
-        "spec": built.spec,
-        "rows": built.rows,
-        "rows beside": rows - built.rows,
+        "spec": record.spec,
+        "rows": record.rows,
+        "rows beside": rows - record.rows,
         "recall@10": used.recall if used else None,
         "ms a query": round(1000 * used.seconds, 3) if used else None,
-        "bytes a vector": round(built.bytes / max(1, built.rows), 1),
-        "seconds to build": built.seconds,
+        "bytes a vector": round(record.bytes / max(1, record.rows), 1),
+        "seconds to build": record.seconds,
     }
 
 
 def damage(path: Path, repair: bool = False) -> list[str]:
-    """What is wrong with the index of a collection; with `repair` it is thrown away."""
+    """The faults of a collection's index; with `repair` a damaged index is deleted."""
     if not (path / FOLDER / FILE).is_file():
         return []
-    built = read(path)
+    record = read(path)
     fault = None
-    if built is None:
+    if record is None:
         fault = f"{FOLDER}/{FILE} is damaged"
-    elif not _matches(path / FOLDER / built.file, built.sha256):
-        fault = f"{FOLDER}/{built.file} does not match its checksum"
+    elif not _matches(path / FOLDER / record.file, record.sha256):
+        fault = f"{FOLDER}/{record.file} does not match its checksum"
     if fault and repair:
         drop(path)
     return [fault] if fault else []
 
 
 def drop(path: Path) -> None:
-    """Throw the index away, what tells of it first."""
+    """Delete the index, index.json first."""
     (path / FOLDER / FILE).unlink(missing_ok=True)
     for file in (path / FOLDER).glob("*.faiss*"):
         file.unlink(missing_ok=True)
@@ -165,7 +168,7 @@ def is_trusted(path: Path, sha256: str) -> bool:
 
 @lru_cache(maxsize=4)
 def _load(path: Path, sha256: str) -> Any:
-    """The FAISS index, memory-mapped; None where the file is not what was built."""
+    """The FAISS index, memory-mapped; None where the file does not have its checksum or cannot be read."""
     import faiss
 
     if not is_trusted(path, sha256):
@@ -179,7 +182,7 @@ def _load(path: Path, sha256: str) -> Any:
 
 
 def parameters(index: Any, effort: int, selector: Any = None) -> Any:
-    """Search parameters for an index of any make: how hard to look, and among which positions."""
+    """Search parameters for any kind of index: `effort` (efSearch, nprobe), and a selector of positions."""
     faiss = library()
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
@@ -195,7 +198,7 @@ def parameters(index: Any, effort: int, selector: Any = None) -> Any:
 
 
 def core(index: Any) -> Any:
-    """What is inside transforms and refinements."""
+    """The index inside transforms and refinements."""
     faiss = library()
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
@@ -204,25 +207,25 @@ def core(index: Any) -> Any:
 
 
 def is_graph(index: Any) -> bool:
-    """Whether its effort must be at least the number of results."""
+    """Whether it is an HNSW graph, whose effort must be at least the number of results."""
     return isinstance(core(index), library().IndexHNSW)
 
 
 class Candidates:
-    """An index that was built, over the rows for which `live` (n,) holds; None: all."""
+    """A built index, searched among the rows for which `live` (n,) holds; None: all rows."""
 
     def __init__(self, built: IndexRecord, index: Any, live: NDArray[np.bool_] | None) -> None:
         self.built, self.index = built, index
-        self._held = np.array(built.held, np.int64)
-        self._main = built.rows - len(self._held)
-        self._shift = self._held - np.arange(len(self._held))
+        self._held_out = np.array(built.held, np.int64)
+        self._main = built.rows - len(self._held_out)
+        self._shift = self._held_out - np.arange(len(self._held_out))
         self._is_graph = is_graph(index)
-        # FAISS 1.15.1 answers with nonsense where fast-scan codes are asked to look into more lists than there are.
+        # FAISS 1.15.1 returns wrong results where fast-scan codes are searched with nprobe above the number of lists.
         self._most = int(getattr(core(index), "nlist", 1 << 30))
         self._select(live)
 
     def among(self, live: NDArray[np.bool_] | None) -> "Candidates":
-        """The same index over other rows."""
+        """The same index, searched among other rows."""
         if live is self._live:
             return self
         narrowed = copy(self)
@@ -242,71 +245,74 @@ class Candidates:
             self._selector = faiss.IDSelectorBitmap(len(self._bits) * 8, faiss.swig_ptr(self._bits))
 
     def _in_positions(self, counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which positions of the index count, by which rows do."""
-        return np.concatenate([np.delete(counted, self._held), counted[self._held]])
+        """A mask of rows (n,) as a mask of positions (n,)."""
+        return np.concatenate([np.delete(counted, self._held_out), counted[self._held_out]])
 
     def find(self, vectors: Vectors, k: int, setting: SearchSetting) -> Ids:
-        """(m, dim) to (m, k · factor) rows in no promised order; -1 where there are fewer. Raises LookalikeError."""
-        # Among few rows that count, most of what is looked at does not.
+        """(m, dim) queries to (m, k · factor) rows in any order; -1 where there are fewer. Raises LookalikeError."""
+        # Where few rows are live, most of what FAISS visits is not: fetch more, and search harder.
         share = max(self.share, 1e-6)
         fetch = min(int(k * setting.factor / (1.0 if self.built.selects else share)), int(self.index.ntotal))
         effort = math.ceil(setting.effort / share)
         effort = max(effort, fetch) if self._is_graph else min(effort, self._most)
         try:
-            _, found = self.index.search(vectors, fetch, params=self._of_effort(effort))
+            _, positions = self.index.search(vectors, fetch, params=self._of_effort(effort))
         except (RuntimeError, AssertionError) as error:
             raise LookalikeError(
                 f"the index {self.built.spec} cannot answer ({str(error).splitlines()[-1]})"
             ) from error
-        rows = self.rows(found)
+        rows = self.rows(positions)
         if self._live is not None and not self.built.selects:
             rows = np.where(self._live[np.maximum(rows, 0)], rows, -1)
         return rows
 
     def is_full(self, ids: Ids) -> bool:
-        """Whether these, of one query, came from `find` without a -1: FAISS puts them last."""
+        """Whether `ids` (1, c) from `find` hold no -1; FAISS puts these last."""
         return bool(ids[0, -1] >= 0) and (self._live is None or self.built.selects)
 
     def _of_effort(self, effort: int) -> Any:
-        """What FAISS is given, made once: that takes longer than many a search."""
+        """The search parameters of an effort, made once: making them takes longer than many a search."""
         if effort not in self._parameters:
             self._parameters[effort] = parameters(self.index, effort, self._selector)
         return self._parameters[effort]
 
     def rows(self, positions: Ids) -> Ids:
         """Positions in the index to rows of the collection."""
-        if not len(self._held):
+        if not len(self._held_out):
             return positions
         rows = positions + self._shift.searchsorted(positions.ravel(), side="right").reshape(positions.shape)
         if positions.max() >= self._main:
-            rows = np.where(positions < self._main, rows, self._held[np.maximum(positions - self._main, 0)])
+            rows = np.where(positions < self._main, rows, self._held_out[np.maximum(positions - self._main, 0)])
         return rows
 
 
 def open_candidates(path: Path, collection: str, rows: int, vectors_crc: Callable[[int], int]) -> Candidates | None:
-    """The index of a collection, where it is of these vectors; `vectors_crc(rows)` is what `Built.vectors_crc` was."""
-    built = read(path)
-    if built is None or built.collection != collection or built.rows > rows or not built.curve:
+    """The index of a collection; None where there is none of these vectors.
+
+    `vectors_crc(rows)` is compared with `IndexRecord.vectors_crc`.
+    """
+    record = read(path)
+    if record is None or record.collection != collection or record.rows > rows or not record.curve:
         return None
-    if built.vectors_crc != vectors_crc(built.rows):
+    if record.vectors_crc != vectors_crc(record.rows):
         log.warning("the index in %s is of other vectors; searching exactly", path / FOLDER)
         return None
-    index = _load(path / FOLDER / Path(built.file).name, built.sha256)
+    index = _load(path / FOLDER / Path(record.file).name, record.sha256)
     if index is None:
         return None
-    if index.ntotal != built.rows:
+    if index.ntotal != record.rows:
         log.warning(
             "the index in %s is an older version's; searching exactly until `lookalike optimize`", path / FOLDER
         )
         return None
-    return Candidates(built, index, None)
+    return Candidates(record, index, None)
 
 
 def ranked(vector: Vectors, ids: Ids, mapped: Vectors, k: int) -> tuple[Scores, Ids]:
-    """(1, k) cosines and rows, best first, of one query (dim,) and its candidates, all of which there are.
+    """(1, k) cosines and rows, best first, of one query (dim,) and its candidates `ids` (c,), none of them -1.
 
-    The work of `rescore` and `index.best` for the one query that most searches are, in a tenth of what a graph takes:
-    to wake the threads of FAISS for it would take as long as the search itself.
+    Does for a single query, as most searches are, what `rescore` and `exact.best` do, in a tenth of the time of a graph
+    search: waking the threads of FAISS would take as long as the search itself.
     """
     scores = mapped.take(ids, axis=0, mode="clip").dot(vector)
     order = np.lexsort((ids, -scores))[:k]
@@ -316,7 +322,8 @@ def ranked(vector: Vectors, ids: Ids, mapped: Vectors, k: int) -> tuple[Scores, 
 def rescore(vectors: Vectors, ids: Ids, stored: Callable[[Ids], Vectors], mapped: Vectors | None) -> Scores:
     """Cosines of each query (m, dim) to its candidates `ids` (m, c), -1 where there is none.
 
-    `mapped` are all rows where they lie as float32, which FAISS reads without copying; else `stored(ids)` is asked.
+    `mapped` (n, dim) are all rows where they are stored as float32: FAISS reads them in place. Otherwise `stored(ids)`
+    reads the candidates.
     """
     if mapped is None:
         scores = np.concatenate([_scores_of(vectors[at], ids[at], stored) for at in _groups(ids)])

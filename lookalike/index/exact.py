@@ -1,4 +1,4 @@
-"""Stored vectors to their nearest, exactly: FAISS over the rows as they lie on disk, block by block where need be."""
+"""Stored vectors to exact nearest neighbours: FAISS over the rows in place, or over blocks that are converted."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,17 +15,17 @@ from lookalike.types import Ids, Scores, Vectors
 T = TypeVar("T")
 U = TypeVar("U")
 FROM_BATCH = 20
-"""From this many queries on FAISS multiplies matrices (its `distance_compute_blas_threshold`)."""
+"""From this many queries on, FAISS multiplies matrices (its `distance_compute_blas_threshold`)."""
 GATHERED = 8192
 """Rows that are copied or converted at a time: 24 MiB at 768 numbers."""
 LEAST = 16_384
-"""Rows for which it is worth waking another thread."""
+"""Rows that are worth a further thread."""
 PRODUCTS = 1 << 22
 """Rows that are multiplied at a time for a single query: 16 MiB of products."""
 MARGIN = np.float32(1e-5)
-"""By how much two ways to add up a product may differ: 1e-6 was seen."""
+"""The largest difference between two orders of summation of one dot product; 1e-6 was measured."""
 SPARSE = 8
-"""Where fewer than one row in this many counts, those that do are picked out; else they are passed over."""
+"""Where fewer than one row in this many is live, the live rows are copied; otherwise the others are masked."""
 
 
 class Blocks(Protocol):
@@ -33,7 +33,7 @@ class Blocks(Protocol):
 
     @property
     def dtype(self) -> str:
-        """How they are stored."""
+        """The type of the stored numbers."""
         ...
 
     def block(self, start: int, stop: int) -> Vectors:
@@ -41,7 +41,7 @@ class Blocks(Protocol):
         ...
 
     def rows(self, ids: Ids) -> Vectors:
-        """Some rows."""
+        """The rows with these numbers."""
         ...
 
 
@@ -64,7 +64,10 @@ class InMemory:
 
 @dataclass(frozen=True)
 class _Part:
-    """Rows that FAISS can be given in one call: `vectors`, and their numbers from `first` on or in `ids`."""
+    """Rows for one call of FAISS: `vectors` (c, dim), and their row numbers, from `first` on or in `ids`.
+
+    `bits` marks the live ones; None: all.
+    """
 
     vectors: Vectors
     first: int
@@ -73,10 +76,10 @@ class _Part:
 
 
 class ExactIndex:
-    """Exhaustive search over rows as they lie on disk; removed rows are never returned.
+    """Exhaustive search over stored rows; removed rows are never returned.
 
     float32 rows, (n, dim) C-contiguous and maybe memory-mapped, are not copied; others are converted block by block.
-    Those from `first` to `count` are searched, and of them the ones for which `live` (n,) bool holds; None: all.
+    The rows from `first` to `count` for which `live` (n,) bool holds are searched; None: all of them.
     """
 
     def __init__(
@@ -100,11 +103,11 @@ class ExactIndex:
         """(m, dim) unit rows to (m, k) cosines and row numbers, best first; -1 pads where there are fewer rows."""
         vectors = np.ascontiguousarray(vectors, np.float32)
         k = max(1, min(k, self._rows))
-        found = empty(len(vectors), k)
+        nearest = empty(len(vectors), k)
         if not self._count or not len(vectors):
-            return found
+            return nearest
 
-        # Where a fifth of the rows does not count, FAISS gains more by passing over them.
+        # Where a fifth of the rows is not live, FAISS gains more by skipping them.
         is_single = len(vectors) == 1 and 5 * self._count >= 4 * self._rows
 
         def search(part: _Part) -> tuple[Scores, Ids]:
@@ -116,29 +119,29 @@ class ExactIndex:
         if is_single:
             results = map(search, self._parts(1))
         elif len(vectors) < FROM_BATCH and self._rows > LEAST:
-            # FAISS gives each query a thread: a few of them would leave the others idle.
+            # FAISS gives each query one thread: a few queries would leave the other threads idle.
             results = _ahead(search, self._parts(threads()), threads())
         else:
             results = map(search, self._parts(1))
         for result in results:
-            found = merged([found, result], k)
+            nearest = merged([nearest, result], k)
         # A unit row against itself may come out as 1.0000001.
-        np.clip(found[0], -1, 1, out=found[0])
-        return found
+        np.clip(nearest[0], -1, 1, out=nearest[0])
+        return nearest
 
-    def _parts(self, wanted: int) -> Iterator[_Part]:
+    def _parts(self, parts: int) -> Iterator[_Part]:
         if self._count * SPARSE < self._rows:
             assert self._live is not None, "not all rows count"
             yield from self._gathered(np.flatnonzero(self._live[self._first : self._stop]) + self._first)
         elif self._source.dtype != "float32":
             yield from self._converted()
         else:
-            yield from self._as_they_lie(wanted)
+            yield from self._in_place(parts)
 
     def _gathered(self, ids: Ids) -> Iterator[_Part]:
         for at in range(0, len(ids), GATHERED):
-            some = ids[at : at + GATHERED]
-            yield _Part(self._source.rows(some), 0, some)
+            chunk = ids[at : at + GATHERED]
+            yield _Part(self._source.rows(chunk), 0, chunk)
 
     def _converted(self) -> Iterator[_Part]:
         def convert(start: int) -> _Part:
@@ -149,12 +152,12 @@ class ExactIndex:
             kept = np.flatnonzero(self._live[start:stop])
             return _Part(block[kept], 0, kept + start)
 
-        # The next blocks are converted while one is searched; no more than that many are held.
+        # The next blocks are converted while one is searched; the number in memory is bounded.
         yield from _ahead(convert, range(self._first, self._stop, GATHERED), threads())
 
-    def _as_they_lie(self, wanted: int) -> Iterator[_Part]:
-        # Bits of eight rows share a byte.
-        size = max(LEAST, -(-self._rows // wanted) + 7 & ~7)
+    def _in_place(self, parts: int) -> Iterator[_Part]:
+        # The mask has eight rows to a byte.
+        size = max(LEAST, -(-self._rows // parts) + 7 & ~7)
         for start in range(self._first, self._stop, size):
             stop = min(start + size, self._stop)
             block = self._source.block(start, stop)
@@ -166,13 +169,13 @@ class ExactIndex:
 
 
 def refuse_other_length(vectors: Vectors, dim: int) -> None:
-    """Raises QueryError for queries (m, n) to rows of `dim` numbers where n is another."""
+    """Raises QueryError for queries (m, n) where n is not `dim`, the length of the stored rows."""
     if vectors.shape[1] != dim:
         raise QueryError(f"the query vector has {vectors.shape[1]} numbers, the collection's have {dim}")
 
 
 def _search(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
-    """One part; where some of its rows do not count and matrices are multiplied, the rows that do are copied."""
+    """Search one part; where matrices are multiplied and not all rows are live, the live ones are copied."""
     if part.bits is not None and len(vectors) >= FROM_BATCH:
         return _search_copied(vectors, part, k)
     scores, ids = _knn(vectors, part.vectors, k, part.bits)
@@ -182,15 +185,15 @@ def _search(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
 
 
 def _search_single(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
-    """One query (1, dim) at the speed of the memory, where FAISS, row by row, takes two to three times as long.
+    """Search one part for one query (1, dim) at memory speed; FAISS, row by row, takes two to three times as long.
 
-    Products of all rows by BLAS say which may be among the best; these few are scored each by itself, so that rows that
-    are the same have the same score wherever they lie.
+    Products of all rows by BLAS select the candidates. Each candidate is then scored by itself, so that equal rows get
+    equal scores wherever they are stored.
     """
-    found, query = empty(1, k), vectors[0]
+    nearest, query = empty(1, k), vectors[0]
     for start in range(0, len(part.vectors), PRODUCTS):
         block = part.vectors[start : start + PRODUCTS]
-        with np.errstate(all="ignore"):  # A flipped bit can make any number of a row, which is told when it is found.
+        with np.errstate(all="ignore"):  # A flipped bit can turn a stored number into NaN or infinity.
             products = block @ query
         if part.bits is not None:
             products[~_live_of(part.bits, start, len(block))] = -np.inf
@@ -198,12 +201,12 @@ def _search_single(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
         with np.errstate(all="ignore"):
             scores = np.einsum("ij,j->i", block[near], query)
         numbers = near + (start + part.first) if part.ids is None else part.ids[near + start]
-        found = merged([found, (scores[None], numbers[None])], k)
-    return found
+        nearest = merged([nearest, (scores[None], numbers[None])], k)
+    return nearest
 
 
 def _near(products: Scores, k: int) -> Ids:
-    """Which of the products (n,) may be among the best `k`; -inf and what is no number never."""
+    """The positions of those products (n,) that may be among the best `k`; -inf and NaN never are."""
     if np.isnan(products.max()):
         products = np.where(np.isnan(products), -np.inf, products)
     least = np.partition(products, -k)[-k] if k < len(products) else -np.inf
@@ -211,27 +214,27 @@ def _near(products: Scores, k: int) -> Ids:
 
 
 def _live_of(bits: NDArray[np.uint8], start: int, count: int) -> NDArray[np.bool_]:
-    """Of rows from a multiple of eight on, which ones count."""
+    """The mask (count,) of the rows from `start` on, a multiple of eight."""
     return np.unpackbits(bits[start // 8 :], count=count, bitorder="little").view(np.bool_)
 
 
 def _search_copied(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
-    """With a selection FAISS would not multiply matrices, and take several times as long."""
+    """Search copies of the live rows: with a selector FAISS scans row by row, in several times the time."""
     assert part.bits is not None
     live = _live_of(part.bits, 0, len(part.vectors))
-    found = empty(len(vectors), k)
+    nearest = empty(len(vectors), k)
     for start in range(0, len(live), GATHERED):
         kept = np.flatnonzero(live[start : start + GATHERED])
         block = part.vectors[start : start + GATHERED]
         if len(kept):
             scores, ids = _knn(vectors, block if len(kept) == len(block) else block[kept], k, None)
             numbers = np.where(ids >= 0, kept[np.maximum(ids, 0)] + (start + part.first), -1)
-            found = merged([found, (scores, numbers)], k)
-    return found
+            nearest = merged([nearest, (scores, numbers)], k)
+    return nearest
 
 
 def _knn(vectors: Vectors, rows: Vectors, k: int, bits: NDArray[np.uint8] | None) -> tuple[Scores, Ids]:
-    """FAISS over an array as it lies, instead of an IndexFlat, which would copy it."""
+    """FAISS over an array in place; an IndexFlat would copy it."""
     import faiss
 
     k = min(k, len(rows))
@@ -250,7 +253,7 @@ def empty(queries: int, k: int) -> tuple[Scores, Ids]:
 
 
 def best(scores: Scores, ids: Ids, k: int) -> tuple[Scores, Ids]:
-    """The best `k` of (m, n) cosines and rows, ties by row; what is no result (-1) comes last."""
+    """The best `k` of (m, n) cosines and rows, ties by row; missing results (-1) come last."""
     worse = np.where(ids < 0, np.float32(np.inf), -scores)
     if len(ids) == 1:
         single = np.lexsort((ids[0], worse[0]))[:k]
@@ -259,11 +262,11 @@ def best(scores: Scores, ids: Ids, k: int) -> tuple[Scores, Ids]:
     return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
 
-def merged(found: Sequence[tuple[Scores, Ids]], k: int) -> tuple[Scores, Ids]:
-    """The best `k` of several results for the same queries, of which no two hold the same row; ties by row."""
-    scores = np.concatenate([scores for scores, _ in found], axis=1)
-    ids = np.concatenate([ids for _, ids in found], axis=1)
-    # What is no result (-1) comes last, whatever its score.
+def merged(results: Sequence[tuple[Scores, Ids]], k: int) -> tuple[Scores, Ids]:
+    """The best `k` of several results for the same queries, ties by row; no row may be in two of them."""
+    scores = np.concatenate([scores for scores, _ in results], axis=1)
+    ids = np.concatenate([ids for _, ids in results], axis=1)
+    # Missing results (-1) come last, whatever their score.
     worse = np.where((ids >= 0) & ~np.isnan(scores), -scores, np.inf)
     if worse.shape[1] > 4 * k:
         part = np.argpartition(worse, k, axis=1)[:, : k + 1]
@@ -272,24 +275,24 @@ def merged(found: Sequence[tuple[Scores, Ids]], k: int) -> tuple[Scores, Ids]:
     return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
 
-def share_of(found: Ids, truth: Ids) -> float:
-    """The share of `truth` (m, k), row by row, that is in `found` (m, any number): recall."""
-    return sum(len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)) / truth.size
+def share_of(retrieved: Ids, truth: Ids) -> float:
+    """Recall: the share of `truth` (m, k), query by query, that is in `retrieved` (m, any number)."""
+    return sum(len(np.intersect1d(a, b)) for a, b in zip(retrieved, truth, strict=True)) / truth.size
 
 
-def _ahead(job: Callable[[T], U], arguments: Iterable[T], held: int) -> Iterator[U]:
-    """Results in order, computed in threads, at most `held` ahead; `arguments` are taken as they are needed."""
+def _ahead(job: Callable[[T], U], arguments: Iterable[T], ahead: int) -> Iterator[U]:
+    """Results in order, computed in threads, at most `ahead` of them early; `arguments` are read as they are needed."""
     running: list[Future[U]] = []
     for argument in arguments:
         running.append(_pool().submit(job, argument))
-        if len(running) > held:
+        if len(running) > ahead:
             yield running.pop(0).result()
     for future in running:
         yield future.result()
 
 
 def threads() -> int:
-    """As many as FAISS may use."""
+    """The number of threads that FAISS may use."""
     import faiss
 
     return int(faiss.omp_get_max_threads())

@@ -1,8 +1,8 @@
 """Vectors to groups of rows that look alike, in bounded memory however many rows there are.
 
-Every pair of rows is decided exactly, yet most are dismissed at a fraction of the cost: with an orthonormal basis P and
-what it leaves of a vector as R, cos(a, b) <= Pa.Pb + |Ra||Rb|, so a pair whose right side stays below the threshold
-need not be looked at. No pair is kept beyond the block that it was found in.
+Every pair of rows is decided exactly, but most are ruled out at a fraction of the cost of a dot product: with an
+orthonormal basis P and the residual R of a vector, cos(a, b) <= Pa.Pb + |Ra||Rb|, so a pair is skipped where the right
+side stays below the threshold. Pairs are kept in memory for one block only.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,16 +17,16 @@ from lookalike.types import Ids, Progress, Scores, Vectors
 ReadRows = Callable[[Ids], Vectors]
 """Positions, counted from 0, to their unit rows."""
 
-# Two blocks of scores, their mask and what is found in them stay under 100 MB.
+# Two blocks of scores, their mask and the pairs in them stay under 100 MB.
 BLOCK = 2048
 PAIRS_AT_ONCE = 1 << 18
 ELEMENTS_AT_ONCE = 1 << 22
 SAMPLE = 2048
 SKETCHES = (32, 64, 128, 256)
-# What float32 may lose in a dot product of unit rows, and, far more than that, in a bound.
+# The rounding error of float32 in a dot product of unit rows, and a far larger margin for a bound.
 ROUNDING = 1e-6
 BOUND_ROUNDING = 1e-5
-# In multiplications: what a pair costs beside its dot product, and how much dearer one is on rows gathered one by one.
+# In multiplications: the cost of a pair beside its dot product, and the factor for rows that are gathered one by one.
 PAIR_COST = 24
 GATHER_COST = 40
 
@@ -49,12 +49,11 @@ def stars(
 ) -> list[Star]:
     """Groups of the `count` rows of `read` in which every member has at least the cosine `threshold` to the centre.
 
-    No row is in two groups. Centres are chosen in the order of how many neighbours a row has, and of how near they are:
-    a centre is the medoid of those around it, and takes those that no other has taken. That is the guard against
-    chaining: of a chain where only neighbours look alike, the ends are not called duplicates. `sides` (count,) holds 1,
-    2 or 3 (both) for each row, and only pairs with both sides between them are counted; sorted sides are compared
-    fastest. Memory grows with `count` by about 0.3 kB a row. Raises QueryError for a threshold that is no cosine above
-    0.
+    No row is in two groups. Rows become centres in the order of the number of their neighbours, ties by the sum of the
+    cosines; a centre takes the neighbours that no other centre has taken. This prevents chaining: where only neighbours
+    in a chain look alike, its ends are not called duplicates. `sides` (count,) holds 1, 2 or 3 (both) for each row, and
+    only pairs that have both sides between them count; sorted sides are compared fastest. Memory grows with `count` by
+    about 0.3 kB a row. Raises QueryError for a threshold that is no cosine above 0.
     """
     if not 0 < threshold <= 1:
         raise QueryError(f"a threshold is a cosine above 0 and at most 1, not {threshold:g}")
@@ -67,21 +66,21 @@ def stars(
         for ends in (a, b):
             np.add.at(degrees, ends, 1)
             np.add.at(totals, ends, scores)
-    found: list[Star] = []
+    groups: list[Star] = []
     for rows in forest.trees(np.flatnonzero(degrees)):
         order = np.lexsort((rows, -totals[rows], -degrees[rows]))
-        found += _split(read, rows[order], threshold, sides)
-    return found
+        groups += _split(read, rows[order], threshold, sides)
+    return groups
 
 
 class Forest:
-    """Which of `count` rows hang together: union-find on whole arrays, the lowest row of a tree being its root."""
+    """The connected components of `count` rows: union-find on whole arrays; the root of a tree is its lowest row."""
 
     def __init__(self, count: int) -> None:
         self._parents = np.arange(count)
 
     def join(self, a: Ids, b: Ids) -> None:
-        """Let each row of `a` hang together with that of `b` in the same place."""
+        """Connect each row of `a` with the row of `b` at the same position."""
         while len(a):
             a, b = self.roots(a), self.roots(b)
             apart = a != b
@@ -97,7 +96,7 @@ class Forest:
         return rows
 
     def trees(self, rows: Ids) -> Iterator[Ids]:
-        """`rows` by the tree that they are in."""
+        """`rows` split by their tree."""
         roots = self.roots(rows)
         order = np.argsort(roots, kind="stable")
         starts = np.flatnonzero(np.diff(roots[order])) + 1
@@ -105,7 +104,7 @@ class Forest:
 
 
 def _split(read: ReadRows, rows: Ids, threshold: float, sides: NDArray[np.uint8]) -> Iterator[Star]:
-    """Stars out of `rows` that hang together, those with the most neighbours first."""
+    """Stars of one component; `rows` come in the order in which they become centres."""
     while len(rows) > 1:
         centre, rest = rows[0], rows[1:]
         vector = read(rows[:1])[0]
@@ -128,18 +127,18 @@ def _pairs(
     jobs = [(i, j) for i in range(len(starts)) for j in range(i, len(starts)) if reach[i] | reach[j] == 3]
     for done, (i, j) in enumerate(jobs):
         a, b = _near(sketches, starts[i], starts[j], threshold)
-        wanted = (sides[a] | sides[b]) == 3
-        a, b = a[wanted], b[wanted]
-        for some, scores in _scores(read, a, b):
+        between = (sides[a] | sides[b]) == 3
+        a, b = a[between], b[between]
+        for part, scores in _scores(read, a, b):
             kept = scores >= threshold - ROUNDING
             if kept.any():
-                yield a[some][kept], b[some][kept], scores[kept]
+                yield a[part][kept], b[part][kept], scores[kept]
         if progress:
             progress(done + 1, len(jobs))
 
 
 def _near(sketches: NDArray[np.float32], i: int, j: int, threshold: float) -> tuple[Ids, Ids]:
-    """Pairs between the blocks that begin at `i` and `j` whose bound reaches the threshold, each once."""
+    """Pairs of the blocks that begin at `i` and `j` whose bound reaches the threshold, each pair once."""
     bounds = sketches[i : i + BLOCK] @ sketches[j : j + BLOCK].T
     places = np.flatnonzero(bounds >= threshold - BOUND_ROUNDING)
     a, b = np.divmod(places, bounds.shape[1])
@@ -150,7 +149,7 @@ def _near(sketches: NDArray[np.float32], i: int, j: int, threshold: float) -> tu
 
 
 def _scores(read: ReadRows, a: Ids, b: Ids) -> Iterator[tuple[slice, Scores]]:
-    """The cosines of pairs of two blocks, a part of them at a time."""
+    """The cosines of the pairs (a, b) of two blocks, a slice of them at a time."""
     if not len(a):
         return
     whole = None
@@ -161,11 +160,11 @@ def _scores(read: ReadRows, a: Ids, b: Ids) -> Iterator[tuple[slice, Scores]]:
         whole = left @ right.T
     at_once = PAIRS_AT_ONCE if whole is not None else max(1, ELEMENTS_AT_ONCE // left.shape[1])
     for at in range(0, len(a), at_once):
-        some = slice(at, at + at_once)
+        part = slice(at, at + at_once)
         if whole is not None:
-            yield some, whole[places_a[some], places_b[some]]
+            yield part, whole[places_a[part], places_b[part]]
         else:
-            yield some, np.einsum("ij,ij->i", left[places_a[some]], right[places_b[some]])
+            yield part, np.einsum("ij,ij->i", left[places_a[part]], right[places_b[part]])
 
 
 def _sketches(read: ReadRows, count: int, threshold: float) -> NDArray[np.float32]:
@@ -180,13 +179,13 @@ def _sketches(read: ReadRows, count: int, threshold: float) -> NDArray[np.float3
 
 def _sketch(rows: Vectors, basis: NDArray[np.float32]) -> NDArray[np.float32]:
     inside = rows @ basis
-    # Not from 1 - |Pa|^2, which would cancel where little is left.
+    # Not from 1 - |Pa|^2, which cancels where the residual is small.
     left = np.linalg.norm(rows - inside @ basis.T, axis=1, keepdims=True)
     return np.concatenate([inside, left], axis=1)
 
 
 def _basis(read: ReadRows, count: int, threshold: float) -> NDArray[np.float32]:
-    """The leading principal directions (dim, d) of a sample, as many as make the whole comparison cheapest."""
+    """The leading principal directions (dim, d) of a sample; d makes the whole comparison cheapest."""
     rng = np.random.default_rng(0)
     sample = read(np.sort(rng.choice(count, min(count, SAMPLE), replace=False)))
     dim = sample.shape[1]

@@ -1,11 +1,11 @@
-"""How many cores this process may use: the number of threads of everything that has threads of its own."""
+"""The number of cores that this process may use, which is the number of threads wherever there are threads."""
 
 import os
 
 
 def cores() -> int:
-    """Those that the system lets this process run on; the environment's `LOOKALIKE_THREADS` overrides."""
-    wanted = os.environ.get("LOOKALIKE_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
+    """The cores that the system gives to this process; the environment variable `LOOKALIKE_THREADS` overrides it."""
+    override = os.environ.get("LOOKALIKE_THREADS", "")
+    if override.isdecimal() and int(override) > 0:
+        return int(override)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

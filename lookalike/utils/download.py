@@ -1,4 +1,4 @@
-"""A URL to a file, over HTTP, going on where an earlier attempt or an earlier run stopped.
+"""A URL to a file, over HTTP; the download is resumed where an earlier attempt or run stopped.
 
 Weights and data sets come through `fetch`. A query image is small and stays in memory: it shares only `open_url`.
 """
@@ -21,13 +21,13 @@ TIMEOUT_SECONDS = 60
 ATTEMPTS = 5
 Dropped = (http.client.HTTPException, TimeoutError, ConnectionError)
 Failed = (urllib.error.URLError, *Dropped)
-"""What `fetch` raises where the network or the server is at fault; any other OSError is the disk's."""
+"""The errors of `fetch` for faults of the network or the server; any other OSError is the disk's."""
 
 log = logging.getLogger(__name__)
 
 
 class TooLong(urllib.error.URLError):
-    """More bytes than the caller takes; what had come of them is removed."""
+    """More bytes than the caller admits; the bytes so far are removed."""
 
 
 def fetch(
@@ -37,10 +37,10 @@ def fetch(
     headers: Mapping[str, str] | None = None,
     most: int | None = None,
 ) -> None:
-    """`url` (http or https) to `file`, which is there only once it is whole; what has come so far is FILE.part.
+    """Download `url` (http or https) to `file`, which exists only once it is whole; until then there is FILE.part.
 
-    Nothing is fetched where `file` is there already. `progress` hears bytes; there may be `most` of them. A connection
-    that ends early is taken up again, up to five times and while it gets further. Raises `Failed`.
+    Nothing is fetched where `file` exists. `progress` counts bytes; more than `most` of them are refused. A connection
+    that ends early is resumed, up to five times and as long as each attempt gets further. Raises `Failed`.
     """
     if file.exists():
         return
@@ -68,7 +68,7 @@ def _size(part: Path) -> int:
 
 
 def _fetch_rest(url: str, part: Path, progress: Progress | None, headers: Mapping[str, str], most: int | None) -> bool:
-    """Append what is missing of `part`; whether it is complete."""
+    """Append the missing bytes to `part`; returns whether it is complete."""
     have = _size(part)
     try:
         response = open_url(url, TIMEOUT_SECONDS, {**headers, "Range": f"bytes={have}-"} if have else headers)
@@ -101,7 +101,7 @@ def _within(most: int | None, size: int | None) -> None:
 
 
 def _total(response: http.client.HTTPResponse, have: int) -> int | None:
-    """The length of the whole file, as the server says it."""
+    """The length of the whole file in the server's answer; None where it is not stated."""
     length = response.headers.get("Content-Length")
     if response.status != 206:
         return int(length) if length else None
@@ -112,21 +112,21 @@ def _total(response: http.client.HTTPResponse, have: int) -> int | None:
 
 
 def open_url(url: str, seconds: float, headers: Mapping[str, str] | None = None) -> http.client.HTTPResponse:
-    """The answer to a GET, within so many seconds for each wait; raises OSError, ValueError or HTTPException."""
+    """The response to a GET; `seconds` limits each wait. Raises OSError, ValueError or HTTPException."""
     request = urllib.request.Request(url, headers={"User-Agent": "lookalike", **(headers or {})})  # noqa: S310
     response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=seconds, context=_certificates())  # noqa: S310
     return response
 
 
 def digest(file: Path, algorithm: str) -> str:
-    """The checksum of a file in hexadecimal, against damage and not against forgery where the algorithm is MD5."""
+    """The checksum of a file in hexadecimal; MD5 detects damage, not forgery."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """The system's certificates, and certifi's where it is installed: some Pythons come without any."""
+    """The system's certificates, and certifi's where it is installed: some Pythons have none."""
     context = ssl.create_default_context()
     if find_spec("certifi"):
         import certifi

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, folders that are made durable, and files known by their content."""
+"""Files that are replaced whole or not at all, durable folders, and the SHA-256 of files."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def reason(error: OSError) -> str:
-    """What the system says of an error, for the end of a message: "no space left on device"."""
+    """The system's text of an error, for the end of a message: "no space left on device"."""
     return (error.strerror or str(error)).lower()
 
 

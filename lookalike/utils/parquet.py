@@ -1,4 +1,4 @@
-"""Parquet files, where pyarrow is installed."""
+"""Parquet files to record batches, where pyarrow is installed."""
 
 from collections.abc import Iterator
 from pathlib import Path

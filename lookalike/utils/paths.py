@@ -1,4 +1,4 @@
-"""Where lookalike keeps what it can make again: one cache folder, by the XDG rules."""
+"""The cache folder, by the XDG rules; everything in it can be made again."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: a bar on a terminal, elsewhere a line every ten seconds."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ LINE_EVERY_SECONDS = 10.0
 
 @contextmanager
 def shown(unit: str) -> Iterator[Progress]:
-    """A Progress callback that shows how many `unit` are done, how many a second, and the time left."""
+    """A Progress callback that prints the number of `unit` done, the rate per second, and the time left."""
     if sys.stderr.isatty():
         with _bar(unit) as callback:
             yield callback
@@ -43,9 +43,9 @@ def _bar(unit: str) -> Iterator[Progress]:
 
 
 class _Rate:
-    """How many a second, counted from the first call: what came before it was not the work that is counted.
+    """The rate per second since the first call; the time before it was spent on other work.
 
-    Where the count falls, another piece of work has begun, such as the gallery prepared in a second way.
+    A count that falls starts another piece of work, such as the same gallery prepared with other options.
     """
 
     def __init__(self) -> None:
@@ -63,16 +63,16 @@ class _Rate:
 
 
 def _lines(unit: str) -> Progress:
-    told: float | None = None
+    last_line_at: float | None = None
     rate = _Rate()
 
     def callback(done: int, total: int | None) -> None:
-        nonlocal told
+        nonlocal last_line_at
         speed, now = rate.of(done), time.monotonic()
-        told = now if told is None else told
-        if now - told < LINE_EVERY_SECONDS or not speed:
+        last_line_at = now if last_line_at is None else last_line_at
+        if now - last_line_at < LINE_EVERY_SECONDS or not speed:
             return
-        told = now
+        last_line_at = now
         left = f" of {total:,}, {(total - done) / speed:,.0f} s left" if total else ""
         print(f"{done:,} {unit}{left} ({speed:,.1f}/s)", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""How long each part of a search takes: decode, encode, search and re-rank, heard by whoever listens."""
+"""The time of each stage of a search (decode, encode, search, rerank), measured while somebody listens."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _heard: ContextVar[dict[Stage, float] | None] = ContextVar("heard", default=None
 
 @contextmanager
 def listening() -> Iterator[dict[Stage, float]]:
-    """Seconds spent in each stage inside the block, in this thread or task; stages that did not occur are missing."""
+    """Seconds in each stage within the block, in this thread or task; a stage that did not occur is missing."""
     seconds: dict[Stage, float] = {}
     token = _heard.set(seconds)
     try:
@@ -24,7 +24,7 @@ def listening() -> Iterator[dict[Stage, float]]:
 
 @contextmanager
 def stage(name: Stage) -> Iterator[None]:
-    """Count what happens inside the block towards a stage; costs next to nothing where nobody listens."""
+    """Add the time of the block to a stage; costs almost nothing where nobody listens."""
     seconds = _heard.get()
     if seconds is None:
         yield

@@ -90,7 +90,7 @@ def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path: Path
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from lookalike import workers\n"
+        "from lookalike.encoders import workers\n"
         "from lookalike.encoders.preprocess import Preprocess\n"
         "print('begins')\n"
         "with workers.Workers(Preprocess(), 2) as pool:\n"
