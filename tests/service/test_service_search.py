@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lookalike.collection.collection import Collection
+from lookalike.service.errors import ApiError
 from lookalike.service.ids import to_id, to_key
 from lookalike.service.queries import from_half, half
 from tests.service.running import Running, jpeg, running, write_photos
@@ -116,6 +117,15 @@ def test_a_box_without_an_area_is_refused_as_such(service: Running, box: list[in
     answer = service.search(query={"id": service.ids()["01.jpg"]}, box=box)
     told = "box: left, top, right, bottom, with right > left and bottom > top"
     assert (answer.status_code, answer.json()["error"]["message"]) == (422, told)
+
+
+@pytest.mark.parametrize("spelling", ["fn5+YQ", "fn5-YR", "fn5-YQ==", "fn5-YQ=", " fn5-YQ", "fn5-YQ\n"])
+def test_an_item_has_one_id(spelling: str) -> None:
+    """What decodes to the same bytes is another: an address would have many names in caches and logs."""
+    assert (to_id("~~~a"), to_key("fn5-YQ")) == ("fn5-YQ", "~~~a")
+    with pytest.raises(ApiError) as refused:
+        to_key(spelling)
+    assert refused.value.status == 404
 
 
 def test_a_batch_answers_each_search_or_says_why_not(service: Running) -> None:

@@ -5,10 +5,12 @@ import os
 import random
 import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,9 +21,13 @@ from serving import command, wait_ready
 
 from lookalike.images import decode as images
 from lookalike.images.decode import Limits
+from lookalike.service.batching import Slots
+from lookalike.service.decode_worker import HEAD as HEAD_OF_TRIAL
+from lookalike.service.decoding import PARTS, TRIED_BYTES, Examiner
+from lookalike.service.errors import ApiError
 from tests.hostile import FILES
 from tests.hostile.bad import BAD
-from tests.hostile.craft import chunk, png
+from tests.hostile.craft import bmp, chunk, png, saved, scene
 from tests.hostile.good import GOOD
 from tests.service.running import Running, jpeg, running, write_photos
 from tests.support.pictures import picture
@@ -122,6 +128,45 @@ def test_a_file_name_means_nothing(service: Running, name: str) -> None:
     assert sorted(service.folder.parent.rglob("*")) == before
 
 
+def of_chunks(count: int) -> bytes:
+    """A PNG of so many chunks; its header, pixels and end are three of them."""
+    return png(8, 8, 8, 0, bytes(9 * 8), before=chunk(b"abCd", b"") * (count - 3))
+
+
+def of_segments(count: int) -> bytes:
+    """A JPEG of so many segments before its scan; of what Pillow writes five are (APP0, DQT, SOF, and DHT twice)."""
+    plain = saved(scene(1, "L"), "JPEG")
+    return plain[:2] + b"\xff\xfe\x00\x02" * (count - 5) + plain[2:]
+
+
+def of_bytes(count: int) -> bytes:
+    """A BMP of so many."""
+    plain = bmp(8, 8, bytes(8 * 8 * 3))
+    return plain + bytes(count - len(plain))
+
+
+@pytest.mark.parametrize(
+    ("make", "most"), [(of_chunks, PARTS), (of_segments, PARTS), (of_bytes, TRIED_BYTES)], ids=["PNG", "JPEG", "BMP"]
+)
+def test_what_has_many_parts_is_looked_at_by_a_process_that_can_be_killed(
+    make: Callable[[int], bytes], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    monkeypatch.setattr(Examiner, "_try", lambda self, data, size: tried.append(len(data)))
+    examiner = Examiner(Limits(), 10, Slots(1))
+    examiner.check("file", make(most), None)
+    assert tried == []
+    examiner.check("file", make(most + 1), None)
+    assert tried == [len(make(most + 1))]
+
+
+def test_what_has_many_parts_and_too_many_bytes_is_not_even_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Examiner, "_try", lambda *_: pytest.fail("it was tried"))
+    with pytest.raises(ApiError, match="300,001 bytes, over the limit of 300,000") as refused:
+        Examiner(Limits(bytes=300_000), 10, Slots(1)).check("file", of_bytes(300_001), None)
+    assert refused.value.status == 413
+
+
 def test_a_slow_image_is_given_up_and_others_are_answered_meanwhile(tmp_path: Path) -> None:
     with running(write_photos(tmp_path / "photos", 3), decode_seconds=0.5) as service:
         answer = service.client.post("/v1/search", files={"file": slow_jpeg()})
@@ -129,6 +174,16 @@ def test_a_slow_image_is_given_up_and_others_are_answered_meanwhile(tmp_path: Pa
         # The process that was lost is replaced.
         service.served.examiner._seconds = 60
         assert service.client.post("/v1/search", files={"file": crowded()}).status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to its memory")
+def test_the_process_that_tries_an_image_may_take_no_more_memory_than_it_is_told() -> None:
+    """12,000 x 12,000 pixels of a bit: 30 kB, and 700 MB as RGB."""
+    data = png(12_000, 12_000, 1, 0, bytes(1501 * 12_000))
+    told = [HEAD_OF_TRIAL.pack(len(each), 200_000_000, 0, 256) + each for each in (data, jpeg(1))]
+    command = [sys.executable, "-m", "lookalike.service.decode_worker"]
+    tried = subprocess.run(command, input=b"".join(told), capture_output=True, check=True)
+    assert tried.stdout.decode().splitlines() == ['"too large to decode in memory"', '""']
 
 
 def test_a_body_is_counted_while_it_arrives(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import inspect
 import threading
+import time
 
 import pytest
 import uvicorn
@@ -33,6 +34,30 @@ def test_what_does_not_end_within_the_grace_period_is_told_to_come_back() -> Non
     with pytest.raises(ApiError, match="the service is ending") as refused:
         asyncio.run(cancelled(f"Task cancelled, {OUT_OF_TIME}"))
     assert refused.value.status == 503
+
+
+def test_a_slot_that_was_lent_is_taken_back_before_more_is_computed() -> None:
+    slots, lock, computing, most = Slots(2), threading.Lock(), 0, 0
+
+    def job() -> None:
+        nonlocal computing, most
+        for _ in range(10):
+            with slots.taken():
+                with slots.lent():
+                    time.sleep(0.001)
+                with lock:
+                    computing += 1
+                    most = max(most, computing)
+                time.sleep(0.002)
+                with lock:
+                    computing -= 1
+
+    threads = [threading.Thread(target=job) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 2
 
 
 def test_any_other_cancelling_stays_one() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.client
 import io
 import tarfile
 import threading
@@ -26,6 +27,8 @@ class Home(ThreadingHTTPServer):
         self.cuts: dict[str, list[int]] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.ranges = self.lengths = True
+        self.moved = 0
+        """By how many bytes the part that is answered begins too late."""
 
     def remote(self, name: str, into: str, md5: str | None = None) -> RemoteFile:
         return RemoteFile(f"http://127.0.0.1:{self.server_address[1]}/{name}", into, md5)
@@ -42,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         data, start = home.files[name], 0
         if span and home.ranges:
-            start = int(span.removeprefix("bytes=").removesuffix("-"))
+            start = int(span.removeprefix("bytes=").removesuffix("-")) + home.moved
             if start >= len(data):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(data)}")
@@ -131,6 +134,14 @@ def test_an_interrupted_run_is_continued_by_the_next(home: Home, tmp_path: Path)
     (tmp_path / "gnd.pkl.part").write_bytes(b"0123")
     assert fetch(home.remote("gnd.pkl", "."), tmp_path).read_bytes() == b"0123456789"
     assert home.requests == [("gnd.pkl", "bytes=4-")]
+
+
+def test_another_part_than_was_asked_for_is_not_put_behind_the_first(home: Home, tmp_path: Path) -> None:
+    home.files, home.moved = {"gnd.pkl": b"0123456789"}, 1
+    (tmp_path / "gnd.pkl.part").write_bytes(b"0123")
+    with pytest.raises(http.client.HTTPException, match=r"asked for bytes from 4, got 5-9"):
+        fetch(home.remote("gnd.pkl", "."), tmp_path)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("gnd.pkl.part", b"0123")]
 
 
 def test_a_part_that_is_already_whole_needs_nothing_more(home: Home, tmp_path: Path) -> None:
