@@ -10,7 +10,7 @@ __all__ = ["Settings", "create_app"]
 
 
 def __getattr__(name: str) -> Any:
-    # Settings are wanted by the command line, which must not wait for FastAPI.
+    # The command line needs Settings, and must not wait for FastAPI.
     if name == "Settings":
         from lookalike.service.settings import Settings
 

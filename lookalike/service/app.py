@@ -1,4 +1,4 @@
-"""`create_app`: a collection to an ASGI application."""
+"""`create_app`: a collection as an ASGI application."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -26,9 +26,23 @@ Scores are cosines: higher is better, 1 is the same. Boxes are corners in pixels
 
 
 def create_app(collection: Collection, settings: Settings | None = None) -> FastAPI:
-    """The service of one collection; it is loaded in the background once the application starts.
+    """The HTTP service of one collection, which is loaded in the background once the application starts.
 
-    `app.state.served` holds what the requests share. A server may listen before it is ready: `/readyz` says when.
+    Parameters
+    ----------
+    collection
+        What is searched. The service closes what it opens of it; the caller closes the collection itself.
+    settings
+        Tokens, limits and what is allowed; by default, anybody may search and nothing may be changed.
+
+    Returns
+    -------
+    FastAPI
+        `app.state.served` holds what all requests share. A server may listen at once; `/readyz` says when it is ready.
+
+    Examples
+    --------
+    >>> app = create_app(lookalike.open("~/Pictures"), Settings(token="a token of sixteen letters"))
     """
     settings = settings or Settings()
     served = Served(collection, settings)
@@ -57,15 +71,15 @@ def create_app(collection: Collection, settings: Settings | None = None) -> Fast
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the bodies that routes read themselves and what they can be refused for."""
+    """The OpenAPI document, with the bodies that routes parse themselves and the errors of each route."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes,
         )  # fmt: skip
         bodies = [(model, "validation") for model in (SearchBody, BatchBody, EmbedBody, LoginBody, ErrorAnswer)]
-        _, found = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+        _, definitions = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
         components = document.setdefault("components", {})
-        components["schemas"] = {**components.get("schemas", {}), **found["$defs"]}
+        components["schemas"] = {**components.get("schemas", {}), **definitions["$defs"]}
         for unused in ("HTTPValidationError", "ValidationError"):
             components["schemas"].pop(unused, None)
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

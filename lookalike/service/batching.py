@@ -21,26 +21,26 @@ BATCH = 8
 
 
 class Slots:
-    """How many threads may compute at one time; one that waits for a batch lends its slot to another."""
+    """Limits how many threads compute at a time; a thread that waits for a batch lends its slot to another."""
 
     def __init__(self, count: int) -> None:
         self._free = threading.Semaphore(count)
-        self._held = threading.local()
+        self._local = threading.local()
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Compute inside."""
+        """A slot for the block, waited for."""
         with self._free:
-            self._held.slot = True
+            self._local.slot = True
             try:
                 yield
             finally:
-                self._held.slot = False
+                self._local.slot = False
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Wait inside, where this thread has a slot."""
-        if not getattr(self._held, "slot", False):
+        """The slot of this thread, if it has one, free for others during the block."""
+        if not getattr(self._local, "slot", False):
             yield
             return
         self._free.release()
@@ -51,9 +51,9 @@ class Slots:
 
 
 class Batcher:
-    """One thread that encodes whatever has been handed in while it encoded what came before.
+    """One thread that encodes, as one batch, all arrays that arrived while it encoded the batch before.
 
-    Nobody waits for a batch to fill: a single request is encoded at once, and under load batches grow by themselves.
+    No request waits for a batch to fill: a single one is encoded at once, and batches grow with the load.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class Batcher:
         self._thread.start()
 
     def encode_batch(self, prepared: Arrays) -> Vectors:
-        """As the encoder's own; (n, dim)."""
+        """As `Encoder.encode_batch`: unit rows (n, dim)."""
         done: Future[Vectors] = Future()
         self._queue.put((prepared, done))
         with self._slots.lent():
             return done.result()
 
     def close(self) -> None:
-        """Finish what was handed in, then stop."""
+        """Encode what is in the queue, then stop."""
         self._queue.put(None)
         self._thread.join(timeout=60)
 
@@ -97,11 +97,11 @@ class Batcher:
     def _answer(self, jobs: list[tuple[Arrays, "Future[Vectors]"]]) -> None:
         try:
             vectors = self._encode([array for arrays, _ in jobs for array in arrays])
-        except Exception as error:  # noqa: BLE001 - it belongs to whoever handed the array in
+        except Exception as error:  # noqa: BLE001 - it is raised where the array came from
             if len(jobs) == 1:
                 jobs[0][1].set_exception(error)
                 return
-            log.warning("a batch of %d failed (%s); its parts are tried one by one", len(jobs), error)
+            log.warning("a batch of %d failed (%s); its parts are tried one at a time", len(jobs), error)
             for job in jobs:
                 self._answer([job])
             return
@@ -112,8 +112,8 @@ class Batcher:
 
 
 def batched(encoder: Encoder, batcher: Batcher) -> Encoder:
-    """The encoder with all it can do (text, patches), but its `encode_batch` goes through `batcher`."""
+    """A copy of the encoder, with all its methods (text, patches), whose `encode_batch` goes through `batcher`."""
     through = copy.copy(encoder)
-    # On the copy itself: a wrapper class would have to repeat every Protocol that some encoder meets.
+    # Set on the copy: a wrapper class would have to repeat every Protocol that an encoder may meet.
     object.__setattr__(through, "encode_batch", batcher.encode_batch)
     return through

@@ -1,4 +1,4 @@
-"""The body of a request, within limits that are counted while it arrives, whatever its headers promise."""
+"""The body of a request, within limits that are checked while it arrives, whatever its headers say."""
 
 import asyncio
 import time
@@ -20,31 +20,31 @@ FIELDS = 64
 FIELD_BYTES = 256 * 1024
 SMALL_FORM = 64 * 1024
 LINGER_SECONDS = 3.0
-"""How long the rest of an over-long body is read and dropped, so that its sender gets to read why."""
+"""How long the rest of a body that is too long is read and dropped, so that its sender reads the refusal."""
 
 
 class Buffered:
-    """Bytes of bodies in memory, over all requests; those of one request are given back when it ends."""
+    """Counts the bytes of bodies in memory, over all requests; those of a request are released when it ends."""
 
     def __init__(self, most: int) -> None:
-        self._most, self.held = most, 0
+        self._most, self.in_use = most, 0
 
     def take(self, count: int) -> None:
-        """Raises ApiError 429 where it would be too much."""
-        if self.held + count > self._most:
+        """Count `count` bytes; raises ApiError 429 where these are too many."""
+        if self.in_use + count > self._most:
             raise ApiError(
                 429, "busy", "too many uploads are under way", "try again after 2 seconds", {"Retry-After": "2"}
             )
-        self.held += count
+        self.in_use += count
 
     def give_back(self, count: int) -> None:
-        """What `take` took."""
-        self.held -= count
+        """Release bytes that `take` counted."""
+        self.in_use -= count
 
 
 @dataclass
 class Body:
-    """Reads one request's body; use as a context, so that what it holds is counted for as long as it is held."""
+    """Reads the body of one request; a context manager, which counts the bytes in memory until it is left."""
 
     request: Request
     settings: Settings
@@ -68,16 +68,16 @@ class Body:
         return model.model_validate_json(data)
 
     async def form(self) -> "Form":
-        """A multipart body, in memory alone: nothing of it is ever written to disk."""
+        """A multipart body, parsed in memory; nothing of it is written to disk."""
         data = await self.read(self.settings.upload_bytes())
-        given = self.request.headers.get("content-type", ""), data, self.settings.files
-        # A form that was made for it takes seconds; the way to a thread and back costs as much as a small one.
-        return parse_form(*given) if len(data) <= SMALL_FORM else await asyncio.to_thread(parse_form, *given)
+        arguments = self.request.headers.get("content-type", ""), data, self.settings.files
+        # A hostile form takes seconds to parse; a thread costs as much as parsing a small one.
+        return parse_form(*arguments) if len(data) <= SMALL_FORM else await asyncio.to_thread(parse_form, *arguments)
 
     async def read(self, most: int) -> bytes:
-        """All of it, at most `most` bytes; raises ApiError 413 for more, 400 for a body that is slow or cut off."""
+        """The whole body, at most `most` bytes; raises ApiError 413 for more, 400 for one that is slow or cut off."""
         try:
-            # A length that cannot be true, or is too much, spares the reading.
+            # A length that is no number, or too large, is refused before reading.
             promised = int(self.request.headers.get("content-length", "0"))
         except ValueError as error:
             raise ApiError(400, "bad_length", "Content-Length is no number") from error
@@ -96,12 +96,12 @@ class Body:
         return b"".join(parts)
 
     def hold(self, count: int) -> None:
-        """Count bytes that are kept until the request ends, such as what its URLs led to; raises ApiError 429."""
+        """Count further bytes that stay in memory until the request ends, as of its URLs; raises ApiError 429."""
         self.buffered.take(count)
         self._taken += count
 
     async def _next(self) -> bytes:
-        """The next piece; empty at the end."""
+        """The next part of the body; empty at its end."""
         while not self._ended:
             left = min(self.settings.idle_seconds, self._deadline - time.monotonic())
             try:
@@ -127,7 +127,7 @@ class Body:
 
 @dataclass
 class Upload:
-    """One file of a form; its name is for messages, and is never a path."""
+    """One file of a form; its name is used in messages only, never as a path."""
 
     field: str
     name: str
@@ -136,7 +136,7 @@ class Upload:
 
 @dataclass
 class Form:
-    """What a form held, in its order."""
+    """The fields and files of a form, in their order."""
 
     fields: list[tuple[str, str]] = field(default_factory=list)
     files: list[Upload] = field(default_factory=list)
@@ -146,26 +146,27 @@ class Form:
         return next((value for key, value in reversed(self.fields) if key == name), None)
 
     def of(self, name: str) -> list[Upload]:
-        """The files of a field; what a browser sends where no file was chosen is none."""
+        """The files of a field; the empty part that a browser sends where no file was chosen is not one."""
         return [file for file in self.files if file.field == name and (file.name or file.data)]
 
     def one_file(self, name: str = "file") -> Upload:
         """The only file of a field; raises ApiError."""
-        found = self.of(name)
-        if len(found) != 1:
-            raise ApiError(422, "invalid", f"{name}: one image is wanted, not {len(found)}", "send a form with a file")
-        return found[0]
+        uploads = self.of(name)
+        if len(uploads) != 1:
+            message = f"{name}: one image is wanted, not {len(uploads)}"
+            raise ApiError(422, "invalid", message, "send a form with a file")
+        return uploads[0]
 
 
 def kind(request: Request) -> str:
     """ "json" or "form", by the content type; raises ApiError 415 for any other."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given == "multipart/form-data":
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
         return "form"
-    if given == "application/json":
+    if media_type == "application/json":
         return "json"
     raise ApiError(
-        415, "content_type", f"{printable(given)[:80] or 'no content type'}: neither JSON nor a form",
+        415, "content_type", f"{printable(media_type)[:80] or 'no content type'}: neither JSON nor a form",
         "send application/json or multipart/form-data",
     )  # fmt: skip
 
@@ -189,7 +190,7 @@ def parse_form(content_type: str, data: bytes, most_files: int) -> Form:
 
 
 class _Parts:
-    """Puts together what the parser calls out; the parser itself limits the headers of each part."""
+    """Collects what the parser reports by callbacks; the parser itself limits the headers of each part."""
 
     def __init__(self, most_files: int) -> None:
         self.form, self.is_complete, self._most_files = Form(), False, most_files

@@ -1,4 +1,4 @@
-"""The process in which a doubtful image is tried: bytes on stdin, and on stdout a line with the reason against it."""
+"""The process that decodes expensive images: bytes on stdin, and on stdout a line with the reason against each."""
 
 import json
 import os
@@ -11,16 +11,16 @@ from lookalike.images import decode as images
 from lookalike.images.decode import Limits
 
 HEAD = struct.Struct("<qqqq")
-"""Bytes that follow, the most pixels, the wanted size (0: full), and the megabytes of memory that it may take."""
+"""Bytes that follow, the most pixels, the size to decode for (0: full), and the most memory in MiB."""
 MIB = 1024 * 1024
 
 
 def main() -> None:
-    """Answer until stdin ends."""
-    # Ctrl-C in the terminal is for the service, which then ends this process.
+    """Answer until the end of stdin."""
+    # Ctrl-C in a terminal reaches this process too; the service ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
-    # Some decoder may print; only answers belong on that pipe.
+    # A decoder may print; the pipe is for answers alone.
     os.dup2(2, 1)
     while len(head := source.read(HEAD.size)) == HEAD.size:
         length, pixels, size, megabytes = HEAD.unpack(head)

@@ -1,4 +1,4 @@
-"""Uploads of strangers: looked at first, and what could take long is tried in a process that can be killed."""
+"""Uploads are checked by their headers; what could take long is decoded in a process that can be killed."""
 
 import json
 import subprocess
@@ -14,18 +14,18 @@ from lookalike.service.decode_worker import HEAD
 from lookalike.service.errors import ApiError, of_image
 
 PARTS = 2000
-"""Segments or chunks above which a file is tried first: Pillow takes seconds over a hundred thousand empty ones."""
+"""Segments or chunks above which a file goes to the process: Pillow takes seconds over 100,000 empty ones."""
 TRIED_BYTES = 256 * 1024
-"""Files of other formats, whose parts are not counted here, are tried first above this."""
+"""Bytes above which files of other formats, whose parts are not counted here, go to the process."""
 TRIED_COST = 30_000_000
-"""Pixels times passes over them above which an image is tried first; below it no format takes a second or two."""
+"""Pixels times passes above which an image goes to the process; below, no format takes a second or two."""
 COSTS = {"JPEG2000": 10, "AVIF": 3, "HEIF": 4, "WEBP": 2, "TIFF": 2}
 MEMORY_MIB = 4096
 PROCESSES = 2
 
 
 class Examiner:
-    """Says of an upload whether it can be used, within `seconds`; safe in several threads."""
+    """Checks within `seconds` whether an upload can be used; safe in several threads."""
 
     def __init__(self, limits: Limits, seconds: float, slots: Slots) -> None:
         self._limits, self._seconds, self._slots = limits, seconds, slots
@@ -33,10 +33,10 @@ class Examiner:
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
 
     def check(self, name: str, data: bytes, size: int | None) -> None:
-        """Raises ApiError for what is no image, too large, damaged or slow; `size` is what it will be decoded for.
+        """Raises ApiError for what is no image, too large, damaged or slow; the search will decode it at `size`.
 
-        Pillow cannot be interrupted in a thread. An image of a cost that is known to be small is left to the search,
-        which decodes it once; any other is decoded in a process of its own beforehand.
+        Pillow cannot be interrupted in a thread. An image that is cheap by its header is decoded once, by the search;
+        any other is decoded in a process of its own first.
         """
         try:
             if not images.sniff(data[:32]):
@@ -59,7 +59,7 @@ class Examiner:
             timer = threading.Timer(self._seconds, worker.kill)
             timer.start()
             try:
-                reason = _asked(worker, HEAD.pack(len(data), self._limits.pixels, size or 0, MEMORY_MIB) + data)
+                reason = _answer(worker, HEAD.pack(len(data), self._limits.pixels, size or 0, MEMORY_MIB) + data)
             except (OSError, ValueError) as error:
                 worker.kill()
                 worker.wait()
@@ -97,7 +97,7 @@ class Examiner:
 
 
 def is_crowded(data: bytes) -> bool:
-    """Whether a file has so many parts that only looking at its header could take long."""
+    """Whether a file has so many parts that reading its header alone could take long."""
     if data.startswith(b"\x89PNG"):
         return _count_chunks(data) > PARTS
     if data.startswith(b"\xff\xd8"):
@@ -106,7 +106,7 @@ def is_crowded(data: bytes) -> bool:
 
 
 def _count_chunks(data: bytes) -> int:
-    """The chunks of a PNG, counted no further than one above the limit."""
+    """The chunks of a PNG, counted up to one above the limit."""
     count, at = 0, 8
     while at + 8 <= len(data) and count <= PARTS:
         at += 12 + int.from_bytes(data[at : at + 4], "big")
@@ -115,7 +115,7 @@ def _count_chunks(data: bytes) -> int:
 
 
 def _count_segments(data: bytes) -> int:
-    """The segments of a JPEG before its first scan, likewise; bytes between segments count as well."""
+    """The segments of a JPEG before its first scan, counted likewise; bytes between segments count too."""
     count, at = 0, 2
     while at + 4 <= len(data) and data[at : at + 2] != b"\xff\xda" and count <= PARTS:
         is_segment = data[at] == 0xFF and data[at + 1] not in (0, 0xFF)
@@ -124,7 +124,7 @@ def _count_segments(data: bytes) -> int:
     return count
 
 
-def _asked(worker: "subprocess.Popen[bytes]", message: bytes) -> str:
+def _answer(worker: "subprocess.Popen[bytes]", message: bytes) -> str:
     assert worker.stdin
     assert worker.stdout
     worker.stdin.write(message)
@@ -141,5 +141,5 @@ def _close(worker: "subprocess.Popen[bytes]") -> None:
             if stream:
                 stream.close()
         except OSError:
-            # The rest of an image that a killed process did not take.
+            # The rest of an image that a killed process did not read.
             continue

@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: who asks, from where, how much, and the headers of the answer."""
+"""The outermost middleware: access, origins, limits, metrics, and the headers of every answer."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ from lookalike.service.settings import Settings
 log = logging.getLogger(__name__)
 
 PUBLIC = ("/", "/healthz", "/readyz", "/v1/login", "/openapi.json", "/favicon.ico")
-"""Answered without a token, as is /static: they hold nothing of the collection."""
+"""Answered without a token, as is /static: nothing of the collection is in them."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -36,26 +36,26 @@ HEADERS = {
 
 
 class ServiceState(Protocol):
-    """What of the service is asked here."""
+    """The part of the service that this module needs."""
 
     @property
     def reason_not_ready(self) -> str | None:
-        """Why nothing can be asked yet or any more; None where all is well."""
+        """Why no request can be answered; None where it can."""
         ...
 
     @property
     def reason_to_wait(self) -> ApiError | None:
-        """What a request that wants to compute is told; None where it may."""
+        """The refusal of a request that computes; None where it may."""
         ...
 
     @property
     def is_draining(self) -> bool:
-        """Whether this process is about to end."""
+        """Whether the process is about to end."""
         ...
 
 
 class Edge:
-    """The outermost ASGI middleware: refuses strangers, counts and times, and puts the headers on every answer."""
+    """ASGI middleware that refuses strangers, counts and times requests, and sets the headers of every answer."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, state: ServiceState) -> None:
         self._app, self._settings, self._metrics, self._state = app, settings, metrics, state
@@ -116,8 +116,8 @@ class Edge:
             cookie = headers.get("cookie")
             if not tokens.is_allowed(token, headers.get("authorization"), cookie):
                 hint = "send Authorization: Bearer TOKEN, or log in on the page"
-                known = {"WWW-Authenticate": "Bearer"}
-                return ApiError(401, "unauthorized", "this service wants a token", hint, known)
+                scheme = {"WWW-Authenticate": "Bearer"}
+                return ApiError(401, "unauthorized", "this service wants a token", hint, scheme)
         if not is_public and path != "/metrics" and (reason := self._state.reason_not_ready):
             return try_later("loading", reason)
         # Before the body is read: refusing must cost less than answering.
@@ -131,14 +131,14 @@ class Edge:
             headers["Connection"] = "close"
         origin = Headers(scope=scope).get("origin")
         if origin is not None and origin in self._settings.origins and "access-control-allow-origin" not in headers:
-            # What is refused here never came to the middleware that lets named origins read an answer.
+            # A refusal of this middleware has not passed the one that lets named origins read an answer.
             headers["Access-Control-Allow-Origin"], headers["Access-Control-Expose-Headers"] = origin, "Retry-After"
             headers.add_vary_header("Origin")
         if headers.get("cross-origin-resource-policy") and headers.get("access-control-allow-origin"):
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        # The route's pattern, never the path: a stranger must not be able to fill the memory with names.
+        # The route's pattern, never the path: requests must not fill the memory with names.
         route = scope.get("route")
         pattern = getattr(route, "path", None) or ("/static" if scope["path"].startswith("/static/") else "other")
         method = scope["method"] if scope["method"] in (*SAFE, "POST", "DELETE") else "other"
@@ -147,7 +147,7 @@ class Edge:
 
 
 def wrong_place(method: str, headers: Mapping[str, str], settings: Settings) -> ApiError | None:
-    """Requests that a browser was tricked into: by a name that now resolves to here, or by another site's page."""
+    """The refusal of a request that a browser was tricked into: by DNS rebinding, or by a page of another site."""
     host = headers.get("host", "")
     if settings.hosts is not None and host_name(host) not in settings.hosts:
         hint = f"open it as {settings.hosts[0]}, or serve with --host and --token"

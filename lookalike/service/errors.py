@@ -1,4 +1,4 @@
-"""Everything that a request can be refused for, as one JSON shape: {"error": {"code", "message", "hint"}}."""
+"""Every refusal as one JSON shape: {"error": {"code", "message", "hint"}}."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ TEXTS = {
 
 
 class Problem(BaseModel):
-    """Why a request was refused: for programs, for people, and what to do about it."""
+    """Why a request was refused: `code` for programs, `message` for people, `hint` says what to do."""
 
     code: str
     message: str
@@ -46,7 +46,7 @@ class ErrorAnswer(BaseModel):
 
 @dataclass
 class ApiError(Exception):
-    """A refusal with its status; `headers` go out with it."""
+    """A refusal with its status; `headers` are sent with it."""
 
     status: int
     code: str
@@ -55,34 +55,34 @@ class ApiError(Exception):
     headers: dict[str, str] = field(default_factory=dict)
 
     def response(self) -> Response:
-        """As it is sent."""
+        """The refusal as an HTTP response."""
         body = {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
         return json_response(body, self.status, self.headers)
 
 
 def not_found(what: str, hint: str = "") -> ApiError:
-    """404."""
+    """A 404."""
     return ApiError(404, "not_found", what, hint)
 
 
 def try_later(code: str, message: str, seconds: int = RETRY_SECONDS) -> ApiError:
-    """503 with Retry-After."""
+    """A 503 with Retry-After."""
     return ApiError(503, code, message, "try again later", {"Retry-After": str(seconds)})
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """One JSON document in ASCII: names of files may hold anything, and no number is NaN."""
+    """One JSON document, in ASCII as names of files may hold anything, and without NaN."""
     body = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return Response(body, status, headers, "application/json")
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI entries of these refusals; 400, 401, 422, 429 and 503 can come from any of the API."""
+    """The OpenAPI entries of these refusals, and of 400, 401, 422, 429 and 503, which any route may give."""
     return {status: _documented(status) for status in sorted({400, 401, 422, 429, 503, *statuses})}
 
 
 def _documented(status: int) -> dict[str, Any]:
-    # Written out, as FastAPI leaves the schema away where a route answers with pictures.
+    # Written out: FastAPI leaves the schema out where a route answers with pictures.
     schema = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
     content = {"application/json": {"schema": schema, "example": EXAMPLES[status].as_json()}}
     entry: dict[str, Any] = {"description": TEXTS[status], "content": content}
@@ -114,7 +114,7 @@ EXAMPLES = {
 
 
 def of_library(error: LookalikeError) -> ApiError:
-    """What the library refused, as a status."""
+    """A refusal of the library as one of the service."""
     if isinstance(error, ImageError):
         return of_image("the image", error)
     if isinstance(error, QueryError):
@@ -122,13 +122,13 @@ def of_library(error: LookalikeError) -> ApiError:
         return ApiError(422, "query", printable(str(error)), "see /openapi.json for what a query may be")
     if isinstance(error, CollectionLocked):
         return try_later("locked", "the collection is being written to by another process")
-    # The message may name paths of this machine, which are nobody's business elsewhere.
+    # The message may name paths of this machine, which must not be sent.
     log.error("%s", error)
     return try_later("collection", "the collection cannot answer at the moment")
 
 
 def of_image(name: str, error: ImageError) -> ApiError:
-    """A picture that cannot be used: too large, of no known format, or damaged."""
+    """An image that cannot be used: too large (413), of no format that is read (415), or damaged (422)."""
     reason = str(error)
     if "over the limit" in reason or "too large" in reason:
         return ApiError(413, "too_large", f"{name}: {reason}", "send a smaller image")
@@ -139,7 +139,7 @@ def of_image(name: str, error: ImageError) -> ApiError:
 
 
 def of_validation(errors: Any) -> ApiError:
-    """The first fault that pydantic found; a list of all would repeat the request."""
+    """The first error of pydantic; a list of all would repeat the request."""
     first = next(iter(errors), {"loc": (), "msg": "invalid"})
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     message = f"{where}: {first['msg']}" if where else str(first["msg"])
@@ -149,12 +149,12 @@ def of_validation(errors: Any) -> ApiError:
 
 
 def printable(text: str) -> str:
-    """Without what would talk to a terminal or hide in a page."""
+    """Text without control characters and what else is invisible in a terminal or a page."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def install(app: FastAPI) -> None:
-    """Let every exception of a route end in that shape."""
+    """Make every exception of a route a response of that shape."""
 
     async def api(_: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
@@ -188,5 +188,5 @@ def install(app: FastAPI) -> None:
 
 
 def internal() -> Response:
-    """What is said of a fault of our own, which is in the log."""
+    """The 500 for an error of the service itself, which is in the log."""
     return json_response({"error": {"code": "internal", "message": "something went wrong here", "hint": ""}}, 500)

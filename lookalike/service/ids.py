@@ -1,7 +1,7 @@
-"""Keys to the ids that stand in addresses, and back.
+"""Keys to the ids in addresses, and back.
 
 A key is unique and outlives a rebuild, which a row number does not, but it may hold slashes, newlines and bytes that
-are no UTF-8. Its base64url holds nothing that an address, a log or a proxy could misread.
+are not UTF-8. Its base64url has no character that an address, a log or a proxy could misread.
 """
 
 import base64
@@ -12,12 +12,12 @@ from lookalike.storage.store import from_blob, to_blob
 
 
 def to_id(key: str) -> str:
-    """A key as one word of an address."""
+    """A key as base64url without padding."""
     return base64.urlsafe_b64encode(to_blob(key)).rstrip(b"=").decode("ascii")
 
 
 def to_key(id_: str) -> str:
-    """The inverse of `to_id`; raises not_found for what cannot be an id."""
+    """The inverse of `to_id`; raises ApiError 404 for what cannot be an id."""
     try:
         blob = base64.b64decode(id_ + "=" * (-len(id_) % 4), altchars=b"-_", validate=True)
         key = from_blob(blob)
@@ -28,11 +28,11 @@ def to_key(id_: str) -> str:
     return key
 
 
-def shown(key: str) -> str:
-    """A key as text that is always valid: bytes that are no UTF-8 become question marks."""
+def key_text(key: str) -> str:
+    """A key as valid text, for people: bytes that are not UTF-8 become U+FFFD."""
     return to_blob(key).decode("utf-8", "replace")
 
 
 def unknown(id_: str) -> ApiError:
-    """404 for an item."""
+    """The 404 of an id that names no item."""
     return not_found(f"there is no item {id_[:80]!a}", "ids are those in search results")

@@ -1,4 +1,4 @@
-"""The map of a collection as a page of the service: made off the event loop, once for each state of the collection."""
+"""The map of a collection as a page of the service, rendered in a thread once for each state of the collection."""
 
 import re
 import threading
@@ -11,37 +11,37 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.service.ids import to_id
 
 MOST = 10_000
-"""Images on one map: more make a page of over 20 MB, which a phone does not show."""
+"""The most images on one map: more make a page of over 20 MB, which a phone does not show."""
 _POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]+)"')
 
 
 class Maps:
-    """Makes the page in a thread of its own, so that searches are not kept waiting; keeps the newest."""
+    """Renders the page in a thread of its own, so that searches do not wait; keeps the newest."""
 
     def __init__(self, gallery: Callable[[], StoredGallery], title: str) -> None:
-        """`gallery()` gives the state that was committed last."""
+        """`gallery()` gives the last committed state."""
         self._gallery, self._title = gallery, title
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="lookalike-maps")
         self._lock = threading.Lock()
         self._version: tuple[int, int] | None = None
-        self._made: Future[str] | None = None
+        self._rendering: Future[str] | None = None
         self._newest: str | None = None
 
     def page(self) -> str | None:
-        """The page; None while the first one is being made. An old one serves until the new one is there."""
+        """The page; None while the first one is rendered. An old page is given until the new one is ready."""
         version = self._gallery().version
         with self._lock:
-            made = self._made
-            if made and made.done():
-                if not made.exception():
-                    self._newest = made.result()
+            rendering = self._rendering
+            if rendering and rendering.done():
+                if not rendering.exception():
+                    self._newest = rendering.result()
                 elif version == self._version:
-                    made.result()  # raises
-            if self._made is None or (self._made.done() and version != self._version):
-                self._version, self._made = version, self._pool.submit(self._make)
+                    rendering.result()  # raises
+            if rendering is None or (rendering.done() and version != self._version):
+                self._version, self._rendering = version, self._pool.submit(self._render)
             return self._newest
 
-    def _make(self) -> str:
+    def _render(self) -> str:
         page, _ = maps.render(
             self._gallery(),
             title=self._title,
@@ -52,12 +52,12 @@ class Maps:
         return page
 
     def close(self) -> None:
-        """Drop what was not begun."""
+        """Wait for the page that is being rendered; drop the next one."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def policy(page: str) -> str:
-    """The page's own policy, to be sent as a header with what only a header can say."""
-    found = _POLICY.search(page)
-    assert found, "the map has a policy of its own"
-    return unescape(found[1]) + "; frame-ancestors 'none'"
+    """The Content-Security-Policy of the page, with what only a header can forbid: framing."""
+    match = _POLICY.search(page)
+    assert match, "the map has a policy of its own"
+    return unescape(match[1]) + "; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""What a service counts and times, for Prometheus to scrape."""
+"""Counters and histograms of a service, for Prometheus."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,39 +10,39 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
 class Metrics(Collector):
-    """Of one service, since its start; safe in several threads. Label values are ours alone, and never a request's."""
+    """Of one service, since its start; safe in several threads. No label value comes from a request."""
 
     def __init__(self) -> None:
-        ours = self._registry = CollectorRegistry()
+        registry = self._registry = CollectorRegistry()
         self._gauges: dict[str, Gauge] = {}
         self.requests = Counter(
             "lookalike_requests_total", "Requests by route, method and status.", ("route", "method", "status"),
-            registry=ours,
+            registry=registry,
         )  # fmt: skip
         self.request_seconds = Histogram(
             "lookalike_request_seconds", "From the request's head to the end of its answer, by route.", ("route",),
-            buckets=SECONDS, registry=ours,
+            buckets=SECONDS, registry=registry,
         )  # fmt: skip
         self.stage_seconds = Histogram(
             "lookalike_stage_seconds", "Of one request in each stage; encode includes waiting for a batch.", ("stage",),
-            buckets=SECONDS, registry=ours,
+            buckets=SECONDS, registry=registry,
         )  # fmt: skip
         self.batch_size = Histogram(
-            "lookalike_batch_size", "Images that were encoded at once.", buckets=SIZES, registry=ours
+            "lookalike_batch_size", "Images that were encoded at once.", buckets=SIZES, registry=registry
         )
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """A number that is asked for at every scrape; a second one of this name takes the first one's place."""
+        """A number that `value` gives at every scrape; a second gauge of this name replaces the first."""
         if name not in self._gauges:
             self._gauges[name] = Gauge(name, text, registry=self._registry)
         self._gauges[name].set_function(value)
 
     def collect(self) -> Iterator[Metric]:
-        """Everything but the times at which each series began, which double the text."""
+        """All metrics but the creation times of the series, which would double the text."""
         for metric in self._registry.collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
 
     def text(self) -> bytes:
-        """Everything, ready to be scraped."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self)

@@ -1,4 +1,4 @@
-"""What is sent and answered, as pydantic models: the source of the OpenAPI document."""
+"""Requests and answers as pydantic models: the source of the OpenAPI document."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from lookalike.search.options import Fuse, SearchOptions
 Id = Annotated[str, Field(min_length=1, max_length=8192, description="As search results name it.")]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Pixel = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
-# Each list stops at its first fault: pydantic makes an object of every one, and 4 MiB have room for a million.
+# Each list stops at its first error: pydantic makes an object of each, and 4 MiB have room for a million.
 Region = Annotated[
     list[Pixel],
     Field(
@@ -20,23 +20,23 @@ Region = Annotated[
 ]  # fmt: skip
 ID = "MjAxOS9iZWFjaC5qcGc"
 DEFAULTS = SearchOptions()
-"""As everywhere: an option has one default at all doors."""
+"""An option has the same default over HTTP as in Python and on the command line."""
 FIELDS = 64
-"""Of one JSON object."""
+"""The most fields of one JSON object."""
 
 
 class Strict(BaseModel):
-    """Unknown fields are refused: a misspelt one would be ignored in silence."""
+    """Refuses unknown fields: a misspelt one would be ignored in silence."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
 
     @model_validator(mode="before")
     @classmethod
-    def _has_few_fields(cls, given: Any) -> Any:
-        # Before each of them is refused by itself, for each kind of query that it might have been.
-        if isinstance(given, dict) and len(given) > FIELDS:
-            raise ValueError(f"{len(given):,} fields; there are not that many")
-        return given
+    def _has_few_fields(cls, value: Any) -> Any:
+        # Before each is refused by itself, for each kind of query that the object might be.
+        if isinstance(value, dict) and len(value) > FIELDS:
+            raise ValueError(f"{len(value):,} fields; there are not that many")
+        return value
 
 
 class ById(Strict):
@@ -47,7 +47,7 @@ class ById(Strict):
 
 
 class ByVector(Strict):
-    """A descriptor (embedding) of the collection's encoder; it is brought to unit length."""
+    """A descriptor (embedding) of the collection's encoder; it is scaled to unit length."""
 
     vector: Annotated[list[Number], Field(min_length=1, max_length=8192, fail_fast=True)]
 
@@ -59,22 +59,22 @@ class ByHalf(Strict):
 
 
 class ByUrl(Strict):
-    """An image elsewhere, where the service allows that."""
+    """An image at a public address, where the service allows that."""
 
     url: Annotated[str, Field(min_length=8, max_length=2048, examples=["https://example.org/photo.jpg"])]
 
 
-One = ById | ByVector | ByHalf | ByUrl
+ImageReference = ById | ByVector | ByHalf | ByUrl
 
 
 class Filter(Strict):
-    """Which images may be found."""
+    """Only images for which this holds."""
 
     prefix: Annotated[str, Field(min_length=1, max_length=1024, description="Keys begin with this, such as 2019/.")]
 
 
 class Options(Strict):
-    """How to search, whatever for."""
+    """The options of a search, whatever it looks for."""
 
     k: Annotated[int, Field(ge=1, le=1000, description="How many results.")] = DEFAULTS.k
     offset: Annotated[int, Field(ge=0, le=9000, description="How many of the best to pass over.")] = DEFAULTS.offset
@@ -126,23 +126,23 @@ class Options(Strict):
 
 
 def _lists(of_words: bool) -> frozenset[str]:
-    """The options that are lists: of free words, or of numbers and names, which hold no comma."""
-    found = set()
+    """The names of options that are lists: of free text, or of numbers and fixed words, which hold no comma."""
+    names = set()
     for name, schema in Options.model_json_schema()["properties"].items():
         for kind in schema.get("anyOf", [schema]):
             if kind.get("type") == "array":
                 free = kind["items"].get("type") == "string" and "enum" not in kind["items"]
                 if free == of_words:
-                    found.add(name)
-    return frozenset(found)
+                    names.add(name)
+    return frozenset(names)
 
 
 REPEATED, BY_COMMAS = _lists(of_words=True), _lists(of_words=False)
-"""How a form says a list: by one field for each entry, or by commas."""
+"""How a form has a list: one field for each entry, or one field with commas."""
 
 
 def form_fields() -> dict[str, Any]:
-    """The fields of a form that says the same as `Options`, for its OpenAPI entry: each is one text."""
+    """The OpenAPI entry of a form with the same options: each field is one text."""
     fields = {}
     for name, schema in Options.model_json_schema()["properties"].items():
         plain = next((kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"), schema)
@@ -168,8 +168,10 @@ class SearchBody(Options):
             ]
         }
     )
-    query: One | Annotated[list[One], Field(min_length=1, max_length=16, fail_fast=True)] | None = None
-    negatives: Annotated[list[One], Field(max_length=16, fail_fast=True)] = []
+    query: (
+        ImageReference | Annotated[list[ImageReference], Field(min_length=1, max_length=16, fail_fast=True)] | None
+    ) = None
+    negatives: Annotated[list[ImageReference], Field(max_length=16, fail_fast=True)] = []
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "SearchBody":
@@ -177,8 +179,8 @@ class SearchBody(Options):
             raise ValueError("give a query (an id, a vector or a url) or a text")
         return self
 
-    def queries(self) -> list[One]:
-        """As a list."""
+    def queries(self) -> list[ImageReference]:
+        """`query` as a list."""
         if self.query is None:
             return []
         return self.query if isinstance(self.query, list) else [self.query]
@@ -191,10 +193,10 @@ class BatchBody(Strict):
 
 
 class EmbedBody(Strict):
-    """What to make into a vector: one image or one text."""
+    """What is encoded: one image or one text."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": {"id": ID}, "box": [0, 0, 200, 200]}]})
-    query: One | None = None
+    query: ImageReference | None = None
     box: Region | None = None
     text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     preview: Annotated[bool, Field(description="Of a URL: a small JPEG comes with the answer.")] = False
@@ -252,7 +254,7 @@ class Entry(BaseModel):
 
 
 class Entries(BaseModel):
-    """Some images, evenly from all over the collection."""
+    """Images, evenly from all over the collection."""
 
     items: list[Entry]
 
@@ -301,14 +303,14 @@ class ExplainAnswer(BaseModel):
 
 
 class Method(BaseModel):
-    """A way to re-rank; one that compares pictures goes with a single query image, and none without its pixels."""
+    """A re-ranker; one that compares pictures needs the pixels of a single query image."""
 
     name: str
     compares_pictures: bool
 
 
 class Bounds(BaseModel):
-    """What one request may ask."""
+    """The limits of one request."""
 
     upload_bytes: int
     pixels: int
@@ -319,7 +321,7 @@ class Bounds(BaseModel):
 
 
 class About(BaseModel):
-    """What is served, and what may be asked of it."""
+    """What is served, and what requests may ask of it."""
 
     name: str
     images: int
@@ -334,20 +336,20 @@ class About(BaseModel):
 
 
 class Added(BaseModel):
-    """What became of uploaded images."""
+    """The items of uploaded images."""
 
     items: list[Entry]
 
 
 class Removed(BaseModel):
-    """What was taken out of the collection; its file stays where it is."""
+    """The image that was taken out of the collection; its file stays where it is."""
 
     id: str
     key: str
 
 
 class State(BaseModel):
-    """One word."""
+    """The state of the process in one word."""
 
     status: str
 

@@ -26,7 +26,7 @@ from lookalike.service.models import (
     ByUrl,
     ByVector,
     Filter,
-    One,
+    ImageReference,
     Options,
     SearchBody,
 )
@@ -34,13 +34,13 @@ from lookalike.service.served import Served
 from lookalike.service.settings import Settings
 from lookalike.types import Box, Encoder
 
-RequestExample = One | Upload
-"""What a request shows: an image of the collection, a vector, a URL, or an uploaded image."""
+RequestExample = ImageReference | Upload
+"""An example in a request: an image of the collection, a vector, a URL, or an uploaded image."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """One search as it was asked for, whatever the request looked like."""
+    """One search as it was requested, in JSON or as a form."""
 
     queries: Sequence[RequestExample]
     negatives: Sequence[RequestExample]
@@ -67,7 +67,7 @@ class Search:
 
 
 def form_options(form: Form, passed: Sequence[str] = ()) -> Options:
-    """The fields of a form as `Options`: numbers and words apart by commas, `rerank` as often as there are methods."""
+    """The fields of a form as `Options`: `exclude` and `rerank` are repeated, other lists are written by commas."""
     values: dict[str, Any] = {}
     for name, text in form.fields:
         if name in passed:
@@ -107,43 +107,43 @@ def to_box(values: Sequence[float] | None) -> Box | None:
 
 
 def parse_box(text: str | None) -> Box | None:
-    """The same from the text of an address or a form."""
+    """The same from a field of an address or a form."""
     if text is None:
         return None
     return to_box(Options.model_validate({"box": text.split(",")}).box)
 
 
-def refuse_many_urls(asked: Sequence[RequestExample], most: int) -> None:
-    """Of one request, as each is fetched whole and kept; raises ApiError 413."""
-    if sum(isinstance(given, ByUrl) for given in asked) > most:
+def refuse_many_urls(examples: Sequence[RequestExample], most: int) -> None:
+    """Raises ApiError 413 for more than `most` URLs in one request: each is fetched whole and kept in memory."""
+    if sum(isinstance(example, ByUrl) for example in examples) > most:
         raise ApiError(413, "too_many", f"over {most} URLs in one request", "send fewer")
 
 
-async def fetched(served: Served, asked: Sequence[RequestExample], body: Body) -> list[RequestExample]:
-    """URLs replaced by what lies behind them, in the order in which they were asked for; raises ApiError.
+async def fetched(served: Served, examples: Sequence[RequestExample], body: Body) -> list[RequestExample]:
+    """The examples in their order, each URL replaced by the bytes behind it; raises ApiError.
 
-    What is fetched is counted as if it had come with the body.
+    The bytes count as if they had come with the body.
     """
-    found: list[RequestExample] = []
-    for one in asked:
-        if not isinstance(one, ByUrl):
-            found.append(one)
+    fetched_examples: list[RequestExample] = []
+    for example in examples:
+        if not isinstance(example, ByUrl):
+            fetched_examples.append(example)
             continue
         if not served.settings.allow_urls:
             raise ApiError(422, "no_urls", "this service fetches no URLs", "upload the image, or serve --allow-urls")
-        url = one.url
+        url = example.url
         try:
             data = await served.fetches.run(lambda url=url: served.fetch(url))  # type: ignore[misc]
         except ImageError as error:
             raise ApiError(422, "bad_url", f"url: {error}", "upload the image instead") from error
         body.hold(len(data))
-        found.append(Upload("url", "", data))
-    return found
+        fetched_examples.append(Upload("url", "", data))
+    return fetched_examples
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """Makes what was asked for into queries of the library, in a working thread."""
+    """Makes requested examples into queries of the library, in a worker thread."""
 
     served: Served
     needs_pixels: bool = False
@@ -152,21 +152,21 @@ class Resolver:
     def __post_init__(self) -> None:
         object.__setattr__(self, "collection", self.served.collection)
 
-    def example(self, given: RequestExample) -> Example:
-        """One picture or vector; raises ApiError: 404 for an unknown id, 413, 415 or 422 for an image of no use."""
-        if isinstance(given, ById):
-            return Key(self.served.item(given.id).key)
-        if isinstance(given, ByVector):
-            return np.array(given.vector, np.float32)
-        if isinstance(given, ByHalf):
-            return from_half(given.vector_f16)
-        assert isinstance(given, Upload), "URLs were fetched"
+    def example(self, example: RequestExample) -> Example:
+        """An image or vector; raises ApiError: 404 for an unknown id; 413, 415 or 422 for an image of no use."""
+        if isinstance(example, ById):
+            return Key(self.served.item(example.id).key)
+        if isinstance(example, ByVector):
+            return np.array(example.vector, np.float32)
+        if isinstance(example, ByHalf):
+            return from_half(example.vector_f16)
+        assert isinstance(example, Upload), "URLs were fetched"
         size = None if self.needs_pixels else self.collection.encoder.decode_size
-        self.served.examiner.check(given.field, given.data, size)
-        return given.data
+        self.served.examiner.check(example.field, example.data, size)
+        return example.data
 
     def question(self, search: Search) -> Query:
-        """What a search asks; raises ApiError as `example` does, and QueryError for what does not go together."""
+        """The query of a search; raises ApiError as `example` does, and QueryError for what does not go together."""
         options = search.options
         return Query(
             examples=tuple(map(self.example, search.queries)),
@@ -181,7 +181,7 @@ class Resolver:
 
 
 def search_options(options: Options) -> SearchOptions:
-    """How a search is to be done; raises QueryError for a value that cannot be."""
+    """The options of a search; raises QueryError for a wrong value, ApiError 404 for what cannot be an id."""
     return SearchOptions(
         k=options.k,
         offset=options.offset,
@@ -196,7 +196,7 @@ def search_options(options: Options) -> SearchOptions:
 
 
 def _where(options: Options) -> str | None:
-    """The filter and the prefix; the letters of a prefix stand for themselves, whatever they mean in a pattern."""
+    """The filter, and with it the prefix, whose letters are escaped: none is a wildcard."""
     if options.filter is None:
         return options.where
     plain = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in options.filter.prefix)
@@ -206,7 +206,7 @@ def _where(options: Options) -> str | None:
 
 
 def checked_depth(options: Options, settings: Settings) -> None:
-    """Refuse what would make one request do the work of thousands; raises ApiError 422 or QueryError."""
+    """Raises ApiError 422 for more results or candidates than a request may have, QueryError for a wrong method."""
     most = settings.depth
     if options.offset + options.k > most:
         raise ApiError(422, "invalid", f"offset: offset + k may be {most:,} at most", "narrow the search instead")
@@ -219,7 +219,7 @@ def checked_depth(options: Options, settings: Settings) -> None:
 
 
 def needs_pixels(options: Options) -> bool:
-    """Whether a re-ranker will decode the query at full size."""
+    """Whether the query will be decoded at full size, by a re-ranker or to be turned."""
     return any(map(_looks_at_pixels, options.rerank)) or bool(options.invariant)
 
 
@@ -242,13 +242,13 @@ def _method(spec: str) -> str:
 
 
 def methods(encoder: Encoder) -> list[dict[str, Any]]:
-    """The re-rankers that a collection of this encoder can be asked with."""
-    given = [name for name in rerank.RERANKERS if name != "patches" or isinstance(encoder, PatchEncoder)]
-    return [{"name": name, "compares_pictures": name in PICTURES} for name in given]
+    """The re-rankers that work with this encoder."""
+    names = [name for name in rerank.RERANKERS if name != "patches" or isinstance(encoder, PatchEncoder)]
+    return [{"name": name, "compares_pictures": name in PICTURES} for name in names]
 
 
 def named(call: Callable[[], Any], name: str) -> Any:
-    """`call()`, with an ImageError told as one of the upload `name`."""
+    """`call()`; its ImageError becomes an ApiError that names the upload `name`."""
     try:
         return call()
     except ImageError as error:

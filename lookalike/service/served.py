@@ -1,4 +1,4 @@
-"""What all requests share: the collection with its batching encoder, the threads, the limits, what was counted."""
+"""What all requests share: the collection with its batching encoder, threads, limits and metrics."""
 
 import asyncio
 import threading
@@ -23,10 +23,10 @@ FETCHES = 8
 
 
 class Served:
-    """One collection being served; made before it is loaded, closed when the service ends."""
+    """A collection that is served; created before it is loaded, closed when the service ends."""
 
-    def __init__(self, given: Collection, settings: Settings) -> None:
-        self._given, self.settings = given, settings
+    def __init__(self, collection: Collection, settings: Settings) -> None:
+        self._unbatched, self.settings = collection, settings
         self.metrics, self.scraping = Metrics(), asyncio.Lock()
         self.slots = Slots(settings.workers)
         self.work = self._work()
@@ -47,49 +47,49 @@ class Served:
 
     @property
     def reason_not_ready(self) -> str | None:
-        """Why nothing can be asked yet; None where all is well. Asked for every request: its images are not counted."""
+        """Why no request can be answered yet; None where it can. Cheap, as every request needs it."""
         return None if self._loaded is not None else "the collection is being loaded"
 
     @property
     def reason_to_wait(self) -> ApiError | None:
-        """What a request that wants to compute is told; None where it may."""
+        """The refusal of a request that computes; None where it may."""
         return self.work.refusal()
 
     @property
     def collection(self) -> Collection:
-        """What is searched; its encoder puts the images of several requests into one batch."""
+        """The collection, whose encoder puts the images of several requests into one batch; ApiError 503 before."""
         if self._loaded is None:
             raise try_later("loading", "the collection is being loaded")
         return self._loaded
 
     @cached_property
     def name(self) -> str:
-        """What the collection is called: its folder, and no path of this machine."""
-        path = self._given.path.resolve()
+        """The name of the collection's folder, without the path."""
+        path = self._unbatched.path.resolve()
         return path.parent.name if path.name == ".lookalike" else path.name
 
     @cached_property
     def maps(self) -> Maps:
-        """The map of the collection, made when it is first asked for."""
+        """The map of the collection, rendered at the first request for it."""
         return Maps(lambda: self.collection.gallery, self.name)
 
     def load(self) -> None:
-        """Load the encoder and open the collection; a failure is kept for whoever runs the service."""
+        """Load the encoder and open the collection; `failure` has the exception, if any, for `server.run`."""
         try:
-            encoder = self._given.encoder
+            encoder = self._unbatched.encoder
             batch = getattr(encoder, "batch_size", BATCH)
             if batch > 1:
                 self._batcher = Batcher(encoder.encode_batch, self.slots, batch, self._seen)
                 encoder = batched(encoder, self._batcher)
-                # While one batch is encoded, the next one gathers.
+                # While a batch is encoded, the next one fills.
                 self.work = self._work(2 * batch)
             self.encoder: Encoder = encoder
-            loaded = self._given.through(self.encoder)
+            loaded = self._unbatched.through(self.encoder)
             len(loaded)  # opens the files
             if loaded.reads_text:
-                loaded.text_set.encoder  # noqa: B018 - loaded now, and not by the first who asks
+                loaded.text_set.encoder  # noqa: B018 - loaded now, not by the first request
             self._loaded = loaded
-        except Exception as error:  # noqa: BLE001 - whatever it is, the service must not seem to be loading for ever
+        except Exception as error:  # noqa: BLE001 - else the service would seem to load for ever
             self.failure = error
 
     def _seen(self, size: int) -> None:
@@ -99,14 +99,14 @@ class Served:
         return len(self._loaded) if self._loaded is not None else 0
 
     def item(self, id_: str) -> Item:
-        """The item of an id; raises ApiError 404. Nothing but the catalog is asked."""
-        found = self.collection.store.catalog.live_item(to_key(id_))
-        if found is None:
+        """The item of an id, by the catalog alone; raises ApiError 404."""
+        item = self.collection.store.catalog.live_item(to_key(id_))
+        if item is None:
             raise unknown(id_)
-        return found
+        return item
 
     def close(self) -> None:
-        """Let what runs finish, then let go of everything."""
+        """Wait for what runs, then close everything."""
         self.work.close()
         self.fetches.close()
         if "maps" in vars(self):

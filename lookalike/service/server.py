@@ -1,4 +1,4 @@
-"""Listening: uvicorn with time limits on slow senders, and an end that lets go of nothing that was begun."""
+"""uvicorn with time limits for slow clients, and an end that finishes the requests under way."""
 
 import asyncio
 import ctypes
@@ -15,27 +15,28 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from lookalike.errors import LookalikeError
 from lookalike.service.served import Served
 from lookalike.service.settings import Settings
+from lookalike.utils.files import reason
 
 KEEP_ALIVE_SECONDS = 20
 GRACE_SECONDS = 30
 HEAD_BYTES = 32 * 1024
 M_ARENA_MAX = -8
-"""As glibc's malloc.h has it."""
+"""From glibc's malloc.h."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that an address that is taken is one line before anything is loaded."""
+    """A bound socket; raises LookalikeError where the address is taken, before anything is loaded."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol has to be named: only then does asyncio send small answers at once (TCP_NODELAY), not 40 ms later.
-    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # The protocol is named: only then asyncio sends small answers at once (TCP_NODELAY), not 40 ms later.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        opened.bind((host, port))
+        listening.bind((host, port))
     except OSError as error:
-        opened.close()
-        reason = (error.strerror or str(error)).lower()
-        raise LookalikeError(f"cannot listen on {host} port {port} ({reason}); choose another --port") from error
-    return opened
+        listening.close()
+        why = reason(error)
+        raise LookalikeError(f"cannot listen on {host} port {port} ({why}); choose another --port") from error
+    return listening
 
 
 def run(app: FastAPI, listening: socket.socket, drain_seconds: float) -> None:
@@ -47,14 +48,14 @@ def run(app: FastAPI, listening: socket.socket, drain_seconds: float) -> None:
     if isinstance(failure, LookalikeError):
         raise failure
     if failure is not None:
-        said = f"{type(failure).__name__}: {failure}".partition("\n")[0]
-        raise LookalikeError(f"the collection cannot be loaded ({said}); --debug shows where") from failure
+        summary = f"{type(failure).__name__}: {failure}".partition("\n")[0]
+        raise LookalikeError(f"the collection cannot be loaded ({summary}); --debug shows where") from failure
 
 
 def _share_heaps(count: int) -> None:
-    """Let all threads take memory from as many heaps as threads compute at one time, where the C library is glibc."""
-    # It gives each thread one of its own, up to eight a core, which keeps what the largest pictures took: on two cores,
-    # with 8, 64 and 256 clients asking, 339, 466 and 448 MiB became 237, 228 and 270, at the same speed.
+    """Let all threads allocate from as many heaps as threads compute at a time, where the C library is glibc."""
+    # By default each thread has one, up to eight a core, which keeps the memory of the largest pictures. On two cores,
+    # with 8, 64 and 256 clients, 339, 466 and 448 MiB became 237, 228 and 270, at the same speed.
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
@@ -63,7 +64,7 @@ def _share_heaps(count: int) -> None:
 
 
 class Server(uvicorn.Server):
-    """Is not ready for a while before it stops taking requests, so that a balancer sends them elsewhere."""
+    """Says at SIGTERM that it is not ready, and takes requests until a balancer sends them elsewhere."""
 
     def __init__(self, app: FastAPI, drain_seconds: float) -> None:
         self.served: Served = app.state.served
@@ -78,16 +79,16 @@ class Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's."""
+        """Start as uvicorn does."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to end."""
+        """Whether to end; called ten times a second."""
         return await super().on_tick(counter) or self.served.failure is not None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal begins the end, a second one hurries it."""
+        """The first signal starts the shutdown, a second one hurries it."""
         if self.served.is_draining or self._loop is None or sig == signal.SIGINT:
             self.served.is_draining = True
             self.force_exit = self.should_exit and sig == signal.SIGINT
@@ -101,7 +102,7 @@ class Server(uvicorn.Server):
 
 
 def _protocol(settings: Settings) -> type[H11Protocol]:
-    """uvicorn's own, which waits for ever for nobody's head, body or reading, nor holds any number of connections."""
+    """uvicorn's protocol with limits: on connections, and on the time for a head, a body and reading an answer."""
 
     class Protocol(H11Protocol):
         _sending: asyncio.TimerHandle | None = None
@@ -112,7 +113,7 @@ def _protocol(settings: Settings) -> type[H11Protocol]:
             if len(self.connections) > settings.connections:
                 transport.abort()
                 return
-            # Writing pauses as soon as the system takes no more: whatever waits here for a reader is watched.
+            # Writing pauses as soon as the system takes no more, so that an answer that nobody reads is noticed.
             transport.set_write_buffer_limits(0)
             self._await_rest()
 
@@ -146,7 +147,7 @@ def _protocol(settings: Settings) -> type[H11Protocol]:
             return self.conn.their_state is h11.SEND_BODY
 
         def _await_rest(self) -> None:
-            # Of a head, or of the body of a request that was refused before it came.
+            # The rest of a head, or of the body of a request that was refused before it arrived.
             seconds = settings.body_seconds if self._is_in_body() else settings.header_seconds
             self._sending = self.loop.call_later(seconds, self._give_up)
 
@@ -168,7 +169,7 @@ def _protocol(settings: Settings) -> type[H11Protocol]:
             if self.transport.get_write_buffer_size() < waiting:
                 self._await_reader()
             else:
-                # Closing would wait until all of it was read.
+                # Closing would wait until all of it has been read.
                 self.transport.abort()
 
         def _stop_waiting(self) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of the collection as they are served: upright JPEG without EXIF or GPS, small ones kept in memory."""
+"""Images of the collection as they are served: upright JPEG without EXIF or GPS; small ones stay in memory."""
 
 import threading
 from collections import OrderedDict
@@ -13,51 +13,51 @@ LONGEST = 65_500
 
 
 class ThumbnailCache:
-    """The thumbnails asked for last, up to a number of bytes; safe in several threads."""
+    """The thumbnails used last, up to a number of bytes; safe in several threads."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._held = most, 0
+        self._most, self._bytes = most, 0
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._thumbnails: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     def get(self, sha256: str, size: int) -> bytes | None:
-        """The thumbnail of this content at this size, if it is still here."""
+        """The thumbnail of this content at this size, if it is in memory."""
         with self._lock:
-            found = self._kept.get((sha256, size))
-            if found is not None:
-                self._kept.move_to_end((sha256, size))
-            return found
+            data = self._thumbnails.get((sha256, size))
+            if data is not None:
+                self._thumbnails.move_to_end((sha256, size))
+            return data
 
     def put(self, sha256: str, size: int, data: bytes) -> None:
-        """Keep it, and let go of what was not asked for longest."""
+        """Keep a thumbnail, and drop those that were not used for longest."""
         with self._lock:
-            self._held += len(data) - len(self._kept.pop((sha256, size), b""))
-            self._kept[sha256, size] = data
-            while self._held > self._most and self._kept:
-                _, dropped = self._kept.popitem(last=False)
-                self._held -= len(dropped)
+            self._bytes += len(data) - len(self._thumbnails.pop((sha256, size), b""))
+            self._thumbnails[sha256, size] = data
+            while self._bytes > self._most and self._thumbnails:
+                _, dropped = self._thumbnails.popitem(last=False)
+                self._bytes -= len(dropped)
 
 
 def thumbnail(data: bytes, size: int) -> bytes:
     """A JPEG whose longer side is at most `size`; raises ImageError."""
-    # A draft decode keeps twice the shorter side it is asked for; a panorama's may be a small part of its longer one.
+    # A draft decode keeps twice the shorter side that it is given, which in a panorama is a small part of the longer.
     image = images.decode(data, size=_shorter(data, size)).image
     return images.to_jpeg(images.thumbnail(image, size), QUALITY)
 
 
 def full(data: bytes) -> bytes:
-    """The whole picture, encoded anew, smaller only where JPEG has no room for it; raises ImageError."""
+    """The whole picture, encoded anew; made smaller only where it is too large for JPEG. Raises ImageError."""
     image = images.decode(data).image
     return images.to_jpeg(image if max(image.size) <= LONGEST else images.thumbnail(image, LONGEST), FULL_QUALITY)
 
 
 def preview(image: Image.Image, size: int = 480) -> bytes:
-    """Of an upload whose format the browser cannot show."""
+    """A JPEG of an upload whose format the browser cannot show."""
     return images.to_jpeg(images.thumbnail(image, size), QUALITY)
 
 
 def _shorter(data: bytes, size: int) -> int:
-    """The shorter side of a thumbnail whose longer side is `size`; half of it suffices, as draft mode keeps double."""
+    """Half the shorter side of a thumbnail whose longer side is `size`; draft mode keeps twice of it."""
     facts = images.examine(data)
     shorter, longer = sorted((facts.width, facts.height))
     return max(1, round(size * shorter / max(1, longer) / 2))

@@ -1,4 +1,4 @@
-"""A URL that a stranger names to the bytes behind it, unless it leads into a network that is not public."""
+"""A URL of a request to the bytes behind it, unless it leads into a network that is not public."""
 
 import http.client
 import ipaddress
@@ -15,12 +15,12 @@ from lookalike.errors import ImageError
 
 REDIRECTS = 5
 PORTS = (80, 443, 8080, 8443)
-"""Where web servers listen; other ports belong to services that a picture does not come from."""
+"""Ports of web servers; others belong to services that do not serve pictures."""
 REDIRECTING = (301, 302, 303, 307, 308)
 CHUNK = 64 * 1024
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Neither of these is in Python's own tables of every version that is supported.
+# Not in the tables of every supported version of Python.
 _REFUSED = [
     ipaddress.ip_network(text)
     for text in (
@@ -34,25 +34,25 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Every address of a host, as the system knows it."""
-    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    """Every address of a host, by the system's resolver."""
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is one of the open internet: not private, loopback, link-local, metadata, shared or reserved.
+    """Whether an address is on the public internet: not private, loopback, link-local, metadata, shared or reserved.
 
-    IPv6 addresses that carry an IPv4 one (mapped, compatible, 6to4, NAT64) are judged by that one too.
+    An IPv6 address that carries an IPv4 address (mapped, compatible, 6to4, NAT64) is judged by both.
     """
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return all(_is_public(one) for one in (address, *_inside(address)))
+    return all(map(_is_public, (address, *_inside(address))))
 
 
 def _is_public(address: IpAddress) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped or address in _NAT64):
-        # What is inside decides; a scope is always of a network of this machine.
+        # The address inside decides; a scope always names a network of this machine.
         return not address.scope_id
     if any(address.version == network.version and address in network for network in _REFUSED):
         return False
@@ -60,22 +60,22 @@ def _is_public(address: IpAddress) -> bool:
 
 
 def _inside(address: IpAddress) -> list[IpAddress]:
-    """The IPv4 address that an IPv6 one leads to."""
+    """The IPv4 addresses that an IPv6 address carries."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    found: list[IpAddress] = [part for part in (address.ipv4_mapped, address.sixtofour) if part]
+    inside: list[IpAddress] = [part for part in (address.ipv4_mapped, address.sixtofour) if part]
     if address in _NAT64 or int(address) >> 32 == 0:
-        found.append(low)
-    return found
+        inside.append(low)
+    return inside
 
 
 @dataclass(frozen=True)
 class Fetcher:
     """Fetches images within `most` bytes and `seconds` for all of it, redirects included.
 
-    The name is resolved once, every address is checked, and the connection goes to the address that was checked: no
-    second look-up can lead elsewhere. `resolve`, `allowed` and `ports` are for tests, whose server is on loopback.
+    The name is resolved once, every address is checked, and the connection goes to a checked address: no second
+    look-up can lead elsewhere. `resolve`, `allowed` and `ports` are for tests, whose server is on loopback.
     """
 
     most: int
@@ -86,7 +86,7 @@ class Fetcher:
     context: ssl.SSLContext = field(default_factory=ssl.create_default_context)
 
     def __call__(self, url: str) -> bytes:
-        """The body; raises ImageError with a reason that says nothing of what is behind a refused address."""
+        """The body; raises ImageError, whose message says nothing of what is behind a refused address."""
         deadline = time.monotonic() + self.seconds
         for _ in range(REDIRECTS + 1):
             status, target, body = self._get(url, deadline)
@@ -103,7 +103,7 @@ class Fetcher:
         address = self._address(host, port)
         connection = _Pinned(address, host, port, self.context if parts.scheme == "https" else None)
         connection.timeout = _left(deadline)
-        # A drip of single bytes renews every timeout of a socket; this ends it all the same.
+        # Single bytes now and then renew every timeout of a socket; this timer ends them.
         watch = threading.Timer(_left(deadline), connection.abort)
         watch.daemon = True
         watch.start()
@@ -111,11 +111,11 @@ class Fetcher:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             headers = {"User-Agent": "lookalike", "Accept": "image/*", "Accept-Encoding": "identity"}
             connection.connect()
-            _left(deadline)  # the watch may have struck just before there was anything to end
+            _left(deadline)  # the timer may have fired before there was a socket to close
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             body = self._body(response, deadline) if response.status == 200 else b""
-            _left(deadline)  # what was cut off in its head reads like an empty answer
+            _left(deadline)  # an answer that was cut off in its head looks empty
             return response.status, response.getheader("Location"), body
         except ImageError:
             raise
@@ -147,13 +147,13 @@ class Fetcher:
 
     def _address(self, host: str, port: int) -> str:
         try:
-            found = self.resolve(host, port)
+            addresses = self.resolve(host, port)
         except (OSError, UnicodeError) as error:
             raise ImageError("the host is not known") from error
-        # One address that is not public is enough: which one a client takes must not matter.
-        if not found or not all(map(self.allowed, found)):
+        # All must be public: it must not matter which of them a client takes.
+        if not addresses or not all(map(self.allowed, addresses)):
             raise ImageError("the address is not a public one")
-        return found[0]
+        return addresses[0]
 
     def _body(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
         parts, received = [], 0
@@ -182,32 +182,32 @@ def _left(deadline: float) -> float:
 
 
 class _Pinned(http.client.HTTPConnection):
-    """A connection to one address that was checked, which speaks to it as the host that it is an address of."""
+    """A connection to a checked address, with the name of its host in the request and in TLS."""
 
     def __init__(self, address: str, host: str, port: int, context: ssl.SSLContext | None) -> None:
         super().__init__(host, port)
         self._address, self._context = address, context
         self.default_port = 443 if context else 80
-        self._opened: socket.socket | None = None
+        self._socket: socket.socket | None = None
 
     def connect(self) -> None:
-        """Without a look-up, and never to this machine itself by its public address."""
-        opened = self._opened = socket.create_connection((self._address, self.port), self.timeout)
-        self.sock = opened
-        if not ipaddress.ip_address(self._address).is_loopback and opened.getsockname()[0] == opened.getpeername()[0]:
+        """Connect without a look-up; raises OSError where the public address is that of this machine."""
+        plain = self._socket = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = plain
+        if not ipaddress.ip_address(self._address).is_loopback and plain.getsockname()[0] == plain.getpeername()[0]:
             raise OSError("this machine itself")
         if self._context:
-            # What is wrapped is closed: a handshake that drips has to be ended on the wrapping.
-            wrapped = self._context.wrap_socket(opened, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock = self._opened = wrapped
+            # Wrapping closes the plain socket: a handshake that is too slow is ended on the wrapped one.
+            wrapped = self._context.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock = self._socket = wrapped
             wrapped.do_handshake()
 
     def abort(self) -> None:
-        """From another thread: let whatever waits on the socket end."""
+        """End whatever waits on the socket; called in another thread."""
         try:
-            # `sock` is gone once a body is being read that ends with the connection. Of the socket and not of its TLS,
-            # which another thread is in the midst of.
-            if self._opened:
-                socket.socket.shutdown(self._opened, socket.SHUT_RDWR)
+            # Not `sock`, which is None while a body is read that ends with the connection. The socket is shut down, not
+            # its TLS, which the other thread is using.
+            if self._socket:
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:
             return

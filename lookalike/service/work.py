@@ -1,4 +1,4 @@
-"""Requests that compute, off the event loop: a bounded number of threads, a bounded number that wait."""
+"""Requests that compute, in a bounded number of threads beside the event loop; a bounded number may wait."""
 
 import asyncio
 import math
@@ -14,14 +14,14 @@ from lookalike.utils.timing import listening
 
 T = TypeVar("T")
 OUT_OF_TIME = "timeout graceful shutdown exceeded"
-"""What uvicorn says as it cancels requests that did not end within the grace period."""
+"""The message of uvicorn when it cancels requests that did not end within the grace period."""
 
 
 class Work:
-    """Threads for `slots`, and more that wait for the encoder, where it takes several images at once."""
+    """Threads that compute within `slots`, and more that may wait for a batch of the encoder."""
 
     def __init__(self, slots: Slots, workers: int, waiting: int, metrics: Metrics, what: str, more: int = 0) -> None:
-        """`more` threads than `workers`; `waiting` jobs wait for one of them."""
+        """There are `workers` + `more` threads, and `waiting` jobs may wait for one."""
         self._slots, self._most, self._metrics = slots, workers + more + waiting, metrics
         self._gap, self._ended = 0.05 / workers, 0.0
         self._pool = ThreadPoolExecutor(workers + more, thread_name_prefix="lookalike-work")
@@ -29,7 +29,7 @@ class Work:
         metrics.gauge(f"lookalike_pending_{what}", "That run or wait.", lambda: self.pending)
 
     def refusal(self) -> ApiError | None:
-        """What a request that wants to compute is told where too many wait already."""
+        """The 429 for a request where too many wait already; None where it may compute."""
         if self.pending < self._most:
             return None
         seconds = max(1, min(30, math.ceil(self.pending * self._gap)))
@@ -44,7 +44,7 @@ class Work:
             raise refusal
         self.pending += 1
         future = self._pool.submit(self._timed, job)
-        # Counted until the thread is done with it, and not only for as long as the client stays.
+        # Counted until the thread is done, even where the client has left.
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
         try:
@@ -57,7 +57,7 @@ class Work:
     def _finished(self) -> None:
         self.pending -= 1
         now = time.monotonic()
-        # From one end to the next, and not from a job's beginning to its end: several wait for one batch.
+        # The time between the ends of two jobs, not that of a job: several wait for one batch.
         if self._ended:
             self._gap += 0.05 * (now - self._ended - self._gap)
         self._ended = now if self.pending else 0.0
@@ -71,5 +71,5 @@ class Work:
                     self._metrics.stage_seconds.labels(stage).observe(seconds)
 
     def close(self) -> None:
-        """Finish what runs; what only waits is dropped."""
+        """Finish the jobs that run; drop those that wait."""
         self._pool.shutdown(wait=True, cancel_futures=True)

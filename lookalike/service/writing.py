@@ -1,4 +1,4 @@
-"""Images into a collection that is being served, and out of it."""
+"""Adding images to a collection that is served, and removing them."""
 
 import hashlib
 import re
@@ -13,6 +13,7 @@ from lookalike.service.bodies import Upload
 from lookalike.service.errors import ApiError, of_image, try_later
 from lookalike.service.served import Served
 from lookalike.storage.store import Item
+from lookalike.utils.files import write_whole
 
 FOLDER = "uploads"
 LONGEST = 60
@@ -20,7 +21,7 @@ EXTENSIONS = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif",
 
 
 def add(served: Served, files: Sequence[Upload]) -> list[Item]:
-    """Store what is new in the first folder of the collection and index it; raises ApiError, and then keeps nothing."""
+    """Store new images in the first folder of the collection and index them; raises ApiError, and then keeps none."""
     names = [_checked(served, file) for file in files]
     with served.slots.lent(), served.writing:
         folder = _folder(served)
@@ -38,23 +39,23 @@ def add(served: Served, files: Sequence[Upload]) -> list[Item]:
             if isinstance(error, CollectionLocked):
                 raise
             raise try_later("not_stored", "the image could not be stored") from error
-    found = [_of_content(served, file.data) for file in files]
-    if not all(found):
+    items = [_of_content(served, file.data) for file in files]
+    if not all(items):
         raise try_later("not_indexed", "the image was stored, but not indexed")
-    return [item for item in found if item]
+    return [item for item in items if item]
 
 
 def remove(served: Served, id_: str) -> str:
-    """Take one item out; its key. Raises ApiError 404 where there is none."""
+    """Remove an item; its key. Raises ApiError 404 where there is none."""
     key = served.item(id_).key
     with served.slots.lent(), served.writing, _writer(served) as writer:
         writer.remove([key])
     return key
 
 
-def safe_name(given: str, sha256: str, extension: str) -> str:
-    """A file name of letters, digits and dashes, whatever was given, and unique by its content."""
-    plain = unicodedata.normalize("NFKD", given.replace("\\", "/").rpartition("/")[2].rpartition(".")[0])
+def safe_name(name: str, sha256: str, extension: str) -> str:
+    """A file name of letters, digits and dashes, made of any name, and unique by the content of the file."""
+    plain = unicodedata.normalize("NFKD", name.replace("\\", "/").rpartition("/")[2].rpartition(".")[0])
     letters = re.sub(r"[^A-Za-z0-9]+", "-", plain.encode("ascii", "ignore").decode("ascii")).strip("-")
     return f"{letters[:LONGEST] or 'image'}-{sha256[:12]}{extension}".lower()
 
@@ -62,10 +63,10 @@ def safe_name(given: str, sha256: str, extension: str) -> str:
 def _checked(served: Served, file: Upload) -> str:
     served.examiner.check(file.field, file.data, served.collection.encoder.decode_size)
     try:
-        found = images.examine(file.data, served.settings.limits).format
+        kind = images.examine(file.data, served.settings.limits).format
     except ImageError as error:
         raise of_image(file.field, error) from error
-    return safe_name(file.name, hashlib.sha256(file.data).hexdigest(), EXTENSIONS.get(found, f".{found.lower()}"))
+    return safe_name(file.name, hashlib.sha256(file.data).hexdigest(), EXTENSIONS.get(kind, f".{kind.lower()}"))
 
 
 def _folder(served: Served) -> Path:
@@ -79,18 +80,16 @@ def _folder(served: Served) -> Path:
 
 def _write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(exist_ok=True)
-    # Under a hidden name first: a run that indexes meanwhile must not meet half a file.
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_bytes(data)
-    draft.replace(path)
+    # Under a hidden name first: a run that indexes meanwhile must not read half a file.
+    write_whole(path, data, durable=False)
     return path
 
 
 def _of_content(served: Served, data: bytes) -> Item | None:
-    found = served.collection.store.catalog.items_of_content(hashlib.sha256(data).hexdigest())
-    return next((item for item in found if not item.removed), None)
+    items = served.collection.store.catalog.items_of_content(hashlib.sha256(data).hexdigest())
+    return next((item for item in items if not item.removed), None)
 
 
 def _writer(served: Served) -> Collection:
-    # A connection of its own: readers of the served one must not see what is not committed yet.
+    # Another connection: readers of the served collection must not see what is not committed.
     return served.collection.through(served.encoder)

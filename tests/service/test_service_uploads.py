@@ -202,7 +202,7 @@ def test_a_body_is_counted_while_it_arrives(tmp_path: Path) -> None:
         assert just_over.status_code == 413
         assert service.client.post("/v1/search", files={"file": jpeg(1, (101, 100))}).status_code == 413
         assert service.client.post("/v1/search", files={"file": jpeg(1, (100, 100))}).status_code == 200
-        assert service.served.buffered.held == 0
+        assert service.served.buffered.in_use == 0
 
 
 FORMS = {
@@ -309,7 +309,7 @@ def test_a_body_that_stops_or_drips_is_given_up(impatient: Running) -> None:
     start = time.monotonic()
     assert b"slow_body" in answered_while_dripping(impatient.url, HEAD + b"Content-Length: 100\r\n\r\n")
     assert 1 < time.monotonic() - start < 8
-    assert impatient.served.buffered.held == 0
+    assert impatient.served.buffered.in_use == 0
 
 
 def test_a_head_that_never_ends_is_given_up(impatient: Running) -> None:

@@ -335,7 +335,7 @@ def test_what_is_fetched_is_counted_as_if_it_had_been_uploaded(tmp_path: Path, p
         assert service.search(query=photo, negatives=[{"vector": [1.0] * 192}]).status_code == 200
         refused = service.search(query=[photo, photo, photo])
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
-        assert service.served.buffered.held == 0
+        assert service.served.buffered.in_use == 0
         many = service.search(query=[photo] * 3, negatives=[photo] * 2)
         assert (many.status_code, many.json()["error"]["code"]) == (413, "too_many")
         batch = service.client.post("/v1/search/batch", json={"searches": [{"query": photo}] * 5})

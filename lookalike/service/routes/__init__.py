@@ -1,4 +1,4 @@
-"""The routes, a file for each thing that can be asked for."""
+"""The routes, in a file for each kind of resource."""
 
 from fastapi import FastAPI
 
@@ -6,6 +6,6 @@ from lookalike.service.routes import aliases, embed, explain, items, page, searc
 
 
 def install(app: FastAPI) -> None:
-    """Put all of them into the application."""
+    """Add all routes to the application."""
     for module in (status, search, embed, explain, items, aliases, page):
         app.include_router(module.router)

@@ -1,4 +1,4 @@
-"""The routes of the service in the report that this project began with, on the same search as all others."""
+"""The routes that the service of the original report had, over the same search."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from lookalike.errors import ImageError
 from lookalike.service import thumbnails
 from lookalike.service.bodies import Upload, kind
 from lookalike.service.errors import ApiError, json_response, not_found, responses
-from lookalike.service.ids import shown
+from lookalike.service.ids import key_text
 from lookalike.service.models import DEFAULTS, OldAnswer, Options
 from lookalike.service.queries import Resolver
 from lookalike.service.routes.common import FILE, Service, body_of, form_only, jpeg
@@ -36,20 +36,20 @@ async def search(request: Request, served: Service, k: Annotated[int, Query(ge=1
 def _search(served: Served, upload: Upload, options: Options) -> dict[str, Any]:
     query = Resolver(served).example(upload)
     hits = served.collection.search(query, options.k)
-    return {"results": [{"image_path": shown(hit.key), "distance": round(2 - 2 * hit.score, 6)} for hit in hits]}
+    return {"results": [{"image_path": key_text(hit.key), "distance": round(2 - 2 * hit.score, 6)} for hit in hits]}
 
 
 @router.get("/images/{path:path}", response_class=Response, responses={200: jpeg("Upright."), **responses(404)})
 async def image(path: str, served: Service) -> Response:
-    """The picture of a key. The catalog decides what there is: nothing here ever becomes a path of the disk."""
+    """The picture of a key. The catalog decides which keys exist: nothing of a request becomes a path of the disk."""
     return Response(await served.work.run(lambda: _image(served, path)), media_type="image/jpeg")
 
 
 def _image(served: Served, key: str) -> bytes:
-    found = served.collection.store.catalog.live_item(key)
-    if found is None:
+    item = served.collection.store.catalog.live_item(key)
+    if item is None:
         raise not_found("there is no such image", "paths are those in the results of POST /search")
     try:
-        return thumbnails.full(served.collection.gallery.origins.read(found))
+        return thumbnails.full(served.collection.gallery.origins.read(item))
     except ImageError as error:
         raise not_found("the picture cannot be read any more", "index the collection again") from error

@@ -1,4 +1,4 @@
-"""What the routes share: the service behind a request, its body, and how bodies are documented."""
+"""What the routes share: the service of a request, its body, and the OpenAPI entries of bodies."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from lookalike.service.served import Served
 
 
 async def served_by(request: Request) -> Served:
-    """The service that a request came to; async, as FastAPI would call any other function in a thread of its own."""
+    """The service of a request; async, as FastAPI calls other functions in a thread."""
     served: Served = request.app.state.served
     return served
 
@@ -19,7 +19,7 @@ Service = Annotated[Served, Depends(served_by)]
 
 
 def body_of(request: Request, served: Served) -> Body:
-    """The request's body, within the limits of the service."""
+    """The body of a request, within the limits of the service."""
     return Body(request, served.settings, served.buffered)
 
 
@@ -38,7 +38,7 @@ def form_only(fields: dict[str, Any], required: list[str]) -> dict[str, Any]:
 
 
 def json_only(model: type[BaseModel]) -> dict[str, Any]:
-    """The OpenAPI entry of a JSON body that the route reads itself, to count it while it arrives."""
+    """The OpenAPI entry of a JSON body, which the route reads itself to limit it while it arrives."""
     return {"requestBody": {"required": True, "content": _json(model)}}
 
 

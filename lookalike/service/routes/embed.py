@@ -1,4 +1,4 @@
-"""A picture or a text to its vector."""
+"""An image or a text to its vector."""
 
 import base64
 from typing import Any
@@ -11,8 +11,8 @@ from lookalike.images import decode as images
 from lookalike.search.query import Query
 from lookalike.service.bodies import Upload, kind
 from lookalike.service.errors import json_response, responses
-from lookalike.service.ids import shown, to_id
-from lookalike.service.models import ById, EmbedAnswer, EmbedBody, One
+from lookalike.service.ids import key_text, to_id
+from lookalike.service.models import ById, EmbedAnswer, EmbedBody
 from lookalike.service.queries import RequestExample, Resolver, fetched, half, named, parse_box, to_box
 from lookalike.service.routes.common import FILE, Service, body_of, either
 from lookalike.service.served import Served
@@ -41,40 +41,40 @@ async def embed(request: Request, served: Service) -> Response:
     """
     with body_of(request, served) as body:
         if kind(request) == "json":
-            asked = await body.json(EmbedBody)
-            if asked.text is not None:
-                text = asked.text
+            requested = await body.json(EmbedBody)
+            if requested.text is not None:
+                text = requested.text
                 return json_response(await served.work.run(lambda: _of_text(served, text)))
-            assert asked.query is not None
-            wanted: list[One] = [asked.query]
-            (one,), box, shows = await fetched(served, wanted, body), to_box(asked.box), asked.preview
+            assert requested.query is not None
+            (example,) = await fetched(served, [requested.query], body)
+            box, with_preview = to_box(requested.box), requested.preview
         else:
             form = await body.form()
-            one, box = form.one_file(), parse_box(form.text("box"))
-            shows = (form.text("preview") or "").lower() in ("1", "true", "yes")
-        return json_response(await served.work.run(lambda: _of_image(served, one, box, shows)))
+            example, box = form.one_file(), parse_box(form.text("box"))
+            with_preview = (form.text("preview") or "").lower() in ("1", "true", "yes")
+        return json_response(await served.work.run(lambda: _of_image(served, example, box, with_preview)))
 
 
-def _of_image(served: Served, one: RequestExample, box: Box | None, shows: bool) -> dict[str, Any]:
-    wanted = Resolver(served, needs_pixels=shows).example(one)
+def _of_image(served: Served, example: RequestExample, box: Box | None, with_preview: bool) -> dict[str, Any]:
+    query = Query((Resolver(served, needs_pixels=with_preview).example(example),), box=box)
     collection = served.collection
-    resolved = collection.resolve(Query((wanted,), box=box))
+    resolved = collection.resolve(query)
     own = collection.gallery.item(resolved.own_rows[0]) if resolved.own_rows else None
     facts: dict[str, Any] = {"id": None, "key": None, "width": None, "height": None, "preview": None}
     if own:
-        facts |= {"id": to_id(own.key), "key": shown(own.key), "width": own.width, "height": own.height}
-    if isinstance(one, Upload):
-        if shows:
-            decoded = named(lambda: images.decode(one.data), one.field)
+        facts |= {"id": to_id(own.key), "key": key_text(own.key), "width": own.width, "height": own.height}
+    if isinstance(example, Upload):
+        if with_preview:
+            decoded = named(lambda: images.decode(example.data), example.field)
             url = base64.b64encode(preview(decoded.image)).decode("ascii")
             facts |= {"preview": f"data:image/jpeg;base64,{url}", "width": decoded.width, "height": decoded.height}
-    elif not isinstance(one, ById):
+    elif not isinstance(example, ById):
         facts["id"] = facts["key"] = None
     return _answer(served, resolved.probe.vectors[0], facts)
 
 
 def _of_text(served: Served, text: str) -> dict[str, Any]:
-    # In the space of the images' vectors; a further vector set that reads text is asked by searching with the text.
+    # In the space of the images' vectors; a further vector set that reads text is for searches with that text.
     vectors = served.collection.resolve(Query(text=text)).probe.vectors
     facts = {"id": None, "key": None, "width": None, "height": None, "preview": None}
     return _answer(served, vectors[0], facts)

@@ -1,4 +1,4 @@
-"""Why an image was found: what matches between it and the query."""
+"""Why an image is a result: what matches between it and the query."""
 
 from typing import Annotated, Any
 
@@ -44,38 +44,38 @@ async def explain_upload(request: Request, served: Service) -> Response:
         if kind(request) != "form":
             raise ApiError(415, "content_type", "an image comes in a form", "send multipart/form-data")
         form = await body.form()
-        upload, region, wanted = form.one_file(), parse_box(form.text("box")), form.text("item")
-        if not wanted:
+        upload, region, id_ = form.one_file(), parse_box(form.text("box")), form.text("item")
+        if not id_:
             raise ApiError(422, "invalid", "item: the id of a result is wanted", "ids are those in search results")
-        return json_response(await served.work.run(lambda: _explained(served, upload, wanted, region)))
+        return json_response(await served.work.run(lambda: _explained(served, upload, id_, region)))
 
 
-def _explained(served: Served, asked: RequestExample, item: str, box: Box | None) -> dict[str, Any]:
-    found = served.item(item)
-    query = Resolver(served, needs_pixels=True).example(asked)
-    explanation = named(lambda: served.collection.explain(query, found.key, box), "the pictures")
+def _explained(served: Served, example: RequestExample, id_: str, box: Box | None) -> dict[str, Any]:
+    item = served.item(id_)
+    query = Resolver(served, needs_pixels=True).example(example)
+    explanation = named(lambda: served.collection.explain(query, item.key, box), "the pictures")
     answer = explanation.to_json()
     if box:
         _as_of_the_whole(answer, max(0, round(box.left)), max(0, round(box.top)))
     return {
         "text": explanation.text(),
         **answer,
-        "query": _size(served, query, asked),
-        "item": {"width": found.width, "height": found.height},
+        "query": _size(served, query, example),
+        "item": {"width": item.width, "height": item.height},
     }
 
 
-def _size(served: Served, query: Any, asked: RequestExample) -> dict[str, int]:
+def _size(served: Served, query: Any, example: RequestExample) -> dict[str, int]:
     if isinstance(query, Key):
-        known = served.collection.store.catalog.live_item(query.name)
-        return {"width": known.width, "height": known.height} if known else {"width": 0, "height": 0}
-    assert isinstance(asked, Upload)
-    decoded = images.decode(asked.data, size=16)
+        item = served.collection.store.catalog.live_item(query.name)
+        return {"width": item.width, "height": item.height} if item else {"width": 0, "height": 0}
+    assert isinstance(example, Upload)
+    decoded = images.decode(example.data, size=16)
     return {"width": decoded.width, "height": decoded.height}
 
 
 def _as_of_the_whole(answer: dict[str, Any], left: int, top: int) -> None:
-    """Points of a region told as points of the whole picture, which is what the caller has."""
+    """Points of a region become points of the whole picture, which the caller has."""
     for match in answer["matches"]:
         match["a"] = [match["a"][0] + left, match["a"][1] + top]
     for row in answer["matrix"] or ():

@@ -1,4 +1,4 @@
-"""The images of the collection: what is known of them, their pictures, adding and removing them."""
+"""The images of the collection: facts, pictures, adding and removing."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from lookalike.service import thumbnails, writing
 from lookalike.service.answers import entry
 from lookalike.service.bodies import kind
 from lookalike.service.errors import ApiError, json_response, not_found, responses
-from lookalike.service.ids import shown, to_id
+from lookalike.service.ids import key_text, to_id
 from lookalike.service.models import Added, Entries, Entry, Removed
 from lookalike.service.routes.common import FILE, Service, body_of, form_only, jpeg
 from lookalike.service.sampling import sample
@@ -25,14 +25,14 @@ CACHING = "private, max-age=300"
 
 @router.get("/v1/items", response_model=Entries, responses=responses(422))
 async def some(served: Service, count: Annotated[int, Query(ge=1, le=200)] = 24) -> Response:
-    """Some images from all over the collection, the same ones every time: something to begin with."""
+    """Images evenly from all over the collection, the same ones every time: something to begin with."""
     items = await served.work.run(lambda: sample(served.collection, count))
     return json_response({"items": [entry(item) for item in items]})
 
 
 @router.get("/v1/items/{id}", response_model=Entry, responses=responses(404))
 async def item(id: str, served: Service) -> Response:
-    """What the collection knows of one image."""
+    """The facts about one image."""
     return json_response(entry(await served.work.run(lambda: served.item(id))))
 
 
@@ -41,8 +41,8 @@ async def item(id: str, served: Service) -> Response:
 )
 async def image(id: str, request: Request, served: Service) -> Response:
     """The whole picture as an upright JPEG, encoded anew: without EXIF, GPS or anything else of its file."""
-    found = await served.work.run(lambda: served.item(id))
-    return await _picture(request, served, found, None)
+    stored = await served.work.run(lambda: served.item(id))
+    return await _picture(request, served, stored, None)
 
 
 @router.get(
@@ -57,30 +57,30 @@ async def thumbnail(
     size: Annotated[int, Query(ge=16, le=2048, description="The longer side, at most.")] = 256,
 ) -> Response:
     """A small picture."""
-    found = await served.work.run(lambda: served.item(id))
-    return await _picture(request, served, found, size)
+    stored = await served.work.run(lambda: served.item(id))
+    return await _picture(request, served, stored, size)
 
 
-async def _picture(request: Request, served: Served, found: Item, size: int | None) -> Response:
-    tag = f'"{found.sha256[:24]}-{size or "full"}"'
+async def _picture(request: Request, served: Served, item: Item, size: int | None) -> Response:
+    tag = f'"{item.sha256[:24]}-{size or "full"}"'
     headers = {"ETag": tag, "Cache-Control": CACHING}
     if tag in (request.headers.get("if-none-match") or ""):
         return Response(status_code=304, headers=headers)
-    data = served.thumbnails.get(found.sha256, size) if size else None
+    data = served.thumbnails.get(item.sha256, size) if size else None
     if data is None:
-        data = await served.work.run(lambda: _made(served, found, size))
+        data = await served.work.run(lambda: _encoded(served, item, size))
     return Response(data, headers=headers, media_type="image/jpeg")
 
 
-def _made(served: Served, found: Item, size: int | None) -> bytes:
+def _encoded(served: Served, item: Item, size: int | None) -> bytes:
     try:
-        file = served.collection.gallery.origins.read(found)
+        file = served.collection.gallery.origins.read(item)
         if size is None:
             return thumbnails.full(file)
         data = thumbnails.thumbnail(file, size)
     except ImageError as error:
         raise not_found("the picture cannot be read any more", "index the collection again") from error
-    served.thumbnails.put(found.sha256, size, data)
+    served.thumbnails.put(item.sha256, size, data)
     return data
 
 
@@ -93,8 +93,8 @@ def _made(served: Served, found: Item, size: int | None) -> bytes:
 async def add(request: Request, served: Service) -> Response:
     """Put images into the collection's first folder, below uploads/, and index them; only where it is writable.
 
-    The file keeps its bytes; its name is made from the given one, and is nobody else's path. An image that the
-    collection has already is not stored again: its item is the answer.
+    The file keeps its bytes; its name is made of the uploaded name, without any path. An image that the collection has
+    already is not stored again: its item is the answer.
     """
     _writable(served)
     with body_of(request, served) as body:
@@ -112,7 +112,7 @@ async def remove(id: str, served: Service) -> Response:
     """Take an image out of the collection; its file stays where it is. Only where it is writable."""
     _writable(served)
     key = await served.work.run(lambda: writing.remove(served, id))
-    answer: dict[str, Any] = {"id": to_id(key), "key": shown(key)}
+    answer: dict[str, Any] = {"id": to_id(key), "key": key_text(key)}
     return json_response(answer)
 
 

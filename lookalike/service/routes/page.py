@@ -13,7 +13,7 @@ from lookalike.service.routes.common import Service
 router = APIRouter(include_in_schema=False)
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
-# A page is made of a dozen modules; the browser asks for each again whether it is still right.
+# The page has a dozen modules; the browser checks each again.
 CACHING = {"Cache-Control": "no-cache"}
 WAITING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Map</title><link rel="stylesheet" href="/static/style.css"><body class="waiting"><main>
@@ -22,7 +22,7 @@ WAITING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="vi
 
 
 def _files() -> dict[str, bytes]:
-    """Every static file by its name: only what was there at the start is served, and no name becomes a path."""
+    """Static files by their names, read at the start: no name of a request becomes a path."""
     folder = Path(__file__).parents[1] / "static"
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
@@ -32,13 +32,13 @@ FILES = _files()
 
 @router.get("/")
 async def index() -> Response:
-    """The one page."""
+    """The page."""
     return _file("index.html", {"Content-Security-Policy": PAGE_POLICY})
 
 
 @router.get("/favicon.ico")
 async def favicon() -> Response:
-    """What browsers ask for by themselves."""
+    """The icon that browsers request by themselves."""
     return _file("icon.svg")
 
 
@@ -49,8 +49,8 @@ async def static(name: str) -> Response:
 
 
 @router.get("/map")
-async def shown_map(served: Service) -> Response:
-    """The whole collection at one glance; the first time it takes a while, and a page that waits is shown."""
+async def map_page(served: Service) -> Response:
+    """The map of the whole collection; while it is rendered, a page that waits for it."""
     page = await served.work.run(served.maps.page)
     if page is None:
         return HTMLResponse(WAITING, headers={"Refresh": "2", "Content-Security-Policy": PAGE_POLICY})

@@ -1,4 +1,4 @@
-"""Searches: one, or several in a batch."""
+"""Single searches, and batches of searches."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ from lookalike.service.served import Served
 router = APIRouter(tags=["search"])
 
 TOGETHER = 8
-"""Searches of one batch that are under way at a time: more than one, so that the encoder gets batches."""
+"""Searches of a batch that run at a time: several, so that the encoder gets batches."""
 FORM = {"file": FILE, "negative": FILE, "id": {"type": "string"}, "negative_id": {"type": "string"}, **form_fields()}
 
 
@@ -35,11 +35,11 @@ async def search(request: Request, served: Service) -> Response:
     """
     with body_of(request, served) as body:
         if kind(request) == "json":
-            asked = Search.of_body(await body.json(SearchBody))
+            requested = Search.of_body(await body.json(SearchBody))
         else:
-            asked = Search.of_form(await body.form())
-        refuse_many_urls([*asked.queries, *asked.negatives], served.settings.files)
-        return json_response(await _answer(served, asked, body))
+            requested = Search.of_form(await body.form())
+        refuse_many_urls([*requested.queries, *requested.negatives], served.settings.files)
+        return json_response(await _answer(served, requested, body))
 
 
 @router.post(
@@ -53,22 +53,21 @@ async def batch(request: Request, served: Service) -> Response:
     with body_of(request, served) as body:
         if kind(request) != "json":
             raise ApiError(415, "content_type", "a batch is JSON", "send application/json")
-        asked = [Search.of_body(search) for search in (await body.json(BatchBody)).searches]
-        refuse_many_urls(
-            [one for search in asked for one in (*search.queries, *search.negatives)], served.settings.files
-        )
+        searches = [Search.of_body(search) for search in (await body.json(BatchBody)).searches]
+        examples = [example for search in searches for example in (*search.queries, *search.negatives)]
+        refuse_many_urls(examples, served.settings.files)
         turns = asyncio.Semaphore(TOGETHER)
 
-        async def one(search: Search) -> dict[str, Any]:
+        async def answer(search: Search) -> dict[str, Any]:
             async with turns:
                 return await _or_error(served, search, body)
 
-        return json_response({"answers": await asyncio.gather(*map(one, asked))})
+        return json_response({"answers": await asyncio.gather(*map(answer, searches))})
 
 
-async def _or_error(served: Served, asked: Search, body: Body) -> dict[str, Any]:
+async def _or_error(served: Served, requested: Search, body: Body) -> dict[str, Any]:
     try:
-        return await _answer(served, asked, body)
+        return await _answer(served, requested, body)
     except ApiError as error:
         refused = error
     except LookalikeError as error:
@@ -76,7 +75,8 @@ async def _or_error(served: Served, asked: Search, body: Body) -> dict[str, Any]
     return {"error": {"code": refused.code, "message": refused.message, "hint": refused.hint}}
 
 
-async def _answer(served: Served, asked: Search, body: Body) -> dict[str, Any]:
-    queries, negatives = await fetched(served, asked.queries, body), await fetched(served, asked.negatives, body)
-    whole = Search(queries, negatives, asked.options)
-    return await served.work.run(lambda: answers.search(served, whole))
+async def _answer(served: Served, requested: Search, body: Body) -> dict[str, Any]:
+    queries = await fetched(served, requested.queries, body)
+    negatives = await fetched(served, requested.negatives, body)
+    search = Search(queries, negatives, requested.options)
+    return await served.work.run(lambda: answers.search(served, search))

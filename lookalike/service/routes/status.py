@@ -1,4 +1,4 @@
-"""What is served, and how it fares."""
+"""What is served, and the state of the service."""
 
 import asyncio
 
@@ -16,19 +16,19 @@ from lookalike.service.settings import Settings
 router = APIRouter(tags=["service"])
 
 LOGIN_BYTES = 16 * 1024
-"""Room for the longest token, however its letters are written."""
+"""Enough for the longest token, however its letters are escaped."""
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @router.get("/healthz", response_model=State)
 async def healthz() -> Response:
-    """Whether the process lives."""
+    """Whether the process is alive."""
     return json_response({"status": "ok"})
 
 
 @router.get("/readyz", response_model=State, responses={503: responses()[503]})
 async def readyz(served: Service) -> Response:
-    """Whether it is worth sending requests here: not while it loads, and not once it is told to end."""
+    """Whether to send requests here: not while the collection is loaded, and not after SIGTERM."""
     if served.is_draining:
         raise try_later("draining", "this process is about to end")
     if served.reason_not_ready:
@@ -43,7 +43,7 @@ async def readyz(served: Service) -> Response:
 )
 async def metrics(served: Service) -> Response:
     """Counters and histograms for Prometheus: requests by route, and seconds in decode, encode, search and rerank."""
-    # Counting images may wait for a disk or a search server: never on the loop, and in one thread however many ask.
+    # Counting images may wait for a disk or a search server: never on the event loop, and in one thread at a time.
     async with served.scraping:
         text = await asyncio.to_thread(served.metrics.text)
     return Response(text, headers={"Content-Type": METRICS})
@@ -51,9 +51,9 @@ async def metrics(served: Service) -> Response:
 
 @router.get("/v1/collection", response_model=About, responses=responses())
 async def about(served: Service) -> Response:
-    """What is served, and what may be asked of it."""
-    found = await served.work.run(lambda: _facts(served))
-    return json_response(found)
+    """What is served, and what requests may ask of it."""
+    facts = await served.work.run(lambda: _facts(served))
+    return json_response(facts)
 
 
 def _facts(served: Service) -> dict[str, object]:
@@ -92,13 +92,13 @@ def _limits(settings: Settings) -> dict[str, int]:
     openapi_extra=json_only(LoginBody),
 )
 async def login(request: Request, served: Service) -> Response:
-    """For the page: a token for a cookie that no script can read, so that pictures can be shown."""
+    """For the page: a token for a cookie that no script can read, so that the browser can load pictures."""
     if kind(request) != "json":
         raise ApiError(415, "content_type", "a login is JSON", "send application/json")
     with body_of(request, served) as body:
-        given = (await body.json(LoginBody, LOGIN_BYTES)).token
+        candidate = (await body.json(LoginBody, LOGIN_BYTES)).token
     token = served.settings.token
-    if token is not None and not tokens.matches(token, given):
+    if token is not None and not tokens.matches(token, candidate):
         raise ApiError(401, "unauthorized", "that is not the token", "it was set when the service was started")
     cookie = {"Set-Cookie": tokens.set_cookie(token, request.url.scheme == "https")} if token else {}
     return Response(status_code=204, headers=cookie)
