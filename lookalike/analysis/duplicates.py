@@ -1,18 +1,19 @@
-"""Collections to groups of images that are copies of each other, with a suggestion which to keep."""
+"""Galleries to groups of images that are copies of each other, with a suggestion which to keep."""
 
 import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import EncoderMismatch, QueryError
 from lookalike.index.self_join import Star, stars
+from lookalike.search.gallery import StoredGallery
 from lookalike.storage.store import Item
 from lookalike.types import Ids, Progress, Vectors
 
@@ -23,10 +24,10 @@ FIELDS = ("group", "suggestion", "key", "path", "score", "width", "height", "byt
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Cosines from which two images are duplicates: measured with benchmarks/duplicates.py.
+    """The lowest cosines of two duplicates, measured with benchmarks/duplicates.py.
 
-    `near` is as strict as finding 99.5 % of the re-encoded and the resized copies allows: the same picture in another
-    file. `similar` is as loose as 99 % of the found pairs being right allows: also cropped or written on.
+    `near` is the same picture in another file: the highest threshold that finds 99.5 % of the re-encoded and resized
+    copies. `similar` includes cropped copies and copies with text: the lowest at which 99 % of the pairs are right.
     """
 
     near: float
@@ -36,29 +37,9 @@ class Thresholds:
 THRESHOLDS = {"thumbnail": Thresholds(near=0.97, similar=0.88)}
 
 
-class Catalogued(Protocol):
-    """What is asked of a collection."""
-
-    def live_items(self) -> Iterator[Item]:
-        """Its images in the order of their rows."""
-        ...
-
-    def item(self, row: int) -> Item:
-        """The image in a row."""
-        ...
-
-    def path(self, row: int) -> Path | None:
-        """The file of a row; None for a member of an archive and for a URL."""
-        ...
-
-    def vectors(self, ids: Ids) -> Vectors:
-        """The stored unit rows (len(ids), dim)."""
-        ...
-
-
 @dataclass(frozen=True)
 class Member:
-    """One image of a group. `score` is its cosine to the group's centre; `collection` counts from 0."""
+    """An image of a group; `score` is its cosine to the group's centre, `collection` counts from 0."""
 
     item: Item
     path: Path | None
@@ -69,23 +50,23 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """Copies of one picture: those to keep first, best first."""
+    """Copies of a picture: those to keep first, the best first."""
 
     members: tuple[Member, ...]
 
     @property
     def kept(self) -> Member:
-        """The one to keep (of several collections: the best of the first)."""
+        """The image to keep; with two collections the best of the first."""
         return self.members[0]
 
     @property
     def extras(self) -> tuple[Member, ...]:
-        """Those that could go."""
+        """The images that could be removed."""
         return tuple(member for member in self.members if not member.keep)
 
 
 def threshold_for(encoder: str, level: Level) -> float | None:
-    """The threshold of a level, None for `exact`; raises QueryError where none was measured for the encoder."""
+    """The threshold of a level, None for `exact`; raises QueryError for an encoder without a measured threshold."""
     if level == "exact":
         return None
     name = encoder.partition("@")[0]
@@ -98,21 +79,21 @@ def threshold_for(encoder: str, level: Level) -> float | None:
 
 
 def find(
-    collections: Sequence[Catalogued], threshold: float | None = None, progress: Progress | None = None
+    galleries: Sequence[StoredGallery], threshold: float | None = None, progress: Progress | None = None
 ) -> list[Group]:
-    """Groups of duplicates in one collection, or those that reach from the first of two into the second.
+    """Groups of duplicates in one gallery, or groups with images of both of two galleries.
 
-    Without a threshold, duplicates have the same bytes; with one, also a cosine of at least that, of every member to
-    the centre of its group (see `alike.stars`). Suggested to be kept is the image with the most pixels, of these the
-    oldest; of two collections everything in the first is kept. Groups come largest first, then by key. Raises
-    QueryError, and EncoderMismatch where vectors of two sizes cannot be compared; that they are of one encoder is the
-    caller's to see to.
+    Without a threshold, duplicates have the same bytes. With a threshold, they also have at least that cosine to the
+    centre of their group (see `self_join.stars`). Of each group the image with the most pixels is kept, of these the
+    oldest; with two galleries all images of the first are kept. Groups are sorted by size, largest first, then by key.
+    Raises QueryError, and EncoderMismatch for vectors of different lengths; the caller checks that the encoders are the
+    same.
     """
-    contents = _Contents(collections)
-    found = contents.stars(threshold, progress) if threshold is not None else []
+    contents = _Contents(galleries)
+    similar = contents.stars(threshold, progress) if threshold is not None else []
     alone = np.ones(len(contents), np.bool_)
     groups = []
-    for star in found:
+    for star in similar:
         alone[[star.centre, *star.members]] = False
         places = [star.centre, *star.members.tolist()]
         groups.append(contents.group(places, [1.0, *star.scores.tolist()]))
@@ -121,22 +102,22 @@ def find(
 
 
 class _Contents:
-    """The different contents of the collections, each with its images; positions count the contents."""
+    """The distinct contents (bytes) of the galleries, each with its images; positions count the contents."""
 
-    def __init__(self, collections: Sequence[Catalogued]) -> None:
-        if not 1 <= len(collections) <= 2:
-            raise QueryError(f"duplicates are looked for in one collection or between two, not {len(collections)}")
-        self._collections = collections
-        owners, rows, digests = _read_catalogs(collections)
+    def __init__(self, galleries: Sequence[StoredGallery]) -> None:
+        if not 1 <= len(galleries) <= 2:
+            raise QueryError(f"duplicates are looked for in one collection or between two, not {len(galleries)}")
+        self._galleries = galleries
+        owners, rows, digests = _read_catalogs(galleries)
         order = np.lexsort((rows, owners, *digests.T))
         fresh = np.ones(len(order), np.bool_)
         fresh[1:] = (digests[order][1:] != digests[order][:-1]).any(axis=1)
         starts = np.flatnonzero(fresh)
         sides = np.zeros(len(starts), np.uint8)
         if len(starts):
-            flags = owners[order] + 1 if len(collections) == 2 else np.full(len(order), 3, np.uint8)
+            flags = owners[order] + 1 if len(galleries) == 2 else np.full(len(order), 3, np.uint8)
             sides = np.bitwise_or.reduceat(flags, starts).astype(np.uint8)
-        # By side, so that whole blocks can be passed over; then by row, so that reading runs along the file.
+        # By side, so that whole blocks are skipped; then by row, so that the vector file is read in order.
         places = np.lexsort((rows[order][starts], owners[order][starts], sides))
         self.sides: NDArray[np.uint8] = sides[places]
         self._starts, self._ends = starts[places], np.append(starts[1:], len(order))[places]
@@ -147,61 +128,57 @@ class _Contents:
         return len(self._starts)
 
     def stars(self, threshold: float, progress: Progress | None) -> list[Star]:
-        """Groups of different contents that look alike."""
+        """Groups of distinct contents that look alike."""
         return stars(self._vectors, len(self), threshold, self.sides, progress)
 
     def _vectors(self, places: Ids) -> Vectors:
         firsts = self._starts[places]
         owners, rows = self._owners[firsts], self._rows[firsts]
-        parts = [(owners == number, collection) for number, collection in enumerate(self._collections)]
-        read = [(mine, collection.vectors(rows[mine])) for mine, collection in parts if mine.any()]
-        if len({vectors.shape[1] for _, vectors in read}) > 1:
+        masks = [(owners == number, gallery) for number, gallery in enumerate(self._galleries)]
+        parts = [(mask, gallery.vectors(rows[mask])) for mask, gallery in masks if mask.any()]
+        if len({vectors.shape[1] for _, vectors in parts}) > 1:
             raise EncoderMismatch("the two collections were made with different encoders; index one of them again")
-        if len(read) == 1:
-            return read[0][1]
-        merged = np.empty((len(places), read[0][1].shape[1]), np.float32)
-        for mine, vectors in read:
-            merged[mine] = vectors
+        if len(parts) == 1:
+            return parts[0][1]
+        merged = np.empty((len(places), parts[0][1].shape[1]), np.float32)
+        for mask, vectors in parts:
+            merged[mask] = vectors
         return merged
 
     def group(self, places: Sequence[int], scores: Sequence[float]) -> Group:
-        """The images of these contents, the one to keep first."""
-        found = []
+        """The images of these contents, the image to keep first."""
+        members = []
         for place, score in zip(places, scores, strict=True):
             for at in range(self._starts[place], self._ends[place]):
                 owner, row = int(self._owners[at]), int(self._rows[at])
-                collection = self._collections[owner]
-                found.append(Member(collection.item(row), collection.path(row), owner, score, keep=False))
-        found.sort(key=_worth)
-        first = len(self._collections) == 1
+                gallery = self._galleries[owner]
+                members.append(Member(gallery.item(row), gallery.path(row), owner, score, keep=False))
+        members.sort(key=_worth)
+        is_single = len(self._galleries) == 1
         return Group(
             tuple(
-                Member(member.item, member.path, member.collection, member.score, keep=_kept(member, number, first))
-                for number, member in enumerate(found)
+                replace(member, keep=number == 0 if is_single else member.collection == 0)
+                for number, member in enumerate(members)
             )
         )
 
 
-def _kept(member: Member, number: int, single: bool) -> bool:
-    return number == 0 if single else member.collection == 0
-
-
 def _worth(member: Member) -> tuple[int, int, int, int, str]:
-    """Sorts what is worth keeping first: the first collection, most pixels, oldest; the key only settles ties."""
+    """A sort key that puts the best first: of the first collection, most pixels, oldest, then by key."""
     item = member.item
-    # A source that cannot say how old an image is says -1.
+    # -1 is the time of an image whose source has none.
     age = item.mtime_ns if item.mtime_ns >= 0 else UNKNOWN_AGE
     return (member.collection, -item.width * item.height, age, len(item.key), item.key)
 
 
-def _read_catalogs(collections: Sequence[Catalogued]) -> tuple[NDArray[np.uint8], Ids, NDArray[np.uint64]]:
-    """(n,) collection, (n,) row and (n, 4) SHA-256 of every image: 41 bytes each, whatever the catalogs hold."""
+def _read_catalogs(galleries: Sequence[StoredGallery]) -> tuple[NDArray[np.uint8], Ids, NDArray[np.uint64]]:
+    """(n,) gallery, (n,) row and (n, 4) SHA-256 of every image, in 41 bytes each."""
     owners, rows, digests = bytearray(), bytearray(), bytearray()
-    for number, collection in enumerate(collections):
-        for item in collection.live_items():
+    for number, gallery in enumerate(galleries):
+        for item in gallery.live_items():
             owners.append(number)
             rows += item.row.to_bytes(8, "little")
-            # The bytes of an imported row were never seen: a copy of none.
+            # The bytes of an imported row are unknown: it is an exact copy of no other.
             digests += bytes.fromhex(item.sha256) or hashlib.sha256(b"%d %d" % (number, item.row)).digest()
     return (
         np.frombuffer(bytes(owners), np.uint8),
@@ -211,7 +188,7 @@ def _read_catalogs(collections: Sequence[Catalogued]) -> tuple[NDArray[np.uint8]
 
 
 def as_json(groups: Sequence[Group]) -> dict[str, Any]:
-    """The groups and what they add up to, ready for JSON."""
+    """The groups and their totals, ready for JSON."""
     extras = [member for group in groups for member in group.extras]
     return {
         "groups": [[_row(member) for member in group.members] for group in groups],
@@ -228,7 +205,7 @@ def write_json(groups: Sequence[Group], file: IO[str]) -> None:
 
 
 def write_csv(groups: Sequence[Group], file: IO[str]) -> None:
-    """One image a line; `group` counts from 1, `suggestion` is keep or extra."""
+    """A line for each image; `group` counts from 1, `suggestion` is keep or extra."""
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
     writer.writeheader()
     for number, group in enumerate(groups, 1):
@@ -236,7 +213,7 @@ def write_csv(groups: Sequence[Group], file: IO[str]) -> None:
 
 
 def extra_paths(groups: Sequence[Group]) -> Iterator[Path]:
-    """The files that could go; members of archives have none."""
+    """The files that could be removed; members of archives have none."""
     for group in groups:
         yield from (member.path for member in group.extras if member.path is not None)
 

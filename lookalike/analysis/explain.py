@@ -1,4 +1,4 @@
-"""Two pictures to why they look alike: the points that match, the map between them, and a picture of both."""
+"""Two pictures to the reason why they look alike: matching points, the map between them, and a drawing of both."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,21 +13,21 @@ from lookalike.search.rerank.patches import PatchEncoder, encode, mutual_pairs
 from lookalike.types import Box
 
 FEATURES = 2000
-"""More than a re-ranker looks for, since here it is one pair and a person who waits."""
+"""More than a re-ranker detects, since this is a single pair."""
 RATIO, PIXELS = 0.8, 8.0
 CONVINCING = 15
-"""Inliers that unrelated photos hardly ever have; with fewer, turned pictures are tried, and patches."""
+"""Inliers that unrelated photos hardly ever have; with fewer, rotated keypoints are tried, and patches."""
 MARGIN, HEIGHT, WIDEST, SHOWN = 12, 640, 4 * 640, 60
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What two pictures a and b have in common; points are x, y in pixels of the upright originals.
+    """Matches of two pictures a and b; points are x, y in pixels of the upright originals.
 
-    `points_a` and `points_b` (n, 2) match each other row by row; `of` says what they are. `matrix` (3, 3) maps points
-    of a to b, and `overlap` (corners, 2) is the part of b that a covers by it; None where no map explains the matches.
-    Where `of` is "patches" and there is no map, the matches are patches that are each other's nearest, no more.
+    `points_a` and `points_b` (n, 2) match row by row; `of` is "keypoints" or "patches". `matrix` (3, 3) maps points of
+    a to b, and `overlap` (corners, 2) is the part of b that a covers by it; both are None where no map explains the
+    matches. Patches without a map are mutual nearest neighbours that were not verified.
     """
 
     points_a: NDArray[np.float64]
@@ -39,7 +39,7 @@ class Explanation:
 
     @property
     def inliers(self) -> int:
-        """How many matches the map explains; 0 without one."""
+        """The number of matches that the map explains; 0 without a map."""
         return len(self.points_a) if self.matrix is not None else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -66,49 +66,50 @@ class Explanation:
 def explain(
     image_a: Image.Image, image_b: Image.Image, encoder: object = None, model: GeometricModel = "homography"
 ) -> Explanation:
-    """Match two upright pictures by keypoints, and where these say little, by the patches of an `encoder` that has any.
+    """Match two upright pictures by keypoints, and where few agree, by the patches of an `encoder` that has patches.
 
-    Keypoints are matched as if both were upright first, then whatever their orientations.
+    Keypoints are first matched as upright ones, then with their orientations.
     """
-    found = by_keypoints(image_a, image_b, model)
-    if found.inliers < CONVINCING:
-        found = max(found, by_keypoints(image_a, image_b, model, upright=False), key=lambda one: one.inliers)
-    if found.inliers < CONVINCING and isinstance(encoder, PatchEncoder):
+    keypoints = by_keypoints(image_a, image_b, model)
+    if keypoints.inliers < CONVINCING:
+        rotated = by_keypoints(image_a, image_b, model, upright=False)
+        keypoints = rotated if rotated.inliers > keypoints.inliers else keypoints
+    if keypoints.inliers < CONVINCING and isinstance(encoder, PatchEncoder):
         patches = by_patches(image_a, image_b, encoder, model)
-        return patches if patches.inliers > found.inliers or not found.inliers else found
-    return found
+        return patches if patches.inliers > keypoints.inliers or not keypoints.inliers else keypoints
+    return keypoints
 
 
 def by_keypoints(
     image_a: Image.Image, image_b: Image.Image, model: GeometricModel = "homography", upright: bool = True
 ) -> Explanation:
-    """RootSIFT keypoints that match and agree on one map; none where there is no map."""
+    """Matching RootSIFT keypoints that agree on a map; no points where there is no map."""
     a, b = detect(image_a, FEATURES, upright), detect(image_b, FEATURES, upright)
-    found = verify(a, b, RATIO, model, PIXELS)
-    points = a.points[found.pairs[:, 0]], b.points[found.pairs[:, 1]]
-    return _explanation(points[0], points[1], found, "keypoints", model, image_a, image_b)
+    verified = verify(a, b, RATIO, model, PIXELS)
+    points = a.points[verified.pairs[:, 0]], b.points[verified.pairs[:, 1]]
+    return _explanation(points[0], points[1], verified, "keypoints", model, image_a, image_b)
 
 
 def by_patches(
     image_a: Image.Image, image_b: Image.Image, encoder: PatchEncoder, model: GeometricModel = "homography"
 ) -> Explanation:
-    """Centres of patches that are each other's nearest: those that agree on one map, or all where there is none.
+    """Centres of patches that are mutual nearest neighbours: those that agree on a map, or all where there is no map.
 
-    The patches are taken to cover the whole picture; an encoder that cuts or pads says what they cover by
-    `patch_region(width, height) -> Box`, in pixels of the picture.
+    Patches cover the whole picture, unless the encoder has `patch_region(width, height) -> Box`, the region that they
+    cover in pixels of the picture.
     """
     a, b = encode(encoder, image_a), encode(encoder, image_b)
     pairs = mutual_pairs(a.unit() @ b.unit().T)
     points_a = _centres(a.values.shape[:2], image_a, encoder)[pairs[:, 0]]
     points_b = _centres(b.values.shape[:2], image_b, encoder)[pairs[:, 1]]
     patch = max(image_b.width / b.values.shape[1], image_b.height / b.values.shape[0])
-    found = agree(points_a, points_b, model, patch)
-    kept = found.pairs if found.matrix is not None else np.repeat(np.arange(len(pairs))[:, None], 2, axis=1)
-    return _explanation(points_a[kept[:, 0]], points_b[kept[:, 1]], found, "patches", model, image_a, image_b)
+    verified = agree(points_a, points_b, model, patch)
+    rows = verified.pairs if verified.matrix is not None else np.repeat(np.arange(len(pairs))[:, None], 2, axis=1)
+    return _explanation(points_a[rows[:, 0]], points_b[rows[:, 1]], verified, "patches", model, image_a, image_b)
 
 
 def _centres(grid: tuple[int, ...], image: Image.Image, encoder: object) -> NDArray[np.float32]:
-    """Where the patches lie (h * w, 2), in pixels of the picture."""
+    """Centres of the patches (h * w, 2), in pixels of the picture."""
     region = getattr(encoder, "patch_region", None)
     covered: Box = region(image.width, image.height) if region else Box(0, 0, image.width, image.height)
     rows, columns = (np.arange(count) + 0.5 for count in grid)
@@ -120,23 +121,23 @@ def _centres(grid: tuple[int, ...], image: Image.Image, encoder: object) -> NDAr
 def _explanation(
     points_a: NDArray[np.float32],
     points_b: NDArray[np.float32],
-    found: Verified,
+    verified: Verified,
     of: str,
     model: GeometricModel,
     image_a: Image.Image,
     image_b: Image.Image,
 ) -> Explanation:
     a, b = points_a.astype(np.float64), points_b.astype(np.float64)
-    if found.matrix is None:
+    if verified.matrix is None:
         return Explanation(a, b, of)
-    overlap = overlap_region(found.matrix, image_a.size, image_b.size)
-    return Explanation(a, b, of, model, found.matrix, overlap)
+    overlap = overlap_region(verified.matrix, image_a.size, image_b.size)
+    return Explanation(a, b, of, model, verified.matrix, overlap)
 
 
 def overlap_region(
     matrix: NDArray[np.float64], size_a: tuple[int, int], size_b: tuple[int, int]
 ) -> NDArray[np.float64] | None:
-    """The part of b, of (width, height) `size_b`, that a covers by `matrix`: a convex polygon (corners, 2), or None."""
+    """The part of b that a covers by `matrix`: a convex polygon (corners, 2), or None; sizes are (width, height)."""
     width, height = size_a
     # Corners of the outermost pixels; in homogeneous coordinates, since some may lie behind the horizon.
     outline = np.array(
@@ -155,23 +156,23 @@ def overlap_region(
 
 
 def _clip(polygon: NDArray[np.float64], edge: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sutherland and Hodgman, 1974, on homogeneous points: what is left of the polygon where point · edge ≥ 0."""
+    """The part of a polygon of homogeneous points where point · edge ≥ 0 (Sutherland and Hodgman, 1974)."""
     inside = polygon @ edge
-    kept = []
+    corners = []
     for at in range(len(polygon)):
         if (inside[at] < 0) != (inside[at - 1] < 0):
             share = inside[at - 1] / (inside[at - 1] - inside[at])
-            kept.append(polygon[at - 1] + share * (polygon[at] - polygon[at - 1]))
+            corners.append(polygon[at - 1] + share * (polygon[at] - polygon[at - 1]))
         if inside[at] >= 0:
-            kept.append(polygon[at])
-    return np.array(kept).reshape(-1, 3)
+            corners.append(polygon[at])
+    return np.array(corners).reshape(-1, 3)
 
 
 def draw(explanation: Explanation, image_a: Image.Image, image_b: Image.Image) -> Image.Image:
-    """Both pictures side by side at one height, with lines between matches and the overlap outlined in b.
+    """Both pictures side by side at the same height, with lines between matches and the outline of the overlap in b.
 
-    A picture that is much wider than high is lower than the other, or a strip would take gigabytes. Where there are
-    more than `SHOWN` matches, these are spread over the picture: a thousand lines show nothing.
+    The width is limited, as a long strip at full height would take gigabytes. Of more than `SHOWN` matches, `SHOWN` are
+    drawn, spread over the picture.
     """
     (a, scale_a), (b, scale_b) = _scaled(image_a), _scaled(image_b)
     canvas = Image.new("RGB", (a.width + MARGIN + b.width, max(a.height, b.height)), "white")
@@ -182,7 +183,7 @@ def draw(explanation: Explanation, image_a: Image.Image, image_b: Image.Image) -
     if explanation.overlap is not None:
         outline = (explanation.overlap + 0.5) * scale_b + shift
         pen.line([*map(tuple, outline), tuple(outline[0])], fill="#ffd400", width=3, joint="curve")
-    for number, row in enumerate(_spread(explanation.points_a)):
+    for number, row in enumerate(spread(explanation.points_a)):
         start = (explanation.points_a[row] + 0.5) * scale_a
         end = (explanation.points_b[row] + 0.5) * scale_b + shift
         colour = COLOURS[number % len(COLOURS)]
@@ -193,14 +194,14 @@ def draw(explanation: Explanation, image_a: Image.Image, image_b: Image.Image) -
 
 
 def _scaled(image: Image.Image) -> tuple[Image.Image, float]:
-    """At the height of a drawing, or at its greatest width; and by how much that is."""
+    """The picture at the height of a drawing, or at its largest width, and the scale."""
     scale = min(HEIGHT / image.height, WIDEST / image.width)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS), scale
 
 
-def _spread(points: NDArray[np.float64]) -> list[int]:
-    """At most `SHOWN` rows, each the farthest from those before it."""
+def spread(points: NDArray[np.float64]) -> list[int]:
+    """At most `SHOWN` rows, each farthest from all before it."""
     if len(points) <= SHOWN:
         return list(range(len(points)))
     chosen = [0]

@@ -1,4 +1,4 @@
-"""A collection to one self-contained web page that shows all its images at once: like ones together, zoomable."""
+"""A gallery to one self-contained web page that shows all images at once: similar ones together, zoomable."""
 
 import base64
 import hashlib
@@ -6,12 +6,12 @@ import html
 import itertools
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,12 @@ from PIL import Image, ImageOps
 from lookalike.analysis.projection import Islands, islands
 from lookalike.errors import CollectionError, ImageError, LookalikeError, SourceError
 from lookalike.images import decode as images
+from lookalike.search.gallery import StoredGallery
 from lookalike.storage.store import Item
-from lookalike.types import Ids, Progress, Vectors
+from lookalike.types import Ids, Progress
+from lookalike.utils.files import reason
 
-# 64 pixels look sharp at the size that most screens show a group in, at about 2 kB an image in the file.
+# 64 pixels look sharp at the size of a group on most screens, and take about 2 kB an image in the file.
 SIDE = 64
 COLUMNS = 32
 MOST = 20_000
@@ -32,24 +34,8 @@ QUALITY = 76
 log = logging.getLogger(__name__)
 
 
-class Shown(Protocol):
-    """What is asked of a collection."""
-
-    def live_items(self) -> Iterator[Item]:
-        """Its images in the order of their rows."""
-        ...
-
-    def vectors(self, ids: Ids) -> Vectors:
-        """The stored unit rows (len(ids), dim)."""
-        ...
-
-    def read(self, row: int) -> bytes:
-        """The image file of a row; raises ImageError."""
-        ...
-
-
 def make(
-    collection: Shown,
+    gallery: StoredGallery,
     out: str | Path,
     groups: int | None = None,
     title: str = "Pictures",
@@ -57,24 +43,23 @@ def make(
     most: int = MOST,
     progress: Progress | None = None,
 ) -> int:
-    """Write the page to `out`, overwriting it; how many images it shows.
+    """Write the page to `out`, overwriting it; returns the number of images on it.
 
-    Of more than `most` images a random choice is shown. `groups` defaults to about the square root of half their
-    number. `link` gives the address of each image, for pages that lie where the images can be reached. An image that
-    can no longer be read is a grey patch. Raises CollectionError for an empty collection, LookalikeError where `out`
-    cannot be written.
+    Of more than `most` images a random sample is shown. `groups` defaults to about the square root of half their
+    number. `link` gives the address of an image, for pages from which images can be reached. An unreadable image is a
+    grey patch. Raises CollectionError for an empty collection, LookalikeError where `out` cannot be written.
     """
-    page, count = render(collection, groups, title, link, most, progress)
+    page, count = render(gallery, groups, title, link, most, progress)
     path = Path(out)
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise LookalikeError(f"{path} cannot be written ({(error.strerror or str(error)).lower()})") from error
+        raise LookalikeError(f"{path} cannot be written ({reason(error)})") from error
     return count
 
 
 def render(
-    collection: Shown,
+    gallery: StoredGallery,
     groups: int | None = None,
     title: str = "Pictures",
     link: Callable[[Item], str] | None = None,
@@ -82,42 +67,41 @@ def render(
     progress: Progress | None = None,
     link_text: str = "Open the picture",
 ) -> tuple[str, int]:
-    """The page as text, and how many images it shows; see `make`. `link_text` says what the addresses lead to."""
-    items, total = _choose(collection, most)
+    """The page as text, and the number of images on it; see `make`. `link_text` is the text of the links."""
+    items, total = _choose(gallery, most)
     if not items:
         raise CollectionError("there are no images to show; index a folder first")
-    laid = islands(collection.vectors(np.array([item.row for item in items], np.int64)), groups)
-    # By group, so that the pictures of an island come from one sheet or two.
+    laid = islands(gallery.vectors(np.array([item.row for item in items], np.int64)), groups)
+    # By group, so that the pictures of an island are on one or two sheets.
     order = np.argsort(laid.groups, kind="stable")
     items = [items[number] for number in order.tolist()]
-    tiles, missing = _tiles(collection, items, progress)
+    tiles, missing = _tiles(gallery, items, progress)
     if missing:
         log.warning("%d images could not be read and are grey patches", missing)
     sheets = [_sheet(tiles[at : at + COLUMNS**2]) for at in range(0, len(tiles), COLUMNS**2)]
     data = _data(laid, order, items, tiles, link)
-    shown = "" if total == len(items) else f"{len(items):,} of "
-    summary = f"{shown}{_count(total, 'picture')} in {_count(len(laid.centres), 'group')} of like ones"
-    pictures, found = len(items), len(laid.centres)
-    return _page(title, summary, pictures, found, data, sheets, link_text), pictures
+    part = "" if total == len(items) else f"{len(items):,} of "
+    summary = f"{part}{_count(total, 'picture')} in {_count(len(laid.centres), 'group')} of like ones"
+    return _page(title, summary, len(items), len(laid.centres), data, sheets, link_text), len(items)
 
 
-def _choose(collection: Shown, most: int) -> tuple[list[Item], int]:
-    """At most `most` images, in the order of their rows, and how many there are; never all of millions in memory."""
-    total = sum(1 for _ in collection.live_items())
+def _choose(gallery: StoredGallery, most: int) -> tuple[list[Item], int]:
+    """At most `most` images in the order of their rows, and the number of all; never all of millions in memory."""
+    total = sum(1 for _ in gallery.live_items())
     chosen = np.ones(total, np.bool_)
     if total > most:
         chosen[:] = False
         chosen[np.random.default_rng(0).choice(total, most, replace=False)] = True
-    return list(itertools.compress(collection.live_items(), chosen)), total
+    return list(itertools.compress(gallery.live_items(), chosen)), total
 
 
-def _tiles(collection: Shown, items: Sequence[Item], progress: Progress | None) -> tuple[NDArray[np.uint8], int]:
-    """(n, 64, 64, 3) thumbnails, cut to squares; and how many are missing."""
+def _tiles(gallery: StoredGallery, items: Sequence[Item], progress: Progress | None) -> tuple[NDArray[np.uint8], int]:
+    """Square thumbnails (n, 64, 64, 3), and the number of unreadable images."""
     tiles = np.full((len(items), SIDE, SIDE, 3), 128, np.uint8)
 
     def tile(row: int) -> NDArray[np.uint8] | None:
         try:
-            image = images.decode(collection.read(row), size=SIDE).image
+            image = images.decode(gallery.read(row), size=SIDE).image
         except (ImageError, SourceError):
             return None
         return np.asarray(ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS), np.uint8)
@@ -149,7 +133,7 @@ def _data(
     tiles: NDArray[np.uint8],
     link: Callable[[Item], str] | None,
 ) -> dict[str, Any]:
-    """What the script needs to know; `items` and `tiles` are in this `order` already."""
+    """Data of the script; `items` and `tiles` are already in this `order`."""
     position = np.empty(len(order), np.int64)
     position[order] = np.arange(len(order))
     centres = zip(laid.centres.tolist(), laid.radii.tolist(), position[laid.representatives].tolist(), strict=True)
@@ -183,7 +167,7 @@ def _page(
         groups=f"{groups:,}",
         style=parts["map.css"],
         script=parts["map.js"],
-        # No "<" can end the script element or begin another.
+        # Without "<" the data can neither end the script element nor begin another.
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         sheets="\n".join(f'<img class="sheet" alt="" src="{url}">' for url in urls),
     )

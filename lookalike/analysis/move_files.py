@@ -1,4 +1,4 @@
-"""Groups of duplicates to files moved out of the way: first a plan, then the moves, and nothing is ever overwritten."""
+"""Groups of duplicates to files moved to another folder: first a plan, then the moves. Nothing is overwritten."""
 
 import errno
 import os
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lookalike.analysis.duplicates import Group, Member
+from lookalike.utils.files import reason as system_reason
 
-# What a file system answers that has no hard links, or when the two places are on different ones.
+# Errors of file systems without hard links, and of two places on different file systems.
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
 @dataclass(frozen=True)
 class Move:
-    """One file and where it goes; with a `reason` it stays where it is."""
+    """A file and its target; with a `reason` it stays where it is."""
 
     key: str
     source: Path | None
@@ -24,9 +25,9 @@ class Move:
 
 
 def plan(groups: Sequence[Group], folder: str | Path) -> list[Move]:
-    """Where each file that could go would go: its key below `folder`, numbered where that name is taken.
+    """A move for each extra: to its key below `folder`, with a number where that name is taken.
 
-    Nothing is touched. Files that changed since they were indexed, links, and the kept file under another name stay.
+    No file is changed. Files that changed since they were indexed, links, and other names of the kept file stay.
     """
     folder = Path(folder).expanduser().absolute()
     taken: set[str] = set()
@@ -42,7 +43,7 @@ def _planned(group: Group, member: Member, folder: Path, taken: set[str]) -> Mov
 
 
 def _unfit(member: Member) -> str | None:
-    """What about a file itself keeps it where it is."""
+    """The reason why a file itself cannot be moved, or None."""
     key = PurePosixPath(member.item.key)
     if member.path is None:
         return "not a file of its own (in an archive, or a URL)"
@@ -60,12 +61,12 @@ def _unfit(member: Member) -> str | None:
 
 
 def _unsafe(group: Group, member: Member) -> str | None:
-    """Why moving an existing file could lose the picture."""
+    """The reason why moving a file could lose the picture, or None."""
     assert member.path is not None
-    kept = [(other.item.key, other.path) for other in group.members if other.keep and other.path]
-    if not kept:
+    kept_files = [(other.item.key, other.path) for other in group.members if other.keep and other.path]
+    if not kept_files:
         return "the one to keep is not a file of its own (in an archive, or a URL)"
-    for name, path in kept:
+    for name, path in kept_files:
         if not path.exists():
             return f"the one to keep, {name}, is no longer there"
         if path.samefile(member.path):
@@ -73,20 +74,20 @@ def _unsafe(group: Group, member: Member) -> str | None:
     return None
 
 
-def _free(wanted: Path, taken: set[str]) -> Path:
-    """`wanted`, or the first of `name (2).jpg`, ... that neither exists nor is planned (in any case of letters)."""
-    target, number = wanted, 2
+def _free(path: Path, taken: set[str]) -> Path:
+    """`path`, or the first of `name (2).jpg`, ... that neither exists nor is planned (ignoring case)."""
+    target, number = path, 2
     while os.path.lexists(target) or str(target).casefold() in taken:
-        target, number = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}"), number + 1
+        target, number = path.with_name(f"{path.stem} ({number}){path.suffix}"), number + 1
     taken.add(str(target).casefold())
     return target
 
 
 def execute(moves: Sequence[Move]) -> Iterator[Move]:
-    """Carry out a plan, giving each move back, with a `reason` if the file stayed where it was.
+    """Carry out a plan; yields each move, with a `reason` if the file stayed where it was.
 
-    A move across devices copies, compares the sizes and only then removes. An existing target is never replaced, not
-    even one that came after the plan was made.
+    A move across devices copies, compares the sizes and then removes. An existing target is never replaced, even if it
+    was created after the plan.
     """
     for move in moves:
         if move.source is None or move.target is None:
@@ -96,7 +97,7 @@ def execute(moves: Sequence[Move]) -> Iterator[Move]:
             move.target.parent.mkdir(parents=True, exist_ok=True)
             _move(move.source, move.target)
         except OSError as error:
-            yield Move(move.key, move.source, move.target, (error.strerror or str(error)).lower())
+            yield Move(move.key, move.source, move.target, system_reason(error))
         else:
             yield move
 
@@ -113,7 +114,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A whole copy with its times on disk, or none."""
+    """A complete, durable copy with the times of the original, or none."""
     with source.open("rb") as reader, target.open("xb") as writer:
         try:
             shutil.copyfileobj(reader, writer, 1 << 20)

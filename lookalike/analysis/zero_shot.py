@@ -1,4 +1,4 @@
-"""Images and a list of words to the words that fit each image best, without training (zero-shot)."""
+"""Vectors of images and a list of words to the best words of each image, without training (zero-shot)."""
 
 import csv
 import json
@@ -20,14 +20,14 @@ BLOCK = 4096
 
 @dataclass(frozen=True)
 class Label:
-    """One label of one image; `score` is the cosine between the image and the label's prompt."""
+    """A label of an image; `score` is the cosine between the image and the label's prompt."""
 
     text: str
     score: float
 
 
 def read_labels(path: str | Path) -> list[str]:
-    """One label a line, in order; blank lines and those that begin with `#` are passed over. Raises QueryError."""
+    """The lines of a file in order, without blank lines and lines that begin with `#`; raises QueryError."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
@@ -41,9 +41,9 @@ def read_labels(path: str | Path) -> list[str]:
 
 
 def label_vectors(encoder: TextEncoder, labels: Sequence[str], templates: Sequence[str] = (TEMPLATE,)) -> Vectors:
-    """Labels to (n, dim) unit rows: each in every template (`{}` is the label), and the mean of these.
+    """Labels to (n, dim) unit rows: the mean over all templates, in which `{}` stands for the label.
 
-    Raises QueryError where there are no labels or a template has no place for one.
+    Raises QueryError without labels and for a template without `{}`.
     """
     wrong = [template for template in templates if template.count("{}") != 1]
     if wrong or not templates:
@@ -56,7 +56,7 @@ def label_vectors(encoder: TextEncoder, labels: Sequence[str], templates: Sequen
 
 
 def best_labels(images: Vectors, labels: Vectors, k: int = 1) -> tuple[Scores, Ids]:
-    """Unit rows of images (n, dim) and labels (m, dim) to (n, min(k, m)) cosines and label numbers, best first."""
+    """Unit rows of images (n, dim) and labels (m, dim) to cosines and label numbers (n, min(k, m)), best first."""
     if k < 1:
         raise QueryError(f"k must be at least 1, not {k}")
     if images.shape[1] != labels.shape[1]:
@@ -75,31 +75,31 @@ def label(
     templates: Sequence[str] = (TEMPLATE,),
     min_score: float = -1.0,
 ) -> Iterator[list[Label]]:
-    """The best `k` labels of each image, best first, leaving out those below `min_score`.
+    """The best `k` labels of each image, best first, without those below `min_score`.
 
-    `blocks` are the encoder's own vectors (n, dim), some thousand rows at a time. Which cosine is high depends on the
-    encoder; CLIP's lie between 0.15 and 0.35. Raises QueryError at the first item.
+    `blocks` are vectors (n, dim) of this encoder, a few thousand rows each. The range of cosines depends on the
+    encoder; CLIP's are between 0.15 and 0.35. Raises QueryError at the first item.
     """
     words = label_vectors(encoder, labels, templates)
     for images in blocks:
         scores, ids = best_labels(images, words, k)
         for row_scores, row_ids in zip(scores.tolist(), ids.tolist(), strict=True):
-            found = zip(row_ids, row_scores, strict=True)
-            yield [Label(labels[number], score) for number, score in found if score >= min_score]
+            best = zip(row_ids, row_scores, strict=True)
+            yield [Label(labels[number], score) for number, score in best if score >= min_score]
 
 
 def write_csv(keys: Iterable[str], labelled: Iterable[Sequence[Label]], file: IO[str], k: int = 1) -> None:
-    """One image a line: key, label, score, then label_2, score_2 … up to `k`; such a table serves as `index --meta`."""
+    """A line for each image: key, label, score, label_2, score_2 … up to `k`, as `index --meta` reads it."""
     writer = csv.writer(file, lineterminator="\n")
     places = ["", *(f"_{number}" for number in range(2, k + 1))]
     writer.writerow(["key", *(name for place in places for name in (f"label{place}", f"score{place}"))])
-    for key, found in zip(keys, labelled, strict=True):
-        values = [value for one in found for value in (one.text, f"{one.score:.6f}")]
+    for key, labels in zip(keys, labelled, strict=True):
+        values = [value for label in labels for value in (label.text, f"{label.score:.6f}")]
         writer.writerow([key, *values, *[""] * (2 * k - len(values))])
 
 
 def write_json(keys: Iterable[str], labelled: Iterable[Sequence[Label]], file: IO[str]) -> None:
-    """One JSON object a line, so that a million images need no more memory than one."""
-    for key, found in zip(keys, labelled, strict=True):
-        labels = [{"label": one.text, "score": round(one.score, 6)} for one in found]
-        file.write(json.dumps({"key": key, "labels": labels}) + "\n")
+    """One JSON object a line, written as the labels arrive."""
+    for key, labels in zip(keys, labelled, strict=True):
+        values = [{"label": label.text, "score": round(label.score, 6)} for label in labels]
+        file.write(json.dumps({"key": key, "labels": values}) + "\n")

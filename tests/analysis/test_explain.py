@@ -20,6 +20,7 @@ from lookalike.analysis.explain import (
     draw,
     explain,
     overlap_region,
+    spread,
 )
 from lookalike.evaluation.datasets.synthetic.buildings import build
 from lookalike.evaluation.datasets.synthetic.styles import RECIPES, draw_style
@@ -34,27 +35,27 @@ def pair() -> tuple[Image.Image, Image.Image]:
 
 
 @pytest.fixture(scope="module")
-def found(pair: tuple[Image.Image, Image.Image]) -> Explanation:
+def explanation(pair: tuple[Image.Image, Image.Image]) -> Explanation:
     return explain(*pair)
 
 
-def test_at_least_95_percent_of_the_inliers_lie_within_3_pixels_of_the_truth(found: Explanation) -> None:
-    assert found.of == "keypoints"
-    assert found.inliers == len(found.points_a) == len(found.points_b) >= 100
-    assert (errors(found.points_a, found.points_b, SIDEWAYS) <= 3).mean() >= 0.95
+def test_at_least_95_percent_of_the_inliers_lie_within_3_pixels_of_the_truth(explanation: Explanation) -> None:
+    assert explanation.of == "keypoints"
+    assert explanation.inliers == len(explanation.points_a) == len(explanation.points_b) >= 100
+    assert (errors(explanation.points_a, explanation.points_b, SIDEWAYS) <= 3).mean() >= 0.95
 
 
 def test_the_map_and_the_overlap_are_those_of_the_truth(
-    found: Explanation, pair: tuple[Image.Image, Image.Image]
+    explanation: Explanation, pair: tuple[Image.Image, Image.Image]
 ) -> None:
     width, height = pair[0].size
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
-    assert found.matrix is not None
-    assert errors(corners, mapped(corners, SIDEWAYS), found.matrix).max() < 3
-    assert found.overlap is not None
+    assert explanation.matrix is not None
+    assert errors(corners, mapped(corners, SIDEWAYS), explanation.matrix).max() < 3
+    assert explanation.overlap is not None
     truth = overlap_region(SIDEWAYS, pair[0].size, pair[1].size)
     assert truth is not None
-    assert area(found.overlap) == pytest.approx(area(truth), rel=0.02)
+    assert area(explanation.overlap) == pytest.approx(area(truth), rel=0.02)
 
 
 def area(polygon: NDArray[np.float64]) -> float:
@@ -63,17 +64,17 @@ def area(polygon: NDArray[np.float64]) -> float:
     return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
 
 
-def test_json_holds_all_of_it(found: Explanation) -> None:
-    document = json.loads(json.dumps(found.to_json()))
-    assert (document["of"], document["model"], document["inliers"]) == ("keypoints", "homography", found.inliers)
-    assert len(document["matches"]) == found.inliers
+def test_json_holds_all_of_it(explanation: Explanation) -> None:
+    document = json.loads(json.dumps(explanation.to_json()))
+    assert (document["of"], document["model"], document["inliers"]) == ("keypoints", "homography", explanation.inliers)
+    assert len(document["matches"]) == explanation.inliers
     first = document["matches"][0]
     assert errors(np.array([first["a"]]), np.array([first["b"]]), np.array(document["matrix"]))[0] < 10
     assert len(document["overlap"]) >= 3
 
 
-def test_text_is_one_line(found: Explanation) -> None:
-    assert found.text() == f"{found.inliers} matching keypoints agree on one homography"
+def test_text_is_one_line(explanation: Explanation) -> None:
+    assert explanation.text() == f"{explanation.inliers} matching keypoints agree on one homography"
     nothing = Explanation(np.empty((0, 2)), np.empty((0, 2)), "keypoints")
     assert nothing.text() == "no common geometry; 0 keypoints match one by one"
 
@@ -135,8 +136,10 @@ def test_patches_that_agree_on_no_map_are_shown_one_by_one(monkeypatch: pytest.M
     assert len(scattered.points_a) > 0
 
 
-def test_an_encoder_without_patches_is_no_matter(pair: tuple[Image.Image, Image.Image], found: Explanation) -> None:
-    assert explain(*pair, encoder=object()).inliers == found.inliers
+def test_an_encoder_without_patches_is_no_matter(
+    pair: tuple[Image.Image, Image.Image], explanation: Explanation
+) -> None:
+    assert explain(*pair, encoder=object()).inliers == explanation.inliers
 
 
 def test_the_overlap_by_hand() -> None:
@@ -160,24 +163,24 @@ def test_an_overlap_that_reaches_the_horizon_is_cut_there(factor: float) -> None
 
 
 def test_the_drawing_has_both_pictures_the_matches_and_the_overlap(
-    found: Explanation, pair: tuple[Image.Image, Image.Image]
+    explanation: Explanation, pair: tuple[Image.Image, Image.Image]
 ) -> None:
-    drawing = draw(found, *pair)
+    drawing = draw(explanation, *pair)
     a, b = (round(image.width * HEIGHT / image.height) for image in pair)
     assert drawing.size == (a + MARGIN + b, HEIGHT)
     pixels = np.asarray(drawing).reshape(-1, 3)
     for colour in [*explaining.COLOURS, "#ffd400"]:
-        wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-        assert (pixels == wanted).all(axis=1).sum() > 20, colour
+        rgb = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+        assert (pixels == rgb).all(axis=1).sum() > 20, colour
 
 
 def test_many_matches_are_spread_over_the_picture() -> None:
     """A hundred in one place and one far away: that one is shown."""
     points = np.concatenate([np.random.default_rng(0).uniform(0, 10, (200, 2)), [[500, 500]]])
-    shown = explaining._spread(points)
-    assert len(shown) == SHOWN
-    assert 200 in shown
-    assert len(set(shown)) == SHOWN
+    rows = spread(points)
+    assert len(rows) == SHOWN
+    assert 200 in rows
+    assert len(set(rows)) == SHOWN
 
 
 def test_pictures_of_any_shape_are_drawn() -> None:
@@ -198,9 +201,9 @@ def test_matches_of_two_views_lie_on_the_facade(kind: str) -> None:
     building = build(draw_style(RECIPES[kind], rng), rng)
     afar = photograph(building, "paving", Shot(0.25, 0.6), np.random.default_rng(1))
     near = photograph(building, "grass", Shot(-0.05, 0.8, roll=0.04), np.random.default_rng(2))
-    found = explain(Image.fromarray(afar.rgb), Image.fromarray(near.rgb))
-    assert found.inliers >= CONVINCING
-    for points, view in ((found.points_a, afar), (found.points_b, near)):
+    explanation = explain(Image.fromarray(afar.rgb), Image.fromarray(near.rgb))
+    assert explanation.inliers >= CONVINCING
+    for points, view in ((explanation.points_a, afar), (explanation.points_b, near)):
         box = view.box
         assert (box.right - box.left) * (box.bottom - box.top) < 0.65 * view.rgb.shape[0] * view.rgb.shape[1]
         assert inside(points, (box.left, box.top, box.right, box.bottom)) >= 0.95
@@ -214,10 +217,10 @@ def test_matches_of_two_real_photos_lie_on_the_facade(shared_data: Path) -> None
     folder = shared_data / "paris250" / "images"
     (name_a, box_a), (name_b, box_b) = FACADE
     a, b = (Image.open(folder / f"{name}.jpg").convert("RGB") for name in (name_a, name_b))
-    found = explain(a, b)
-    assert found.inliers >= CONVINCING
-    assert inside(found.points_a, box_a) >= 0.95
-    assert inside(found.points_b, box_b) >= 0.95
+    explanation = explain(a, b)
+    assert explanation.inliers >= CONVINCING
+    assert inside(explanation.points_a, box_a) >= 0.95
+    assert inside(explanation.points_b, box_b) >= 0.95
 
 
 def inside(points: NDArray[np.float64], box: tuple[float, float, float, float]) -> float:

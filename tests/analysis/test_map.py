@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 from operator import eq, ne
 from pathlib import Path
@@ -16,42 +17,58 @@ import pytest
 from PIL import Image
 
 from lookalike.analysis import map as mapping
-from lookalike.errors import CollectionError, ImageError, LookalikeError
-from lookalike.images.decode import to_jpeg
+from lookalike.errors import CollectionError, LookalikeError
+from lookalike.search.gallery import StoredGallery
+from lookalike.storage import store
+from lookalike.storage.manifest import Header
 from lookalike.storage.store import Item
-from lookalike.types import Ids, Vectors
+from lookalike.types import Vectors
+from tests.support.vectors import FINGERPRINT
+
+COLOURS = ("red", "green", "blue", "gold")
+Wall = Callable[..., StoredGallery]
 
 
-class Wall:
-    """A collection of plain pictures in a few colours; row numbers have gaps, as after removals."""
+@pytest.fixture
+def wall(tmp_path: Path) -> Iterator[Wall]:
+    """Makes a gallery of plain pictures in four colours, `gone` of them without a file; every other row is removed."""
+    with ExitStack() as stack:
 
-    def __init__(self, count: int, keys: dict[int, str] | None = None, gone: tuple[int, ...] = ()) -> None:
-        self.count, self.keys, self.gone = count, keys or {}, gone
-        self.files = [to_jpeg(Image.new("RGB", (90, 60), colour)) for colour in ("red", "green", "blue", "gold")]
+        def hang(count: int, keys: dict[int, str] | None = None, gone: tuple[int, ...] = ()) -> StoredGallery:
+            folder = tmp_path / f"wall-{len(list(tmp_path.iterdir()))}"
+            names = [(keys or {}).get(number, f"{number}.jpg") for number in range(count)]
+            for number in set(range(count)) - set(gone):
+                (folder / names[number]).parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (90, 60), COLOURS[number % 4]).save(folder / names[number])
+            opened_store = stack.enter_context(closing(store.create(folder / ".c", Header("eight", FINGERPRINT, 8))))
+            with opened_store.writing():
+                source = opened_store.catalog.add_source("..", "")
+                items = [
+                    Item(-1, source, key, 1, 1, f"{row:064x}", 90, 60)
+                    for row, key in enumerate(key for name in names for key in (name, f"removed {name}"))
+                ]
+                opened_store.add_many(items, around_four_directions(2 * count), new_keys=True)
+                opened_store.catalog.remove(range(1, 2 * count, 2))
+            return StoredGallery(opened_store)
 
-    def live_items(self) -> Iterator[Item]:
-        for number in range(self.count):
-            yield Item(2 * number, 1, self.keys.get(number, f"{number}.jpg"), 1, 1, "00", 90, 60)
+        yield hang
 
-    def vectors(self, ids: Ids) -> Vectors:
-        rows = np.random.default_rng(0).standard_normal((2 * self.count, 8)) * 0.2
-        rows += np.eye(8)[np.arange(2 * self.count) // 2 % 4]
-        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)[ids]
 
-    def read(self, row: int) -> bytes:
-        if row // 2 in self.gone:
-            raise ImageError("no such file")
-        return self.files[row // 2 % 4]
+def around_four_directions(count: int) -> Vectors:
+    """Unit rows of eight numbers; two after each other are of one direction, and the next two of the next."""
+    rows = np.random.default_rng(0).standard_normal((count, 8)) * 0.2
+    rows += np.eye(8)[np.arange(count) // 2 % 4]
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def data_of(page: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found
-    return dict(json.loads(found[1]))
+    script = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert script
+    return dict(json.loads(script[1]))
 
 
-def test_the_page_shows_every_image_once_in_its_group(tmp_path: Path) -> None:
-    assert mapping.make(Wall(40), tmp_path / "map.html", groups=4) == 40
+def test_the_page_shows_every_image_once_in_its_group(wall: Wall, tmp_path: Path) -> None:
+    assert mapping.make(wall(40), tmp_path / "map.html", groups=4) == 40
     data = data_of((tmp_path / "map.html").read_text())
     assert sorted(data["keys"]) == sorted(f"{number}.jpg" for number in range(40))
     places = np.array(data["places"]).reshape(-1, 2)
@@ -62,8 +79,8 @@ def test_the_page_shows_every_image_once_in_its_group(tmp_path: Path) -> None:
         assert np.ptp(colours[np.array(data["groups"]) == group].astype(int), axis=0).max() <= 2
 
 
-def test_thumbnails_lie_on_the_sheet_where_the_script_looks_for_them() -> None:
-    page, _ = mapping.render(Wall(40), groups=4)
+def test_thumbnails_lie_on_the_sheet_where_the_script_looks_for_them(wall: Wall) -> None:
+    page, _ = mapping.render(wall(40), groups=4)
     data = data_of(page)
     (sheet,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet))).convert("RGB")).astype(int)
@@ -74,8 +91,8 @@ def test_thumbnails_lie_on_the_sheet_where_the_script_looks_for_them() -> None:
         assert np.abs(middle - colours[number]).max() < 12
 
 
-def test_nothing_is_loaded_from_elsewhere_and_only_these_scripts_run() -> None:
-    page, _ = mapping.render(Wall(10))
+def test_nothing_is_loaded_from_elsewhere_and_only_these_scripts_run(wall: Wall) -> None:
+    page, _ = mapping.render(wall(10))
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
     assert policy
     assert "default-src 'none'" in policy[1]
@@ -96,10 +113,10 @@ class Elements(html.parser.HTMLParser):
         self.seen.append(tag)
 
 
-def test_names_cannot_become_markup() -> None:
+def test_names_cannot_become_markup(wall: Wall) -> None:
     hostile = "</script><img src=x onerror=alert(1)>$data${data}<!--\udcff\u2028.jpg"
-    page, _ = mapping.render(Wall(3, keys={0: hostile}), title=f"<b>{hostile}")
-    plain, _ = mapping.render(Wall(3))
+    page, _ = mapping.render(wall(3, keys={0: hostile}, gone=(0,)), title=f"<b>{hostile}")
+    plain, _ = mapping.render(wall(3))
     assert hostile in data_of(page)["keys"]
     seen, expected = Elements(), Elements()
     seen.feed(page)
@@ -108,8 +125,8 @@ def test_names_cannot_become_markup() -> None:
     page.encode("utf-8")
 
 
-def test_an_image_that_is_gone_is_a_grey_patch(caplog: pytest.LogCaptureFixture) -> None:
-    page, count = mapping.render(Wall(5, gone=(2,)))
+def test_an_image_that_is_gone_is_a_grey_patch(wall: Wall, caplog: pytest.LogCaptureFixture) -> None:
+    page, count = mapping.render(wall(5, gone=(2,)))
     data = data_of(page)
     colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(-1, 3)
     assert count == 5
@@ -117,37 +134,37 @@ def test_an_image_that_is_gone_is_a_grey_patch(caplog: pytest.LogCaptureFixture)
     assert "1 images could not be read" in caplog.text
 
 
-def test_more_images_than_fit_are_chosen_from() -> None:
-    page, count = mapping.render(Wall(50), most=20)
+def test_more_images_than_fit_are_chosen_from(wall: Wall) -> None:
+    page, count = mapping.render(wall(50), most=20)
     assert count == 20
     assert len(data_of(page)["keys"]) == 20
     assert "20 of 50 pictures" in page
 
 
-def test_links_lead_where_the_caller_says() -> None:
-    page, _ = mapping.render(Wall(3), link=lambda item: f"/images/{item.row}")
+def test_links_lead_where_the_caller_says(wall: Wall) -> None:
+    page, _ = mapping.render(wall(3), link=lambda item: f"/images/{item.row}")
     data = data_of(page)
     assert dict(zip(data["keys"], data["links"], strict=True)) == {
         "0.jpg": "/images/0", "1.jpg": "/images/2", "2.jpg": "/images/4",
     }  # fmt: skip
 
 
-def test_what_cannot_be_done_is_one_line(tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_one_line(wall: Wall, tmp_path: Path) -> None:
     with pytest.raises(CollectionError, match="no images to show"):
-        mapping.render(Wall(0))
+        mapping.render(wall(0))
     with pytest.raises(LookalikeError, match=r"map\.html cannot be written \(no such file or directory\)"):
-        mapping.make(Wall(2), tmp_path / "absent" / "map.html")
+        mapping.make(wall(2), tmp_path / "absent" / "map.html")
 
 
-def test_progress_ends_at_the_total() -> None:
+def test_progress_ends_at_the_total(wall: Wall) -> None:
     seen: list[tuple[int, int | None]] = []
-    mapping.render(Wall(60), progress=lambda done, total: seen.append((done, total)))
+    mapping.render(wall(60), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(50, 60), (60, 60)]
 
 
 @pytest.fixture
-def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
-    mapping.make(Wall(200, keys={0: "<b>bold</b>.jpg"}), tmp_path / "map.html", groups=4, title="Wall & co")
+def page(wall: Wall, browser: Any, tmp_path: Path) -> Iterator[Any]:
+    mapping.make(wall(200, keys={0: "<b>bold</b>.jpg"}), tmp_path / "map.html", groups=4, title="Wall & co")
     context = browser.new_context(viewport={"width": 1000, "height": 700}, reduced_motion="reduce", has_touch=True)
     shown, errors = context.new_page(), []
     shown.on("pageerror", lambda error: errors.append(str(error)))

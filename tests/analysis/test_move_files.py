@@ -63,9 +63,9 @@ def test_a_name_that_is_taken_is_numbered(group: Group, tmp_path: Path) -> None:
 
 
 def test_two_moves_never_share_a_target(tmp_path: Path) -> None:
-    one = Group((member(tmp_path / "x", "k", keep=True), member(tmp_path / "x", "p.jpg")))
-    two = Group((member(tmp_path / "y", "k", keep=True), member(tmp_path / "y", "P.jpg")))
-    assert [move.target for move in plan([one, two], tmp_path / "out")] == [
+    first = Group((member(tmp_path / "x", "k", keep=True), member(tmp_path / "x", "p.jpg")))
+    second = Group((member(tmp_path / "y", "k", keep=True), member(tmp_path / "y", "P.jpg")))
+    assert [move.target for move in plan([first, second], tmp_path / "out")] == [
         tmp_path / "out/p.jpg", tmp_path / "out/P (2).jpg",
     ]  # fmt: skip
 
@@ -168,15 +168,6 @@ def test_links_and_second_names_of_the_kept_file_stay(tmp_path: Path) -> None:
     assert reason_for(kept, soft, out) == "a symbolic link"
 
 
-class Opened:
-    """What `find` asks of a collection, from a real one."""
-
-    def __init__(self, collection: Collection) -> None:
-        self.live_items = collection.store.catalog.live_items
-        self.item, self.path = collection.gallery.item, collection.gallery.path
-        self.vectors = collection.gallery.vectors
-
-
 def test_copies_in_a_real_folder_are_found_moved_and_forgotten(photos: Path, tmp_path: Path) -> None:
     original = photos / "01.jpg"
     (photos / "trip" / "same.jpg").write_bytes(original.read_bytes())
@@ -185,12 +176,12 @@ def test_copies_in_a_real_folder_are_found_moved_and_forgotten(photos: Path, tmp
     with Collection(tmp_path / "c", Thumbnail(), [photos]) as collection:
         collection.index()
         assert len(collection) == 14
-        groups = find([Opened(collection)], threshold_for("thumbnail", "near"))
+        groups = find([collection.gallery], threshold_for("thumbnail", "near"))
         assert [[member.item.key for member in group.members] for group in groups] == [
             ["01.jpg", "trip/same.jpg", "small.jpg"]
         ]
         assert [move.reason for move in execute(plan(groups, tmp_path / "out"))] == [None, None]
         collection.index()
         assert len(collection) == 12
-        assert find([Opened(collection)], threshold_for("thumbnail", "near")) == []
+        assert find([collection.gallery], threshold_for("thumbnail", "near")) == []
     assert (tmp_path / "out/trip/same.jpg").read_bytes() == original.read_bytes()

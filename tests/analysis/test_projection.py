@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lookalike.analysis.projection import Places, clusters, disc, embed, fill, islands, spread
+from lookalike.analysis.projection import Places, clusters, disc, embed, fill, islands, principal_components, spread
 from lookalike.types import Ids, Vectors
 
 
@@ -18,9 +18,9 @@ def test_clusters_are_the_bundles_and_their_representatives_the_middle_ones() ->
     groups, representatives = clusters(vectors, 4)
     assert len(np.unique(groups * 10 + true)) == 4
     for group, representative in enumerate(representatives):
-        mine = np.flatnonzero(groups == group)
-        mean = vectors[mine].mean(axis=0)
-        assert representative == mine[np.argmax(vectors[mine] @ mean)]
+        members = np.flatnonzero(groups == group)
+        mean = vectors[members].mean(axis=0)
+        assert representative == members[np.argmax(vectors[members] @ mean)]
 
 
 def test_clusters_are_numbered_by_size_and_none_is_empty() -> None:
@@ -33,16 +33,14 @@ def test_clusters_are_numbered_by_size_and_none_is_empty() -> None:
 
 
 def test_the_plane_keeps_more_neighbours_than_principal_components_do() -> None:
-    from lookalike.analysis.projection import _principal
-
     vectors, true = bundles(30, 12, spread=0.6)
 
-    def kept(places: Places) -> float:
+    def kept_neighbours(places: Places) -> float:
         apart = np.linalg.norm(places[:, None] - places[None], axis=2)
         nearest = np.argsort(apart, axis=1)[:, 1:6]
         return float((true[nearest] == true[:, None]).mean())
 
-    assert kept(embed(vectors)) > 0.95 > kept(_principal(vectors))
+    assert kept_neighbours(embed(vectors)) > 0.95 > kept_neighbours(principal_components(vectors))
 
 
 def test_the_plane_is_the_same_every_time() -> None:

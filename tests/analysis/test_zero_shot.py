@@ -45,22 +45,22 @@ def directions(*degrees: float) -> Vectors:
 
 
 def test_the_nearest_word_is_the_label() -> None:
-    found = list(label([directions(10, 50, 170)], list(ANGLES), Compass()))
-    assert [[one.text for one in labels] for labels in found] == [["cat"], ["dog"], ["car"]]
+    rows = list(label([directions(10, 50, 170)], list(ANGLES), Compass()))
+    assert [[best.text for best in labels] for labels in rows] == [["cat"], ["dog"], ["car"]]
     # cos 10 degrees
-    assert found[0][0].score == pytest.approx(0.98481, abs=1e-5)
+    assert rows[0][0].score == pytest.approx(0.98481, abs=1e-5)
 
 
 def test_several_labels_come_best_first() -> None:
-    (found,) = label([directions(20)], list(ANGLES), Compass(), k=9)
+    (labels,) = label([directions(20)], list(ANGLES), Compass(), k=9)
     # 20, 40 and 160 degrees away
-    assert [(one.text, round(one.score, 4)) for one in found] == [("cat", 0.9397), ("dog", 0.766), ("car", -0.9397)]
+    assert [(best.text, round(best.score, 4)) for best in labels] == [("cat", 0.9397), ("dog", 0.766), ("car", -0.9397)]
 
 
 def test_a_label_of_exactly_the_score_is_kept() -> None:
-    (found,) = label([directions(20)], list(ANGLES), Compass(), k=3)
-    (kept,) = label([directions(20)], list(ANGLES), Compass(), k=3, min_score=found[1].score)
-    assert kept == found[:2]
+    (labels,) = label([directions(20)], list(ANGLES), Compass(), k=3)
+    (kept,) = label([directions(20)], list(ANGLES), Compass(), k=3, min_score=labels[1].score)
+    assert kept == labels[:2]
 
 
 def test_too_many_labels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,8 +73,8 @@ def test_too_many_labels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_labels_below_the_score_are_left_out() -> None:
-    (found,) = label([directions(20)], list(ANGLES), Compass(), k=3, min_score=0.9)
-    assert [one.text for one in found] == ["cat"]
+    (labels,) = label([directions(20)], list(ANGLES), Compass(), k=3, min_score=0.9)
+    assert [best.text for best in labels] == ["cat"]
 
 
 def test_the_template_is_what_the_encoder_reads() -> None:
