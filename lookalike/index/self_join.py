@@ -61,7 +61,7 @@ def stars(
         return []
     sides = np.full(count, 3, np.uint8) if sides is None else sides
     forest, degrees, totals = Forest(count), np.zeros(count, np.int64), np.zeros(count, np.float64)
-    for a, b, scores in _pairs(read, count, threshold, sides, progress):
+    for a, b, scores in near_pairs(read, count, threshold, sides, progress):
         forest.join(a, b)
         for ends in (a, b):
             np.add.at(degrees, ends, 1)
@@ -117,7 +117,7 @@ def _split(read: ReadRows, rows: Ids, threshold: float, sides: NDArray[np.uint8]
         rows = rest[~near]
 
 
-def _pairs(
+def near_pairs(
     read: ReadRows, count: int, threshold: float, sides: NDArray[np.uint8], progress: Progress | None
 ) -> Iterator[tuple[Ids, Ids, Scores]]:
     """All pairs at or above the threshold with both sides between them, block by block."""

@@ -157,14 +157,14 @@ def test_half_precision_files_are_read_as_they_round(tiny: Path, tmp_path: Path)
     tensors = load_file(tiny / "model.safetensors")
     for dtype in (torch.float16, torch.bfloat16):
         save_file({name: tensor.to(dtype) for name, tensor in tensors.items()}, tmp_path / "half.safetensors")
-        found = open_checkpoint(tmp_path / "half.safetensors", tiny / "config.json").tensor(LAST)
-        assert np.array_equal(found, tensors[LAST].to(dtype).float().numpy())
+        read = open_checkpoint(tmp_path / "half.safetensors", tiny / "config.json").tensor(LAST)
+        assert np.array_equal(read, tensors[LAST].to(dtype).float().numpy())
 
 
 def test_a_checksum_is_remembered_until_the_file_changes(tmp_path: Path, own_cache: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc")
-    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert checksum(file) == checksum(file) == known
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert checksum(file) == checksum(file) == sha256
     file.write_bytes(b"abd")
-    assert checksum(file) != known
+    assert checksum(file) != sha256

@@ -1,4 +1,4 @@
-"""The reference is transformers, on tiny checkpoints of random weights that are made here in the hub's layout."""
+"""CLIP and SigLIP compared with transformers, on tiny checkpoints of random weights in the hub's layout."""
 
 import importlib.util
 import json
@@ -34,7 +34,7 @@ def fake_clip() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any, Any]]:
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any, Any]]:
     """Family to (folder, transformers model, transformers tokenizer)."""
     for needed in ("torch", "transformers", "onnx", "tokenizers"):
         pytest.importorskip(needed)
@@ -46,14 +46,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any,
 
 
 @pytest.fixture(params=FAMILIES)
-def checkpoint(request: pytest.FixtureRequest, made: dict[str, tuple[Path, Any, Any]]) -> tuple[str, Path, Any, Any]:
-    return (request.param, *made[request.param])
+def checkpoint(
+    request: pytest.FixtureRequest, families: dict[str, tuple[Path, Any, Any]]
+) -> tuple[str, Path, Any, Any]:
+    return (request.param, *families[request.param])
 
 
 @pytest.fixture
-def copied(made: dict[str, tuple[Path, Any, Any]], tmp_path: Path) -> Callable[[str], Path]:
+def copied(families: dict[str, tuple[Path, Any, Any]], tmp_path: Path) -> Callable[[str], Path]:
     """A copy of a checkpoint that a test may break."""
-    return lambda family: Path(shutil.copytree(made[family][0], tmp_path / family))
+    return lambda family: Path(shutil.copytree(families[family][0], tmp_path / family))
 
 
 def pictures() -> list[Image.Image]:
@@ -91,8 +93,8 @@ def test_image_vectors_match_transformers(checkpoint: tuple[str, Path, Any, Any]
     reader = CLIPImageProcessorPil if family == "clip" else SiglipImageProcessorPil
     pixels = reader.from_pretrained(folder)(pictures(), return_tensors="pt")["pixel_values"]
     expected = unit(features(model.get_image_features(pixels)))
-    found = ClipEncoder(folder).encode(pictures())
-    assert np.abs(found - expected).max() < 1e-4
+    actual = ClipEncoder(folder).encode(pictures())
+    assert np.abs(actual - expected).max() < 1e-4
     # Random weights must not make all vectors alike, or the comparison would show nothing.
     assert (expected @ expected.T).min() < 0.9
 
@@ -104,8 +106,8 @@ def test_text_vectors_match_transformers(checkpoint: tuple[str, Path, Any, Any])
     if family == "siglip2":
         inputs.pop("attention_mask", None)
     expected = unit(features(model.get_text_features(**inputs)))
-    found = ClipEncoder(folder).encode_text(texts)
-    assert np.abs(found - expected).max() < 1e-4
+    actual = ClipEncoder(folder).encode_text(texts)
+    assert np.abs(actual - expected).max() < 1e-4
     assert (expected @ expected.T).min() < 0.9
 
 
@@ -124,9 +126,7 @@ def test_a_thousand_texts_of_many_scripts_are_tokenised_alike(checkpoint: tuple[
     assert len(texts) == 1000
     expected = reference_tokens(family, folder, texts)
     ids, mask = Tokens(folder).encode(texts)
-    different = [
-        text for text, one, other in zip(texts, ids, expected["input_ids"].numpy(), strict=True) if (one != other).any()
-    ]
+    different = [text for text, a, b in zip(texts, ids, expected["input_ids"].numpy(), strict=True) if (a != b).any()]
     assert different == []
     assert (mask == expected["attention_mask"].numpy()).all()
     overlong = mask.all(axis=1)
@@ -135,8 +135,10 @@ def test_a_thousand_texts_of_many_scripts_are_tokenised_alike(checkpoint: tuple[
     assert (ids[overlong][:, -1] == end).all()
 
 
-def test_siglip_2_reads_capitals_as_small_letters_and_ends_its_texts(made: dict[str, tuple[Path, Any, Any]]) -> None:
-    folder = made["siglip2"][0]
+def test_siglip_2_reads_capitals_as_small_letters_and_ends_its_texts(
+    families: dict[str, tuple[Path, Any, Any]],
+) -> None:
+    folder = families["siglip2"][0]
     # The hub's tokenizer.json is Gemma's, which does not lower by itself.
     assert "Lowercase" not in (folder / "tokenizer.json").read_text(encoding="utf-8")
     ids, mask = Tokens(folder).encode(["A Red DOOR", "a red door"])
@@ -146,16 +148,16 @@ def test_siglip_2_reads_capitals_as_small_letters_and_ends_its_texts(made: dict[
 
 
 def test_an_overlong_text_is_cut_with_a_warning(
-    made: dict[str, tuple[Path, Any, Any]], caplog: pytest.LogCaptureFixture
+    families: dict[str, tuple[Path, Any, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        Tokens(made["clip"][0]).encode(["short", "long " * 500])
+        Tokens(families["clip"][0]).encode(["short", "long " * 500])
     (record,) = caplog.records
     assert record.getMessage().startswith("only the first 77 tokens of 'long long")
 
 
-def test_a_text_of_megabytes_or_of_broken_bytes_is_read(made: dict[str, tuple[Path, Any, Any]]) -> None:
-    ids, _ = Tokens(made["siglip2"][0]).encode(["x" * 3_000_000, "caf\udce9"])
+def test_a_text_of_megabytes_or_of_broken_bytes_is_read(families: dict[str, tuple[Path, Any, Any]]) -> None:
+    ids, _ = Tokens(families["siglip2"][0]).encode(["x" * 3_000_000, "caf\udce9"])
     assert ids.shape == (2, 64)
 
 
@@ -181,7 +183,7 @@ def test_half_precision_is_near(copied: Callable[[str], Path]) -> None:
 
 
 def halve(onnx: Any, model: Any) -> None:
-    """Inputs and outputs in half precision, the arithmetic between them in full: what the runtime must cast for."""
+    """Half precision for inputs and outputs, full precision between them, so that the runtime must cast."""
     graph, kind = model.graph, onnx.TensorProto
     for number, (entries, name) in enumerate(
         ((graph.input, graph.input[0].name), (graph.output, graph.output[0].name))
@@ -193,7 +195,7 @@ def halve(onnx: Any, model: Any) -> None:
         inner = f"{name}_full"
         for node in graph.node:
             for names in (node.input, node.output):
-                names[:] = [inner if one == name else one for one in names]
+                names[:] = [inner if value == name else value for value in names]
         ends, to = ((name, inner), kind.FLOAT) if number == 0 else ((inner, name), kind.FLOAT16)
         cast = onnx.helper.make_node("Cast", [ends[0]], [ends[1]], to=to)
         graph.node.insert(0 if number == 0 else len(graph.node), cast)
@@ -313,16 +315,16 @@ def test_of_a_long_strip_only_the_middle_is_made(size: tuple[int, int], monkeypa
     preprocessing = ClipPreprocessing(32, (32, 32), Image.Resampling.BICUBIC, 1, (0, 0, 0), (1, 1, 1))
     expected = preprocessing.pixels(image).astype(int)
     monkeypatch.setattr(clip, "LARGEST_RESIZED", 0)
-    made: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
     resize = Image.Image.resize
 
     def noted(self: Image.Image, size: tuple[int, int], *options: Any, **named: Any) -> Image.Image:
-        made.append(size)
+        sizes.append(size)
         return resize(self, size, *options, **named)
 
     monkeypatch.setattr(Image.Image, "resize", noted)
     assert np.abs(preprocessing.pixels(image) - expected).max() <= 1
-    assert made == [(32, 32)]
+    assert sizes == [(32, 32)]
 
 
 def test_towers_in_the_wrong_place_are_recognised_by_their_inputs(copied: Callable[[str], Path]) -> None:
@@ -345,7 +347,7 @@ def with_external(folder: Path, location: str, data: bool = True) -> Path:
 
     path = folder / "onnx" / "vision_model.onnx"
     model = onnx.load(path)
-    tensor = max(model.graph.initializer, key=lambda one: len(one.raw_data))
+    tensor = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     raw = tensor.raw_data
     if data:
         (folder / "onnx" / "weights.data").write_bytes(raw)

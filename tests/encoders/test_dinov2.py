@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """A folder with the checkpoint of a name, written when it is first asked for."""
+    """A folder with the checkpoint of a name, written on first use."""
 
     @functools.cache
     def folder(name: str) -> Path:
@@ -44,12 +44,12 @@ def onnx(folder: Path, precision: str = "fp32") -> OnnxBackbone:
 def worst(backbone: dinov2.Backbone, folder: Path, height: int, width: int) -> float:
     """The largest difference to transformers in any number of the class and patch tokens."""
     pixels = checkpoints.small_pictures(height, width, count=1)
-    wanted, skipped = checkpoints.reference(folder, pixels), 1 + backbone.architecture.registers
+    expected, skipped = checkpoints.reference(folder, pixels), 1 + backbone.architecture.registers
     class_tokens, patches = backbone.tokens(pixels)
     assert patches.shape == (1, height * width // 196, backbone.architecture.width)
-    # The graph for the class token alone shares all but its last block; once is enough for it at any size.
+    # The graph for the class token alone differs only in its last block, so the small sizes suffice for it.
     alone = backbone.class_tokens(pixels) if height * width < 100_000 else class_tokens
-    differences = (class_tokens - wanted[:, 0], alone - wanted[:, 0], patches - wanted[:, skipped:])
+    differences = (class_tokens - expected[:, 0], alone - expected[:, 0], patches - expected[:, skipped:])
     return max(float(np.abs(difference).max()) for difference in differences)
 
 
@@ -93,9 +93,9 @@ def test_the_published_model_gives_the_published_numbers(shared_data: Path) -> N
     with Image.open(picture) as image:
         pixels = Preprocess("crop", 224).prepare(image.convert("RGB"))
     class_tokens, patches = onnx(folder).tokens(pixels[None])
-    found = np.stack([class_tokens[0, :3], *patches[0, :2, :3]])
-    wanted = [[-2.1747, -0.4729, 1.0936], [-3.2780, -0.8269, -0.9210], [-2.9129, 1.1284, -0.7306]]
-    assert np.allclose(found, wanted, atol=1e-3)
+    actual = np.stack([class_tokens[0, :3], *patches[0, :2, :3]])
+    published = [[-2.1747, -0.4729, 1.0936], [-3.2780, -0.8269, -0.9210], [-2.9129, 1.1284, -0.7306]]
+    assert np.allclose(actual, published, atol=1e-3)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_images_of_several_sizes_come_back_in_their_order(tiny: Path) -> None:
 
 
 def test_a_patch_token_lies_where_its_pixels_are(encoder: dinov2.Dinov2) -> None:
-    """What changes most, when one patch of the picture changes, is the token of that patch."""
+    """A change in one patch of the picture changes the token of that patch most."""
     plain = checkpoints.small_pictures(224, 224, count=1)[0]
     changed = plain.copy()
     changed[14 * 3 : 14 * 4, 14 * 11 : 14 * 12] = 255

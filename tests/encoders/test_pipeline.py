@@ -6,7 +6,7 @@ import pytest
 
 from lookalike.encoders.pipeline import embed
 from lookalike.errors import ImageError
-from lookalike.images import decode as images
+from lookalike.images.decode import decode, to_jpeg
 from lookalike.images.sources import SourceEntry
 from tests.support.pictures import PixelEncoder, picture
 
@@ -15,29 +15,29 @@ def entry(number: int, sequential: bool = False) -> SourceEntry:
     def read() -> bytes:
         if number % 5 == 3:
             raise ImageError("broken on purpose")
-        return images.to_jpeg(picture(number))
+        return to_jpeg(picture(number))
 
     return SourceEntry(f"{number}.jpg", 1, 1, read, sequential)
 
 
 @pytest.mark.parametrize("sequential", [False, True])
 def test_results_keep_the_order_of_the_entries(encoder: PixelEncoder, sequential: bool) -> None:
-    found = list(embed((entry(number, sequential) for number in range(60)), encoder, lambda _: False))
-    assert [embedded.entry.key for embedded in found] == [f"{number}.jpg" for number in range(60)]
-    for number, embedded in enumerate(found):
+    results = list(embed((entry(number, sequential) for number in range(60)), encoder, lambda _: False))
+    assert [embedded.entry.key for embedded in results] == [f"{number}.jpg" for number in range(60)]
+    for number, embedded in enumerate(results):
         if number % 5 == 3:
             assert embedded.reason == "broken on purpose"
         else:
-            expected = encoder.encode([images.decode(images.to_jpeg(picture(number)), size=8).image])[0]
+            expected = encoder.encode([decode(to_jpeg(picture(number)), size=8).image])[0]
             assert embedded.vector is not None
             assert np.array_equal(embedded.vector, expected)
             assert (embedded.width, embedded.height) == (64, 48)
 
 
 def test_known_content_is_not_encoded(encoder: PixelEncoder) -> None:
-    found = list(embed(map(entry, range(3)), encoder, lambda _: True))
-    assert [embedded.vector for embedded in found] == [None] * 3
-    assert all(len(embedded.sha256) == 64 for embedded in found)
+    results = list(embed(map(entry, range(3)), encoder, lambda _: True))
+    assert [embedded.vector for embedded in results] == [None] * 3
+    assert all(len(embedded.sha256) == 64 for embedded in results)
     assert encoder.encoded == 0
 
 

@@ -14,7 +14,7 @@ def test_grids_are_resized_as_torch_does(grid: tuple[int, int], antialias: bool)
     resized = torch.nn.functional.interpolate(
         square, size=grid, mode="bicubic", align_corners=False, antialias=antialias
     )
-    wanted = resized.numpy().transpose(0, 2, 3, 1).reshape(1, -1, 4)
-    found = positions(stored, *grid, antialias)
-    assert np.array_equal(found[:, 0], stored[:, 0])
-    assert np.abs(found[:, 1:] - wanted).max() < 3e-5
+    expected = resized.numpy().transpose(0, 2, 3, 1).reshape(1, -1, 4)
+    actual = positions(stored, *grid, antialias)
+    assert np.array_equal(actual[:, 0], stored[:, 0])
+    assert np.abs(actual[:, 1:] - expected).max() < 3e-5

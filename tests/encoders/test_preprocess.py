@@ -25,8 +25,8 @@ def test_squash_shows_the_whole_picture_as_a_square() -> None:
 def test_crop_is_the_reports_shorter_side_to_256_then_the_middle_224() -> None:
     image = picture(640, 480)
     resized = image.resize((341, 256), Image.Resampling.BICUBIC)
-    wanted = np.asarray(resized.crop((58, 16, 282, 240)))
-    assert np.array_equal(Preprocess.parse("crop-224").prepare(image), wanted)
+    expected = np.asarray(resized.crop((58, 16, 282, 240)))
+    assert np.array_equal(Preprocess.parse("crop-224").prepare(image), expected)
 
 
 @pytest.mark.parametrize("size", [(9000, 3), (3, 9000), (5000, 700)])

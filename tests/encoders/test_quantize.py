@@ -95,7 +95,7 @@ def test_int8_must_earn_its_place() -> None:
 
 
 class Leaning(PixelEncoder):
-    """The same vectors, and one number more that turns each of them away by the same angle: no neighbour changes."""
+    """The same vectors with one more number, which turns all of them by the same angle: no neighbour changes."""
 
     def __init__(self, cosine: float) -> None:
         super().__init__()
@@ -116,30 +116,30 @@ def test_the_same_neighbours_do_not_make_up_for_a_cosine_below_the_smallest(cosi
 
 
 @pytest.mark.parametrize(("count", "chosen"), [(19, "fp32"), (20, "int8")])
-def test_among_fewer_than_twenty_images_nothing_was_shown(count: int, chosen: str) -> None:
+def test_fewer_than_twenty_images_prove_nothing(count: int, chosen: str) -> None:
     images = [picture(seed) for seed in range(count)]
     assert choose_precision(PixelEncoder(), PixelEncoder(), images).chosen == chosen
 
 
 def test_good_cosines_do_not_make_up_for_other_neighbours() -> None:
-    """Thirty pictures that differ in one pixel: a noise that no cosine shows decides who is next to whom."""
+    """Thirty pictures that differ in one pixel: noise too small for the cosines decides the neighbours."""
     base = np.asarray(picture(0))
     images = []
     for seed in range(30):
         changed = base.copy()
         changed[seed, seed] = 0
         images.append(Image.fromarray(changed))
-    found = choose_precision(PixelEncoder(), Noisy(0.003), images)
-    assert found.smallest_cosine > 0.995
-    assert found.top10_overlap < 0.95
-    assert found.chosen == "fp32"
+    finding = choose_precision(PixelEncoder(), Noisy(0.003), images)
+    assert finding.smallest_cosine > 0.995
+    assert finding.top10_overlap < 0.95
+    assert finding.chosen == "fp32"
 
 
-def test_whoever_waits_for_the_trial_hears_how_far_it_is() -> None:
-    told: list[tuple[int, int | None]] = []
+def test_the_trial_reports_its_progress() -> None:
+    calls: list[tuple[int, int | None]] = []
     images = [picture(seed) for seed in range(20)]
-    choose_precision(PixelEncoder(), PixelEncoder(), images, lambda done, total: told.append((done, total)))
-    assert told == [(done, 40) for done in (8, 16, 20, 28, 36, 40)]
+    choose_precision(PixelEncoder(), PixelEncoder(), images, lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 40) for done in (8, 16, 20, 28, 36, 40)]
 
 
 def test_without_images_nothing_is_known_and_fp32_is_chosen() -> None:

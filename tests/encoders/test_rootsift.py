@@ -8,7 +8,7 @@ from PIL import Image
 from lookalike.encoders import dense_sift, load_encoder, rootsift
 from lookalike.encoders.rootsift import RootSift, aggregate, load_vocabulary, to_gray
 from lookalike.errors import EncoderError
-from lookalike.images import decode as images
+from lookalike.images.decode import decode, load, prepare, to_jpeg
 from lookalike.types import Box, Encoder
 from tests.support.pictures import picture
 
@@ -56,13 +56,13 @@ def test_pictures_without_texture_are_told_apart_by_colour(encoder: Encoder) -> 
 def test_batches_change_nothing_to_the_last_bit(encoder: Encoder) -> None:
     pictures = [facade(seed) for seed in range(4)]
     together = encoder.encode(pictures)
-    assert np.array_equal(together, np.concatenate([encoder.encode([one]) for one in pictures]))
+    assert np.array_equal(together, np.concatenate([encoder.encode([image]) for image in pictures]))
 
 
 def test_a_scaled_and_darkened_view_is_nearer_than_another_facade(encoder: Encoder) -> None:
     view = facade(0).resize((512, 384), Image.Resampling.BICUBIC).point(lambda value: value * 0.7)
-    asked, same, other = encoder.encode([view, facade(0), facade(1)])
-    assert asked @ same > asked @ other + 0.1
+    query, same, other = encoder.encode([view, facade(0), facade(1)])
+    assert query @ same > query @ other + 0.1
 
 
 def test_upright_patches_tell_a_picture_from_its_rotation(encoder: Encoder) -> None:
@@ -73,18 +73,18 @@ def test_upright_patches_tell_a_picture_from_its_rotation(encoder: Encoder) -> N
 
 def test_a_region_keeps_the_scale_of_its_picture() -> None:
     whole = facade(0, (1280, 960))
-    region = images.load(whole, box=Box(320, 240, 960, 720))
+    region = load(whole, box=Box(320, 240, 960, 720))
     assert region.image.size == (640, 480)
     gray = to_gray(region.image, (1280, 960))
     assert gray.shape == (240, 320)  # half, as the whole picture would be
 
 
 def test_a_reduced_decoding_gives_nearly_the_same_vector(encoder: Encoder) -> None:
-    data = images.to_jpeg(facade(0, (2600, 2000)), 95)
-    full, reduced = images.decode(data), images.decode(data, size=encoder.decode_size)
+    data = to_jpeg(facade(0, (2600, 2000)), 95)
+    full, reduced = decode(data), decode(data, size=encoder.decode_size)
     assert reduced.image.width == 1300
-    other = images.load(facade(1, (2600, 2000)))
-    whole, half, another = (images.prepare(encoder, decoded) for decoded in (full, reduced, other))
+    other = load(facade(1, (2600, 2000)))
+    whole, half, another = (prepare(encoder, decoded) for decoded in (full, reduced, other))
     # Whitening enlarges small differences too: two such pictures of noise have a cosine of .74.
     assert whole @ half > 0.94
     assert whole @ half > whole @ another + 0.2
@@ -93,11 +93,11 @@ def test_a_reduced_decoding_gives_nearly_the_same_vector(encoder: Encoder) -> No
 def test_a_patch_of_one_edge_is_described_by_its_orientation_alone() -> None:
     gray = np.zeros((23, 23), np.uint8)
     gray[:, 12:] = 200
-    found = dense_sift.described(gray)
-    assert found.shape == (1, 128)
+    descriptors = dense_sift.described(gray)
+    assert descriptors.shape == (1, 128)
     # Dark on the left of bright is a gradient to the right: of the eight orientations only the first has any.
-    assert np.flatnonzero(found.reshape(16, 8).sum(axis=0) > 1e-6).tolist() == [0]
-    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
+    assert np.flatnonzero(descriptors.reshape(16, 8).sum(axis=0) > 1e-6).tolist() == [0]
+    assert np.linalg.norm(descriptors) == pytest.approx(1, abs=1e-6)
 
 
 def test_plain_patches_are_left_out() -> None:

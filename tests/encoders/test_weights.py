@@ -14,7 +14,6 @@ import pytest
 
 from lookalike.encoders import weights
 from lookalike.errors import EncoderError
-from lookalike.utils import download as fetching
 
 REVISION = "a" * 40
 FILES = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 4000}
@@ -24,7 +23,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     """The few answers of the hub that a download needs."""
 
     files = FILES
-    asked: ClassVar[list[tuple[str, str, str | None]]] = []
+    requests: ClassVar[list[tuple[str, str, str | None]]] = []
     tokens: ClassVar[list[tuple[str, str | None]]] = []
     cuts: ClassVar[list[int]] = []
     lied = False
@@ -38,7 +37,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def answer(self, body: bool) -> None:
         path = urlsplit(self.path).path
-        type(self).asked.append((self.command, path, self.headers.get("Range")))
+        type(self).requests.append((self.command, path, self.headers.get("Range")))
         type(self).tokens.append((path, self.headers.get("Authorization")))
         if path == "/store/model.safetensors":
             return self.reply(self.files["model.safetensors"], body, {})
@@ -65,8 +64,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def reply(self, data: bytes, body: bool, headers: dict[str, str], status: int = 200) -> None:
         start = 0
-        if (asked := self.headers.get("Range")) and status == 200:
-            start, status = int(asked.removeprefix("bytes=").partition("-")[0]), 206
+        if (requested := self.headers.get("Range")) and status == 200:
+            start, status = int(requested.removeprefix("bytes=").partition("-")[0]), 206
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self.send_response(status)
         for key, value in {**headers, "Content-Length": str(len(data) - start)}.items():
@@ -97,7 +96,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     from huggingface_hub import constants
 
     class Own(Hub):
-        asked: ClassVar[list[tuple[str, str, str | None]]] = []
+        requests: ClassVar[list[tuple[str, str, str | None]]] = []
         tokens: ClassVar[list[tuple[str, str | None]]] = []
         cuts: ClassVar[list[int]] = []
 
@@ -124,9 +123,9 @@ def test_a_model_is_fetched_once_and_found_from_then_on(hub: type[Hub]) -> None:
     folder = weights.pull("dinov2-small", lambda done, total: calls.append((done, total)))
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert max(done for done, _ in calls) == len(FILES["model.safetensors"])
-    asked = len(hub.asked)
+    count = len(hub.requests)
     assert weights.resolve("dinov2-small") == weights.find("dinov2-small") == folder
-    assert len(hub.asked) == asked
+    assert len(hub.requests) == count
 
 
 def test_the_first_download_is_recorded_and_a_later_one_must_match(hub: type[Hub], tmp_path: Path) -> None:
@@ -150,7 +149,7 @@ def test_a_file_that_is_not_what_the_hub_published_is_refused(hub: type[Hub]) ->
     assert not weights.is_cached("dinov2-small")
 
 
-def test_what_a_second_model_of_one_repository_has_beyond_the_first_is_checked_too(
+def test_the_further_files_of_a_second_model_in_a_repository_are_checked_too(
     hub: type[Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(weights.HUB, "head", weights.PublishedModel("facebook/dinov2-small", ("config.json",)))
@@ -165,11 +164,13 @@ def test_what_a_second_model_of_one_repository_has_beyond_the_first_is_checked_t
 
 
 def ranges(hub: type[Hub]) -> list[str | None]:
-    return [wanted for how, path, wanted in hub.asked if how == "GET" and path.endswith("model.safetensors")]
+    return [
+        requested for method, path, requested in hub.requests if method == "GET" and path.endswith("model.safetensors")
+    ]
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "CHUNK", 100_000)
+def test_an_interrupted_download_is_resumed(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lookalike.utils.download.CHUNK", 100_000)
 
     def stop(done: int, total: int | None) -> None:
         if done == 300_000:
@@ -183,7 +184,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(hub: type[Hub], monkey
     assert ranges(hub) == [None, "bytes=300000-"]
 
 
-def test_a_connection_that_breaks_is_taken_up_again(hub: type[Hub]) -> None:
+def test_a_broken_connection_is_resumed(hub: type[Hub]) -> None:
     hub.cuts += [400_000, 500_000]
     folder = weights.pull("dinov2-small")
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
@@ -199,7 +200,7 @@ def test_more_bytes_than_the_hub_announced_are_not_kept(hub: type[Hub], tmp_path
     assert kept == {len(FILES["config.json"])}
 
 
-def test_the_token_is_for_the_hub_and_not_for_where_it_sends_us(
+def test_the_token_is_sent_to_the_hub_and_not_to_where_it_redirects(
     hub: type[Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -239,14 +240,14 @@ def test_without_network_and_cache_three_ways_out_are_named() -> None:
     assert "\n" not in text
 
 
-def test_offline_nothing_is_asked_and_the_cache_serves(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_the_cache_is_used_and_nothing_is_requested(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = weights.pull("dinov2-small")
-    hub.asked.clear()
+    hub.requests.clear()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert weights.pull("dinov2-small") == weights.resolve("dinov2-small") == folder
     with pytest.raises(EncoderError, match="HF_HUB_OFFLINE is set"):
         weights.resolve("dinov2-base")
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_a_local_path_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.pictures import PixelEncoder, picture
 
 
 class Reading(PixelEncoder):
-    """Reads text and gives patches: a word is a picture of that seed, a patch is a pixel."""
+    """Encodes text and patches: the vector of a text is a picture's (its seed the length), a patch is a pixel."""
 
     batch_size = 3
 
@@ -34,40 +34,40 @@ def learned() -> Whitening:
 
 def test_its_vectors_are_those_of_the_encoder_whitened(encoder: PixelEncoder, learned: Whitening) -> None:
     pictures = [picture(number) for number in range(40, 45)]
-    found = whitened(encoder, learned)
-    assert isinstance(found, Encoder)
-    assert found.dim == 10
-    assert (found.encode(pictures) == learned.apply(encoder.encode(pictures))).all()
-    assert (found.name, found.decode_size) == (encoder.name, encoder.decode_size)
+    combined = whitened(encoder, learned)
+    assert isinstance(combined, Encoder)
+    assert combined.dim == 10
+    assert (combined.encode(pictures) == learned.apply(encoder.encode(pictures))).all()
+    assert (combined.name, combined.decode_size) == (encoder.name, encoder.decode_size)
 
 
-def test_what_the_encoder_does_not_have_the_whitened_one_has_not_either(
+def test_the_whitened_encoder_has_no_abilities_that_the_encoder_lacks(
     encoder: PixelEncoder, learned: Whitening
 ) -> None:
-    found = whitened(encoder, learned)
-    assert not isinstance(found, TextEncoder)
-    assert not isinstance(found, PatchEncoder)
-    assert not hasattr(found, "batch_size")
-    assert not hasattr(found, "anything")
+    combined = whitened(encoder, learned)
+    assert not isinstance(combined, TextEncoder)
+    assert not isinstance(combined, PatchEncoder)
+    assert not hasattr(combined, "batch_size")
+    assert not hasattr(combined, "anything")
 
 
-def test_what_only_some_encoders_have_is_kept(learned: Whitening) -> None:
-    found = whitened(Reading(), learned)
-    assert isinstance(found, TextEncoder)
-    assert isinstance(found, PatchEncoder)
-    assert (found.encode_text(["one", "three"]) == learned.apply(Reading().encode_text(["one", "three"]))).all()
-    assert getattr(found, "batch_size") == 3  # noqa: B009
-    assert getattr(found, "patch_region")(4, 3) == Box(0, 0, 4, 3)  # noqa: B009
-    prepared = found.prepare(picture(1))
-    assert (found.encode_patches([prepared])[0] == prepared).all(), "patches are compared as they are"
+def test_the_abilities_of_the_encoder_are_kept(learned: Whitening) -> None:
+    combined = whitened(Reading(), learned)
+    assert isinstance(combined, TextEncoder)
+    assert isinstance(combined, PatchEncoder)
+    assert (combined.encode_text(["one", "three"]) == learned.apply(Reading().encode_text(["one", "three"]))).all()
+    assert getattr(combined, "batch_size") == 3  # noqa: B009
+    assert getattr(combined, "patch_region")(4, 3) == Box(0, 0, 4, 3)  # noqa: B009
+    prepared = combined.prepare(picture(1))
+    assert (combined.encode_patches([prepared])[0] == prepared).all(), "patches are compared as they are"
 
 
 def test_the_fingerprint_is_of_both(encoder: PixelEncoder, learned: Whitening) -> None:
     other = Whitening(learned.mean, learned.projection * np.float32(1.5))
-    found = {encoder.fingerprint, whitened(encoder, learned).fingerprint, whitened(encoder, other).fingerprint}
-    assert len(found) == 3
+    fingerprints = {encoder.fingerprint, whitened(encoder, learned).fingerprint, whitened(encoder, other).fingerprint}
+    assert len(fingerprints) == 3
     assert whitened(encoder, learned).fingerprint == fingerprint(encoder.fingerprint, learned)
-    assert fingerprint("another", learned) not in found
+    assert fingerprint("another", learned) not in fingerprints
 
 
 def test_a_whitening_of_another_length_is_refused(encoder: PixelEncoder) -> None:

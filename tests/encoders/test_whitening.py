@@ -23,38 +23,38 @@ def stretched(count: int = 400, dim: int = 8, seed: int = 0) -> Vectors:
 
 
 def projected(learned: Whitening, rows: Vectors) -> NDArray[np.float64]:
-    """Before rows are brought to unit length."""
+    """Whitened rows before they are divided by their lengths."""
     return np.asarray((rows.astype(np.float64) - learned.mean) @ learned.projection, np.float64)
 
 
 def plain(rows: Vectors, dim: int, power: float) -> NDArray[np.float64]:
-    """By the singular values of the centred rows, as a textbook has it: U S V, and S to the power 1 - `power`."""
+    """The textbook formula, by the singular value decomposition of the centred rows: U times S ** (1 - `power`)."""
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    found = left * values ** (1 - power)
-    found = found[:, :dim]
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float64)
+    scaled = left * values ** (1 - power)
+    scaled = scaled[:, :dim]
+    return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True), np.float64)
 
 
 def test_whitened_vectors_have_the_identity_for_their_covariance() -> None:
     rows = stretched()
-    found = projected(fit(rows), rows)
-    covariance = found.T @ found / len(rows)
+    rotated = projected(fit(rows), rows)
+    covariance = rotated.T @ rotated / len(rows)
     assert np.allclose(covariance / covariance[0, 0], np.eye(8), atol=1e-4)
-    assert np.allclose(found.mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(rotated.mean(axis=0), 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize("dim", [8, 3, 1])
-def test_it_is_what_the_textbook_gives_but_for_signs(power: float, dim: int) -> None:
+def test_it_agrees_with_the_textbook_formula_up_to_signs(power: float, dim: int) -> None:
     rows = stretched()
-    found, wanted = fit(rows, dim, power).apply(rows), plain(rows, dim, power)
-    assert found.shape == (400, dim)
+    whitened, expected = fit(rows, dim, power).apply(rows), plain(rows, dim, power)
+    assert whitened.shape == (400, dim)
     # Each direction may point either way, so vectors are compared by their cosines to each other.
-    assert np.allclose(found @ found.T, wanted @ wanted.T, atol=1e-4)
+    assert np.allclose(whitened @ whitened.T, expected @ expected.T, atol=1e-4)
 
 
-def test_power_0_keeps_distances_from_the_mean_and_only_turns() -> None:
+def test_power_0_keeps_distances_from_the_mean_and_only_rotates() -> None:
     rows = stretched()
     learned = fit(rows, power=0)
     assert np.allclose(learned.projection.T @ learned.projection, np.eye(8), atol=1e-5)
@@ -65,8 +65,8 @@ def test_power_0_keeps_distances_from_the_mean_and_only_turns() -> None:
 def test_power_a_half_leaves_the_root_of_each_deviation() -> None:
     rows = stretched()
     variances = np.linalg.eigvalsh(np.cov(rows.T, bias=True))[::-1]
-    found = projected(fit(rows, power=0.5), rows).var(axis=0)
-    assert np.allclose(found / found[0], np.sqrt(variances / variances[0]), rtol=1e-3)
+    remaining = projected(fit(rows, power=0.5), rows).var(axis=0)
+    assert np.allclose(remaining / remaining[0], np.sqrt(variances / variances[0]), rtol=1e-3)
 
 
 def test_full_shrinkage_is_power_0() -> None:
@@ -74,25 +74,25 @@ def test_full_shrinkage_is_power_0() -> None:
     assert np.allclose(fit(rows, shrinkage=1.0).projection, fit(rows, power=0.0).projection, atol=1e-6)
 
 
-def test_by_hand() -> None:
-    """Deviations 2 along x and 1 along y about (1, 1): whitening halves what goes along x, beside y."""
+def test_two_dimensions_by_hand() -> None:
+    """Deviations of 2 along x and 1 along y around (1, 1): whitening halves x relative to y."""
     rows = np.array([[3, 1], [-1, 1], [1, 2], [1, 0]], np.float32)
     learned = fit(rows)
     assert learned.mean.tolist() == [1, 1]
-    found = learned.apply(np.array([[3, 2]], np.float32))
-    assert np.abs(found).tolist() == [pytest.approx([0.5**0.5] * 2)]
+    whitened = learned.apply(np.array([[3, 2]], np.float32))
+    assert np.abs(whitened).tolist() == [pytest.approx([0.5**0.5] * 2)]
 
 
 def test_rows_come_out_at_unit_length_and_of_float32() -> None:
-    found = fit(stretched()).apply(stretched(seed=1))
-    assert found.dtype == np.float32
-    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    whitened = fit(stretched()).apply(stretched(seed=1))
+    assert whitened.dtype == np.float32
+    assert np.allclose(np.linalg.norm(whitened, axis=1), 1, atol=1e-6)
 
 
 def test_a_row_at_the_mean_gets_a_direction_all_the_same() -> None:
     learned = fit(stretched())
-    found = learned.apply(np.stack([learned.mean, np.full(8, np.nan, np.float32)]))
-    assert found.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]] * 2
+    whitened = learned.apply(np.stack([learned.mean, np.full(8, np.nan, np.float32)]))
+    assert whitened.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]] * 2
 
 
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.allclose(np.abs(whole.projection.T @ parts.projection), whole.projection.T @ whole.projection, atol=1e-3)
 
 
-def test_rows_that_are_not_finite_are_passed_over() -> None:
+def test_rows_that_are_not_finite_are_skipped() -> None:
     rows = stretched()
     spoilt = np.concatenate([rows, np.full((3, 8), np.nan, np.float32), np.full((1, 8), np.inf, np.float32)])
     assert np.allclose(fit(spoilt).mean, fit(rows).mean, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Pictures prepared in processes of their own come out as they do in threads, whatever the pictures do."""
+"""Pictures that worker processes prepare are the same as in threads; damaged ones and dead workers are reported."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from lookalike.encoders import workers
 from lookalike.encoders.pipeline import embed
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import ImageError, LookalikeError
-from lookalike.images import decode as images
+from lookalike.images.decode import to_jpeg
 from lookalike.images.sources import SourceEntry
 from lookalike.types import Vectors
 from tests.support.pictures import PixelEncoder, picture
@@ -37,16 +37,16 @@ class Quick(PixelEncoder):
 
 
 def test_processes_prepare_what_threads_do_and_refuse_what_they_refuse() -> None:
-    pictures = [images.to_jpeg(picture(seed)) for seed in range(12)]
+    pictures = [to_jpeg(picture(seed)) for seed in range(12)]
     with workers.Workers(STEP, 2) as pool, ThreadPoolExecutor(4) as threads:
-        made = list(threads.map(pool.run, pictures))
+        results = list(threads.map(pool.run, pictures))
         with pytest.raises(ImageError, match=r"^not an image$"):
             pool.run(b"text")
         again = pool.run(pictures[0])
-    for data, found in zip([*pictures, pictures[0]], [*made, again], strict=True):
+    for data, result in zip([*pictures, pictures[0]], [*results, again], strict=True):
         alone = workers.prepare(STEP, data)
-        assert np.array_equal(found.array, alone.array)
-        assert (found.width, found.height) == (alone.width, alone.height) == (64, 48)
+        assert np.array_equal(result.array, alone.array)
+        assert (result.width, result.height) == (alone.width, alone.height) == (64, 48)
     assert all(worker.returncode is not None for worker in pool._started), "none is left behind"
 
 
@@ -54,34 +54,34 @@ def test_a_process_is_started_only_when_a_picture_waits() -> None:
     with workers.Workers(STEP, 8) as pool:
         assert pool._started == []
         for seed in range(3):
-            pool.run(images.to_jpeg(picture(seed)))
+            pool.run(to_jpeg(picture(seed)))
         assert len(pool._started) == 1
 
 
 def test_an_encoder_that_outruns_threads_is_fed_by_processes() -> None:
     def entry(seed: int) -> SourceEntry:
-        return SourceEntry(f"{seed}.jpg", 1, 1, lambda: images.to_jpeg(picture(seed)))
+        return SourceEntry(f"{seed}.jpg", 1, 1, lambda: to_jpeg(picture(seed)))
 
     entries = [entry(seed) for seed in range(5)]
     entries.append(SourceEntry("bad.jpg", 1, 1, lambda: b"bad"))
-    found = list(embed(entries, Quick(), lambda _: False))
-    assert [one.reason for one in found] == [None] * 5 + ["not an image"]
-    for seed, one in enumerate(found[:5]):
-        prepared = workers.prepare(STEP, images.to_jpeg(picture(seed)))
-        assert one.vector is not None
-        assert np.array_equal(one.vector, Quick().encode_batch([prepared.array])[0])
-        assert (one.width, one.height) == (64, 48)
+    results = list(embed(entries, Quick(), lambda _: False))
+    assert [result.reason for result in results] == [None] * 5 + ["not an image"]
+    for seed, result in enumerate(results[:5]):
+        prepared = workers.prepare(STEP, to_jpeg(picture(seed)))
+        assert result.vector is not None
+        assert np.array_equal(result.vector, Quick().encode_batch([prepared.array])[0])
+        assert (result.width, result.height) == (64, 48)
 
 
 def test_a_process_that_was_killed_is_one_line() -> None:
     with workers.Workers(STEP, 1) as pool:
-        pool.run(images.to_jpeg(picture(1)))
+        pool.run(to_jpeg(picture(1)))
         os.kill(pool._started[0].pid, signal.SIGKILL)
         pool._started[0].wait()
         with pytest.raises(
             LookalikeError, match=r"a decoding process ended by itself \(status -9\).*LOOKALIKE_THREADS"
         ):
-            pool.run(images.to_jpeg(picture(2)))
+            pool.run(to_jpeg(picture(2)))
 
 
 def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path: Path) -> None:

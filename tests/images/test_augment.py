@@ -5,7 +5,7 @@ from PIL import Image
 from lookalike.errors import QueryError
 from lookalike.images.augment import parse, variants
 
-# One pixel of each colour, so that every one of the eight copies is another.
+# Each pixel has its own colour, so that the eight copies differ.
 ROWS = np.arange(6, dtype=np.uint8).reshape(2, 3)
 PICTURE = Image.fromarray(np.repeat(ROWS[..., None], 3, axis=2))
 
@@ -27,11 +27,11 @@ def test_rotate_adds_the_three_other_quarter_turns() -> None:
 
 
 def test_both_make_the_eight_ways_a_picture_can_lie() -> None:
-    found = pixels(variants(PICTURE, ["flip", "rotate"]))
-    assert found[0] == ROWS.tolist()
-    assert len({str(one) for one in found}) == len(found) == 8
+    copies = pixels(variants(PICTURE, ["flip", "rotate"]))
+    assert copies[0] == ROWS.tolist()
+    assert len({str(copy) for copy in copies}) == len(copies) == 8
     ways = [np.rot90(rows, turn).tolist() for rows in (ROWS, ROWS[:, ::-1]) for turn in range(4)]
-    assert sorted(found) == sorted(ways)
+    assert sorted(copies) == sorted(ways)
 
 
 def test_text_names_each_kind_once() -> None:

@@ -1,4 +1,4 @@
-"""Folders, tars, zips and lists as streams of entries: what is found, what is passed over, what is damaged."""
+"""Folders, tars, zips and lists as streams of entries: listed, skipped and damaged files."""
 
 import io
 import os
@@ -19,10 +19,10 @@ from threading import Thread
 import pytest
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.images import decode as images
+from lookalike.images.decode import Limits
 from lookalike.images.sources import Folder, Source, Tar, TextList, Zip, fetch, is_url, open_source
 from lookalike.integrations.ray.listing import listed
-from lookalike.utils import download as fetching
+from lookalike.utils import download
 from tests.hostile.craft import saved, scene
 
 PHOTO = saved(scene(0), "JPEG")
@@ -95,8 +95,8 @@ def test_a_source_is_told_by_what_it_is_and_not_by_its_name(tmp_path: Path) -> N
     make_tar(tmp_path).rename(tmp_path / "one.zip")
     make_zip(tmp_path).rename(tmp_path / "two.tar")
     make_list(tmp_path).rename(tmp_path / "three")
-    opened = [open_source(tmp_path / name) for name in ("one.zip", "two.tar", "three", "photos")]
-    assert [type(source) for source in opened] == [Tar, Zip, TextList, Folder]
+    sources = [open_source(tmp_path / name) for name in ("one.zip", "two.tar", "three", "photos")]
+    assert [type(source) for source in sources] == [Tar, Zip, TextList, Folder]
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
@@ -206,16 +206,16 @@ def many(root: Path, mode: str) -> Path:
 
 
 def read_until_it_breaks(path: Path) -> tuple[list[str], str]:
-    """The keys that came before the error, and what it said."""
-    found: list[str] = []
+    """The keys before the error, and its message."""
+    read: list[str] = []
     try:
         for entry in open_source(path).entries():
-            found.append(entry.key)
+            read.append(entry.key)
             with suppress(ImageError):
                 entry.read()
     except SourceError as error:
-        return found, str(error)
-    return found, "no error"
+        return read, str(error)
+    return read, "no error"
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
@@ -225,17 +225,17 @@ def test_a_damaged_tar_gives_what_came_before_and_then_an_error(mode: str, damag
     data = path.read_bytes()
     middle = len(data) // 2 + 700
     path.write_bytes(data[:middle] + (b"" if damage == "cut" else b"\xaa" * 9000 + data[middle + 9000 :]))
-    found, message = read_until_it_breaks(path)
+    read, message = read_until_it_breaks(path)
     assert "damaged after what was read so far" in message
-    assert 50 < len(found) < 150
-    assert found == [f"{number:03}.jpg" for number in range(len(found))]
+    assert 50 < len(read) < 150
+    assert read == [f"{number:03}.jpg" for number in range(len(read))]
 
 
 def test_a_damaged_bzip2_tar_whose_only_block_is_lost_is_no_tar(tmp_path: Path) -> None:
     path = many(tmp_path, "w:bz2")
     path.write_bytes(path.read_bytes()[:5000])
-    found, message = read_until_it_breaks(path)
-    assert (found, "neither a folder" in message) == ([], True)
+    read, message = read_until_it_breaks(path)
+    assert (read, "neither a folder" in message) == ([], True)
 
 
 def test_members_that_would_leave_the_archive_are_only_names(tmp_path: Path) -> None:
@@ -263,11 +263,11 @@ def test_a_time_that_is_none_is_not_known(time: str, tmp_path: Path) -> None:
         archive.addfile(member, io.BytesIO(PHOTO))
     (entry,) = open_source(path).entries()
     assert (entry.mtime_ns, entry.size) == (-1, len(PHOTO))
-    assert [one.mtime_ns for one in listed(str(path))] == [-1]
+    assert [entry.mtime_ns for entry in listed(str(path))] == [-1]
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LIMITS", images.Limits(bytes=100_000))
+    monkeypatch.setattr("lookalike.images.decode.LIMITS", Limits(bytes=100_000))
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.jpg", bytes(50_000_000))
     entry = next(iter(open_source(tmp_path / "bomb.zip").entries()))
@@ -276,7 +276,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_tar_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LIMITS", images.Limits(bytes=100_000))
+    monkeypatch.setattr("lookalike.images.decode.LIMITS", Limits(bytes=100_000))
     with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as archive:
         for name, size in (("bomb.jpg", 100_001), ("fits.jpg", 100_000)):
             member = tarfile.TarInfo(name)
@@ -394,7 +394,7 @@ def test_a_list_may_name_urls(site: str, tmp_path: Path) -> None:
 
 
 def test_a_body_over_the_limit_is_refused(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LIMITS", images.Limits(bytes=100_000))
+    monkeypatch.setattr("lookalike.images.decode.LIMITS", Limits(bytes=100_000))
     with pytest.raises(ImageError, match="over the limit of 100,000"):
         fetch(f"{site}/large.jpg")
 
@@ -406,7 +406,7 @@ def test_a_url_is_believed_by_the_certificates_that_downloads_go_by(
     if not openssl:
         pytest.skip("openssl is not installed")
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    made = [
+    command = [
         openssl,
         "req",
         "-x509",
@@ -419,7 +419,7 @@ def test_a_url_is_believed_by_the_certificates_that_downloads_go_by(
         "2",
     ]
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*made, *name, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    subprocess.run([*command, *name, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with HTTPServer(("127.0.0.1", 0), Answers) as server:
@@ -431,10 +431,10 @@ def test_a_url_is_believed_by_the_certificates_that_downloads_go_by(
             with pytest.raises(ImageError, match="cannot be fetched"):
                 fetch(url)
             monkeypatch.setattr("certifi.where", lambda: str(certificate))
-            fetching._certificates.cache_clear()
+            download._certificates.cache_clear()
             assert fetch(url) == PHOTO
         finally:
-            fetching._certificates.cache_clear()
+            download._certificates.cache_clear()
             server.shutdown()
             thread.join()
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from lookalike.errors import QueryError
-from lookalike.index import exact as index
-from lookalike.index.exact import ExactIndex, share_of
+from lookalike.index.exact import ExactIndex, InMemory, share_of
 from lookalike.types import Vectors
 
 
@@ -12,7 +11,7 @@ def rows(count: int, dim: int = 16, seed: int = 0) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-@pytest.mark.parametrize("queries", [1, 3, 30])  # one is a product, a few FAISS scans, many are a matrix product
+@pytest.mark.parametrize("queries", [1, 3, 30])  # a matrix-vector product, FAISS scans, a matrix product
 def test_exact_search_is_the_matrix_product_sorted(queries: int) -> None:
     vectors = rows(500)
     scores, ids = ExactIndex(vectors).search(vectors[:queries], 7)
@@ -21,7 +20,7 @@ def test_exact_search_is_the_matrix_product_sorted(queries: int) -> None:
     assert np.allclose(scores, -np.sort(-cosines, axis=1)[:, :7], atol=1e-6)
 
 
-@pytest.mark.parametrize("third", [3, 9])  # where few are removed one query looks at all, and drops these
+@pytest.mark.parametrize("third", [3, 9])  # where few are removed, a single query scores all rows and drops those
 @pytest.mark.parametrize("queries", [1, 3, 30])
 def test_removed_rows_are_never_found(queries: int, third: int) -> None:
     vectors, live = rows(200), np.arange(200) % third > 0
@@ -41,12 +40,12 @@ def test_rows_that_are_the_same_score_the_same_and_come_in_their_order(queries: 
 
 
 def test_one_query_over_many_blocks_finds_what_a_batch_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "PRODUCTS", 64)
+    monkeypatch.setattr("lookalike.index.exact.PRODUCTS", 64)
     vectors, live = rows(1000, seed=1), np.arange(1000) % 10 > 0
-    for one in (ExactIndex(vectors), ExactIndex(vectors, live)):
-        _, wanted = one.search(vectors[:30], 12)
+    for exact in (ExactIndex(vectors), ExactIndex(vectors, live)):
+        _, expected = exact.search(vectors[:30], 12)
         for at, query in enumerate(vectors[:30]):
-            assert one.search(query[None], 12)[1][0].tolist() == wanted[at].tolist()
+            assert exact.search(query[None], 12)[1][0].tolist() == expected[at].tolist()
 
 
 @pytest.mark.filterwarnings("error")
@@ -56,8 +55,8 @@ def test_numbers_that_a_flipped_bit_made_of_a_row_hide_no_other() -> None:
     query = rows(1, seed=5)
     good = np.delete(np.arange(50), [3, 7, 9])
     _, ids = ExactIndex(vectors).search(query, 49)
-    wanted = good[np.argsort(-(vectors[good] @ query[0]))]
-    assert [row for row in ids[0].tolist() if row in good] == wanted.tolist()
+    expected = good[np.argsort(-(vectors[good] @ query[0]))]
+    assert [row for row in ids[0].tolist() if row in good] == expected.tolist()
     assert 3 not in ids
 
 
@@ -78,29 +77,29 @@ def test_an_empty_collection_has_no_results() -> None:
 
 
 @pytest.mark.parametrize("queries", [1, 3, 30])
-@pytest.mark.parametrize("kept", [1, 2, 20])  # all, some that are passed over, so few that they are picked out
+@pytest.mark.parametrize("kept", [1, 2, 20])  # all rows, a mask, so few rows that they are copied
 @pytest.mark.parametrize("first", [0, 7, 400, 499, 500])
-def test_only_the_rows_from_the_first_one_on_are_searched(queries: int, kept: int, first: int) -> None:
+def test_only_the_rows_from_the_given_first_on_are_searched(queries: int, kept: int, first: int) -> None:
     vectors, live = rows(500), np.arange(500) % kept == 0
     exact = ExactIndex(vectors, live if kept > 1 else None, first=first)
     counting = np.flatnonzero(live & (np.arange(500) >= first))
     scores, ids = exact.search(vectors[:queries], 12)
     cosines = vectors[:queries] @ vectors[counting].T
-    found = min(12, len(counting))
+    count = min(12, len(counting))
     assert len(exact) == len(counting)
-    assert np.array_equal(ids[:, :found], counting[np.argsort(-cosines, axis=1)[:, :found]])
-    assert np.allclose(scores[:, :found], -np.sort(-cosines, axis=1)[:, :found], atol=1e-6)
-    assert (ids[:, found:] == -1).all()
+    assert np.array_equal(ids[:, :count], counting[np.argsort(-cosines, axis=1)[:, :count]])
+    assert np.allclose(scores[:, :count], -np.sort(-cosines, axis=1)[:, :count], atol=1e-6)
+    assert (ids[:, count:] == -1).all()
 
 
 def test_an_array_may_hold_only_the_rows_that_are_searched() -> None:
     vectors, live = rows(500), np.arange(500) % 3 > 0
-    behind = index.InMemory(vectors[400:], 400)
+    behind = InMemory(vectors[400:], 400)
     for mask in (live, np.arange(500) % 40 == 0, None):
         expected = ExactIndex(vectors, mask, first=400).search(vectors[:3], 12)
-        found = ExactIndex(behind, mask, 500, 400).search(vectors[:3], 12)
-        assert np.array_equal(found[1], expected[1])
-        assert np.array_equal(found[0], expected[0])
+        actual = ExactIndex(behind, mask, 500, 400).search(vectors[:3], 12)
+        assert np.array_equal(actual[1], expected[1])
+        assert np.array_equal(actual[0], expected[0])
 
 
 def test_a_row_against_itself_never_scores_more_than_one() -> None:

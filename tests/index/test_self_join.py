@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookalike.errors import QueryError
-from lookalike.index import self_join as alike
-from lookalike.index.self_join import Forest, Star, stars
+from lookalike.index.self_join import Forest, Star, near_pairs, stars
 from lookalike.types import Ids, Vectors
 
 
@@ -19,23 +18,23 @@ def at_angles(*degrees: float) -> Callable[[Ids], Vectors]:
     return lambda ids: vectors[ids]
 
 
-def members(found: list[Star]) -> list[list[int]]:
-    return sorted(sorted([star.centre, *star.members.tolist()]) for star in found)
+def members(groups: list[Star]) -> list[list[int]]:
+    return sorted(sorted([star.centre, *star.members.tolist()]) for star in groups)
 
 
 def test_rows_within_the_threshold_are_one_group() -> None:
     # cos 10 degrees = 0.985, cos 20 degrees = 0.940
-    found = stars(at_angles(0, 10, 90, 100, 180), 5, 0.98)
-    assert members(found) == [[0, 1], [2, 3]]
-    assert found[0].scores.tolist() == pytest.approx([0.98481], abs=1e-5)
+    groups = stars(at_angles(0, 10, 90, 100, 180), 5, 0.98)
+    assert members(groups) == [[0, 1], [2, 3]]
+    assert groups[0].scores.tolist() == pytest.approx([0.98481], abs=1e-5)
 
 
 def test_a_chain_of_neighbours_is_no_group_of_strangers() -> None:
-    found = stars(at_angles(0, 10, 20, 30, 40), 5, 0.98)
-    for star in found:
+    groups = stars(at_angles(0, 10, 20, 30, 40), 5, 0.98)
+    for star in groups:
         assert star.scores.min() >= 0.98
     # Of a chain of five the middle ones have two neighbours each, so three are taken first and two are left.
-    assert sorted(len(group) for group in members(found)) == [2, 3]
+    assert sorted(len(group) for group in members(groups)) == [2, 3]
 
 
 def test_the_centre_is_the_row_with_the_most_neighbours() -> None:
@@ -95,9 +94,9 @@ def test_the_blocks_and_bounds_find_the_very_pairs_that_brute_force_does(
 ) -> None:
     rows = planted(seed, 150, 96, decay)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alike, "BLOCK", block)
-        found = alike._pairs(lambda ids: rows[ids], len(rows), threshold, np.full(len(rows), 3, np.uint8), None)
-        pairs = sorted((int(a), int(b)) for some_a, some_b, _ in found for a, b in zip(some_a, some_b, strict=True))
+        patch.setattr("lookalike.index.self_join.BLOCK", block)
+        blocks = near_pairs(lambda ids: rows[ids], len(rows), threshold, np.full(len(rows), 3, np.uint8), None)
+        pairs = sorted((int(a), int(b)) for rows_a, rows_b, _ in blocks for a, b in zip(rows_a, rows_b, strict=True))
     scores = np.triu(rows.astype(np.float64) @ rows.T.astype(np.float64), 1)
     # Pairs within a rounding error of the threshold may go either way.
     assert {(int(a), int(b)) for a, b in np.argwhere(scores >= threshold + 1e-5)} <= set(pairs)
@@ -109,10 +108,10 @@ def test_the_blocks_and_bounds_find_the_very_pairs_that_brute_force_does(
 @given(st.integers(0, 999), st.sampled_from([0.3, 0.6, 0.9]))
 def test_every_group_keeps_the_promise_and_no_row_is_in_two(seed: int, threshold: float) -> None:
     rows = planted(seed, 120, 8, 1.0)
-    found = stars(lambda ids: rows[ids], len(rows), threshold)
-    seen = [row for group in members(found) for row in group]
+    groups = stars(lambda ids: rows[ids], len(rows), threshold)
+    seen = [row for group in members(groups) for row in group]
     assert len(seen) == len(set(seen))
-    for star in found:
+    for star in groups:
         assert (rows[star.members] @ rows[star.centre]).min() >= threshold - 1e-5
     # What is left has no neighbour among what is left.
     left = np.setdiff1d(np.arange(len(rows)), seen)

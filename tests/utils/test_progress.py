@@ -15,10 +15,10 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """With no terminal to draw a bar on."""
-    made = Clock()
-    monkeypatch.setattr(time, "monotonic", lambda: made.now)
+    moved = Clock()
+    monkeypatch.setattr(time, "monotonic", lambda: moved.now)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
-    return made
+    return moved
 
 
 def test_without_a_terminal_a_line_comes_now_and_then(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
