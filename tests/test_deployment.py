@@ -30,7 +30,7 @@ def last(instruction: str) -> str:
 
 
 def parse(words: list[str]) -> Any:
-    """A command line to its options, as far as it goes without running it; raises what typer says of a wrong one."""
+    """The options of a command line, which is not run; raises what typer raises for a wrong command line."""
     group: Any = typer.main.get_command(commands)
     name, *rest = words
     return group.commands[name].make_context(name, rest).params
@@ -57,9 +57,9 @@ def test_what_is_installed_are_extras_of_the_package() -> None:
 
 def test_it_runs_as_another_than_root_who_owns_what_is_written_to() -> None:
     assert last("USER") == "lookalike"
-    made = re.findall(r"install -d -o (\w+) -g \w+ ([^&\n]+)", DOCKERFILE)[0]
-    assert made[0] == "lookalike"
-    assert json.loads(last("VOLUME")) == made[1].split()
+    owner, folders = re.findall(r"install -d -o (\w+) -g \w+ ([^&\n]+)", DOCKERFILE)[0]
+    assert owner == "lookalike"
+    assert json.loads(last("VOLUME")) == folders.split()
 
 
 def test_the_container_runs_a_command_that_there_is() -> None:
@@ -109,11 +109,11 @@ def test_the_services_fit_the_image() -> None:
 def test_the_commands_beside_them_are_of_this_command_line() -> None:
     compose = (ROOT / "compose.yaml").read_text()
     (line,) = re.findall(r"compose run --rm lookalike (.+)", compose)
-    given = parse(shlex.split(line))
-    (address,) = re.findall(r"milvus://(\w+):(\d+)/", given["engine"])
+    index = parse(shlex.split(line))
+    (address,) = re.findall(r"milvus://(\w+):(\d+)/", index["engine"])
     assert address == ("milvus", "19530")
     served = parse(json.loads(last("CMD")))
-    assert str(given["path"]) == str(served["path"])
+    assert str(index["path"]) == str(served["path"])
     (again,) = re.findall(r"lookalike (index .+)", (ROOT / "Dockerfile").read_text())
     assert str(parse(shlex.split(again))["path"]) == str(served["path"])
 

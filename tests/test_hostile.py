@@ -59,17 +59,17 @@ def test_every_file_of_the_folder_is_found_refused_or_passed_over_as_expected(
     zoo: tuple[Path, dict[str, Expected]],
 ) -> None:
     folder, expected = zoo
-    found = {entry.key: outcome(entry) for entry in Folder(folder).entries()}
-    kinds = {key: "image" if reason == "image" else "reason" for key, reason in found.items()}
+    outcomes = {entry.key: outcome(entry) for entry in Folder(folder).entries()}
+    kinds = {key: "image" if reason == "image" else "reason" for key, reason in outcomes.items()}
     assert kinds == {key: kind for key, kind in expected.items() if kind != "ignored"}
-    assert found["empty.jpg"] == "empty file"
-    assert found["folder.jpg"] == "is a directory"
-    assert found["dangling.jpg"] == "no such file"
-    assert found["pipe.jpg"] == "not a regular file"
-    assert found["text.jpg"] == "not an image"
-    assert found["bomb.png"] == "over the limit of 178,956,970 pixels"
-    assert found["many scans.jpg"] == "JPEG with more than 500 scans"
-    assert found["sparse.jpg"] == "268,435,457 bytes, over the limit of 268,435,456"
+    assert outcomes["empty.jpg"] == "empty file"
+    assert outcomes["folder.jpg"] == "is a directory"
+    assert outcomes["dangling.jpg"] == "no such file"
+    assert outcomes["pipe.jpg"] == "not a regular file"
+    assert outcomes["text.jpg"] == "not an image"
+    assert outcomes["bomb.png"] == "over the limit of 178,956,970 pixels"
+    assert outcomes["many scans.jpg"] == "JPEG with more than 500 scans"
+    assert outcomes["sparse.jpg"] == "268,435,457 bytes, over the limit of 268,435,456"
 
 
 def test_the_short_form_names_the_good_ones(tmp_path: Path) -> None:
@@ -87,21 +87,19 @@ def test_an_unreadable_file_says_permission_denied(tmp_path: Path) -> None:
 
 
 def test_nothing_is_printed_while_the_folder_is_read(zoo: tuple[Path, dict[str, Expected]]) -> None:
-    script = (
-        "import sys\n"
-        "from lookalike import images, sources, errors\n"
-        "for entry in sources.Folder(sys.argv[1]).entries():\n"
-        "    try: images.decode(entry.read())\n"
-        "    except errors.ImageError: pass\n"
-    )
-    command = [
-        sys.executable,
-        "-W",
-        "always",
-        "-c",
-        script.replace("sys.argv[1]", "__import__('pathlib').Path(sys.argv[1])"),
-    ]
-    result = subprocess.run([*command, str(zoo[0])], capture_output=True, text=True, timeout=120, check=False)
+    script = """
+import sys
+from pathlib import Path
+from lookalike.errors import ImageError
+from lookalike.images import decode, sources
+for entry in sources.Folder(Path(sys.argv[1])).entries():
+    try:
+        decode.decode(entry.read())
+    except ImageError:
+        pass
+"""
+    command = [sys.executable, "-W", "always", "-c", script, str(zoo[0])]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 

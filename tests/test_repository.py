@@ -62,7 +62,7 @@ def test_the_license_is_the_whole_text() -> None:
     assert PROJECT["project"]["license-files"] == ["LICENSE"]
     lines = [line.strip() for line in text.splitlines()]
     assert lines[1:3] == ["Apache License", "Version 2.0, January 2004"]
-    numbers = [int(found[1]) for line in lines if (found := re.match(r"(\d)\. [A-Z]", line))]
+    numbers = [int(match[1]) for line in lines if (match := re.match(r"(\d)\. [A-Z]", line))]
     assert numbers == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert "END OF TERMS AND CONDITIONS" in lines
     assert "APPENDIX: How to apply the Apache License to your work." in lines
@@ -100,8 +100,8 @@ def test_sections_of_the_changelog_have_the_usual_names_and_something_in_them() 
 def test_who_contributes_is_told_of_every_table() -> None:
     tables = lazy_tables()
     assert {"ENCODERS", "ENGINES", "RERANKERS", "DATASETS"} <= tables
-    told = read("CONTRIBUTING.md")
-    missing = [name for name in sorted(tables | {"METRICS", "DENOMINATORS"}) if f"`{name}`" not in told]
+    text = read("CONTRIBUTING.md")
+    missing = [name for name in sorted(tables | {"METRICS", "DENOMINATORS"}) if f"`{name}`" not in text]
     assert not missing, f"CONTRIBUTING.md says nothing of {', '.join(missing)}"
 
 
@@ -130,7 +130,7 @@ def test_no_text_names_a_package_index_or_somebodys_machine() -> None:
     seen = dict(texts())
     assert {"README.md", "Dockerfile", "scripts/test", "lookalike/__init__.py", "tests/test_repository.py"} <= set(seen)
     named = [
-        f"{name}: {found[0]}" for name, text in seen.items() if (found := INDEX.search(text) or MACHINE.search(text))
+        f"{name}: {match[0]}" for name, text in seen.items() if (match := INDEX.search(text) or MACHINE.search(text))
     ]
     assert not named
 

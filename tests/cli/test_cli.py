@@ -58,11 +58,12 @@ def test_paths_are_printed_byte_for_byte(
 def test_exact_l2_shows_the_distance_beside_the_cosine(run: Run, photos: Path) -> None:
     run("index", photos, "--encoder", "pixels")
     document = json.loads(run("search", photos, photos / "01.jpg", "--exact", "l2", "--json")[1])
-    with Collection(photos / ".lookalike") as opened:
-        reference = faiss.IndexFlatL2(opened.store.header.dim)
-        reference.add(opened.store.vectors.block(0, 12))
-        distances, rows = reference.search(opened.store.vector(opened.row("01.jpg") or 0)[None], 10)
-        assert [result["key"] for result in document["results"]] == [opened.key(row) for row in rows[0].tolist()]
+    with Collection(photos / ".lookalike") as collection:
+        store = collection.store
+        reference = faiss.IndexFlatL2(store.header.dim)
+        reference.add(store.vectors.block(0, 12))
+        distances, rows = reference.search(store.vector(collection.row("01.jpg") or 0)[None], 10)
+        assert [result["key"] for result in document["results"]] == [collection.key(row) for row in rows[0].tolist()]
     assert [result["distance"] for result in document["results"]] == pytest.approx(distances[0].tolist(), abs=1e-6)
     for result in document["results"]:
         assert result["distance"] == pytest.approx(2 - 2 * result["score"], abs=1e-5)
@@ -152,8 +153,8 @@ def test_remove_and_verify(run: Run, photos: Path) -> None:
 def test_a_mistake_is_one_line_and_its_status(
     run: Run, photos: Path, arguments: list[str], status: int, message: str
 ) -> None:
-    found, output, errors = run(*(argument.format(photos=photos) for argument in arguments))
-    assert (found, output) == (status, "")
+    ended, output, errors = run(*(argument.format(photos=photos) for argument in arguments))
+    assert (ended, output) == (status, "")
     assert message.format(photos=photos) in errors
     if status == 1:
         assert len(errors.splitlines()) == 1
@@ -174,10 +175,10 @@ def commands() -> list[list[str]]:
 
     from lookalike.cli import app
 
-    found = []
+    names = []
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
-        found += [[name], *([name, inner] for inner in getattr(command, "commands", {}))]
-    return found
+        names += [[name], *([name, inner] for inner in getattr(command, "commands", {}))]
+    return names
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)

@@ -1,4 +1,4 @@
-"""The commands that ask a collection, and those that look at it as a whole, as a shell sees them."""
+"""The commands that search a collection, and those that look at it as a whole."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ def test_words_and_an_image_can_be_asked_for_together(run: Run, worded: Path) ->
     assert run("search", worded, "--text", "red", "-k", 1, "--paths")[1] == f"{worded}/red.png\n"
     options = (worded / "07.jpg", "--exclude-self", "-k", 16, "--json")
     alone, both = (json.loads(run("search", worded, *options, *more)[1]) for more in ((), ("--text", "red")))
-    places = [[result["key"] for result in found["results"]].index("red.png") for found in (alone, both)]
+    places = [[result["key"] for result in answer["results"]].index("red.png") for answer in (alone, both)]
     assert both["text"] == "red"
     assert places[1] < places[0]
     document = json.loads(run("search", worded, "--text", "blue", "--json")[1])
@@ -105,8 +105,8 @@ def test_duplicates_are_groups_with_one_to_keep(run: Run, indexed: Path) -> None
     assert output.splitlines()[0] == "group 1: 2 images"
     assert {line.split()[0] for line in output.splitlines()[1:]} == {"keep", "extra"}
     assert "1 groups, 1 images could go" in errors
-    found = json.loads(run("duplicates", indexed, "--threshold", 0.99, "--json")[1])
-    names = sorted(sorted(member["key"] for member in group) for group in found["groups"])
+    document = json.loads(run("duplicates", indexed, "--threshold", 0.99, "--json")[1])
+    names = sorted(sorted(member["key"] for member in group) for group in document["groups"])
     assert names == [["01.jpg", "copy.png"], ["02.jpg", "same.jpg"]]
     rows = list(csv.DictReader(io.StringIO(run("duplicates", indexed, "--csv")[1])))
     assert [row["suggestion"] for row in rows] == ["keep", "extra"]

@@ -45,7 +45,7 @@ def tiff(tags: Sequence[tuple[int, int, int, int]], data: bytes, next_ifd: int =
 
 
 def bmp(width: int, height: int, pixels: bytes) -> bytes:
-    """A 24-bit BMP; a negative height means that the first row is the top one."""
+    """A 24-bit BMP; a negative height means that the first row is at the top."""
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(pixels), 2835, 2835, 0, 0)
     return b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54) + info + pixels
 

@@ -1,4 +1,4 @@
-"""The page in a browser: what to wait for, and what a person hands over. Its fixtures are in service_fixtures."""
+"""The page in a browser: waiting for it, and giving it files. Its fixtures are in service_fixtures."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 PATIENCE = 60
-"""Seconds after which what is waited for will not come, however busy the machine is."""
+"""Seconds until a wait fails, however busy the machine is."""
 HOSTILE = "<img src=x onerror=alert(1)> \u202e&quot;'`${7*7}.jpg"
 
 
@@ -31,18 +31,21 @@ def until(page: Any, true: str, argument: Any = None) -> None:
 
 
 def keys(page: Any) -> list[str]:
-    """The names of the results, once those of the present address are shown."""
+    """The names of the results, once the page shows those of its address."""
     until(page, "document.body.dataset.shown === location.hash && !document.body.classList.contains('busy')")
     return [
-        str(title) for title in page.locator("#grid .caption .name").evaluate_all("all => all.map(one => one.title)")
+        str(title)
+        for title in page.locator("#grid .caption .name").evaluate_all(
+            "elements => elements.map(element => element.title)"
+        )
     ]
 
 
-NEAR = """wanted => {
+NEAR = """expected => {
     const box = (/b=([0-9,]+)/.exec(location.hash)?.[1] ?? "").split(",").map(Number);
-    return box.length === 4 && box.every((number, place) => Math.abs(number - wanted[place]) <= 1);
+    return box.length === 4 && box.every((number, place) => Math.abs(number - expected[place]) <= 1);
 }"""
-"""The box in the address is that one, to a pixel."""
+"""Whether the box in the address is this one, within a pixel."""
 
 
 def upload(name: str, data: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.support.pictures import picture
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Twelve pictures served as anybody would: nothing may be changed, no URL is fetched."""
+    """Twelve pictures served with the default settings: nothing may be changed, no URL is fetched."""
     with running(write_photos(tmp_path_factory.mktemp("served") / "photos")) as started:
         yield started
 
@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def visit(browser: Any, site: Running) -> Iterator[Any]:
-    """Open the page; whatever it logs, throws or asks of others fails the test."""
+    """Open the page; anything it logs, throws or requests from another origin fails the test."""
     contexts, wrong = [], []
 
     def go(path: str = "/", url: str = site.url, allowed: str = "$^", **options: Any) -> Any:
@@ -48,7 +48,7 @@ def visit(browser: Any, site: Running) -> Iterator[Any]:
         page.on("console", lambda said: wrong.append(said.text) if not re.search(allowed, said.text) else None)
         page.on(
             "request",
-            lambda asked: wrong.append(asked.url) if not asked.url.startswith((url, "blob:", "data:")) else None,
+            lambda request: wrong.append(request.url) if not request.url.startswith((url, "blob:", "data:")) else None,
         )
         page.on("dialog", lambda dialog: wrong.append(dialog.message))
         page.goto(url + path)

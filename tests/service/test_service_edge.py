@@ -64,7 +64,7 @@ def test_without_the_token_nothing_of_the_collection_is_told(guarded: Running, s
 
 
 class Ready:
-    """A service that has nothing against a request."""
+    """A service that accepts every request."""
 
     reason_not_ready: str | None = None
     reason_to_wait: ApiError | None = None
@@ -74,7 +74,7 @@ class Ready:
 def test_a_request_too_many_at_once_is_refused_and_the_next_is_not() -> None:
     """By whatever server: uvicorn's protocol counts connections before."""
 
-    async def asked() -> tuple[list[int], str]:
+    async def statuses() -> tuple[list[int], str]:
         gate = asyncio.Event()
 
         async def waits(scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,12 +90,14 @@ def test_a_request_too_many_at_once_is_refused_and_the_next_is_not() -> None:
             answers = [refused, *await asyncio.gather(*waiting), await client.get("/healthz")]
             return [answer.status_code for answer in answers], shape(refused)
 
-    assert asyncio.run(asked()) == ([503, 200, 200, 200], "overloaded")
+    assert asyncio.run(statuses()) == ([503, 200, 200, 200], "overloaded")
 
 
-@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é"])
-def test_a_wrong_token_is_refused(stranger: httpx.Client, given: str) -> None:
-    headers = {"Authorization": given.encode("utf-8")}
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é"]
+)
+def test_a_wrong_token_is_refused(stranger: httpx.Client, authorization: str) -> None:
+    headers = {"Authorization": authorization.encode("utf-8")}
     assert stranger.get("/v1/collection", headers=headers).status_code == 401  # type: ignore[arg-type]
 
 
@@ -148,8 +150,8 @@ def test_pages_of_other_origins_may_call_it_only_if_they_were_named(guarded: Run
     assert own.status_code == 200
     friend = guarded.client.post("/v1/search", headers={"Origin": "https://friend.example"}, **search)  # type: ignore[arg-type]
     assert friend.headers["access-control-allow-origin"] == "https://friend.example"
-    asked = {"Origin": "https://friend.example", "Access-Control-Request-Method": "POST"}
-    assert guarded.client.options("/v1/search", headers=asked).status_code == 200
+    preflight = {"Origin": "https://friend.example", "Access-Control-Request-Method": "POST"}
+    assert guarded.client.options("/v1/search", headers=preflight).status_code == 200
 
 
 def test_a_page_of_a_named_origin_can_read_why_it_was_refused(guarded: Running, stranger: httpx.Client) -> None:

@@ -90,8 +90,12 @@ def test_nothing_is_lost_between_threads() -> None:
 
 def test_a_command_that_serves_nothing_loads_no_metrics() -> None:
     code = """
-import sys, lookalike.cli
-assert lookalike.cli._run(["serve", "--help"], debug=False) == 0
+import sys
+from lookalike.cli import main
+try:
+    main(["serve", "--help"])
+except SystemExit as ended:
+    assert ended.code == 0
 assert "prometheus_client" not in sys.modules
 import lookalike.service.app
 assert "prometheus_client" in sys.modules

@@ -23,12 +23,12 @@ def test_every_refusal_of_every_route_is_documented_with_an_example(service: Run
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     }
-    wanted = {
+    expected = {
         "POST /v1/search", "POST /v1/search/batch", "GET /v1/items/{id}", "GET /v1/items/{id}/image", "POST /v1/embed",
         "GET /v1/items/{id}/thumbnail", "GET /v1/explain", "GET /v1/collection", "POST /v1/items", "GET /healthz",
         "DELETE /v1/items/{id}", "GET /readyz", "GET /metrics", "POST /search", "GET /images/{path}",
     }  # fmt: skip
-    assert wanted <= set(operations)
+    assert expected <= set(operations)
     for name, operation in operations.items():
         assert operation["description"], name
         for status, answer in operation["responses"].items():
@@ -56,8 +56,8 @@ def test_nothing_that_is_sent_makes_it_fail_or_say_what_it_does_not_document(tmp
     with running(write_photos(tmp_path / "photos", 4), writable=True) as service:
         schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
         tried = 0
-        for found in schema.get_all_operations():
-            operation = found.ok()
+        for result in schema.get_all_operations():
+            operation = result.ok()
             cases = operation.as_strategy()
 
             @settings(

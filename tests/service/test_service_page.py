@@ -32,9 +32,9 @@ def test_a_picture_of_ones_own_is_searched_with(visit: Any, site: Running, how: 
         page.set_input_files("#file", upload("mine.jpg", data))
     else:
         send(page, how, "mine.jpg", data)
-    found = searched(page)
+    names = searched(page)
     expected = site.client.post("/v1/search", files={"file": data}, data={"k": "30"}).json()["results"]
-    assert found == [one["key"] for one in expected]
+    assert names == [result["key"] for result in expected]
     assert page.locator("#picture-name").inner_text() == "mine.jpg"
     until(page, "document.getElementById('shown').naturalWidth === 320")
 
@@ -50,15 +50,15 @@ def test_a_file_that_the_collection_has_becomes_its_item(visit: Any, site: Runni
 def test_a_link_shows_the_same_results_to_someone_else(visit: Any) -> None:
     page = begun(visit())
     page.set_input_files("#file", upload("mine.jpg", jpeg(500, (320, 240))))
-    found = searched(page)
+    names = searched(page)
     scores = page.locator("#grid .score").all_inner_texts()
     elsewhere = begun(visit(f"/{page.evaluate('location.hash')}"))
-    assert keys(elsewhere) == found
+    assert keys(elsewhere) == names
     assert elsewhere.locator("#grid .score").all_inner_texts() == scores
     assert elsewhere.locator("#picture-name").inner_text() == "A picture that was not kept"
     until(page, "sessionStorage.length === 1")
     page.reload()
-    assert keys(begun(page)) == found
+    assert keys(begun(page)) == names
     assert page.locator("#picture-name").inner_text() == "mine.jpg"
 
 
@@ -87,11 +87,11 @@ def test_a_box_is_drawn_with_the_mouse_and_moved_with_the_keyboard(visit: Any, s
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2, steps=3)
     page.mouse.up()
-    found = searched(page, "#q=i.MDMuanBn")
+    names = searched(page, "#q=i.MDMuanBn")
     box = [int(part) for part in page.url.rpartition("b=")[2].split(",")]
     assert np.abs(np.subtract(box, (80, 60, 160, 120))).max() <= 2
     expected = site.search(query={"id": "MDMuanBn"}, box=box, k=30, exclude_self=True).json()["results"]
-    assert found == [one["key"] for one in expected] != before
+    assert names == [result["key"] for result in expected] != before
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
     # One search or two, as the keys came quickly or not.
@@ -109,9 +109,9 @@ def test_a_box_on_an_upload_searches_for_that_part(visit: Any, site: Running) ->
     whole, address = searched(page), page.evaluate("location.hash")
     page.locator("#stage").focus()
     page.keyboard.press("Enter")
-    found = searched(page, address)
+    names = searched(page, address)
     expected = site.client.post("/v1/search", files={"file": data}, data={"k": "30", "box": "80,60,240,180"}).json()
-    assert found == [one["key"] for one in expected["results"]]
+    assert names == [result["key"] for result in expected["results"]]
     assert page.locator("#region-help").inner_text() == "Part of 160 × 120 pixels"
     address = page.evaluate("location.hash")
     page.get_by_role("button", name="Whole picture").click()
@@ -158,7 +158,7 @@ def test_several_pictures_are_wanted_and_unwanted(visit: Any, site: Running) -> 
         k=30,
         exclude_self=True,
     ).json()["results"]
-    assert third == [one["key"] for one in expected]
+    assert third == [result["key"] for result in expected]
     address = page.evaluate("location.hash")
     page.locator("#unwanted button").click()
     assert searched(page, address) == second
@@ -181,9 +181,9 @@ def test_a_picture_elsewhere_is_fetched_where_that_is_allowed(visit: Any, site: 
         page = begun(visit(url=service.url, allowed="422"))
         page.locator("#url").fill(address)
         page.keyboard.press("Enter")
-        found = searched(page)
+        names = searched(page)
         expected = service.client.post("/v1/search", files={"file": data}).json()["results"]
-        assert found == [one["key"] for one in expected]
+        assert names == [result["key"] for result in expected]
         assert page.locator("#picture-name").inner_text() == address
         until(page, "document.getElementById('shown').naturalWidth === 320")
         before = page.evaluate("location.hash")

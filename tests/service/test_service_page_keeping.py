@@ -59,7 +59,7 @@ def test_a_picture_that_was_searched_with_is_added(visit: Any, shelf: Running) -
 def test_one_is_taken_out_with_two_presses_and_the_keyboard_alone(visit: Any, shelf: Running) -> None:
     id_ = shelf.ids()["00.jpg"]
     page = begun(visit(f"/#q=i.{id_}", url=shelf.url))
-    found = keys(page)
+    names = keys(page)
     page.locator("#grid button.open").first.focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Take out").focus()
@@ -68,10 +68,10 @@ def test_one_is_taken_out_with_two_presses_and_the_keyboard_alone(visit: Any, sh
     assert len(shelf.ids()) == 4
     page.keyboard.press("Enter")
     page.wait_for_selector("#note:not([hidden])")
-    assert said(page) == f"{found[0]} was taken out of the collection; its file stays where it is."
-    assert keys(page) == found[1:]
-    assert found[0] not in shelf.ids()
-    assert (shelf.folder / found[0]).exists()
+    assert said(page) == f"{names[0]} was taken out of the collection; its file stays where it is."
+    assert keys(page) == names[1:]
+    assert names[0] not in shelf.ids()
+    assert (shelf.folder / names[0]).exists()
 
 
 def test_who_may_not_change_anything_is_not_offered_to(visit: Any) -> None:
@@ -86,14 +86,14 @@ def test_the_order_is_part_of_the_address(visit: Any, site: Running) -> None:
     page = begun(visit("/#q=i.MDMuanBn"))
     plain = keys(page)
     methods = site.client.get("/v1/collection").json()["rerankers"]
-    offered = page.locator("#order option").evaluate_all("all => all.map(one => one.value)")
-    assert offered == ["", *(method["name"] for method in methods)]
-    assert "patches" not in offered  # this encoder has none
+    orders = page.locator("#order option").evaluate_all("elements => elements.map(element => element.value)")
+    assert orders == ["", *(method["name"] for method in methods)]
+    assert "patches" not in orders  # this encoder has none
     page.get_by_label("Order by").select_option(label="Mutual neighbours")
-    found = searched(page, "#q=i.MDMuanBn")
+    names = searched(page, "#q=i.MDMuanBn")
     assert page.url.endswith("&r=k-reciprocal")
     expected = site.search(query={"id": "MDMuanBn"}, k=30, exclude_self=True, rerank=["k-reciprocal"]).json()
-    assert found == [one["key"] for one in expected["results"]]
+    assert names == [result["key"] for result in expected["results"]]
     page.go_back()
     until(page, "location.hash === '#q=i.MDMuanBn'")
     assert keys(page) == plain
@@ -109,15 +109,17 @@ def test_an_upload_is_ordered_by_its_pixels_while_it_is_here(visit: Any, site: R
     plain = keys(page)
     address = page.evaluate("location.hash")
     page.locator("#order").select_option("spatial")
-    found = searched(page, address)
+    names = searched(page, address)
     data = {"k": "30", "exclude_self": "true", "rerank": "spatial"}
     expected = site.client.post("/v1/search", files={"file": cut.getvalue()}, data=data).json()["results"]
-    assert found == [one["key"] for one in expected]
-    assert set(found) == set(plain)
+    assert names == [result["key"] for result in expected]
+    assert set(names) == set(plain)
     elsewhere = begun(visit(f"/{page.evaluate('location.hash')}"))
     assert keys(elsewhere) == []
     assert "was not kept" in elsewhere.locator("#error").inner_text()
     assert elsewhere.locator("#order option[value=spatial]").get_attribute("disabled") is not None
     # With words or several pictures there is nothing to compare point by point.
     several = begun(visit("/#q=i.MDMuanBn,i.MDQuanBn"))
-    assert several.locator("#order option:disabled").evaluate_all("all => all.map(one => one.value)") == ["spatial"]
+    assert several.locator("#order option:disabled").evaluate_all(
+        "elements => elements.map(element => element.value)"
+    ) == ["spatial"]

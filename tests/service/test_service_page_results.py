@@ -1,4 +1,4 @@
-"""The page in Debian's Chromium: what was found, looked at closer, in two languages, on a phone, behind a token."""
+"""The page in Debian's Chromium: results and the larger view, in two languages, on a phone, behind a token."""
 
 import csv
 import io
@@ -18,12 +18,12 @@ pytest_plugins = ["tests.service.service_fixtures"]
 
 def test_a_larger_view_opens_steps_and_closes_with_the_keyboard_alone(visit: Any) -> None:
     page = begun(visit("/#q=i.MDMuanBn"))
-    found = keys(page)
+    names = keys(page)
     page.locator("#grid button.open").first.focus()
     page.keyboard.press("Enter")
-    assert page.locator("#viewer-name").inner_text() == found[0]
+    assert page.locator("#viewer-name").inner_text() == names[0]
     page.keyboard.press("ArrowRight")
-    assert page.locator("#viewer-name").inner_text() == found[1]
+    assert page.locator("#viewer-name").inner_text() == names[1]
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
     assert page.evaluate("document.activeElement.className") == "open"
@@ -67,8 +67,8 @@ def test_a_hostile_name_is_only_text(visit: Any, site: Running) -> None:
     assert page.locator("#picture-name").inner_text() == HOSTILE
     address = page.evaluate("location.hash")
     page.set_input_files("#file", upload("<svg onload=alert(2)>.jpg", jpeg(500)))
-    found = searched(page, address)
-    page.locator("#grid .open").nth(found.index(HOSTILE)).click()
+    names = searched(page, address)
+    page.locator("#grid .open").nth(names.index(HOSTILE)).click()
     assert page.locator("#viewer-name").inner_text() == HOSTILE
     assert page.locator("img[src='x'], #picture-name svg").count() == 0
 
@@ -96,15 +96,15 @@ def test_fewer_results_and_a_least_score_are_part_of_the_address(visit: Any) -> 
 
 def test_results_are_downloaded_as_json_and_csv(visit: Any) -> None:
     page = begun(visit("/#q=i.MDMuanBn"))
-    found = keys(page)
+    names = keys(page)
     with page.expect_download() as loading:
         page.get_by_role("button", name="Download as JSON").click()
     saved = json.loads(Path(loading.value.path()).read_text())
-    assert [one["key"] for one in saved["results"]] == found
+    assert [result["key"] for result in saved["results"]] == names
     with page.expect_download() as loading:
         page.get_by_role("button", name="Download as CSV").click()
     rows = list(csv.DictReader(io.StringIO(Path(loading.value.path()).read_text())))
-    assert [row["key"] for row in rows] == found
+    assert [row["key"] for row in rows] == names
     assert float(rows[0]["score"]) == saved["results"][0]["score"]
 
 
@@ -143,7 +143,7 @@ def test_it_fits_a_phone(visit: Any) -> None:
         keys(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
         small = page.locator("button:visible, a:visible").evaluate_all(
-            "all => all.filter(one => one.getBoundingClientRect().height < 24).map(one => one.textContent)"
+            "links => links.filter(link => link.getBoundingClientRect().height < 24).map(link => link.textContent)"
         )
         assert set(small) <= {"See everything"}
 
@@ -170,9 +170,9 @@ def test_axe_finds_no_serious_fault(visit: Any, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
 
     def check(page: Any, what: str) -> None:
-        found = axe.run(page).response["violations"]
+        faults = axe.run(page).response["violations"]
         grave = [
-            (fault["id"], fault["nodes"][0]["html"]) for fault in found if fault["impact"] in ("serious", "critical")
+            (fault["id"], fault["nodes"][0]["html"]) for fault in faults if fault["impact"] in ("serious", "critical")
         ]
         assert not grave, (what, grave)
 

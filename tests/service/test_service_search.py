@@ -28,8 +28,8 @@ def test_a_file_finds_itself_first_and_the_library_says_the_same(service: Runnin
     assert (first["width"], first["height"]) == (96, 64)
     with Collection(service.folder / ".lookalike", PixelEncoder()) as collection:
         expected = collection.search(file, 5)
-    assert [one["key"] for one in answer["results"]] == [hit.key for hit in expected]
-    assert [one["score"] for one in answer["results"]] == pytest.approx([hit.score for hit in expected], abs=1e-6)
+    assert [result["key"] for result in answer["results"]] == [hit.key for hit in expected]
+    assert [result["score"] for result in answer["results"]] == pytest.approx([hit.score for hit in expected], abs=1e-6)
 
 
 def test_an_id_a_vector_and_a_half_vector_ask_the_same(service: Running) -> None:
@@ -40,10 +40,10 @@ def test_an_id_a_vector_and_a_half_vector_ask_the_same(service: Running) -> None
     assert embedded["dim"] == len(embedded["vector"]) == 192
     by_vector = service.search(query={"vector": embedded["vector"]}, k=11).json()["results"]
     by_half = service.search(query={"vector_f16": embedded["vector_f16"]}, k=11).json()["results"]
-    keys = [one["key"] for one in by_id]
+    keys = [result["key"] for result in by_id]
     assert "trip/03.png" not in keys
     assert by_vector[0]["key"] == by_half[0]["key"] == "trip/03.png"
-    assert [one["key"] for one in by_vector][1:] == [one["key"] for one in by_half][1:] == keys
+    assert [result["key"] for result in by_vector][1:] == [result["key"] for result in by_half][1:] == keys
 
 
 def test_a_box_of_a_file_and_of_an_item_are_the_same_region(service: Running) -> None:
@@ -58,32 +58,32 @@ def test_a_box_of_a_file_and_of_an_item_are_the_same_region(service: Running) ->
 def test_several_images_and_negatives_are_combined_as_in_the_library(service: Running) -> None:
     ids = service.ids()
     body = {"query": [{"id": ids["01.jpg"]}, {"id": ids["02.jpg"]}], "negatives": [{"id": ids["04.jpg"]}]}
-    found = service.search(**body, k=12).json()["results"]
+    results = service.search(**body, k=12).json()["results"]
     with Collection(service.folder / ".lookalike", PixelEncoder()) as collection:
         expected = collection.search(
             [service.folder / "01.jpg", service.folder / "02.jpg"], 12, negatives=service.folder / "04.jpg"
         )
-    assert [one["key"] for one in found] == [hit.key for hit in expected]
+    assert [result["key"] for result in results] == [hit.key for hit in expected]
     files = [("file", (service.folder / name).read_bytes()) for name in ("01.jpg", "02.jpg")]
     files.append(("negative", (service.folder / "04.jpg").read_bytes()))
     as_form = service.client.post("/v1/search", files=files, data={"k": "12"}).json()["results"]
-    assert as_form == found
+    assert as_form == results
 
 
 def test_results_can_be_read_page_by_page_and_cut_off_by_score(service: Running) -> None:
     query = {"id": service.ids()["01.jpg"]}
     whole = service.search(query=query, k=12).json()["results"]
     pages = [service.search(query=query, k=4, offset=at).json()["results"] for at in (0, 4, 8)]
-    assert [one for page in pages for one in page] == whole
+    assert [result for page in pages for result in page] == whole
     least = whole[5]["score"]
     assert len(service.search(query=query, k=12, min_score=least - 1e-6).json()["results"]) == 6
 
 
 def test_results_can_be_reranked(service: Running) -> None:
     query = {"id": service.ids()["01.jpg"]}
-    found = service.search(query=query, k=5, rerank=["alpha-qe,k=3"]).json()["results"]
-    assert found[0]["key"] == "01.jpg"
-    assert len(found) == 5
+    results = service.search(query=query, k=5, rerank=["alpha-qe,k=3"]).json()["results"]
+    assert results[0]["key"] == "01.jpg"
+    assert len(results) == 5
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_what_matches_is_explained_in_pixels_of_both(tmp_path: Path) -> None:
         assert (answer["query"], answer["item"]) == ({"width": 400, "height": 320}, {"width": 640, "height": 480})
         shifts = np.array([np.subtract(match["b"], match["a"]) for match in answer["matches"]])
         assert np.abs(np.median(shifts, axis=0) - (100, 80)).max() < 1
-        # The same from a region of the larger one, told in pixels of the whole.
+        # The same from a region of the larger picture, in pixels of the whole.
         files, data = {"file": (folder / "scene.jpg").read_bytes()}, {"item": ids["part.jpg"], "box": "90,70,520,420"}
         turned = service.client.post("/v1/explain", files=files, data=data).json()
         shifts = np.array([np.subtract(match["a"], match["b"]) for match in turned["matches"]])
@@ -166,8 +166,8 @@ def test_the_routes_of_the_report_still_answer(service: Running) -> None:
     results = service.client.post("/search?k=3", files={"file": file}).json()["results"]
     assert results[0] == {"image_path": "01.jpg", "distance": 0.0}
     assert results[1]["distance"] > 0
-    shown = service.client.get(f"/images/{service.client.get('/v1/items?count=1').json()['items'][0]['key']}")
-    assert shown.headers["content-type"] == "image/jpeg"
+    picture = service.client.get(f"/images/{service.client.get('/v1/items?count=1').json()['items'][0]['key']}")
+    assert picture.headers["content-type"] == "image/jpeg"
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_a_key_that_is_also_a_file_of_the_server_is_taken_as_a_key(
 ) -> None:
     picture(99).save(tmp_path / "01.jpg")
     monkeypatch.chdir(tmp_path)
-    found = service.search(query={"id": service.ids()["01.jpg"]}, k=1).json()["results"]
-    assert (found[0]["key"], found[0]["score"]) == ("01.jpg", 1.0)
+    results = service.search(query={"id": service.ids()["01.jpg"]}, k=1).json()["results"]
+    assert (results[0]["key"], results[0]["score"]) == ("01.jpg", 1.0)
 
 
 def test_pictures_are_served_small_upright_and_without_their_metadata(tmp_path: Path) -> None:
@@ -249,8 +249,8 @@ def test_queries_that_wait_together_are_encoded_together(tmp_path: Path) -> None
         keys: dict[int, str] = {}
 
         def ask(number: int) -> None:
-            found = service.client.post("/v1/search", files={"file": jpeg(number, (97, 65))}, data={"k": "1"}).json()
-            keys[number] = found["results"][0]["key"]
+            answer = service.client.post("/v1/search", files={"file": jpeg(number, (97, 65))}, data={"k": "1"}).json()
+            keys[number] = answer["results"][0]["key"]
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -300,19 +300,19 @@ def test_a_filter_keeps_to_keys_that_begin_so_whatever_its_letters_mean_elsewher
     sorted_away: Running, prefix: str
 ) -> None:
     query = {"id": to_id("2019/a.jpg")}
-    found = sorted_away.search(query=query, k=20, filter={"prefix": prefix}).json()["results"]
-    assert sorted(one["key"] for one in found) == sorted(name for name in NAMES if name.startswith(prefix))
+    results = sorted_away.search(query=query, k=20, filter={"prefix": prefix}).json()["results"]
+    assert sorted(result["key"] for result in results) == sorted(name for name in NAMES if name.startswith(prefix))
     fields = {"k": "20", "prefix": prefix, "id": to_id("2019/a.jpg")}
     form = {name: (None, value.encode()) for name, value in fields.items()}
-    assert sorted_away.client.post("/v1/search", files=form).json()["results"] == found
+    assert sorted_away.client.post("/v1/search", files=form).json()["results"] == results
 
 
 def test_what_re_ranks_here_can_be_asked_for_by_its_name(service: Running) -> None:
     methods = service.client.get("/v1/collection").json()["rerankers"]
     assert [method["name"] for method in methods if method["compares_pictures"]] == ["spatial"]
     for method in methods:
-        found = service.search(query={"id": service.ids()["01.jpg"]}, k=3, rerank=[method["name"]])
-        assert len(found.json()["results"]) == 3, method
+        answer = service.search(query={"id": service.ids()["01.jpg"]}, k=3, rerank=[method["name"]])
+        assert len(answer.json()["results"]) == 3, method
 
 
 def test_a_picture_that_is_too_long_for_jpeg_is_shown_as_long_as_it_can_be(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_picture_that_is_too_long_for_jpeg_is_shown_as_long_as_it_can_be(tmp_p
     picture(1, (66_000, 8)).save(folder / "long.png")
     with running(folder) as service:
         for path in (f"/v1/items/{service.ids()['long.png']}/image", "/images/long.png"):
-            shown = service.client.get(path)
-            assert shown.status_code == 200, shown.text
-            with Image.open(io.BytesIO(shown.content)) as opened:
-                assert opened.size == (65_500, 8)
+            answer = service.client.get(path)
+            assert answer.status_code == 200, answer.text
+            with Image.open(io.BytesIO(answer.content)) as image:
+                assert image.size == (65_500, 8)

@@ -17,11 +17,11 @@ import httpx
 import pytest
 from serving import command, wait_ready
 
-from lookalike.cli import _run
 from lookalike.collection.collection import Collection
 from lookalike.images.sources import Folder, SourceEntry
 from lookalike.service.writing import safe_name
 from lookalike.storage.manifest import read_header, write_header
+from tests.cli.running import Run, status_of
 from tests.service.running import Running, jpeg, running, write_photos
 from tests.support.pictures import PixelEncoder, picture
 
@@ -32,15 +32,12 @@ def indexed(folder: Path) -> Path:
     return folder
 
 
-Run = Callable[..., tuple[int, str, str]]
-
-
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """`lookalike serve` in this process, where it cannot begin to serve."""
+    """`lookalike serve` in this process, for where it fails before it serves."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        return _run(["serve", *arguments], debug=False), *capfd.readouterr()
+        return status_of("serve", *arguments), *capfd.readouterr()
 
     return call
 
@@ -130,23 +127,23 @@ def test_a_search_answers_while_another_process_indexes_and_then_finds_what_is_n
     with command(folder) as (_, url), httpx.Client(base_url=url, timeout=60) as client:
         wait_ready(url)
         new = jpeg(500, (200, 150))
-        asked = {"files": {"file": new}, "data": {"k": "1"}}
-        assert client.post("/v1/search", **asked).json()["results"][0]["score"] < 0.999  # type: ignore[arg-type]
+        search = {"files": {"file": new}, "data": {"k": "1"}}
+        assert client.post("/v1/search", **search).json()["results"][0]["score"] < 0.999  # type: ignore[arg-type]
         for number in range(200):
             (folder / f"new {number}.jpg").write_bytes(jpeg(1000 + number))
         (folder / "the new one.jpg").write_bytes(new)
         other = subprocess.Popen([sys.executable, "-m", "lookalike", "index", str(folder)], stdout=subprocess.DEVNULL)
-        counts, asked_while = set(), 0
+        counts, answers = set(), 0
         while other.poll() is None:
             counts.add(client.get("/v1/collection").json()["images"])
-            found = client.post("/v1/search", **asked)  # type: ignore[arg-type]
-            assert found.status_code == 200
-            asked_while += 1
+            answer = client.post("/v1/search", **search)  # type: ignore[arg-type]
+            assert answer.status_code == 200
+            answers += 1
         assert other.returncode == 0
-        assert asked_while > 3
+        assert answers > 3
         assert min(counts) == 30
         assert client.get("/v1/collection").json()["images"] == 231
-        first = client.post("/v1/search", **asked).json()["results"][0]  # type: ignore[arg-type]
+        first = client.post("/v1/search", **search).json()["results"][0]  # type: ignore[arg-type]
         assert (first["key"], first["score"]) == ("the new one.jpg", 1.0)
 
 
@@ -212,7 +209,7 @@ def test_an_upload_comes_into_every_vector_set(tmp_path: Path) -> None:
         collection.add_set("thumbnail")
         with running(folder, writable=True) as service:
             (item,) = service.client.post("/v1/items", files={"file": jpeg(77)}).json()["items"]
-        assert {name: one.keys()[-1] for name, one in collection.sets.items()} == {
+        assert {name: vector_set.keys()[-1] for name, vector_set in collection.sets.items()} == {
             "pixels": item["key"],
             "thumbnail": item["key"],
         }
@@ -244,7 +241,7 @@ def test_what_cannot_be_used_is_not_stored(writable: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("uploaded", "name"),
     [
         ("photo.jpg", "photo-0123456789ab.jpg"), ("../../etc/passwd", "image-0123456789ab.jpg"),
         ("a/b\\c d.png", "c-d-0123456789ab.jpg"), ("", "image-0123456789ab.jpg"), (".hidden", "image-0123456789ab.jpg"),
@@ -252,23 +249,23 @@ def test_what_cannot_be_used_is_not_stored(writable: Running) -> None:
         ("CON.jpg", "con-0123456789ab.jpg"), ("-rf.jpg", "rf-0123456789ab.jpg"),
     ],
 )  # fmt: skip
-def test_stored_names_are_plain(given: str, name: str) -> None:
-    assert safe_name(given, "0123456789abcdef", ".jpg") == name
+def test_stored_names_are_plain(uploaded: str, name: str) -> None:
+    assert safe_name(uploaded, "0123456789abcdef", ".jpg") == name
 
 
 def head_answered(url: str, length: int) -> int:
     """The status of an upload whose head alone is sent, and whether the connection can be used after its body is."""
     place = urlsplit(url)
     where = place.hostname or "", place.port or 0
-    with socket.create_connection(where, 30) as opened, opened.makefile("rb") as heard:
+    with socket.create_connection(where, 30) as plug, plug.makefile("rb") as heard:
         host = f"Host: {place.netloc}\r\n"
         kind = "Content-Type: multipart/form-data; boundary=x\r\n"
-        opened.sendall(f"POST /v1/search HTTP/1.1\r\n{host}{kind}Content-Length: {length}\r\n\r\n".encode())
+        plug.sendall(f"POST /v1/search HTTP/1.1\r\n{host}{kind}Content-Length: {length}\r\n\r\n".encode())
         status = int(heard.readline().split()[1])
         headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(heard.readline, b"\r\n"))
         heard.read(int(headers["content-length"]))
-        opened.sendall(bytes(length))
-        opened.sendall(f"GET /healthz HTTP/1.1\r\n{host}\r\n".encode())
+        plug.sendall(bytes(length))
+        plug.sendall(f"GET /healthz HTTP/1.1\r\n{host}\r\n".encode())
         assert heard.readline().split()[1] == b"200"
         return status
 
@@ -304,7 +301,7 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
 
 
 def is_dropped(plug: socket.socket) -> bool:
-    """Whether the other side hung up on a connection over which nothing was said."""
+    """Whether the other side closed a connection over which nothing was sent."""
     plug.settimeout(0.1)
     try:
         return plug.recv(1) == b""
@@ -328,10 +325,10 @@ def test_connections_beyond_the_most_are_dropped_and_the_others_served(tmp_path:
 
 def test_a_number_that_is_slow_to_come_keeps_nobody_waiting(tmp_path: Path) -> None:
     with running(write_photos(tmp_path / "photos", 1)) as service:
-        asked, gate = threading.Event(), threading.Event()
+        scraped, gate = threading.Event(), threading.Event()
 
         def slow() -> float:
-            asked.set()
+            scraped.set()
             gate.wait(30)
             return 7
 
@@ -339,7 +336,7 @@ def test_a_number_that_is_slow_to_come_keeps_nobody_waiting(tmp_path: Path) -> N
         texts: list[str] = []
         scraping = threading.Thread(target=lambda: texts.append(httpx.get(f"{service.url}/metrics", timeout=60).text))
         scraping.start()
-        assert asked.wait(30)
+        assert scraped.wait(30)
         start = time.monotonic()
         assert service.client.get("/healthz").status_code == 200
         assert time.monotonic() - start < 15
@@ -361,13 +358,13 @@ def test_one_bad_array_does_not_spoil_the_batch_of_the_others(tmp_path: Path) ->
 
     sizes: list[int] = []
     batcher = Batcher(encode, Slots(2), 8, sizes.append)  # type: ignore[arg-type]
-    found: dict[int, object] = {}
+    results: dict[int, object] = {}
 
     def hand_in(number: int) -> None:
         try:
-            found[number] = float(batcher.encode_batch([np.full(2, np.nan if number == 3 else number)])[0, 0])
+            results[number] = float(batcher.encode_batch([np.full(2, np.nan if number == 3 else number)])[0, 0])
         except ValueError as error:
-            found[number] = str(error)
+            results[number] = str(error)
 
     threads = [threading.Thread(target=hand_in, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -375,5 +372,5 @@ def test_one_bad_array_does_not_spoil_the_batch_of_the_others(tmp_path: Path) ->
     for thread in threads:
         thread.join()
     batcher.close()
-    assert found == {**{number: float(number) for number in range(8)}, 3: "not finite"}
+    assert results == {**{number: float(number) for number in range(8)}, 3: "not finite"}
     assert sum(sizes) == 8

@@ -43,7 +43,7 @@ DAMAGED = {
     "jpeg header.jpg", "cut.jpg", "cut progressive.jpg", "cut.png", "cut.webp", "cut.gif", "cut.jp2", "cut.bmp",
     "cut.qoi", "no pixels.png", "many scans.jpg", "enormous tile.tif",
 }  # fmt: skip
-"""Of BAD: what says that it is too large, and what breaks off; all else is not even opened."""
+"""Files of BAD that are too large by their headers, and that end too early; all others are not decoded at all."""
 
 
 def slow_jpeg() -> bytes:
@@ -333,14 +333,14 @@ def test_the_rest_of_a_refused_upload_has_the_time_of_a_body(impatient: Running)
 
 
 def read_all(url: str, pause: float, first: float = 0.0) -> tuple[int, int]:
-    """Bytes that are read of answers that were asked for at once, and of all of them."""
-    split, asked = urlsplit(url), 100
+    """Bytes that were read of the answers to many requests at once, and the bytes of all answers."""
+    split, requests = urlsplit(url), 100
     length = len(httpx.get(f"{url}/openapi.json").content)
     with socket.socket() as plug:
         plug.settimeout(30)
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         plug.connect((split.hostname, split.port))
-        plug.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * (asked - 1))
+        plug.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * (requests - 1))
         plug.sendall(GET.replace(b"/healthz", b"/openapi.json"))
         time.sleep(first)
         heard = 0
@@ -350,7 +350,7 @@ def read_all(url: str, pause: float, first: float = 0.0) -> tuple[int, int]:
                 time.sleep(pause)
         except OSError:
             pass
-    return heard, asked * length
+    return heard, requests * length
 
 
 def test_an_answer_that_nobody_reads_is_given_up_and_one_that_is_read_slowly_is_not(impatient: Running) -> None:

@@ -131,7 +131,7 @@ def port() -> Iterator[int]:
 
 
 def fetcher(port: int, **answers: list[str]) -> Fetcher:
-    """Names resolve as they are told, and "127.0.0.1" counts as public, as if the test's server were elsewhere."""
+    """Resolves names as `answers` says and takes "127.0.0.1" as public, as if the test's server were elsewhere."""
 
     def resolve(host: str, _: int) -> list[str]:
         return answers.get(host.replace(".", "_"), ["127.0.0.1"])
@@ -147,9 +147,9 @@ def test_a_picture_is_fetched_from_the_address_that_was_checked_under_its_own_na
 
 
 def test_a_name_with_any_private_address_is_refused(port: int) -> None:
-    for found in (["10.0.0.1"], ["127.0.0.1", "169.254.169.254"], ["::1"], []):
+    for addresses in (["10.0.0.1"], ["127.0.0.1", "169.254.169.254"], ["::1"], []):
         with pytest.raises(ImageError, match="not a public one"):
-            fetcher(port, mixed_example=found)(f"http://mixed.example:{port}/photo")
+            fetcher(port, mixed_example=addresses)(f"http://mixed.example:{port}/photo")
 
 
 def test_every_redirect_is_checked_anew(port: int) -> None:
@@ -167,15 +167,15 @@ def test_every_redirect_is_checked_anew(port: int) -> None:
 
 
 def test_a_name_is_looked_up_once_for_each_request_so_it_cannot_change_in_between(port: int) -> None:
-    asked: list[str] = []
+    hosts: list[str] = []
 
     def rebinding(host: str, _: int) -> list[str]:
-        asked.append(host)
-        return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
+        hosts.append(host)
+        return ["127.0.0.1"] if len(hosts) == 1 else ["10.0.0.1"]
 
     fetch = Fetcher(100_000, 1.0, rebinding, lambda address: address == "127.0.0.1", (port,))
     assert fetch(f"http://rebind.example:{port}/photo") == jpeg(1)
-    assert asked == ["rebind.example"]
+    assert hosts == ["rebind.example"]
 
 
 def test_this_machine_itself_is_refused_by_its_public_address_too(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,9 +208,9 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("secure")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     name = ["-subj", "/CN=photos.example", "-addext", "subjectAltName=DNS:photos.example"]
-    subprocess.run([openssl, *made, *name, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    subprocess.run([openssl, *request, *name, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     return certificate, key
 
 
@@ -241,9 +241,9 @@ def test_a_handshake_that_ends_too_late_is_not_followed_by_a_request(
     connect = socket.create_connection
 
     def from_far_away(*arguments: Any) -> socket.socket:
-        opened = connect(*arguments)
+        plug = connect(*arguments)
         time.sleep(0.5)
-        return opened
+        return plug
 
     monkeypatch.setattr(socket, "create_connection", from_far_away)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -314,8 +314,8 @@ def test_a_url_that_is_not_plain_is_refused_before_anything_is_looked_up(
 def test_a_search_with_a_url_is_one_with_what_lies_behind_it(tmp_path: Path, port: int) -> None:
     with running(write_photos(tmp_path / "photos"), allow_urls=True) as service:
         service.served.fetch = fetcher(port, inside_example=["10.0.0.1"])
-        found = service.search(query={"url": f"http://photos.example:{port}/photo"}, k=1)
-        assert found.json()["results"][0]["key"] == "01.jpg"
+        answer = service.search(query={"url": f"http://photos.example:{port}/photo"}, k=1)
+        assert answer.json()["results"][0]["key"] == "01.jpg"
         refused = service.search(query={"url": f"http://inside.example:{port}/photo"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (422, "bad_url")
         assert "10.0.0.1" not in refused.text
@@ -328,8 +328,8 @@ def test_a_search_with_a_url_is_one_with_what_lies_behind_it(tmp_path: Path, por
 
 
 def test_what_is_fetched_is_counted_as_if_it_had_been_uploaded(tmp_path: Path, port: int) -> None:
-    one = len(jpeg(1))
-    with running(write_photos(tmp_path / "photos"), allow_urls=True, buffered_bytes=3 * one, files=4) as service:
+    size = len(jpeg(1))
+    with running(write_photos(tmp_path / "photos"), allow_urls=True, buffered_bytes=3 * size, files=4) as service:
         service.served.fetch = fetcher(port)
         photo = {"url": f"http://photos.example:{port}/photo"}
         assert service.search(query=photo, negatives=[{"vector": [1.0] * 192}]).status_code == 200
