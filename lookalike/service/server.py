@@ -101,80 +101,87 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _protocol(settings: Settings) -> type[H11Protocol]:
+class _LimitedProtocol(H11Protocol):
     """uvicorn's protocol with limits: on connections, and on the time for a head, a body and reading an answer."""
 
-    class Protocol(H11Protocol):
-        _sending: asyncio.TimerHandle | None = None
-        _unread: asyncio.TimerHandle | None = None
+    limits: Settings
+    _sending: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if len(self.connections) > settings.connections:
-                transport.abort()
-                return
-            # Writing pauses as soon as the system takes no more, so that an answer that nobody reads is noticed.
-            transport.set_write_buffer_limits(0)
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            transport.abort()
+            return
+        # Writing pauses as soon as the system takes no more, so that an answer that nobody reads is noticed.
+        transport.set_write_buffer_limits(0)
+        self._await_rest()
+
+    def data_received(self, data: bytes) -> None:
+        was = self._is_in_body()
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()
+        elif self._sending is None or was != self._is_in_body():
+            self._stop()
             self._await_rest()
 
-        def data_received(self, data: bytes) -> None:
-            was = self._is_in_body()
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._stop()
-            elif self._sending is None or was != self._is_in_body():
-                self._stop()
-                self._await_rest()
+    def on_response_complete(self) -> None:
+        self._stop()
+        super().on_response_complete()
 
-        def on_response_complete(self) -> None:
-            self._stop()
-            super().on_response_complete()
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
 
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._await_reader()
+    def resume_writing(self) -> None:
+        self._stop_waiting()
+        super().resume_writing()
 
-        def resume_writing(self) -> None:
-            self._stop_waiting()
-            super().resume_writing()
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        self._stop_waiting()
+        super().connection_lost(exc)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop()
-            self._stop_waiting()
-            super().connection_lost(exc)
+    def _is_in_body(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
 
-        def _is_in_body(self) -> bool:
-            return self.conn.their_state is h11.SEND_BODY
+    def _await_rest(self) -> None:
+        # The rest of a head, or of the body of a request that was refused before it arrived.
+        seconds = self.limits.body_seconds if self._is_in_body() else self.limits.header_seconds
+        self._sending = self.loop.call_later(seconds, self._give_up)
 
-        def _await_rest(self) -> None:
-            # The rest of a head, or of the body of a request that was refused before it arrived.
-            seconds = settings.body_seconds if self._is_in_body() else settings.header_seconds
-            self._sending = self.loop.call_later(seconds, self._give_up)
+    def _give_up(self) -> None:
+        self._sending = None
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            self.transport.abort()
 
-        def _give_up(self) -> None:
+    def _stop(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
             self._sending = None
-            if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-                self.transport.abort()
 
-        def _stop(self) -> None:
-            if self._sending is not None:
-                self._sending.cancel()
-                self._sending = None
+    def _await_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(self.limits.unread_seconds, self._look_again, waiting)
 
-        def _await_reader(self) -> None:
-            waiting = self.transport.get_write_buffer_size()
-            self._unread = self.loop.call_later(settings.unread_seconds, self._look_again, waiting)
+    def _look_again(self, waiting: int) -> None:
+        if self.transport.get_write_buffer_size() < waiting:
+            self._await_reader()
+        else:
+            # Closing would wait until all of it has been read.
+            self.transport.abort()
 
-        def _look_again(self, waiting: int) -> None:
-            if self.transport.get_write_buffer_size() < waiting:
-                self._await_reader()
-            else:
-                # Closing would wait until all of it has been read.
-                self.transport.abort()
+    def _stop_waiting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
-        def _stop_waiting(self) -> None:
-            if self._unread is not None:
-                self._unread.cancel()
-                self._unread = None
+
+def _protocol(settings: Settings) -> type[H11Protocol]:
+    """The protocol with the limits of these settings; uvicorn takes a class and makes its instances itself."""
+
+    class Protocol(_LimitedProtocol):
+        limits = settings
 
     return Protocol
