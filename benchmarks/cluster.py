@@ -64,7 +64,7 @@ def embed(args: argparse.Namespace) -> None:
         half = copies(args.folder, args.images // 2, place / "half")
         more = args.images - args.images // 2
         for cores in args.workers:
-            found: dict[str, tuple[float, float]] = {}
+            speeds: dict[str, tuple[float, float]] = {}
             for name in ("index", "embed"):
                 seconds = []
                 for number, folder in enumerate((half, whole)):
@@ -85,8 +85,8 @@ def embed(args: argparse.Namespace) -> None:
                     )
                     seconds.append(timed(command, cores))
                 speed = more / (seconds[1] - seconds[0])
-                found[name] = speed, seconds[1] - args.images / speed
-            (alone, alone_start), (ray, ray_start) = found["index"], found["embed"]
+                speeds[name] = speed, seconds[1] - args.images / speed
+            (alone, alone_start), (ray, ray_start) = speeds["index"], speeds["embed"]
             print(
                 f"| {cores} | {args.encoder} | {args.images:,} | {alone:.1f} | {alone_start:.1f} | {ray:.1f} "
                 f"| {ray_start:.1f} | {alone / ray - 1:.1%} |", flush=True,

@@ -1,12 +1,12 @@
-"""A URI to where a search server is and how to get in; secrets are taken apart from what is shown and stored.
+"""A URI to the address and credentials of a search server; secrets are kept apart from what is shown and stored.
 
     milvus://host:19530/photos                   a server or a cluster's proxy
     milvus://user:password@host/photos?db=prod   another database of it
     milvus+tls://host:443/photos                 over TLS
     milvus:///home/me/try.db/photos              Milvus Lite: a file, the collection's name after it
 
-LOOKALIKE_MILVUS_TOKEN (`user:password` or an API key) stands for what the URI does not say; LOOKALIKE_MILVUS_CA names a
-certificate to trust, LOOKALIKE_MILVUS_CERT and LOOKALIKE_MILVUS_KEY the client's own.
+LOOKALIKE_MILVUS_TOKEN (`user:password` or an API key) is used for a URI without credentials; LOOKALIKE_MILVUS_CA names
+a certificate to trust, LOOKALIKE_MILVUS_CERT and LOOKALIKE_MILVUS_KEY the client's own.
 """
 
 import os
@@ -25,7 +25,7 @@ EXAMPLE = "write milvus://host:19530/name, or milvus:///folder/file.db/name for 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a collection of a server is; `file` is Milvus Lite's and empty otherwise. `token` is never shown."""
+    """The address of a server's collection; `file` is empty except for Milvus Lite. `token` is never printed."""
 
     engine: str
     name: str
@@ -37,7 +37,7 @@ class Address:
     token: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        """The URI without what must not be stored or logged."""
+        """The URI without credentials, to be stored and logged."""
         scheme = f"{self.engine}+tls" if self.tls else self.engine
         host = f"[{self.host}]" if ":" in self.host else self.host
         place = f"{self.file}/{self.name}" if self.file else f"{host}:{self.port}/{self.name}"
@@ -45,44 +45,46 @@ class Address:
 
 
 _TOKENS: dict[tuple[str, str, int], str] = {}
-"""Of this process: what a URI on the command line said, after the stored URI no longer does."""
+"""Credentials from URIs of this process, by engine, host and port; stored URIs have none."""
 
 
 def remember(address: Address) -> None:
-    """Keep what gives entry to a server while this process lives."""
+    """Keep the credentials of a server for the life of this process."""
     if address.token:
         _TOKENS[address.engine, address.host, address.port] = address.token
 
 
 def stored(uri: str) -> str:
-    """A URI as it may be written down; what gives entry is kept for this process alone. Raises EngineError."""
+    """A URI without credentials, which are kept for this process alone; raises EngineError."""
     address = parse(uri)
     remember(address)
     return str(address)
 
 
 def renamed(uri: str) -> str:
-    """The address of a collection beside that of `uri`, for what is to take its place."""
+    """The address of the collection that is to replace that of `uri`, on the same server."""
     address = parse(uri)
     stem, number = _generation(address.name)
     return str(replace(address, name=f"{stem[:240]}_r{number + 1}"))
 
 
 def is_same(uri: str, other: str) -> bool:
-    """Whether two addresses are of one collection, before and after it was rebuilt."""
-    one, two = parse(uri), parse(other)
-    return replace(one, name=_generation(one.name)[0], token="") == replace(
-        two, name=_generation(two.name)[0], token=""
-    )
+    """Whether two addresses are of the same collection, before and after it was rebuilt."""
+    return _without_generation(parse(uri)) == _without_generation(parse(other))
+
+
+def _without_generation(address: Address) -> Address:
+    return replace(address, name=_generation(address.name)[0], token="")
 
 
 def _generation(name: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(.*)_r(\d+)", name)
-    return (found[1], int(found[2])) if found else (name, 1)
+    """`photos_r2` as (photos, 2), and `photos` as (photos, 1)."""
+    match = re.fullmatch(r"(.*)_r(\d+)", name)
+    return (match[1], int(match[2])) if match else (name, 1)
 
 
 def parse(uri: str) -> Address:
-    """The parts of a URI, its token from the environment where it has none; raises EngineError."""
+    """The parts of a URI, with the token from the environment where it has none; raises EngineError."""
     try:
         parts = urlsplit(uri)
         port = parts.port or PORT

@@ -1,8 +1,8 @@
-"""Rows and questions to a Milvus collection (a server, a cluster or Milvus Lite), through pymilvus.
+"""Rows and searches of a Milvus collection (a server, a cluster or Milvus Lite), through pymilvus.
 
-Consistency: reads are `Session`, which costs no waiting; every `flush` ends in a `Strong` count, so that what a writer
-says is there has been seen by the query nodes before the catalog names it. `Strong` on each search would cost 200 ms
-(one time tick of the server, measured on 2.3.5) against 5.
+Consistency: reads are `Session`, which does not wait. Every `flush` ends in a `Strong` count, so that the query nodes
+have seen all rows before the catalog names them. `Strong` for each search would take 200 ms (one time tick of the
+server, measured on 2.3.5) instead of 5.
 """
 
 import json
@@ -16,35 +16,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus import tuning as effort
+from lookalike.integrations.milvus import tuning
 from lookalike.integrations.milvus.address import SCHEME, Address, parse
-from lookalike.integrations.milvus.connection import CALL_SECONDS, REFUSED, connected, import_client, is_passing, plain
+from lookalike.integrations.milvus.connection import (
+    CALL_SECONDS,
+    REFUSED,
+    connected,
+    import_client,
+    is_passing,
+    short_message,
+)
 from lookalike.integrations.milvus.expressions import RESERVED, storable
-from lookalike.integrations.milvus.index_types import FLAT, HNSW, KINDS, MOST_RESULTS, UNTUNED, Kind, wanted
+from lookalike.integrations.milvus.index_types import FLAT, HNSW, KINDS, MOST_RESULTS, UNTUNED, Kind, suitable
 from lookalike.integrations.milvus.retry import Patience, patience_seconds
 from lookalike.types import Ids, Scores, Vectors
 
 T = TypeVar("T")
 FIELD, PROPERTY, EFFORT = "vector", "lookalike", "lookalike.effort"
 BATCH_BYTES = 8 << 20
-"""Of one upsert: well below the 64 MiB that servers take in one message."""
+"""Bytes of an upsert: well below the 64 MiB that servers accept in a message."""
 FETCHED, DELETED = 2048, 4096
-"""Rows asked for, and rows deleted, in one call."""
+"""Rows fetched, and rows deleted, in a call."""
 LONG_CALL_SECONDS = 600.0
-"""Of a flush or a load, which wait for the server's disks."""
+"""Timeout of a flush or a load, which wait for the server's disks."""
 SETTLE_SECONDS = 1800.0
 SMALLEST_INDEXED = 1024
-"""Rows of a segment below which Milvus builds no index and looks at every row."""
+"""Milvus builds no index for segments of fewer rows, and compares with every row."""
 PATH_BYTES = 65_535
 LONGEST_KEY = PATH_BYTES // 4
-"""Letters, of four bytes at most."""
+"""Letters of up to four bytes."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a server's collection holds: whose rows (`owner`, drawn when the local collection was made) and vectors."""
+    """The identity of a server's collection: `owner`, a random id of the local collection, and its kind of vectors."""
 
     owner: str
     encoder: str
@@ -54,7 +61,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class ServerRow:
-    """What the server knows of an image beside its vector; `fields` become dynamic fields that filters can name."""
+    """An image on the server without its vector; `fields` become dynamic fields that filters can name."""
 
     id: int
     key: str
@@ -63,9 +70,9 @@ class ServerRow:
 
 
 class Milvus:
-    """One collection of Milvus; every method is tried again while the server is away for a moment.
+    """A collection of Milvus; calls are repeated while the server is unavailable for a short time.
 
-    All raise EngineError, in one line, once patience has run out.
+    All methods raise EngineError, in one line, once patience has run out.
     """
 
     def __init__(self, address: Address) -> None:
@@ -75,7 +82,7 @@ class Milvus:
 
         self.address = address
         errors = (MilvusException, grpc.RpcError, grpc.FutureTimeoutError)
-        self._patience = Patience(patience_seconds(), is_passing, self._told, errors)
+        self._patience = Patience(patience_seconds(), is_passing, self._describe, errors)
         self._client: Any = None
         self._kind = FLAT
         self._effort = UNTUNED
@@ -84,24 +91,24 @@ class Milvus:
     # Life
 
     def create(self, signature: Signature) -> None:
-        """Make the collection, or take over an empty one; raises EngineError where it holds another's rows."""
-        held = self._signature()
-        if held is not None:
-            if held != signature and self._rows_of_stranger():
-                raise EngineError(_mismatch(self.address, held, signature))
-            if held != signature:
+        """Make the collection, or take over an empty one; raises EngineError where it has rows of another owner."""
+        existing = self._signature()
+        if existing is not None:
+            if existing != signature and self._rows_of_stranger():
+                raise EngineError(_mismatch(self.address, existing, signature))
+            if existing != signature:
                 self.drop()
-        if held != signature:
+        if existing != signature:
             self._make(signature)
         self.open(signature)
 
     def open(self, signature: Signature) -> None:
-        """Check that it is the collection that `signature` names, and load it where it is not."""
-        held = self._signature()
-        if held is None:
+        """Check that it is the collection that `signature` names, and load it into the server's memory."""
+        existing = self._signature()
+        if existing is None:
             raise EngineError(f"{self.address}: there is no such collection; index again with --rebuild")
-        if held != signature:
-            raise EngineError(_mismatch(self.address, held, signature))
+        if existing != signature:
+            raise EngineError(_mismatch(self.address, existing, signature))
         self._dim = signature.dim
         self._kind = self._index_kind()
         self._effort = self._tuned()
@@ -112,7 +119,7 @@ class Milvus:
         self._call("drop_collection")
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -138,27 +145,27 @@ class Milvus:
             self._call("upsert", data=data)
 
     def flush(self) -> None:
-        """Wait until everything written is safe on disk and seen by every search that starts from now on."""
+        """Wait until all written rows are on disk and visible to every later search."""
         self._long("flush")
         self.count()
 
     def delete(self, ids: Ids) -> None:
-        """Forget rows; those that are not there are no error."""
+        """Delete rows; missing rows are no error."""
         for block in _blocks(ids, DELETED):
             self._call("delete", ids=block.tolist())
 
     def delete_from(self, id_: int) -> None:
-        """Forget every row of this id or above."""
+        """Delete every row of this id or above."""
         self.delete(self.matching(f"id >= {int(id_)}"))
 
     def optimise(self, count: int) -> None:
-        """Give the index the kind that suits this many rows, wait until it is built and loaded, and tune the search.
+        """Build the kind of index that suits this many rows, wait until it is loaded, and tune the search.
 
-        While Milvus builds one it answers from a makeshift (recall .39 on random vectors, measured), so an index run
-        ends only with the real one; a change of kind also takes the collection out of service for that long.
+        While Milvus builds an index it searches a temporary one (recall .39 on random vectors, measured), so a run ends
+        only with the final index. A change of kind takes the collection out of service for that time.
         """
-        kind = wanted(count, self.version)
-        # No going back and forth about a border: a kind is only ever exchanged for one of larger collections.
+        kind = suitable(count, self.version)
+        # A kind is only replaced by one of larger collections, so that it does not change back and forth at a limit.
         if list(KINDS).index(kind.name) > list(KINDS).index(self._kind.name):
             log.info("%s: %s instead of %s for %d rows", self.address, kind.name, self._kind.name, count)
             self._call("release_collection")
@@ -174,27 +181,27 @@ class Milvus:
     # Reading
 
     def count(self) -> int:
-        """How many rows there are, exactly; waits for everything that was written before."""
+        """The exact number of rows; waits for everything that was written before."""
         answer = self._call("query", filter="", output_fields=["count(*)"], consistency_level="Strong")
         return int(answer[0]["count(*)"])
 
     def vectors(self, ids: Ids) -> Vectors:
-        """The stored unit rows (len(ids), dim), in the order of `ids`; raises EngineError where one is missing."""
-        found: dict[int, NDArray[np.float32]] = {}
-        wanted_ids = np.unique(np.asarray(ids, np.int64))
-        # A replica may be a moment behind the writer; then, and only then, it is worth waiting for it.
+        """The stored unit rows (len(ids), dim), in the order of `ids`; raises EngineError for a missing row."""
+        fetched: dict[int, NDArray[np.float32]] = {}
+        unique_ids = np.unique(np.asarray(ids, np.int64))
+        # A replica may be a moment behind the writer; only then it is worth waiting for it.
         for level in ("Session", "Strong"):
-            missing = np.array([id_ for id_ in wanted_ids.tolist() if id_ not in found], np.int64)
+            missing = np.array([id_ for id_ in unique_ids.tolist() if id_ not in fetched], np.int64)
             for block in _blocks(missing, FETCHED):
                 answer = self._call("get", ids=block.tolist(), output_fields=["id", FIELD], consistency_level=level)
-                found.update((int(row["id"]), np.asarray(row[FIELD], np.float32)) for row in answer)
-        if len(found) < len(wanted_ids):
-            lost = next(id_ for id_ in wanted_ids.tolist() if id_ not in found)
+                fetched.update((int(row["id"]), np.asarray(row[FIELD], np.float32)) for row in answer)
+        if len(fetched) < len(unique_ids):
+            lost = next(id_ for id_ in unique_ids.tolist() if id_ not in fetched)
             raise EngineError(
-                f"{self.address}: {len(wanted_ids) - len(found):,} vectors are missing (row {lost}); "
+                f"{self.address}: {len(unique_ids) - len(fetched):,} vectors are missing (row {lost}); "
                 "run `lookalike verify --repair`, then index again"
             )
-        return np.stack([found[id_] for id_ in np.asarray(ids).tolist()]) if len(ids) else self._empty()
+        return np.stack([fetched[id_] for id_ in np.asarray(ids).tolist()]) if len(ids) else self._empty()
 
     def search(self, vectors: Vectors, k: int, where: str | None = None, careful: bool = False) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and ids, best first; -1 pads. `where` is the server's expression."""
@@ -203,36 +210,35 @@ class Milvus:
             return self._search_all(vectors, k, where)
         scores = np.full((len(vectors), k), -1, np.float32)
         ids = np.full((len(vectors), k), -1, np.int64)
-        # Answers of a call stay below a few megabytes, whatever k is.
+        # The answer of a call stays below a few megabytes, whatever k is.
         for start in range(0, len(vectors), step := max(1, min(256, 262_144 // k))):
             part = vectors[start : start + step]
             for row, hits in enumerate(self._hits(part, k, where, careful), start):
-                found = [(hit[1], hit[0]) for hit in hits]
-                ids[row, : len(found)] = [id_ for id_, _ in found]
-                scores[row, : len(found)] = [score for _, score in found]
+                ids[row, : len(hits)] = [id_ for _, id_ in hits]
+                scores[row, : len(hits)] = [score for score, _ in hits]
         np.clip(scores, -1, 1, out=scores)
         return scores, ids
 
     def matching(self, where: str) -> Ids:
         """The ids that meet the server's expression, ascending."""
-        found: list[int] = []
+        ids: list[int] = []
         last = -1
         while True:
-            asked = f"id > {last} and ({where})" if where else f"id > {last}"
-            answer = self._call("query", filter=asked, output_fields=["id"], limit=MOST_RESULTS)
+            rest = f"id > {last} and ({where})" if where else f"id > {last}"
+            answer = self._call("query", filter=rest, output_fields=["id"], limit=MOST_RESULTS)
             block = sorted(int(row["id"]) for row in answer)
-            found += block
+            ids += block
             if len(block) < MOST_RESULTS:
-                return np.unique(np.array(found, np.int64))
+                return np.unique(np.array(ids, np.int64))
             last = block[-1]
 
     @property
     def version(self) -> str:
-        """What the server says it is."""
+        """The version that the server reports."""
         return str(self._on_server("get_server_version"))
 
     def facts(self) -> dict[str, str]:
-        """What `lookalike info` says of it."""
+        """Facts for `lookalike info`."""
         return {"engine": str(self.address), "server": self.version, "index": self._kind.name}
 
     # Inside
@@ -253,13 +259,13 @@ class Milvus:
             yield sorted(zip(cosines, (int(hit["id"]) for hit in hits), strict=True), key=lambda hit: (-hit[0], hit[1]))
 
     def _search_all(self, vectors: Vectors, k: int, where: str | None) -> tuple[Scores, Ids]:
-        """More results than Milvus gives in one list: the best of each range of ids, put together."""
-        last = self._call("query", filter="id >= 0", output_fields=["count(*)"], consistency_level="Strong")
-        parts, start, held = [], 0, int(last[0]["count(*)"])
-        while held > 0:
+        """More results than a list of Milvus holds: the best of each range of ids, merged."""
+        answer = self._call("query", filter="id >= 0", output_fields=["count(*)"], consistency_level="Strong")
+        parts, start, remaining = [], 0, int(answer[0]["count(*)"])
+        while remaining > 0:
             inside = f"id >= {start} and id < {start + MOST_RESULTS}"
             parts.append(self.search(vectors, MOST_RESULTS, f"({inside}) and ({where})" if where else inside))
-            held -= self._count_where(inside)
+            remaining -= self._count_where(inside)
             start += MOST_RESULTS
         if not parts:
             return np.full((len(vectors), k), -1, np.float32), np.full((len(vectors), k), -1, np.int64)
@@ -282,7 +288,7 @@ class Milvus:
         schema.add_field("key", DataType.VARCHAR, max_length=PATH_BYTES)
         schema.add_field("sha256", DataType.VARCHAR, max_length=64)
         schema.add_field(FIELD, DataType.FLOAT_VECTOR, dim=signature.dim)
-        # A property and not the description, which Milvus Lite forgets.
+        # A property, since Milvus Lite does not keep the description.
         properties = {PROPERTY: json.dumps(asdict(signature))}
         self._call("create_collection", schema=schema, consistency_level="Session", properties=properties)
         self._index(FLAT)
@@ -304,15 +310,15 @@ class Milvus:
         return KINDS.get(described["index_type"], Kind(described["index_type"]))
 
     def _tune(self, count: int) -> None:
-        """Find the effort that suffices for these vectors, and leave it with the collection for all who search it."""
-        ids = np.unique(np.linspace(0, count - 1, min(count, effort.SAMPLE)).astype(np.int64))
+        """Measure the effort that suffices for these vectors, and store it in the collection for all clients."""
+        ids = np.unique(np.linspace(0, count - 1, min(count, tuning.SAMPLE)).astype(np.int64))
         rows = self._call("get", ids=ids.tolist(), output_fields=[FIELD], consistency_level="Strong")
 
-        def search(vectors: Vectors, k: int, looked_at: int) -> Ids:
-            self._effort = looked_at
+        def search(vectors: Vectors, k: int, effort: int) -> Ids:
+            self._effort = effort
             return self.search(vectors, k)[1]
 
-        self._effort = effort.least(search, np.array([row[FIELD] for row in rows], np.float32))
+        self._effort = tuning.least(search, np.array([row[FIELD] for row in rows], np.float32))
         self._call("alter_collection_properties", properties={EFFORT: str(self._effort)})
 
     def _tuned(self) -> int:
@@ -324,35 +330,35 @@ class Milvus:
         return not int(described.get("pending_index_rows", 0))
 
     def _is_loaded(self) -> bool:
-        """Whether the query nodes hold the index of every segment that gets one."""
+        """Whether the query nodes have loaded the index of every segment that has one."""
         if "milvus_lite" in self.version:
             return True
         loaded = {segment.segment_id for segment in self._call("list_loaded_segments") if segment.index_name}
         flushed = [segment for segment in self._call("list_persistent_segments") if segment.state == "Flushed"]
         return all(segment.segment_id in loaded for segment in flushed if segment.num_rows >= SMALLEST_INDEXED)
 
-    def _wait(self, done: Callable[[], bool], what: str) -> None:
+    def _wait(self, done: Callable[[], bool], step: str) -> None:
         deadline, pause = time.monotonic() + SETTLE_SECONDS, 0.2
         while not done():
             if time.monotonic() > deadline:
                 log.warning(
-                    "%s has not %s in %d s; until then results may lack some", self.address, what, SETTLE_SECONDS
+                    "%s has not %s in %d s; until then results may lack some", self.address, step, SETTLE_SECONDS
                 )
                 return
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
     def _rows_of_stranger(self) -> int:
-        """How many rows a collection of another owner holds, at least; an empty one may be taken over."""
+        """A lower bound of the rows of another owner's collection; an empty collection may be taken over."""
         if flushed := int(self._call("get_collection_stats").get("row_count", 0)):
             return flushed
-        # Statistics know nothing of what a run that goes on has written and not flushed yet.
+        # Statistics leave out rows that another run has written and not flushed yet.
         self._index_kind()
         self._long("load_collection")
         return self.count()
 
     def _signature(self) -> Signature | None:
-        """Of the collection that is there; raises EngineError where that is not one of ours."""
+        """The signature of the existing collection, or None; raises EngineError for a collection of other software."""
         if not self._call("has_collection"):
             return None
         described = self._call("describe_collection")
@@ -380,8 +386,8 @@ class Milvus:
 
         return self._patience.call(action)
 
-    def _told(self, error: Exception) -> str:
-        text = plain(error)
+    def _describe(self, error: Exception) -> str:
+        text = short_message(error)
         if any(word in text.lower() for word in REFUSED):
             return f"{self.address} refuses: {text}; give user:password in the URI or LOOKALIKE_MILVUS_TOKEN"
         if isinstance(error, Exception) and is_passing(error):
@@ -390,7 +396,7 @@ class Milvus:
 
 
 def plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """What can be a dynamic field: numbers and text, under names that the schema does not have."""
+    """The possible dynamic fields: numbers and text under names that the schema does not have."""
     return {
         name: storable(value) if isinstance(value, str) else value
         for name, value in fields.items()
@@ -398,13 +404,13 @@ def plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mismatch(address: Address, held: Signature, given: Signature) -> str:
-    if held.dim != given.dim:
-        return f"{address} holds vectors of {held.dim} numbers, not {given.dim}; give another name"
-    if held.fingerprint != given.fingerprint:
+def _mismatch(address: Address, existing: Signature, signature: Signature) -> str:
+    if existing.dim != signature.dim:
+        return f"{address} holds vectors of {existing.dim} numbers, not {signature.dim}; give another name"
+    if existing.fingerprint != signature.fingerprint:
         return (
-            f"{address} was made with {held.encoder} ({held.fingerprint[:12]}), not {given.encoder} "
-            f"({given.fingerprint[:12]}); give another name"
+            f"{address} was made with {existing.encoder} ({existing.fingerprint[:12]}), not {signature.encoder} "
+            f"({signature.fingerprint[:12]}); give another name"
         )
     return f"{address} belongs to another collection; give another name"
 
@@ -415,7 +421,7 @@ def _blocks(ids: Ids, size: int) -> Iterator[Ids]:
 
 
 def connect(uri: str) -> Milvus:
-    """The collection of a URI such as `milvus://host:19530/name`; raises EngineError where it is none, or is away."""
+    """The collection of a URI such as `milvus://host:19530/name`; raises EngineError for another URI."""
     address = parse(uri)
     if address.engine != SCHEME:
         raise EngineError(f"{address}: no such engine; there are {SCHEME}://")

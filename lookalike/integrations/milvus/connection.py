@@ -1,4 +1,4 @@
-"""An address to a client of Milvus, and what a client or a server says when a call fails to one plain line."""
+"""An address to a client of Milvus, and errors of clients and servers to one short line."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from lookalike.errors import EngineError
 from lookalike.integrations.milvus.address import Address
 
 CALL_SECONDS = 10.0
-# What a server says while it starts, stops, moves segments about or is asked too much at once.
+# Parts of errors of a server that starts, stops, moves segments, or is overloaded.
 PASSING = (
     "unavailable", "not ready", "not loaded", "not fully loaded", "not healthy", "not initialized", "not available",
     "rate limit", "request limit", "no available", "connecting to server", "channel not", "node not", "node offline",
@@ -20,12 +20,12 @@ REFUSED = ("auth", "privilege", "permission", "unauthenticated")
 
 
 def import_client() -> None:
-    """Load pymilvus, told to leave errors to us; raises EngineError where it is not installed."""
+    """Import pymilvus and silence its log; raises EngineError where it is not installed."""
     try:
         import pymilvus  # noqa: F401
     except ImportError as error:
         raise EngineError("milvus:// needs `pip install lookalike[milvus]`") from error
-    # Each failing call would print its traceback beside our one line.
+    # Each failing call would log a traceback beside our own line.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
@@ -44,36 +44,36 @@ def connected(address: Address) -> Any:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same call may go through in a moment."""
+    """Whether the same call may succeed in a moment."""
     import grpc
 
-    error = hidden(error)
+    error = server_error(error)
     if isinstance(error, grpc.FutureTimeoutError) or getattr(error, "retriable", False):
         return True
     code = error.code() if isinstance(error, grpc.RpcError) and hasattr(error, "code") else getattr(error, "code", None)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return True
-    text = said(error).lower()
+    text = message(error).lower()
     return not any(word in text for word in REFUSED) and any(word in text for word in PASSING)
 
 
-def plain(error: Exception) -> str:
-    """What a server or gRPC said, as one short line without its wrapping."""
-    line = said(error)
+def short_message(error: Exception) -> str:
+    """The message of an error as one line of at most 200 characters."""
+    line = message(error)
     return line if len(line) <= 200 else line[:199] + "…"
 
 
-def hidden(error: Exception) -> Exception:
-    """What the server answered, where pymilvus says of every answer to its first call that it fails to connect."""
+def server_error(error: Exception) -> Exception:
+    """The server's own error; pymilvus reports every error of its first call as a failed connection."""
     import grpc
 
     cause = error.__cause__
     return cause if isinstance(cause, grpc.RpcError) and isinstance(cause, Exception) else error
 
 
-def said(error: Exception) -> str:
-    """The whole of it in one line; some servers put the stack of their own code before what is wrong."""
-    error = hidden(error)
+def message(error: Exception) -> str:
+    """The whole message in one line, without the stack traces that some servers put before it."""
+    error = server_error(error)
     text = str(getattr(error, "message", "") or "")
     if not text and callable(getattr(error, "details", None)):
         text = str(error.details())  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """A filter (see `lookalike.storage.filters`) to an expression of Milvus that holds for at least the same rows.
 
-The catalog decides which rows a filter means; the server's expression only spares it from looking at others. So what
-the two could see differently (a value that is missing, a pattern, a number as text) is left out, and nothing is lost.
+The catalog decides which rows a filter selects; the server's expression only excludes some of the others in advance.
+So conditions that the two could judge differently (a missing value, a pattern, a number as text) are left out.
 """
 
 import json
@@ -11,75 +11,79 @@ from dataclasses import dataclass
 from lookalike.storage.filters import SPECIAL, read
 
 RESERVED = ("id", "key", "sha256", "vector")
-"""Fields of the schema, which a column of the same name cannot be told from."""
+"""Fields of the schema; columns of these names cannot be distinguished from them."""
 MOST_VALUES = 100
 EXACT_INTEGERS = 2**53
-"""JSON's numbers are doubles."""
+"""Larger integers are not exact in JSON, whose numbers are doubles."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """An expression, "" for one that holds everywhere; `exact` where its opposite may be said too."""
+class Expression:
+    """An expression, "" for one that holds everywhere; only an `exact` one may be negated."""
 
     text: str = ""
     exact: bool = False
 
-    def __and__(self, other: "Said") -> "Said":
+    def __and__(self, other: "Expression") -> "Expression":
         if not self.text or not other.text:
-            return Said(self.text or other.text)
-        return Said(f"({self.text}) and ({other.text})", self.exact and other.exact)
+            return Expression(self.text or other.text)
+        return Expression(f"({self.text}) and ({other.text})", self.exact and other.exact)
 
-    def __or__(self, other: "Said") -> "Said":
+    def __or__(self, other: "Expression") -> "Expression":
         if not self.text or not other.text:
-            return Said()
-        return Said(f"({self.text}) or ({other.text})", self.exact and other.exact)
+            return Expression()
+        return Expression(f"({self.text}) or ({other.text})", self.exact and other.exact)
 
-    def __invert__(self) -> "Said":
-        return Said(f"not ({self.text})", True) if self.exact else Said()
+    def __invert__(self) -> "Expression":
+        return Expression(f"not ({self.text})", True) if self.exact else Expression()
 
 
 class Fields:
-    """The tests of a filter, as Milvus says them; meets `filters.Columns`."""
+    """The tests of a filter as expressions of Milvus; meets `filters.Columns`."""
 
-    def key(self, pattern: str) -> Said:
-        """Of a pattern, the letters before its first sign that stands for others."""
+    def key(self, pattern: str) -> Expression:
+        """A pattern for keys: exact without wildcards, else the text before the first wildcard."""
         first = SPECIAL.search(pattern)
         if first is None:
-            return Said(f"key == {literal(pattern)}", True)
-        # % and _ stand for others in Milvus, whose versions differ in how they are escaped: what is before will do.
+            return Expression(f"key == {literal(pattern)}", True)
+        # % and _ are wildcards in Milvus, and its versions escape them differently: the text before them is enough.
         start = pattern[: min([first.start(), *(pattern.find(sign) for sign in "%_\\" if sign in pattern)])]
-        return Said(f"key like {literal(start + '%')}") if start and start.isprintable() else Said()
+        return Expression(f"key like {literal(start + '%')}") if start and start.isprintable() else Expression()
 
-    def test(self, name: str, operator: str, values: Sequence[object]) -> Said:
+    def test(self, name: str, operator: str, values: Sequence[object]) -> Expression:
         """A comparison of the key or of a column."""
         if name == "key":
             return self._key(operator, [str(value) for value in values])
         if name in RESERVED or operator in (":", "!=") or len(values) > MOST_VALUES:
-            return Said()
+            return Expression()
         if any(isinstance(value, int) and abs(value) > EXACT_INTEGERS for value in values):
-            return Said()
+            return Expression()
         sign = "==" if operator in ("=", "in") else operator
-        return Said(" or ".join(f"$meta[{literal(name)}] {sign} {literal(value)}" for value in values))
+        return Expression(" or ".join(f"$meta[{literal(name)}] {sign} {literal(value)}" for value in values))
 
     @staticmethod
-    def _key(operator: str, values: list[str]) -> Said:
+    def _key(operator: str, values: list[str]) -> Expression:
         if operator == "in":
-            return Said(f"key in [{', '.join(map(literal, values))}]", True) if len(values) <= MOST_VALUES else Said()
-        return Said(f"key {'==' if operator == '=' else operator} {literal(values[0])}", True)
+            return (
+                Expression(f"key in [{', '.join(map(literal, values))}]", True)
+                if len(values) <= MOST_VALUES
+                else Expression()
+            )
+        return Expression(f"key {'==' if operator == '=' else operator} {literal(values[0])}", True)
 
 
 def literal(value: object) -> str:
-    """A number or a text as Milvus reads it; quotation marks, backslashes and control signs are escaped."""
+    """A number or a text as Milvus reads it; quotation marks, backslashes and control characters are escaped."""
     if isinstance(value, str):
         return json.dumps(storable(value), ensure_ascii=False)
     return repr(value)
 
 
 def storable(key: str) -> str:
-    """Text as the server holds it: a key that is not UTF-8 has its odd bytes written out."""
+    """Text as the server stores it; bytes of a key that are not UTF-8 are written as escapes."""
     return key.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def translate(expression: str) -> str:
-    """The server's expression for a filter, "" where it has none; raises QueryError for what is no filter."""
+    """The server's expression for a filter, "" where there is none; raises QueryError for an invalid filter."""
     return read(expression, Fields()).text

@@ -1,4 +1,4 @@
-"""How many rows there are, and what the server is, to the kind of index that suits them."""
+"""The number of rows and the version of a server to a suitable kind of index."""
 
 import re
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from typing import Any
 
 FLAT_UP_TO = 10_000
 HNSW_UP_TO = 10_000_000
-"""About 45 GB of 768 numbers and their graph: what one large node still holds in memory."""
+"""About 45 GB for vectors of 768 numbers and their graph, which fit the memory of a large node."""
 MOST_RESULTS = 16_384
-"""Milvus's own limit on the length of one list."""
+"""Milvus's own limit on the length of a list."""
 
 UNTUNED = 1024
-"""ef where nothing was measured yet: recall@10 of 1.00 on 20,000 random vectors of 177 numbers in one segment, of which
-256 found .95 (Milvus 2.3.5) and .98 (FAISS); vectors of pictures are easier."""
+"""ef before it is measured: recall@10 of 1.00 on 20,000 random vectors of 177 numbers in one segment, where ef 256
+reaches .95 (Milvus 2.3.5) and .98 (FAISS); vectors of pictures are easier."""
 MOST_EF = 32_768
 
 
 @dataclass(frozen=True)
 class Kind:
-    """An index of Milvus: its name there, how it is built, and how wide a search for `k` looks.
+    """An index of Milvus: its name there, its build parameters, and the effort of a search for `k` results.
 
-    Where `rescored`, the scores of the server are approximate, and are replaced by cosines with the stored vectors.
+    With `rescored`, the server's scores are approximate, and are replaced by cosines with the stored vectors.
     """
 
     name: str
@@ -28,9 +28,9 @@ class Kind:
     rescored: bool = False
 
     def search_params(self, k: int, careful: bool = False, effort: int = UNTUNED) -> dict[str, Any]:
-        """What a search for `k` results says about its effort; four times that where it is to be `careful`.
+        """The parameters of a search for `k` results, with four times the effort for a `careful` search.
 
-        `effort` is HNSW's ef, as it was found to suffice for the collection (see `engines.effort`).
+        `effort` is HNSW's ef that was measured to suffice for the collection (see `tuning`).
         """
         times = 4 if careful else 1
         if self.name == "HNSW":
@@ -49,11 +49,11 @@ DISKANN = Kind("DISKANN")
 KINDS = {kind.name: kind for kind in (FLAT, HNSW, RABITQ, DISKANN)}
 
 
-def wanted(count: int, version: str) -> Kind:
-    """FLAT for a few, HNSW while the graph fits memory, then one bit a number (IVF_RABITQ, refined) or DISKANN.
+def suitable(count: int, version: str) -> Kind:
+    """FLAT for few rows, HNSW while the graph fits memory, then one bit a number (IVF_RABITQ, refined) or DISKANN.
 
-    IVF_RABITQ came with Milvus 2.6. A build named `-lite` accepts DISKANN, never builds it and then answers from part
-    of the rows without a word (measured on 2.3.5-lite), so there it stays HNSW.
+    IVF_RABITQ exists since Milvus 2.6. A build named `-lite` accepts DISKANN, never builds it, and then silently
+    searches only part of the rows (measured on 2.3.5-lite), so there HNSW stays.
     """
     if count <= FLAT_UP_TO:
         return FLAT
@@ -63,6 +63,6 @@ def wanted(count: int, version: str) -> Kind:
 
 
 def released(version: str) -> tuple[int, int]:
-    """`v2.3.5-lite` as (2, 3); (0, 0) for what has no number."""
-    found = re.search(r"(\d+)\.(\d+)", version)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    """`v2.3.5-lite` as (2, 3); (0, 0) for a version without numbers."""
+    match = re.search(r"(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

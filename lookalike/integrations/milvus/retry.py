@@ -1,4 +1,4 @@
-"""A call to a server that may be away for a moment to its answer, or to one line that says what is wrong."""
+"""A call to a server that may be unavailable for a short time to its answer, or to an error of one line."""
 
 import os
 import random
@@ -14,7 +14,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
 
 
 def patience_seconds() -> float:
-    """How long a server may be away before a command gives up; `LOOKALIKE_ENGINE_PATIENCE` in seconds."""
+    """Seconds after which a command gives up on an unavailable server; from `LOOKALIKE_ENGINE_PATIENCE`."""
     try:
         return float(os.environ.get("LOOKALIKE_ENGINE_PATIENCE", "60"))
     except ValueError:
@@ -23,15 +23,15 @@ def patience_seconds() -> float:
 
 @dataclass(frozen=True)
 class Patience:
-    """Try again with growing pauses while `passing(error)`, for `seconds` in all; `told` puts an error in words."""
+    """Repeats a call with growing pauses while `passing(error)`, for `seconds` in all; `describe` words an error."""
 
     seconds: float
     passing: Callable[[Exception], bool]
-    told: Callable[[Exception], str]
+    describe: Callable[[Exception], str]
     errors: tuple[type[Exception], ...]
 
     def call(self, action: Callable[[], T]) -> T:
-        """The answer of `action`; raises EngineError where the error does not pass or time runs out."""
+        """The answer of `action`; raises EngineError for a permanent error, or when time runs out."""
         deadline, pause = time.monotonic() + self.seconds, FIRST_PAUSE
         while True:
             try:
@@ -39,10 +39,10 @@ class Patience:
             except self.errors as error:
                 left = deadline - time.monotonic()
                 if not self.passing(error):
-                    raise EngineError(self.told(error)) from error
+                    raise EngineError(self.describe(error)) from error
                 if left <= 0:
                     waited = f" (tried for {self.seconds:g} s)" if self.seconds else ""
-                    raise EngineError(self.told(error) + waited) from error
-            # Many clients of one server must not come back all at the same moment.
+                    raise EngineError(self.describe(error) + waited) from error
+            # At random, so that many clients of a server do not come back at the same moment.
             time.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -1,7 +1,7 @@
-"""The rows of a collection in a search server, as `vectors.RowStore` wants them.
+"""The rows of a collection in a search server; meets `vectors.RowStore`.
 
-What the catalog names is in the server: rows are written, and seen by a strongly consistent count, before the catalog
-commits them. Rows that were removed stay until the collection is rebuilt, as in the file, and are passed over here.
+Rows are written, and counted with strong consistency, before the catalog commits them, so the server has every row of
+the catalog. Removed rows stay until the collection is rebuilt, as in the file, and are left out of results here.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from lookalike.types import Ids, Scores, Vectors
 Live = NDArray[np.bool_]
 PENDING_BYTES = 8 << 20
 NAMED = 4096
-"""Up to this many rows a selection is put to the server as a list of ids, and the answer is of these alone."""
+"""A selection of up to this many rows is sent to the server as a list of ids."""
 SLACK = 8
 
 
@@ -58,28 +58,28 @@ class MilvusRows:
 
     def __len__(self) -> int:
         count = self.engine.count()
-        # Where some are missing, others lie behind: `verify` is to see which.
-        behind = self.engine.matching(f"id >= {count}")
-        return int(behind.max()) + 1 if len(behind) else count
+        # With missing rows, ids exceed the count; `verify` then lists the missing rows.
+        beyond = self.engine.matching(f"id >= {count}")
+        return int(beyond.max()) + 1 if len(beyond) else count
 
     # Writing
 
     def append(self, first: int, vectors: Vectors) -> list[int]:
-        """Hold rows until enough have come together, or until `flush`; their checksums."""
+        """Collect rows until there are enough of them, or until `flush`; returns their checksums."""
         vectors = np.ascontiguousarray(np.atleast_2d(vectors), np.float32)
         assert vectors.shape[1] == self.dim, f"vectors of {self.dim} numbers"
-        # The catalog knows of those that came before, and not yet of these.
+        # Only earlier rows are written: the catalog does not describe these yet.
         if len(self._pending) * 4 * self.dim >= PENDING_BYTES:
             self._push()
         self._pending.update(enumerate(vectors, first))
         return crc_rows(encode(vectors, self.dtype))
 
     def copy(self, first: int, source: RowStore, ids: Ids) -> list[int]:
-        """As float32, however exactly they lie there."""
+        """Append rows of another store, as float32."""
         return self.append(first, source.rows(ids))
 
     def touch(self, rows: Sequence[int]) -> None:
-        """The catalog's fields of these rows have changed; the server learns of it with the next `flush`."""
+        """Write the catalog's changed fields of these rows with the next `flush`."""
         self._changed.update(int(row) for row in rows)
 
     def _push(self) -> None:
@@ -93,7 +93,7 @@ class MilvusRows:
         self.engine.upsert([ServerRow(row, key, sha256, fields) for row, (key, sha256, fields) in described], vectors)
 
     def flush(self, rows: int) -> None:
-        """Write what is held, cut what lies behind the last row, and see all of it there; raises EngineError."""
+        """Write collected rows, delete those behind the last row, and check the count; raises EngineError."""
         changed = sorted(row for row in self._changed if row < rows and row not in self._pending)
         if not self._pending and not changed and self._is_checked:
             return
@@ -103,70 +103,70 @@ class MilvusRows:
         self._changed.clear()
         if self._pending:
             self._push()
-        held = self.engine.count()
-        if held > rows:
+        count = self.engine.count()
+        if count > rows:
             self.engine.delete_from(rows)
-            held = self.engine.count()
-        if held != rows:
-            raise EngineError(f"{self.engine.address} holds {held:,} of {rows:,} vectors; index again with --rebuild")
+            count = self.engine.count()
+        if count != rows:
+            raise EngineError(f"{self.engine.address} holds {count:,} of {rows:,} vectors; index again with --rebuild")
         self._is_checked = True
 
     def settle(self) -> None:
-        """After a writer's last commit: segments to the server's disks, and the index that suits so many rows."""
+        """After a writer's last commit: flush segments to the server's disks, and build a suitable index."""
         if self._has_written:
             self.engine.flush()
             self.engine.optimise(self.engine.count())
             self._has_written = False
 
     def release(self) -> None:
-        """Forget what was not committed."""
+        """Drop what was not committed."""
         self._pending.clear()
         self._changed.clear()
         self._is_checked = False
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
 
     def drop(self) -> None:
         """Delete the server's collection."""
-        connected = connect(self._uri)
-        connected.drop()
-        connected.close()
+        engine = connect(self._uri)
+        engine.drop()
+        engine.close()
         self.close()
 
     # Reading
 
     def rows(self, ids: Ids) -> Vectors:
-        """The rows `ids` as (len(ids), dim) float32, also those that are not written yet."""
+        """The rows `ids` as (len(ids), dim) float32, with those that are not written yet."""
         ids = np.asarray(ids, np.int64)
-        found = np.empty((len(ids), self.dim), np.float32)
-        held = np.array([id_ in self._pending for id_ in ids.tolist()], np.bool_)
-        for at in np.flatnonzero(held):
-            found[at] = self._pending[int(ids[at])]
-        if not held.all():
-            found[~held] = self.engine.vectors(ids[~held])
-        return found
+        vectors = np.empty((len(ids), self.dim), np.float32)
+        is_pending = np.array([id_ in self._pending for id_ in ids.tolist()], np.bool_)
+        for at in np.flatnonzero(is_pending):
+            vectors[at] = self._pending[int(ids[at])]
+        if not is_pending.all():
+            vectors[~is_pending] = self.engine.vectors(ids[~is_pending])
+        return vectors
 
     def block(self, start: int, stop: int) -> Vectors:
         """Consecutive rows, fetched."""
         return self.rows(np.arange(start, stop))
 
     def mapped(self, rows: int) -> None:
-        """They have to be fetched."""
+        """None: rows have to be fetched."""
 
     def matches(self, row: int, checksum: int) -> bool:
-        """What the server holds is the server's to check; `verify` compares all of it."""
+        """True: the server checks its own rows, and `verify` compares all of them."""
         return True
 
     def checksums(self, start: int, stop: int) -> list[int]:
-        """CRC-32 of each row; -1, which is none, where the server lacks it."""
-        there = set(self.engine.matching(f"id >= {int(start)} and id < {int(stop)}").tolist())
-        present = [row for row in range(start, stop) if row in there]
-        known = dict(zip(present, crc_rows(encode(self.rows(np.array(present, np.int64)), self.dtype)), strict=True))
-        return [known.get(row, -1) for row in range(start, stop)]
+        """CRC-32 of each row; -1, which is no CRC-32, for rows that the server lacks."""
+        ids = set(self.engine.matching(f"id >= {int(start)} and id < {int(stop)}").tolist())
+        present = [row for row in range(start, stop) if row in ids]
+        crcs = dict(zip(present, crc_rows(encode(self.rows(np.array(present, np.int64)), self.dtype)), strict=True))
+        return [crcs.get(row, -1) for row in range(start, stop)]
 
     def search(
         self,
@@ -179,45 +179,45 @@ class MilvusRows:
     ) -> tuple[Scores, Ids]:
         """(m, dim) to (m, k) scores and rows, best first, -1 pads; only rows below `rows` for which `live` holds.
 
-        `where` is the filter that `live` is of; it only makes the answer come sooner.
+        `where` is the filter that selected `live`; it only makes the search faster.
         """
-        said = translate(where) or None if where else None
+        expression = translate(where) or None if where else None
         count = rows if live is None else int(np.count_nonzero(live))
         if live is not None and 0 < count <= NAMED:
-            said = f"id in {np.flatnonzero(live).tolist()}"
-        found = self._filtered(vectors, k, rows, live, recall, said)
-        if said is not None and (found[1] >= 0).sum(axis=1).min(initial=k) < min(k, count):
-            # The server and the catalog see a filter differently (a value that one lacks): the catalog is right.
-            found = self._filtered(vectors, k, rows, live, recall, None)
-        return found
+            expression = f"id in {np.flatnonzero(live).tolist()}"
+        scores, ids = self._filtered(vectors, k, rows, live, recall, expression)
+        if expression is not None and (ids >= 0).sum(axis=1).min(initial=k) < min(k, count):
+            # Server and catalog judge the filter differently (a value that the server lacks): the catalog is right.
+            scores, ids = self._filtered(vectors, k, rows, live, recall, None)
+        return scores, ids
 
     def _filtered(
         self, vectors: Vectors, k: int, rows: int, live: Live | None, recall: float | None, where: str | None
     ) -> tuple[Scores, Ids]:
-        wanted = min(k, rows if live is None else int(np.count_nonzero(live)))
+        needed = min(k, rows if live is None else int(np.count_nonzero(live)))
         scores = np.full((len(vectors), k), -1, np.float32)
         ids = np.full((len(vectors), k), -1, np.int64)
-        asked = min(k + SLACK, max(rows, 1))
-        while wanted:
-            found_scores, found = self.engine.search(vectors, asked, where, careful=(recall or 0) > 0.99)
-            counts = _counts(found, rows, live)
-            if counts.sum(axis=1).min() >= wanted or (found[:, -1] < 0).all() or asked >= rows + SLACK:
-                for at, good in enumerate(counts):
-                    kept = np.flatnonzero(good)[:k]
-                    scores[at, : len(kept)], ids[at, : len(kept)] = found_scores[at, kept], found[at, kept]
+        fetch = min(k + SLACK, max(rows, 1))
+        while needed:
+            candidate_scores, candidates = self.engine.search(vectors, fetch, where, careful=(recall or 0) > 0.99)
+            is_valid = _are_valid(candidates, rows, live)
+            if is_valid.sum(axis=1).min() >= needed or (candidates[:, -1] < 0).all() or fetch >= rows + SLACK:
+                for at, valid in enumerate(is_valid):
+                    best = np.flatnonzero(valid)[:k]
+                    scores[at, : len(best)], ids[at, : len(best)] = candidate_scores[at, best], candidates[at, best]
                 break
-            # Removed rows, and those of a run that goes on, are in the way.
-            asked = min(4 * asked, rows + SLACK)
+            # Candidates include removed rows and those of a run that has not committed: fetch more.
+            fetch = min(4 * fetch, rows + SLACK)
         return scores, ids
 
     def facts(self) -> dict[str, str]:
-        """What `lookalike info` says of the server."""
+        """Facts about the server for `lookalike info`."""
         return self.engine.facts()
 
 
-def _counts(found: Ids, rows: int, live: Live | None) -> Live:
-    """Which of these ids are rows that count."""
-    inside = (found >= 0) & (found < rows)
+def _are_valid(ids: Ids, rows: int, live: Live | None) -> Live:
+    """Which of these ids are committed rows for which `live` holds."""
+    valid = (ids >= 0) & (ids < rows)
     if live is not None:
-        inside &= live[np.where(inside, found, 0)]
-    return np.asarray(inside, np.bool_)
+        valid &= live[np.where(valid, ids, 0)]
+    return np.asarray(valid, np.bool_)

@@ -1,4 +1,4 @@
-"""Images to vectors on many machines: Ray Data reads, schedules and starts again; here is what it is given to do."""
+"""Images to vectors on many machines: Ray Data reads, schedules and retries the tasks defined here."""
 
 from lookalike.integrations.ray.embed import EmbedOptions, Summary, embed
 

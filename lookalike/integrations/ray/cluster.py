@@ -1,4 +1,4 @@
-"""A Ray cluster to work on: one of this machine's own, or one that runs already."""
+"""A Ray cluster: started on this machine, or one that runs already."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ from typing import Any
 from lookalike.errors import LookalikeError
 
 OWN_CPUS = 1
-"""Ray's own actor that leaves out what a checkpoint holds is counted as a core beside those that work."""
+"""Ray's own actor that filters rows by a checkpoint takes a core beside those that work."""
 TASKS_PER_CPU = 2
-"""Decoding and writing count as half a core. Ray keeps one idle worker a core, and would end and start the others again
-and again, each of which costs seconds."""
+"""Decoding and writing count as half a core. Ray keeps one idle worker a core, and would stop and restart the others
+again and again, which takes seconds each time."""
 LOOPBACK = "127.0.0.1"
 PASSED_ON = ("AWS_", "GOOGLE_", "AZURE_", "HF_", "LOOKALIKE_", "HADOOP_", "XDG_CACHE_HOME")
-"""Variables that the workers need as well: where weights, photos and stores are, and how to get in."""
+"""Environment variables that the workers need: locations of weights, photos and stores, and credentials."""
 
 
 @contextmanager
@@ -43,12 +43,12 @@ def cluster(where: str, cpus: int) -> Iterator[Any]:
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = " ".join(str(error).split())[:160]
+        cause = " ".join(str(error).split())[:160]
         raise LookalikeError(
-            f"--cluster {where}: no Ray cluster there ({reason}); --cluster local starts one"
+            f"--cluster {where}: no Ray cluster there ({cause}); --cluster local starts one"
         ) from error
     try:
-        # Ray tells what happens to its workers on stdout, which is for results.
+        # Ray reports on its workers on stdout, which is for results.
         with redirect_stdout(sys.stderr):
             yield ray
     finally:

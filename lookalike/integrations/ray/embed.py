@@ -18,20 +18,20 @@ from lookalike.integrations.ray.resume import settled
 from lookalike.integrations.ray.work import Decode, Encode
 
 SMALLEST_PART, LARGEST_PART = 16, 512
-"""Images of a part of the manifest, which is what one task decodes."""
+"""Images of a part of the manifest, which a single task decodes."""
 PARTS_PER_CPU = 8
 LARGEST_FILE = 10_000
-"""Rows of a file of the result, and so what is lost at most where everything is killed."""
+"""Rows of a file of the result: the most that is lost when everything is killed."""
 DECODE_CPUS, ENCODE_CPUS = 0.5, 0.25
-"""Of a core that a task or actor is counted with: an actor for each core, and decoding that keeps them busy beside it.
-They differ, or Ray would make one operator of the two, and each encoder would wait for its own decoding.
+"""Cores that a task or actor counts as: an encoding actor for each core, and decoding tasks that keep them busy.
+The two differ, or Ray would fuse the two operators, and each encoder would wait for its own decoding.
 
-Ray's own actor that leaves out what a checkpoint holds counts as a whole core: with more for the others, a cluster of
-two cores would wait for ever (seen)."""
+Ray's own actor that filters rows by a checkpoint counts as a whole core: with more for the others, a cluster of two
+cores would wait for ever (observed)."""
 SMALLEST_CLUSTER = 2
 ROUNDS = 3
-"""Ray Data may end as if all were well though a node took rows with it that nobody computed again (seen: 164 of 2,004
-with 2.60); what is missing at the end is done in another round."""
+"""Ray Data may end without an error although rows of a lost node were not computed again (observed: 164 of 2,004 with
+2.60); another round computes the missing rows."""
 
 
 ANY_COLUMNS = ParquetColumns()
@@ -39,7 +39,7 @@ ANY_COLUMNS = ParquetColumns()
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """How to run: how many encoders (0: one a core, or one a GPU), how many GPUs, images a batch, and the columns."""
+    """Numbers of encoders (0: one for each core or GPU) and of GPUs, images in a batch, dtype, Parquet columns."""
 
     workers: int = 0
     gpus: int = 0
@@ -50,7 +50,7 @@ class EmbedOptions:
 
 @dataclass(frozen=True)
 class Summary:
-    """What lies at the target now, and how fast this run was."""
+    """The contents of the target, and the speed of this run."""
 
     images: int
     skipped: dict[str, int]
@@ -59,26 +59,26 @@ class Summary:
     workers: int
 
     def to_json(self, price_per_hour: float | None = None) -> dict[str, Any]:
-        """Ready to print; with the cluster's price, what a million images cost at this speed."""
+        """Ready for JSON; with the price of the cluster, also the cost of a million images at this speed."""
         rate = self.added / self.seconds if self.seconds else 0.0
-        shown = {**asdict(self), "seconds": round(self.seconds, 3), "images_per_second": round(rate, 2)}
+        facts = {**asdict(self), "seconds": round(self.seconds, 3), "images_per_second": round(rate, 2)}
         if price_per_hour is not None and rate:
-            shown["cost_per_million"] = round(price_per_hour * 1e6 / rate / 3600, 2)
-        return shown
+            facts["cost_per_million"] = round(price_per_hour * 1e6 / rate / 3600, 2)
+        return facts
 
 
 def embed(ray: Any, source: str, target: str, encoder: str, options: EmbedOptions = EmbedOptions()) -> Summary:
-    """Embed everything in `source` that the result at `target` does not hold yet.
+    """Embed all images of `source` that the result at `target` lacks.
 
-    May be killed at any moment and started again: what was committed stays, and each key is there once. Raises
-    SourceError, EncoderError, and LookalikeError where the cluster has not what `options` ask for.
+    May be killed at any moment and started again: committed rows stay, and each key is in the result once. Raises
+    SourceError, EncoderError, and LookalikeError where the cluster lacks what `options` require.
     """
     job = _job(source, target, encoder, options)
     cpus, workers = _size(ray, options)
     entries = list(listed(source, options.columns))
     if not entries:
         raise SourceError(f"{source} holds no images")
-    # Not before: a source that was misspelt must not keep its place from the right one.
+    # Only now, since after a misspelt source the target must still accept the right one.
     if records.read_job(target) is None:
         records.write_job(target, job)
     before, skipped_before = records.counts(target)
@@ -91,43 +91,43 @@ def embed(ray: Any, source: str, target: str, encoder: str, options: EmbedOption
         _run(ray, job, target, (left, part_size(left, cpus)), workers, options)
     seconds = time.monotonic() - start
     images, skipped = records.counts(target)
-    held = images + sum(skipped.values())
-    if held < len(entries):
-        raise LookalikeError(f"{target} holds {held:,} of {len(entries):,} images; run the same command again")
+    done = images + sum(skipped.values())
+    if done < len(entries):
+        raise LookalikeError(f"{target} holds {done:,} of {len(entries):,} images; run the same command again")
     _write_skipped(target)
-    added = held - before - sum(skipped_before.values())
+    added = done - before - sum(skipped_before.values())
     return Summary(images, skipped, added, seconds, workers)
 
 
 def _job(source: str, target: str, encoder: str, options: EmbedOptions) -> records.Job:
-    """What is to be done; where a job lies at the target, it must be the same."""
+    """The job; raises SourceError where another job is at the target."""
     if options.dtype not in records.DTYPES:
         raise LookalikeError(f"vectors are {' or '.join(records.DTYPES)}, not {options.dtype}")
     loaded = load_encoder(encoder)
-    kept = source if "://" in source else places.place(source)[1]
+    location = source if "://" in source else places.place(source)[1]
     columns = options.columns
     image = columns.image or _image_column(source, columns)
-    job = records.Job(kept, encoder, loaded.fingerprint, loaded.dim, options.dtype, columns.key, image)
-    held = records.read_job(target)
-    if held is not None and held != job:
+    job = records.Job(location, encoder, loaded.fingerprint, loaded.dim, options.dtype, columns.key, image)
+    existing = records.read_job(target)
+    if existing is not None and existing != job:
         name, old, new = next(
-            (name, old, asdict(job)[name]) for name, old in asdict(held).items() if old != asdict(job)[name]
+            (name, old, asdict(job)[name]) for name, old in asdict(existing).items() if old != asdict(job)[name]
         )
         raise SourceError(f"{target} holds a job with {name} {old}, not {new}; give another --to")
     return job
 
 
 def _image_column(source: str, columns: ParquetColumns) -> str:
-    """The image column of a Parquet source, which the workers read; "" for any other source."""
+    """The image column of a Parquet source, "" for any other source."""
     import pyarrow.parquet as pq
     from pyarrow import fs
 
     system, path = places.place(source)
     info = system.get_file_info(path)
-    found = [info] if info.type == fs.FileType.File else []
+    files = [info] if info.type == fs.FileType.File else []
     if info.type == fs.FileType.Directory:
-        found = sorted(system.get_file_info(fs.FileSelector(path, recursive=True)), key=lambda one: str(one.path))
-    first = next((one.path for one in found if one.path.lower().endswith(".parquet")), None)
+        files = sorted(system.get_file_info(fs.FileSelector(path, recursive=True)), key=lambda file: str(file.path))
+    first = next((file.path for file in files if file.path.lower().endswith(".parquet")), None)
     if first is None:
         return ""
     try:
@@ -138,9 +138,9 @@ def _image_column(source: str, columns: ParquetColumns) -> str:
 
 
 def _size(ray: Any, options: EmbedOptions) -> tuple[int, int]:
-    """Cores of the cluster, and encoders to run; raises LookalikeError where it has fewer GPUs than asked for."""
-    held = ray.cluster_resources()
-    cpus, gpus = int(held.get("CPU", 1)), int(held.get("GPU", 0))
+    """Cores of the cluster, and encoders to run; raises LookalikeError where it has too few cores or GPUs."""
+    resources = ray.cluster_resources()
+    cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
     if cpus < SMALLEST_CLUSTER:
         raise LookalikeError(f"this cluster has {cpus} core; Ray Data needs {SMALLEST_CLUSTER}")
     if options.gpus > gpus:
@@ -149,9 +149,9 @@ def _size(ray: Any, options: EmbedOptions) -> tuple[int, int]:
 
 
 def _write_manifest(entries: Sequence[Listed], target: str, cpus: int) -> int:
-    """The images that the target lacks as Parquet files of one part each; how many these are.
+    """Write the images that the target lacks as Parquet files, one for each part; returns their number.
 
-    It is made anew by every run, so that images which have come since are embedded too.
+    Every run writes the manifest again, so that new images are embedded too.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -174,7 +174,7 @@ def _write_manifest(entries: Sequence[Listed], target: str, cpus: int) -> int:
 
 
 def part_size(count: int, cpus: int) -> int:
-    """Images a task decodes: enough parts to keep all cores busy to the end, and no more than need be."""
+    """Images that a task decodes: as many as keep all cores busy to the end."""
     return max(SMALLEST_PART, min(LARGEST_PART, count // (PARTS_PER_CPU * cpus)))
 
 
@@ -190,17 +190,17 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
     )
     context.checkpoint_config.checkpoint_actor_pool_max_size = 1
     context.enable_progress_bars = False
-    # The newer reader starts 32 actors for the footers of any Parquet file: half a minute on two cores.
+    # The newer reader starts 32 actors for the footers of Parquet files, which takes half a minute on two cores.
     context.use_datasource_v2 = False
-    # A broken image is a row with a reason; a node that dies takes nothing with it that is not computed again.
+    # A broken image is a row with a reason, and rows of a lost node are computed again, so any error is fatal.
     context.max_errored_blocks = 0
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     manifest, files = places.place(places.join(target, records.MANIFEST))
     results, place = places.place(places.join(target, records.VECTORS))
     places.make_folder(places.join(target, records.VECTORS), results, f"{place}/part")
     light = {"num_cpus": DECODE_CPUS}
-    # A block for each part, or a small list would be one block, which one task would decode. `repartition` would do so
-    # too, with tasks that want a whole core: on nodes of one core beside encoders there is none, for ever (seen).
+    # A block for each part, or a small list would be a single block that one task decodes. `repartition` would need
+    # tasks of a whole core, which never becomes free on nodes of one core with encoders (observed).
     parts = -(-count // part)
     stream = ray.data.read_parquet(files, filesystem=manifest, override_num_blocks=parts, **light)
     decode = Decode(job.encoder, job.source, job.image)
@@ -214,21 +214,21 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
     try:
         stream.write_parquet(place, filesystem=results, min_rows_per_file=rows, ray_remote_args=light)
     except Exception as error:
-        raise _reason(error) from error
+        raise _cause(error) from error
 
 
-def _reason(error: Exception) -> Exception:
-    """The refusal of a worker in its own words; anything else as Ray tells it."""
+def _cause(error: Exception) -> Exception:
+    """The LookalikeError of a worker, or the error as Ray reports it."""
     cause: BaseException | None = error
     while cause is not None:
-        for found in (getattr(cause, "cause", None), cause):
-            if isinstance(found, LookalikeError):
-                return LookalikeError(str(found).splitlines()[-1].partition("Error: ")[2] or str(found))
+        for candidate in (getattr(cause, "cause", None), cause):
+            if isinstance(candidate, LookalikeError):
+                return LookalikeError(str(candidate).splitlines()[-1].partition("Error: ")[2] or str(candidate))
         cause = cause.__cause__
     return error
 
 
 def _write_skipped(target: str) -> None:
-    """The skipped as one line of JSON each, for people and for pipes."""
+    """Write the skipped images as lines of JSON."""
     lines = [json.dumps({"key": key, "reason": reason}) + "\n" for key, reason in sorted(records.skipped(target))]
     places.write_text(places.join(target, records.SKIPPED), "".join(lines))

@@ -1,7 +1,7 @@
-"""A source to the list of its images: a key, and from where to where its bytes lie. Nothing is decoded here.
+"""A source to the list of its images: keys and positions of their bytes. Nothing is decoded here.
 
-A folder, a tar or a text list that lies on this machine is listed by `images.sources`, so its keys are those of
-`lookalike index`. Elsewhere the names decide: image extensions, tars (webdataset shards) and Parquet files.
+A local folder, tar or text list is listed by `images.sources`, so its keys are those of `lookalike index`. Elsewhere
+file names decide: image extensions, tars (webdataset shards) and Parquet files.
 """
 
 import tarfile
@@ -24,9 +24,10 @@ URLS = ("url", "image_url")
 
 @dataclass(frozen=True)
 class Listed:
-    """One image to be: its bytes are `size` from `start` on of the file `place`, or all of it where `size` is -1.
+    """An image: `size` bytes from `start` in the file `place`, or the whole file where `size` is -1.
 
-    `kind` is file, url, or parquet, where `start` is the row and `size` the row group. With a `reason` it is skipped.
+    `kind` is file, url or parquet; for parquet `start` is the row and `size` the row group. An image with a `reason` is
+    skipped.
     """
 
     key: str
@@ -41,26 +42,25 @@ class Listed:
 
 @dataclass(frozen=True)
 class ParquetColumns:
-    """Which columns of Parquet files hold the key and the picture (bytes or a URL); "" for the usual names."""
+    """The columns of Parquet files with the key and the picture (bytes or a URL); "" for the usual names."""
 
     key: str = ""
     image: str = ""
 
 
 def listed(source: str, columns: ParquetColumns = ParquetColumns()) -> Iterator[Listed]:
-    """Everything in `source`, each key once (the first counts); raises SourceError."""
+    """All images of `source`; of several with the same key the first. Raises SourceError."""
     seen: set[str] = set()
-    for found in _all(source, columns):
-        entry = _utf8(found)
+    for entry in map(_utf8, _all(source, columns)):
         if entry.key not in seen:
             seen.add(entry.key)
             yield entry
 
 
 def _utf8(entry: Listed) -> Listed:
-    """Parquet holds no other text: a name in other bytes is listed as such, and skipped."""
-    shown = entry.key.encode("utf-8", "backslashreplace").decode()
-    return entry if shown == entry.key else replace(entry, key=shown, place="", reason="the name is not UTF-8")
+    """An entry that Parquet can store: a name that is not UTF-8 is escaped, and the image is skipped."""
+    key = entry.key.encode("utf-8", "backslashreplace").decode()
+    return entry if key == entry.key else replace(entry, key=key, place="", reason="the name is not UTF-8")
 
 
 def _all(source: str, columns: ParquetColumns) -> Iterator[Listed]:
@@ -85,17 +85,17 @@ def _local(source: str, columns: ParquetColumns) -> Iterator[Listed]:
     if path.is_dir() and _packed(str(path)):
         yield from _folder(str(path), columns)
         return
-    opened = sources.open_source(path)
-    if isinstance(opened, sources.Tar | sources.Zip):
+    local = sources.open_source(path)
+    if isinstance(local, sources.Tar | sources.Zip):
         raise SourceError(f"{path}: a zip or a compressed tar cannot be read in pieces; unpack it, or use a plain .tar")
-    for entry in opened.entries():
-        at = opened.path(entry.key)
-        where, kind = (str(at), "file") if at else (entry.key, "url")
-        yield Listed(entry.key, where, kind, bytes=entry.size, mtime_ns=entry.mtime_ns)
+    for entry in local.entries():
+        file = local.path(entry.key)
+        place, kind = (str(file), "file") if file else (entry.key, "url")
+        yield Listed(entry.key, place, kind, bytes=entry.size, mtime_ns=entry.mtime_ns)
 
 
 def _packed(folder: str) -> bool:
-    """Whether a local folder holds shards or tables and no pictures of its own."""
+    """Whether a local folder has tars or Parquet files and no images directly in it."""
     names = [path.suffix.lower() for path in Path(folder).iterdir() if not path.name.startswith(".")]
     return any(name in (".tar", ".parquet") for name in names) and not any(name in images.EXTENSIONS for name in names)
 
@@ -105,17 +105,17 @@ def _folder(source: str, columns: ParquetColumns) -> Iterator[Listed]:
 
     system, root = places.place(source)
     try:
-        found = sorted(system.get_file_info(fs.FileSelector(root, recursive=True)), key=lambda info: str(info.path))
+        infos = sorted(system.get_file_info(fs.FileSelector(root, recursive=True)), key=lambda info: str(info.path))
     except OSError as error:
         raise SourceError(f"{source}: {places.short(error)}") from error
-    files = [info for info in found if info.type == fs.FileType.File]
+    files = [info for info in infos if info.type == fs.FileType.File]
     inner = {info.path: str(info.path)[len(root.rstrip("/")) + 1 :] for info in files}
     for info in files:
         if sources.is_candidate(inner[info.path]):
             yield Listed(inner[info.path], info.path, bytes=info.size, mtime_ns=info.mtime_ns or -1)
     tars = [info.path for info in files if info.path.lower().endswith(".tar")]
     with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
-        # One shard's name before its members' keys: two shards may use the same ones.
+        # With the name of the shard before the keys of its members: two shards may use the same names.
         for members in pool.map(lambda path: list(_tar(source, path, f"{inner[path]}/")), tars):
             yield from members
     yield from _parquet([info.path for info in files if info.path.lower().endswith(".parquet")], source, columns)
@@ -165,11 +165,11 @@ def _row_group(file: Any, group: int, path: str, chosen: ParquetColumns) -> Iter
 
 
 def choose(schema: Any, columns: ParquetColumns, path: str) -> ParquetColumns:
-    """The columns of this file; raises SourceError that names those it has."""
+    """The columns of this file; raises SourceError that names the existing ones."""
     names = schema.names
     key = columns.key or next((name for name in KEYS if name in names), "")
     image = columns.image or next((name for name in (*BYTES, *URLS) if name in names), "")
-    for wanted, option in ((key, "--key"), (image, "--image")):
-        if wanted not in names:
+    for column, option in ((key, "--key"), (image, "--image")):
+        if column not in names:
             raise SourceError(f"{path} has the columns {', '.join(names)}; say which one with {option} COLUMN")
     return ParquetColumns(key, image)

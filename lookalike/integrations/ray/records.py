@@ -1,4 +1,4 @@
-"""What a job writes: Parquet with a row for every image, embedded or skipped, and a small job.json beside it."""
+"""The output of a job: Parquet with a row for every image, embedded or skipped, and a small job.json beside it."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ DTYPES = ("float16", "float32")
 
 @dataclass(frozen=True)
 class Job:
-    """What never changes in the life of a job: runs that go on with it must agree."""
+    """The constants of a job, which are equal in all its runs."""
 
     source: str
     encoder: str
@@ -32,7 +32,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Record:
-    """One embedded image."""
+    """An embedded image."""
 
     key: str
     sha256: str
@@ -52,7 +52,7 @@ def listed_schema() -> Any:
 
 
 def prepared_schema() -> Any:
-    """The columns between decoding and encoding: an array as its bytes, so that its shape may differ by image."""
+    """The columns between decoding and encoding: arrays as bytes, since shapes may differ between images."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.int64()
@@ -62,7 +62,7 @@ def prepared_schema() -> Any:
 
 
 def result_schema(dim: int, dtype: str) -> Any:
-    """The columns of the result; `vector` is null where there is a `reason`."""
+    """The columns of the result; `vector` is null for a row with a `reason`."""
     import pyarrow as pa
 
     fields = list(prepared_schema())[:7]
@@ -71,7 +71,7 @@ def result_schema(dim: int, dtype: str) -> Any:
 
 
 def read_job(target: str) -> Job | None:
-    """The job whose result lies at `target`, or None where nothing does; raises SourceError."""
+    """The job at `target`, or None where there is no job; raises SourceError."""
     text = places.read_text(places.join(target, JOB))
     if text is None:
         return None
@@ -83,12 +83,12 @@ def read_job(target: str) -> Job | None:
 
 
 def write_job(target: str, job: Job) -> None:
-    """Say what the result at `target` is."""
+    """Write job.json at `target`."""
     places.write_text(places.join(target, JOB), json.dumps(asdict(job), indent=2) + "\n")
 
 
-def opened_job(target: str) -> Job:
-    """As `read_job`, where there must be one."""
+def require_job(target: str) -> Job:
+    """As `read_job`; raises SourceError where there is no job."""
     job = read_job(target)
     if job is None:
         raise SourceError(f"{target}: no result of `lookalike embed` lies here ({JOB} is missing)")
@@ -96,7 +96,7 @@ def opened_job(target: str) -> Job:
 
 
 def dataset(target: str) -> Any:
-    """The result as a pyarrow dataset of all files that were committed; None where there is none yet."""
+    """The result as a pyarrow dataset of all committed files; None before the first."""
     from pyarrow import dataset as ds
 
     folder = places.join(target, VECTORS)
@@ -107,51 +107,51 @@ def dataset(target: str) -> Any:
 
 
 def counts(target: str) -> tuple[int, dict[str, int]]:
-    """How many images have a vector, and how many were skipped by reason; reads one column."""
-    found = dataset(target)
-    if found is None or "reason" not in found.schema.names:
+    """The number of images with a vector, and of skipped ones by reason; reads one column."""
+    result = dataset(target)
+    if result is None or "reason" not in result.schema.names:
         return 0, {}
     reasons: Counter[str | None] = Counter()
-    for batch in found.to_batches(columns=["reason"]):
+    for batch in result.to_batches(columns=["reason"]):
         reasons.update(batch.column(0).to_pylist())
     return reasons.pop(None, 0), {str(reason): count for reason, count in reasons.most_common()}
 
 
 def skipped(target: str) -> Iterator[tuple[str, str]]:
-    """(key, reason) of what could not be used."""
+    """(key, reason) of skipped images."""
     from pyarrow import dataset as ds
 
-    found = dataset(target)
-    if found is None:
+    result = dataset(target)
+    if result is None:
         return
-    for batch in found.to_batches(columns=["key", "reason"], filter=ds.field("reason").is_valid()):
+    for batch in result.to_batches(columns=["key", "reason"], filter=ds.field("reason").is_valid()):
         yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
 
 
 def records(target: str) -> Iterator[tuple[list[Record], Vectors]]:
-    """The embedded images in blocks, with unit rows (n, dim) float32, in an order that stays the same."""
+    """The embedded images in blocks with unit rows (n, dim) float32, always in the same order."""
     from pyarrow import dataset as ds
 
-    job, found = opened_job(target), dataset(target)
-    if found is None:
+    job, result = require_job(target), dataset(target)
+    if result is None:
         return
     columns = ["key", "sha256", "width", "height", "bytes", "mtime_ns", "vector"]
-    for batch in found.to_batches(columns=columns, filter=ds.field("reason").is_null(), batch_size=4096):
+    for batch in result.to_batches(columns=columns, filter=ds.field("reason").is_null(), batch_size=4096):
         if not batch.num_rows:
             continue
         table = {name: batch.column(name).to_pylist() for name in columns[:-1]}
         rows = [Record(*values) for values in zip(*table.values(), strict=True)]
         vectors = to_array(batch.column("vector"), job.dim)
-        # float32 is what the encoder said, to the last bit.
+        # float32 rows are the encoder's own, to the last bit.
         yield rows, unit(vectors) if job.dtype == "float16" else vectors
 
 
 def to_array(column: Any, dim: int) -> Vectors:
     """A fixed-size list column without nulls to (n, dim) float32."""
-    # `flatten` minds the slice that a filtered batch is of its buffers.
+    # A filtered batch is a slice of its buffers, which `flatten` respects.
     return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """float16 rounds lengths by 1e-4; rows are made unit again."""
+    """Rows of unit length; float16 changes lengths by 1e-4."""
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)

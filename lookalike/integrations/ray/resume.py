@@ -1,9 +1,9 @@
-"""What a job has committed to the keys that need no more work; what killed workers left behind is put right.
+"""Committed files of a job to the keys that are done; files of killed workers are cleaned up.
 
 Ray Data writes a file of vectors and, under the same name, a checkpoint with its keys: pending before, committed after.
-A run that goes on deletes the vectors of what is pending. But a worker may outlive its killed driver for a moment: one
-that commits just then has a checkpoint without vectors, whose keys would be lost (seen: 166 of 2,004), and one that
-writes its vectors after its pending checkpoint has gone leaves rows that would be there twice.
+The next run deletes the vectors of pending checkpoints. But a worker may outlive its killed driver for a moment. If it
+commits then, there is a checkpoint without vectors, whose keys would be lost (observed: 166 of 2,004). If it writes its
+vectors after its pending checkpoint was deleted, the rows would be in the result twice.
 """
 
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def settled(target: str) -> set[str]:
-    """The keys that both a committed checkpoint and a file of vectors stand for; nobody may be writing meanwhile."""
+    """The keys of committed checkpoints with a file of vectors; no other run may write at the same time."""
     import pyarrow.parquet as pq
 
     system, checkpoints = _files(places.join(target, records.CHECKPOINT))
@@ -45,8 +45,8 @@ def _files(uri: str) -> tuple[Any, list[str]]:
     from pyarrow import fs
 
     system, folder = places.place(uri)
-    found = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    return system, sorted(str(info.path) for info in found if info.path.endswith(SUFFIX))
+    infos = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    return system, sorted(str(info.path) for info in infos if info.path.endswith(SUFFIX))
 
 
 def _name(path: str) -> str:

@@ -1,4 +1,4 @@
-"""What runs on the workers: decode a part of the manifest, encode a batch of prepared images."""
+"""The tasks of the workers: decode a part of the manifest, encode a batch of prepared images."""
 
 import functools
 import hashlib
@@ -17,13 +17,13 @@ from lookalike.integrations.ray import records
 from lookalike.types import Encoder
 
 READS_AT_ONCE = 4
-"""A store answers in tens of milliseconds: while one image is decoded, the next ones are on their way."""
+"""A store answers in tens of milliseconds: while an image is decoded, the next ones are read."""
 CHUNK = 32
-"""Images handed on together: 5 MB at 224 x 224."""
+"""Images of a block: 5 MB at 224 x 224."""
 
 
 class Decode:
-    """Rows of the manifest to prepared images, or to reasons; a few at a time, so that encoding starts early."""
+    """Rows of the manifest to prepared images, or to reasons, in small blocks, so that encoding starts early."""
 
     def __init__(self, encoder: str, source: str, image_column: str) -> None:
         self.encoder, self.source, self.image_column = encoder, source, image_column
@@ -37,15 +37,15 @@ class Decode:
         with ThreadPoolExecutor(READS_AT_ONCE) as pool, threadpool_limits(1, "blas"):
             read = BytesReader(self.source, self.image_column)
             for start in range(0, len(rows), CHUNK):
-                some = rows[start : start + CHUNK]
-                # Only reading is done ahead: as many tasks as there are cores compute beside this one.
-                coming = [pool.submit(read, row) for row in some]
-                made = [prepared(row, data.result, encoder) for row, data in zip(some, coming, strict=True)]
-                yield pa.Table.from_pylist(made, schema=records.prepared_schema())
+                chunk = rows[start : start + CHUNK]
+                # Only reading runs ahead: other tasks already compute on all cores.
+                reads = [pool.submit(read, row) for row in chunk]
+                outcomes = [prepared(row, data.result, encoder) for row, data in zip(chunk, reads, strict=True)]
+                yield pa.Table.from_pylist(outcomes, schema=records.prepared_schema())
 
 
 class Encode:
-    """An encoder that stays loaded: prepared images to vectors. One of these is an actor of the pool."""
+    """Prepared images to vectors, with an encoder that stays loaded; each actor of the pool has its own."""
 
     def __init__(self, job: records.Job) -> None:
         self.job, self.encoder = job, load_encoder(job.encoder)
@@ -70,19 +70,19 @@ class Encode:
         schema = records.result_schema(self.job.dim, self.job.dtype)
         whole = iter(vectors.astype(self.job.dtype))
         column = [None if data is None else next(whole) for data in table.column("data").to_pylist()]
-        kept = [table.column(name).combine_chunks() for name in schema.names[:7]]
+        facts = [table.column(name).combine_chunks() for name in schema.names[:7]]
         stamp = pa.array([self.job.fingerprint] * table.num_rows, pa.string())
-        return pa.table([*kept, stamp, pa.array(column, schema.field("vector").type)], schema=schema)
+        return pa.table([*facts, stamp, pa.array(column, schema.field("vector").type)], schema=schema)
 
 
 @functools.cache
 def encoder_of(name: str) -> Encoder:
-    """Loaded once in a worker process, for its preprocessing."""
+    """The encoder, loaded once in each worker process for its preprocessing."""
     return load_encoder(name)
 
 
 class BytesReader:
-    """Bytes of a row of the manifest; one row group of a Parquet file is held at a time."""
+    """Reads the bytes of rows of the manifest; keeps a single row group of a Parquet file in memory."""
 
     def __init__(self, source: str, image_column: str) -> None:
         self._system, _ = places.place(source)
@@ -122,16 +122,16 @@ class BytesReader:
 
 
 def prepared(row: dict[str, Any], read: Callable[[], bytes], encoder: Encoder) -> dict[str, Any]:
-    """One image as a row of `prepared_schema`: decoded and prepared as everywhere else, or with its reason."""
-    made: dict[str, Any] = {"key": row["key"], "bytes": row["bytes"], "mtime_ns": row["mtime_ns"]}
+    """An image as a row of `prepared_schema`: decoded and prepared, or with a reason."""
+    result: dict[str, Any] = {"key": row["key"], "bytes": row["bytes"], "mtime_ns": row["mtime_ns"]}
     try:
         data = read()
         decoded = images.decode(data, size=encoder.decode_size)
         array = np.ascontiguousarray(images.prepare(encoder, decoded))
     except ImageError as error:
-        return {**made, "reason": str(error)}
+        return {**result, "reason": str(error)}
     return {
-        **made,
+        **result,
         "sha256": hashlib.sha256(data).hexdigest(),
         "width": decoded.width,
         "height": decoded.height,

@@ -1,4 +1,4 @@
-"""A Milvus Lite file for every test, and one real server for the tests that are marked `server`."""
+"""A Milvus Lite file for every test, and a real server for the tests that are marked `server`."""
 
 import os
 import signal
@@ -27,14 +27,14 @@ def unit_rows(count: int, dim: int, seed: int = 0) -> Vectors:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests of what fails must not wait for a minute."""
+    """Tests of failures must not wait for a minute."""
     monkeypatch.setenv("LOOKALIKE_ENGINE_PATIENCE", "1")
     monkeypatch.delenv("LOOKALIKE_MILVUS_TOKEN", raising=False)
 
 
 @pytest.fixture
 def lite(tmp_path: Path) -> str:
-    """The address of a collection that is not there yet."""
+    """The address of a collection that does not exist yet."""
     return f"milvus://{tmp_path}/lite.db/photos"
 
 
@@ -73,9 +73,9 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    given = os.environ.get("MILVUS_URI")
-    if given:
-        yield Server(given)
+    uri = os.environ.get("MILVUS_URI")
+    if uri:
+        yield Server(uri)
         return
     if not PYTHON.exists():
         pytest.skip("no Milvus server is installed (scripts/test does it on x86-64 Linux), and MILVUS_URI names none")

@@ -1,4 +1,4 @@
-"""What every Milvus must do; run on Milvus Lite, on a server, and on whatever MILVUS_URI names."""
+"""Checks of any Milvus: Milvus Lite, a server of the tests' own, or the server that MILVUS_URI names."""
 
 import uuid
 
@@ -27,7 +27,7 @@ def filled(base: str, vectors: Vectors) -> str:
     engine = connect(uri)
     engine.create(MADE)
     engine.upsert(rows(0, len(vectors)), vectors)
-    # Which waits until they are seen; a flush would take a server five seconds.
+    # The count waits until rows are visible; a flush would take a server five seconds.
     assert engine.count() == len(vectors)
     engine.close()
     return uri
@@ -49,7 +49,7 @@ def check_rows_are_written_once_and_found_exactly(base: str) -> None:
     engine.drop()
 
 
-def check_more_is_asked_for_than_there_is(base: str) -> None:
+def check_a_search_for_more_results_than_rows_is_padded(base: str) -> None:
     vectors = unit_rows(5, DIM)
     engine = connect(filled(base, vectors))
     engine.open(MADE)
@@ -114,7 +114,7 @@ def check_all(base: str) -> None:
 
 CHECKS = [
     check_rows_are_written_once_and_found_exactly,
-    check_more_is_asked_for_than_there_is,
+    check_a_search_for_more_results_than_rows_is_padded,
     check_expressions_narrow_the_search,
     check_another_collection_is_refused,
     check_vectors_of_another_length_are_refused,

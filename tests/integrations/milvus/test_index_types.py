@@ -1,6 +1,6 @@
 import pytest
 
-from lookalike.integrations.milvus.index_types import released, wanted
+from lookalike.integrations.milvus.index_types import released, suitable
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from lookalike.integrations.milvus.index_types import released, wanted
     ],
 )
 def test_the_kind_follows_the_size_and_what_the_server_has(count: int, version: str, name: str) -> None:
-    assert wanted(count, version).name == name
+    assert suitable(count, version).name == name
 
 
 def test_versions_are_read_from_what_servers_say() -> None:
@@ -26,10 +26,10 @@ def test_versions_are_read_from_what_servers_say() -> None:
 
 
 def test_a_careful_search_looks_four_times_as_far() -> None:
-    kind = wanted(20_000, "v2.6.1")
+    kind = suitable(20_000, "v2.6.1")
     tuned, careful = kind.search_params(10, effort=256), kind.search_params(10, careful=True, effort=256)
     assert (tuned, careful) == ({"ef": 256}, {"ef": 1024})
 
 
 def test_a_list_is_never_longer_than_what_is_looked_at() -> None:
-    assert wanted(20_000, "v2.6.1").search_params(1000, effort=256) == {"ef": 2000}
+    assert suitable(20_000, "v2.6.1").search_params(1000, effort=256) == {"ef": 2000}

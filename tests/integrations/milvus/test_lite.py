@@ -27,9 +27,9 @@ def test_milvus_lite(check: Callable[[str], None], tmp_path: Path) -> None:
 
 @pytest.fixture
 def indexed(photos: Path, lite: str, encoder: PixelEncoder) -> Collection:
-    opened = open_collection(photos, encoder=encoder, engine=lite)
-    opened.index()
-    return opened
+    collection = open_collection(photos, encoder=encoder, engine=lite)
+    collection.index()
+    return collection
 
 
 def answers(collection: Collection, query: object, **options: object) -> list[tuple[str, float]]:
@@ -47,10 +47,10 @@ def test_it_answers_as_the_file_does(indexed: Collection, photos: Path, tmp_path
 
 
 def test_the_address_is_kept_without_its_password(photos: Path, lite: str, encoder: PixelEncoder) -> None:
-    opened = open_collection(photos, encoder=encoder, engine=lite)
-    opened.index()
-    assert json.loads((opened.path / "collection.json").read_text())["engine"] == lite
-    facts = opened.info()
+    collection = open_collection(photos, encoder=encoder, engine=lite)
+    collection.index()
+    assert json.loads((collection.path / "collection.json").read_text())["engine"] == lite
+    facts = collection.info()
     assert (facts["engine"], facts["index"]) == (lite, "FLAT")
     assert facts["server"].startswith("milvus_lite")
 
@@ -69,21 +69,21 @@ def test_a_removed_image_is_not_found_and_stays_out(indexed: Collection) -> None
 
 
 def test_filters_choose_the_same_images_as_the_catalog(indexed: Collection) -> None:
-    with indexed.store.writing() as opened:
+    with indexed.store.writing() as store:
         for number, key in enumerate(indexed.keys()):
-            put(opened, key, {"year": 2000 + number} if number % 2 else {"place": 'the "Sands"'})
+            put(store, key, {"year": 2000 + number} if number % 2 else {"place": 'the "Sands"'})
 
-    def found(where: str) -> list[str]:
+    def keys_of(where: str) -> list[str]:
         chosen = indexed.gallery.view(where)
         _, ids = chosen.search(indexed.gallery.vectors(np.array([0])), 12)
         return sorted(indexed.key(row) for row in ids[0].tolist() if row >= 0)
 
-    assert found("key:trip/*") == [f"trip/{number:02}.png" for number in (0, 3, 6, 9)]
-    assert len(found("year >= 2005")) == 4
-    assert len(found("not year >= 2005")) == 8
-    assert len(found("""place = 'the "Sands"'""")) == 6
+    assert keys_of("key:trip/*") == [f"trip/{number:02}.png" for number in (0, 3, 6, 9)]
+    assert len(keys_of("year >= 2005")) == 4
+    assert len(keys_of("not year >= 2005")) == 8
+    assert len(keys_of("""place = 'the "Sands"'""")) == 6
     with pytest.raises(QueryError, match="no such column"):
-        found("age > 3")
+        keys_of("age > 3")
 
 
 def test_a_large_selection_is_put_to_the_server_as_an_expression(
@@ -96,8 +96,8 @@ def test_a_large_selection_is_put_to_the_server_as_an_expression(
 
 
 def test_what_the_catalog_knows_can_be_asked_of_the_server(indexed: Collection, photos: Path, lite: str) -> None:
-    with indexed.store.writing() as opened:
-        put(opened, "01.jpg", {"year": 1999})
+    with indexed.store.writing() as store:
+        put(store, "01.jpg", {"year": 1999})
     (photos / "02.jpg").rename(photos / "moved.jpg")
     indexed.index()
     row = {key: indexed.row(key) for key in ("01.jpg", "moved.jpg")}

@@ -1,4 +1,4 @@
-"""Every way to give an engine what it cannot use: one line that says what to do, and nothing half-written."""
+"""Engines that cannot be used: the error is one line that says what to do, and nothing is half written."""
 
 import json
 import re
@@ -28,7 +28,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """The command line in this process; what it says of an error is one line, and the last."""
+    """The command line in this process; an error is a single line, and the last."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         status = _run([str(argument) for argument in arguments], debug=False)
@@ -85,7 +85,7 @@ def test_another_encoders_collection_is_refused_and_stays_as_it_was(
     run("index", photos, "--encoder", "rootsift", "--engine", lite)
     status, _, error = run("index", "--from", job, "--to", lite, "--collection", tmp_path / "made")
     assert status == 1
-    # Whose dimension is another's is told first: nothing else could be right then.
+    # The dimension is compared first.
     assert re.search(r"lite.db/photos holds vectors of \d+ numbers, not 177; give another name", error)
     assert not (tmp_path / "made" / "collection.json").exists()
     assert run("search", photos, photos / "01.jpg", "-k", 1)[0] == 0
@@ -106,17 +106,17 @@ def test_a_job_goes_into_a_server_once_and_is_searched_there(run: Run, job: Path
     command = ("index", "--from", job, "--to", lite, "--collection", tmp_path / "made")
     assert run(*command)[1] == f"{tmp_path / 'made'}: 20 added\n"
     assert run(*command)[1] == f"{tmp_path / 'made'}: 20 unchanged\n"
-    found = json.loads(run("search", tmp_path / "made", "00003.jpg", "-k", 2, "--json")[1])["results"]
-    assert (found[0]["key"], round(found[0]["score"], 5)) == ("00003.jpg", 1)
-    assert len(found) == 2
+    results = json.loads(run("search", tmp_path / "made", "00003.jpg", "-k", 2, "--json")[1])["results"]
+    assert (results[0]["key"], round(results[0]["score"], 5)) == ("00003.jpg", 1)
+    assert len(results) == 2
 
 
 def test_a_job_goes_into_a_local_collection_to_the_last_bit(run: Run, job: Path, tmp_path: Path) -> None:
     command = ("index", "--from", job, "--collection", tmp_path / "made", "--json")
     assert json.loads(run(*command)[1])["added"] == 20
-    with Collection(tmp_path / "made") as made:
-        assert made.keys() == [f"{number:05}.jpg" for number in range(20)]
-        np.testing.assert_array_equal(made.gallery.vectors(np.arange(20)), unit_rows(20, made.encoder.dim))
+    with Collection(tmp_path / "made") as collection:
+        assert collection.keys() == [f"{number:05}.jpg" for number in range(20)]
+        np.testing.assert_array_equal(collection.gallery.vectors(np.arange(20)), unit_rows(20, collection.encoder.dim))
 
 
 def test_what_is_no_result_of_a_job_is_refused(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_what_is_no_result_of_a_job_is_refused(run: Run, photos: Path, tmp_path:
     assert re.search(r"no result of `lookalike embed` lies here \(job.json is missing\)", error)
 
 
-def test_embedding_straight_into_a_server_is_told_the_way(run: Run, photos: Path) -> None:
+def test_embedding_straight_into_a_server_is_refused_with_the_right_commands(run: Run, photos: Path) -> None:
     status, _, error = run("embed", photos, "--to", "milvus://host/photos", "--encoder", "thumbnail")
     assert status == 1
     assert re.search(r"index --from FOLDER --to milvus://host:19530/photos", error)

@@ -64,19 +64,17 @@ def test_twenty_thousand_vectors_survive_a_server_killed_in_the_middle_of_an_ins
     _, errors = job.communicate(timeout=600)
     assert job.returncode == 0, errors
 
-    with Collection(place) as opened:
-        assert len(opened) == COUNT
-        assert not opened.verify()
-        assert isinstance(opened.store.vectors, rows.MilvusRows)
-        assert opened.store.vectors.engine.count() == COUNT
-        assert opened.info()["index"] == "HNSW"
+    with Collection(place) as collection:
+        assert len(collection) == COUNT
+        assert not collection.verify()
+        assert isinstance(collection.store.vectors, rows.MilvusRows)
+        assert collection.store.vectors.engine.count() == COUNT
+        assert collection.info()["index"] == "HNSW"
         queries = unit_rows(200, vectors.shape[1], seed=1)
-        _, found = opened.gallery.search(queries, 10)
+        _, ids = collection.gallery.search(queries, 10)
 
     exact = faiss.knn(queries, vectors, 10, metric=faiss.METRIC_INNER_PRODUCT)[1]
-    recall = np.mean(
-        [len(set(one) & set(other)) / 10 for one, other in zip(found.tolist(), exact.tolist(), strict=True)]
-    )
+    recall = np.mean([len(set(row) & set(truth)) / 10 for row, truth in zip(ids.tolist(), exact.tolist(), strict=True)])
     assert recall >= 0.99
 
 

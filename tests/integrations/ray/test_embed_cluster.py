@@ -24,7 +24,7 @@ from tests.support.pictures import picture
 
 COUNT = int(os.environ.get("LOOKALIKE_CLUSTER_IMAGES", "200"))
 READ_SECONDS = 0.2
-"""What the store takes for a photo: the job must last long enough to be killed in its middle, on any machine."""
+"""The delay of the store for a photo: the job must last long enough to be killed in its middle, on any machine."""
 BROKEN = {
     "broken/empty.jpg": b"",
     "broken/text.jpg": b"not a picture",
@@ -66,7 +66,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """The development photos, or as many small made-up ones as show the same."""
+    """The development photos, or as many small made-up pictures."""
     folder = tmp_path / "photos"
     folder.mkdir()
     data = Path(os.environ.get("LOOKALIKE_TEST_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -93,11 +93,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 200 << 20}
     # Ray would end all workers but one a core, and start one for each task: seconds for what takes none.
     keep = {"num_workers_soft_limit": 8, "idle_worker_killing_time_threshold_ms": 600_000}
-    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": keep})
-    made.add_node(**node)
-    made.add_node(**node)
-    yield made
-    made.shutdown()
+    raylets = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": keep})
+    raylets.add_node(**node)
+    raylets.add_node(**node)
+    yield raylets
+    raylets.shutdown()
 
 
 def upload(folder: Path, url: str) -> None:
@@ -179,9 +179,9 @@ def test_whatever_is_killed_every_image_is_there_once(pictures: Path, store: str
     assert summary["images"] == len(keys) - len(BROKEN)
     assert summary["added"] <= len(keys) - after_driver
 
-    found = records.dataset(TARGET).to_table(columns=["key", "reason", "fingerprint"]).to_pydict()
-    assert sorted(found["key"]) == keys
-    assert sorted(key for key, reason in zip(found["key"], found["reason"], strict=True) if reason) == sorted(BROKEN)
+    table = records.dataset(TARGET).to_table(columns=["key", "reason", "fingerprint"]).to_pydict()
+    assert sorted(table["key"]) == keys
+    assert sorted(key for key, reason in zip(table["key"], table["reason"], strict=True) if reason) == sorted(BROKEN)
     same_as_one_machine(pictures, tmp_path)
 
 
@@ -193,9 +193,9 @@ def same_as_one_machine(pictures: Path, tmp_path: Path) -> None:
         assert sorted(alone.keys()) == sorted(loaded.keys())
         assert sorted(alone.skipped()) == sorted(loaded.skipped())
         for key in alone.keys()[::7]:
-            one, other = alone.gallery, loaded.gallery
-            left, right = one.row(key), other.row(key)
+            expected, gallery = alone.gallery, loaded.gallery
+            left, right = expected.row(key), gallery.row(key)
             assert left is not None
             assert right is not None
-            np.testing.assert_array_equal(one.vectors(np.array([left])), other.vectors(np.array([right])))
-            assert one.item(left).sha256 == other.item(right).sha256
+            np.testing.assert_array_equal(gallery.vectors(np.array([right])), expected.vectors(np.array([left])))
+            assert gallery.item(right).sha256 == expected.item(left).sha256

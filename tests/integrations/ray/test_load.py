@@ -12,7 +12,7 @@ from lookalike.integrations.ray.load import Loaded, load
 from tests.support.job_results import write_result
 
 
-def test_what_was_taken_out_by_hand_stays_out(tmp_path: Path) -> None:
+def test_an_image_that_was_removed_by_hand_is_not_added_again(tmp_path: Path) -> None:
     write_result(tmp_path / "job", np.eye(3, load_encoder("thumbnail").dim, dtype=np.float32))
     place = tmp_path / "collection"
     assert load(str(tmp_path / "job"), place) == Loaded(3, 0, 0)
