@@ -105,6 +105,13 @@ def test_who_contributes_is_told_of_every_table() -> None:
     assert not missing, f"CONTRIBUTING.md says nothing of {', '.join(missing)}"
 
 
+def test_where_a_new_part_goes_is_there() -> None:
+    table = read("CONTRIBUTING.md").partition("| new |")[2].partition("\n\n")[0]
+    paths = re.findall(r"`((?:\w+/)+(?:\w+\.py)?|types\.py)`", table)
+    assert {"types.py", "encoders/", "encoders/__init__.py"} <= set(paths)
+    assert not [path for path in paths if not (ROOT / "lookalike" / path).exists()]
+
+
 def test_who_finds_a_hole_is_told_how_to_report_it_and_what_is_supported() -> None:
     text = read("SECURITY.md")
     heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
