@@ -1,4 +1,4 @@
-"""Why two pictures look alike: against warps whose truth is known, and on real photos where these are at hand."""
+"""Why two pictures look alike: on warps with a known map, and on real photos where these are available."""
 
 import json
 from collections.abc import Sequence
@@ -175,7 +175,7 @@ def test_the_drawing_has_both_pictures_the_matches_and_the_overlap(
 
 
 def test_many_matches_are_spread_over_the_picture() -> None:
-    """A hundred in one place and one far away: that one is shown."""
+    """Two hundred in one place and a point far away, which is among the rows."""
     points = np.concatenate([np.random.default_rng(0).uniform(0, 10, (200, 2)), [[500, 500]]])
     rows = spread(points)
     assert len(rows) == SHOWN

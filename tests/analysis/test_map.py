@@ -166,18 +166,18 @@ def test_progress_ends_at_the_total(wall: Wall) -> None:
 def page(wall: Wall, browser: Any, tmp_path: Path) -> Iterator[Any]:
     mapping.make(wall(200, keys={0: "<b>bold</b>.jpg"}), tmp_path / "map.html", groups=4, title="Wall & co")
     context = browser.new_context(viewport={"width": 1000, "height": 700}, reduced_motion="reduce", has_touch=True)
-    shown, errors = context.new_page(), []
-    shown.on("pageerror", lambda error: errors.append(str(error)))
-    shown.on("console", lambda message: errors.append(message.text))
-    shown.goto((tmp_path / "map.html").as_uri())
-    shown.wait_for_selector("body[data-ready]")
-    yield shown
+    tab, errors = context.new_page(), []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("console", lambda message: errors.append(message.text))
+    tab.goto((tmp_path / "map.html").as_uri())
+    tab.wait_for_selector("body[data-ready]")
+    yield tab
     assert errors == []
     context.close()
 
 
 def pixels(page: Any) -> bytes:
-    """What the map shows, without the panels over it."""
+    """The canvas of the map as a PNG, without the panels over it."""
     url = page.evaluate(
         "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => "
         "done(document.getElementById('map').toDataURL()))))"
@@ -185,12 +185,12 @@ def pixels(page: Any) -> bytes:
     return base64.b64decode(url.partition(",")[2])
 
 
-def pixels_once(page: Any, are_right: Callable[[bytes], bool], what: str) -> bytes:
-    """What the map shows as soon as it is right: a wheel's turn reaches the page when the browser gets to it."""
+def pixels_once(page: Any, are_right: Callable[[bytes], bool], message: str) -> bytes:
+    """The canvas as soon as it is right; a browser handles events of the mouse with a delay."""
     end = time.monotonic() + 60
-    while not are_right(shown := pixels(page)):
-        assert time.monotonic() < end, what
-    return shown
+    while not are_right(canvas := pixels(page)):
+        assert time.monotonic() < end, message
+    return canvas
 
 
 def drag(page: Any) -> None:
@@ -200,9 +200,9 @@ def drag(page: Any) -> None:
 
 
 def test_the_first_picture_of_the_map_shows_all_colours(page: Any) -> None:
-    shown = np.asarray(Image.open(io.BytesIO(pixels(page))).convert("RGB")).astype(int).reshape(-1, 3)
+    rgb = np.asarray(Image.open(io.BytesIO(pixels(page))).convert("RGB")).astype(int).reshape(-1, 3)
     for colour in ((254, 0, 0), (0, 128, 1), (0, 0, 254), (255, 215, 0)):
-        assert (np.abs(shown - colour).max(axis=1) < 20).sum() > 500, colour
+        assert (np.abs(rgb - colour).max(axis=1) < 20).sum() > 500, colour
     assert page.locator("h1").inner_text() == "Wall & co"
     assert page.locator("nav button").count() == 4
 

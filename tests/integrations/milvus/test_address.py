@@ -17,11 +17,11 @@ def test_the_port_may_be_left_out() -> None:
 
 
 def test_what_is_shown_and_stored_holds_no_password() -> None:
-    shown = "milvus://host:19530/photos"
-    assert stored("milvus://me:secret@host:19530/photos") == shown
+    uri = "milvus://host:19530/photos"
+    assert stored("milvus://me:secret@host:19530/photos") == uri
     assert "secret" not in repr(parse("milvus://me:secret@host/photos"))
     # The same process gets in with the stored address.
-    assert parse(shown).token == "me:secret"
+    assert parse(uri).token == "me:secret"
 
 
 def test_the_environment_gives_the_token_that_the_uri_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
