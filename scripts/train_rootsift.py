@@ -1,6 +1,6 @@
 """Train what the encoder `rootsift` ships: vocabulary and projection, from a folder of assorted photos.
 
-    python scripts/train_rootsift.py PHOTOS [--out lookalike/data/rootsift.safetensors]
+    python scripts/train_rootsift.py PHOTOS [--out lookalike/encoders/data/rootsift.safetensors]
 
 Each photo is seen whole and as crops of a half to four fifths of its sides, so that the projection is learned from far
 more pictures than the file has dimensions. Seeded: the same photos give the same file on the same libraries.

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import os
 import re
+import runpy
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,11 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_page_of_figures_begins_as_a_new_one_would() -> None:
+    head = runpy.run_path(str(ROOT / "benchmarks" / "record.py"))["HEAD"]
+    assert read("docs/performance.md").startswith(f"{head}\n## ")
 
 
 def test_what_a_source_distribution_takes_along_is_there() -> None:
