@@ -1,4 +1,4 @@
-"""A collection of images on disk that can be asked which of them look alike."""
+"""The public face of a collection on disk: search it, write to it, and read what it contains."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from lookalike.analysis.explain import explain as matched
 from lookalike.analysis.map import MOST, make
 from lookalike.analysis.zero_shot import BLOCK, TEMPLATE, Label
 from lookalike.analysis.zero_shot import label as labelled
-from lookalike.collection.reader import FOLDER, Given, Reader
+from lookalike.collection.reader import FOLDER, Reader, Requested
 from lookalike.collection.sync import IndexReport
 from lookalike.collection.writer import Writer
 from lookalike.encoders.whitening import Whitening
@@ -47,7 +47,7 @@ def open(
     device: str | None = None,
     engine: str | None = None,
 ) -> "Collection":
-    """The collection of a photo folder (or archive, or list), or the one that lies at `path`.
+    """Open the collection of a photo folder (or archive, or list), or the one in the folder `path`.
 
     Nothing is written before `index`.
 
@@ -56,19 +56,19 @@ def open(
     path
         A folder of photos, or a collection.
     encoder
-        A name, a path or an `Encoder`; needed only for a new collection. For one that exists it must be the one that it
-        was made with.
+        A name, a path or an `Encoder`; needed only for a new collection. For an existing collection it must be the one
+        that made its vectors.
     collection
-        Where the collection lies, if not in ``path/.lookalike``.
+        The folder of the collection, if it is not ``path/.lookalike``.
     device
-        Where the encoder computes: cuda, mps, cpu; without one, a GPU where PyTorch finds one, else ONNX Runtime.
+        Where the encoder computes: cuda, mps, cpu. By default a GPU where PyTorch finds one, else ONNX Runtime.
     engine
-        The URI of a search server that is to hold the vectors of a new collection; see `integrations`.
+        The URI of a search server for the vectors of a new collection; see `integrations`.
 
     Returns
     -------
     Collection
-        To be closed after use, or used in a ``with`` statement.
+        Close it after use, or use it in a ``with`` statement.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def open(
 
 
 class Collection:
-    """Images that are asked which of them look alike: a `Reader` of what lies on disk, and a `Writer` to it."""
+    """A collection of images to search: a `Reader` of what is on disk, and a `Writer` to it."""
 
     def __init__(
         self,
@@ -107,9 +107,9 @@ class Collection:
         device: str | None = None,
         engine: str | None = None,
     ) -> None:
-        """The collection in the folder `path`, made by the first `index`; `sources` are what that indexes."""
-        given = Given(encoder, tuple(sources), device, engines.stored(engine) if engine else None)
-        self._reader = Reader(Path(path), given)
+        """The collection in the folder `path`, made by the first `index`, which then indexes `sources`."""
+        requested = Requested(encoder, tuple(sources), device, engines.stored(engine) if engine else None)
+        self._reader = Reader(Path(path), requested)
         self._writer = Writer(self._reader)
 
     @classmethod
@@ -128,12 +128,12 @@ class Collection:
         return len(self._reader)
 
     def close(self) -> None:
-        """Let go of the files; the next use opens them again."""
+        """Close the files; the next use opens them again."""
         self._reader.close()
 
-    # Asking
+    # Searching
 
-    def search(  # noqa: PLR0913 - the keywords make two objects, and behind them nothing takes so many
+    def search(  # noqa: PLR0913 - the keywords make two objects, and no other function takes so many
         self,
         query: Example | Sequence[Example] | None = None,
         k: int = 10,
@@ -161,19 +161,20 @@ class Collection:
         query
             A path, a key of the collection, an open image, image bytes, a URL, a vector (dim,), or several of these.
         box, text, negatives, negative_text, weights, combine, invariant
-            What else is asked; see `Query`.
+            Further parts of the query; see `Query`.
         k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse
-            How it is searched; see `SearchOptions`.
+            Options of the search; see `SearchOptions`.
 
         Returns
         -------
         list of Hit
-            The query itself comes first with score 1 where the collection has it, or not at all with `exclude_self`.
+            Best first. An image of the collection that is the query itself comes first with score 1, or is left out
+            with `exclude_self`.
 
         Raises
         ------
         QueryError
-            Where a query cannot be made into a vector, or an option cannot be.
+            Where a query cannot be made into a vector, or an option has a wrong value.
 
         Examples
         --------
@@ -203,20 +204,20 @@ class Collection:
         return self.find(question, options)
 
     def find(self, query: Query, options: SearchOptions) -> list[Hit]:
-        """As `search`, with what is asked and how in one object each."""
+        """As `search`, with the query and the options as objects."""
 
-        def found() -> list[Hit]:
+        def answer_hits() -> list[Hit]:
             answer = self.rank(query, options)
             return hits(answer.ranking, answer.space.gallery, options)
 
-        return self._steadily(found)
+        return self._unless_replaced(answer_hits)
 
     def rank(self, query: Query, options: SearchOptions) -> hybrid.Answer:
-        """As `find`, as rows and scores: what an evaluation judges, which needs the keys of few of them."""
+        """As `find`, but rows and scores: for evaluation, which needs few of the keys."""
         return hybrid.answer(query, options, self._reader.space(options), lambda: self._reader.text_set.space(options))
 
-    def _steadily(self, search: Callable[[], T]) -> T:
-        """`search()`, again where another collection took the place of this one meanwhile."""
+    def _unless_replaced(self, search: Callable[[], T]) -> T:
+        """The result of `search()`, which is repeated where the collection on disk was replaced meanwhile."""
         while True:
             searched = self.store
             try:
@@ -225,19 +226,19 @@ class Collection:
                 if self.store is searched:
                     raise
                 continue
-            # Row numbers are those of one store: in another, they mean other images.
+            # Row numbers are valid for a single store: in another, they mean other images.
             if self.store is searched:
                 return answer
 
     def resolve(self, query: Query) -> Resolved:
-        """A query as vectors, and which rows of the collection are the query itself; raises QueryError."""
+        """A query as vectors, with the rows of the collection that are the query itself; raises QueryError."""
         space = self._reader.space(SearchOptions())
         return resolve(query, space.encoder, space.gallery)
 
     def explain(self, query: Example, key: str, box: Box | None = None) -> Explanation:
-        """What a query picture (or a region of it) and an image of the collection have in common.
+        """The matching parts of a query picture (or a region of it) and an image of the collection.
 
-        Raises QueryError for a key that is not there and for a query that is no picture.
+        Raises QueryError for a key that the collection does not have and for a query that is no picture.
         """
         gallery = self.gallery
         picture, image = self.picture(query, box), gallery.image(_row_of(key, gallery))
@@ -253,12 +254,12 @@ class Collection:
     def distances(self, probe: Probe, keys: Sequence[str]) -> Scores:
         """Squared Euclidean distances (n,) of n images to the probe's first vector, as IndexFlatL2 gives them.
 
-        Raises QueryError for a key that is not there.
+        Raises QueryError for a key that the collection does not have.
         """
         gallery = self.gallery
         refuse_other_length(probe.vectors, gallery.dim)
-        apart = gallery.vectors(np.array([_row_of(key, gallery) for key in keys], np.int64)) - probe.vectors[0]
-        return np.asarray(np.einsum("ij,ij->i", apart, apart), np.float32)
+        differences = gallery.vectors(np.array([_row_of(key, gallery) for key in keys], np.int64)) - probe.vectors[0]
+        return np.asarray(np.einsum("ij,ij->i", differences, differences), np.float32)
 
     def duplicates(
         self,
@@ -267,7 +268,10 @@ class Collection:
         other: "Collection | None" = None,
         progress: Progress | None = None,
     ) -> list[Group]:
-        """Groups of copies, or what of `other` has copies here; see `duplicates.find`. Raises QueryError."""
+        """Groups of copies, or the images of `other` that have copies here; see `duplicates.find`.
+
+        Raises QueryError, and EncoderMismatch where vectors of `other` are of another encoder.
+        """
         mine, theirs = self.store.header, (other or self).store.header
         if (threshold is not None or level != "exact") and mine.fingerprint != theirs.fingerprint:
             raise EncoderMismatch(f"{self.path} was made with {mine.encoder}, the other with {theirs.encoder}")
@@ -280,7 +284,7 @@ class Collection:
         """The keys of all images and, in step with them, the best `k` labels of each; see `zero_shot.label`."""
         reader = self._reader.text_set
         gallery, encoder = reader.gallery, reader.encoder
-        assert isinstance(encoder, TextEncoder), "text_set gives one that reads text"
+        assert isinstance(encoder, TextEncoder), "the encoder of text_set reads text"
         rows = np.array([item.row for item in gallery.live_items()], np.int64)
         blocks = (gallery.vectors(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK))
         keys = (item.key for item in gallery.live_items())
@@ -289,19 +293,19 @@ class Collection:
     def map(
         self, out: str | Path, groups: int | None = None, most: int = MOST, progress: Progress | None = None
     ) -> int:
-        """Write a page that shows all images, like ones together, to `out`; how many it shows. See `map.make`."""
+        """Write a page to `out` that shows all images, similar ones together; how many it shows. See `map.make`."""
         return make(self.gallery, out, groups, self.folder.resolve().name, None, most, progress)
 
-    # What it holds
+    # Reading
 
     @property
     def path(self) -> Path:
-        """The folder that the collection lies in."""
+        """The folder of the collection."""
         return self._reader.path
 
     @property
     def folder(self) -> Path:
-        """What commands call it: its folder of photos where it lies in one, else its own."""
+        """Its name on the command line: its folder of photos where it lies in one, else its own folder."""
         return self._reader.folder
 
     @property
@@ -321,12 +325,12 @@ class Collection:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are another's."""
+        """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are of another encoder."""
         return self._reader.encoder
 
     @property
     def sets(self) -> dict[str, "Collection"]:
-        """Encoder names to vector sets: this collection itself, and those that were added to it."""
+        """Encoder names to vector sets: this collection itself first, then those that were added to it."""
         return {
             name: self if reader is self._reader else Collection._of(reader)
             for name, reader in self._reader.sets.items()
@@ -334,7 +338,7 @@ class Collection:
 
     @property
     def reads_text(self) -> bool:
-        """Whether it can be searched with words."""
+        """Whether it can be searched by text."""
         return any(reader.reads_text for reader in self._reader.sets.values())
 
     @property
@@ -349,7 +353,7 @@ class Collection:
         return self if reader is self._reader else Collection._of(reader)
 
     def through(self, encoder: Encoder) -> "Collection":
-        """The same collection opened once more, which encodes with `encoder`: its own one, wrapped in something."""
+        """The same collection opened again, with `encoder` in place of its own: for a wrapper of that."""
         return Collection._of(self._reader.through(encoder))
 
     def keys(self) -> list[str]:
@@ -365,11 +369,11 @@ class Collection:
         return self._reader.row(key)
 
     def skipped(self) -> list[tuple[str, str]]:
-        """(key, reason) of what could not be used at the last run."""
+        """(key, reason) of every file that the last run could not use."""
         return self._reader.skipped()
 
     def info(self) -> dict[str, Any]:
-        """What there is to know about it, ready for JSON."""
+        """Facts about the collection, ready for JSON."""
         return self._reader.info()
 
     # Writing
@@ -385,8 +389,8 @@ class Collection:
     ) -> IndexReport:
         """Bring the collection into step with `sources`, or with those that it was made from.
 
-        New and changed images are embedded, renamed and duplicate ones recognised by their content, missing ones
-        forgotten. May be interrupted at any moment and run again.
+        New and changed images are embedded, renamed and duplicate ones are recognised by their content, missing ones
+        are removed. May be interrupted at any moment and run again.
 
         Parameters
         ----------
@@ -395,13 +399,13 @@ class Collection:
         progress
             Called now and then with (done, total).
         rebuild
-            Embed everything anew; the old collection serves until the new one is complete.
+            Embed everything again; the old collection can be searched until the new one is complete.
         precision
-            fp32, int8, or auto: a new collection tries both on 64 of its images, and `info()` says what was found.
+            fp32, int8, or auto: a new collection tries both on 64 of its images, and `info()` reports the result.
         dtype
-            How a new collection keeps its vectors: float32, float16 or int8.
+            How a new collection stores its vectors: float32, float16 or int8.
         meta
-            CSV or Parquet files of columns about the images, which `where` can then ask for.
+            CSV or Parquet files with columns about the images, which `where` can then test.
 
         Returns
         -------
@@ -420,22 +424,22 @@ class Collection:
         return self._writer.index(sources, progress, rebuild, precision, dtype, meta)
 
     def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
-        """Bring just these files or folders into step, which lie in folders that were indexed; see `sync.Part`."""
+        """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""
         return self._writer.refresh(paths, progress)
 
     def add_set(self, encoder: str | Encoder, progress: Progress | None = None) -> IndexReport:
-        """Vectors of one more encoder for the same images, kept beside the first ones, which are not touched.
+        """Add vectors of another encoder for the same images, beside the first vectors, which do not change.
 
-        Where there is such a set already, it is brought into step. `sets` has it afterwards.
+        A set that exists is brought into step. `sets` contains it afterwards.
         """
         return self._writer.add_set(encoder, progress)
 
     def attach(self, table: str | Path) -> tuple[int, int]:
-        """Keep the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
+        """Store the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
         return self._writer.attach(table)
 
     def remove(self, keys: Sequence[str]) -> int:
-        """Take images out of the collection, whose files stay where they are; how many were there.
+        """Take images out of the collection, but leave their files; how many were removed.
 
         They stay out until their files change or the collection is rebuilt. Raises QueryError, and removes nothing,
         where a key is not in the collection.
@@ -443,15 +447,15 @@ class Collection:
         return self._writer.remove(keys)
 
     def verify(self, repair: bool = False) -> Damage:
-        """What does not match its checksum; with `repair` those rows are taken out, for the next run to embed again."""
+        """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""
         return self._writer.verify(repair)
 
     def optimize(self, spec: str = "auto", progress: Progress | None = None) -> IndexBuild:
-        """Make an index for searching many images quickly; see `build_index.optimize`."""
+        """Build an index for fast search among many images; see `build_index.optimize`."""
         return self._writer.optimize(spec, progress)
 
     def compact(self, dtype: str | None = None, progress: Progress | None = None) -> Compaction:
-        """Leave the rows of removed images behind; see `compact.compact`."""
+        """Drop the rows of removed images; see `compact.compact`."""
         return self._writer.compact(dtype, progress)
 
     def export(self, out: str | Path, kind: Format, progress: Progress | None = None) -> list[Path]:
@@ -461,10 +465,10 @@ class Collection:
     def whiten(
         self, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0, source: str | Path | None = None
     ) -> Whitening:
-        """Turn and scale all vectors so that their directions count alike, by what this collection holds or another.
+        """Whiten all vectors, by a whitening fitted to this collection or to another; see `whitening.fit`.
 
-        Queries and new images are whitened likewise from then on. See `whitening.fit`; raises CollectionError where it
-        is whitened already.
+        Queries and new images are whitened likewise from then on. Raises CollectionError where the collection is
+        whitened already.
         """
         return self._writer.whiten(dim, power, shrinkage, source)
 

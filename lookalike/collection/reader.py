@@ -1,4 +1,4 @@
-"""A collection as it lies on disk: opened, with its encoder and its further vector sets, and what it holds."""
+"""A collection on disk, opened for reading: its store, encoder, gallery and further vector sets."""
 
 import threading
 from dataclasses import dataclass, replace
@@ -25,12 +25,12 @@ from lookalike.types import Encoder, TextEncoder
 FOLDER = ".lookalike"
 DEFAULT_ENCODER = "dinov2-base"
 KEPT_OPEN = 2
-"""Collections that were replaced, for searches that began before."""
+"""Stores of collections that were replaced, for searches that began before."""
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a collection was opened with: `encoder` and `engine` hold for a new one, and are held against an old one."""
+class Requested:
+    """What a collection was opened with; a new one uses `encoder` and `engine`, an existing one must match them."""
 
     encoder: str | Encoder | None = None
     sources: tuple[Path, ...] = ()
@@ -41,16 +41,16 @@ class Given:
 class Reader:
     """Images, their vectors and where they came from; safe to use from several threads and processes."""
 
-    def __init__(self, path: Path, given: Given = Given()) -> None:
+    def __init__(self, path: Path, requested: Requested = Requested()) -> None:
         """The collection in the folder `path`, made by the first `Writer.index`."""
-        self.path, self.given = path, given
+        self.path, self.requested = path, requested
         self._encoder: Encoder | None = None
         self._open_store: Store | None = None
         self._open_gallery: StoredGallery | None = None
         self._retired: list[Store] = []
         self._open_sets: dict[Path, Reader] = {}
-        # The first is never held while a catalog is asked, whose reader may be waiting for it; the second, while
-        # weights are loaded.
+        # No thread has `_lock` while it reads a catalog, whose other readers may wait for that lock; `_loading` is
+        # locked while weights are loaded.
         self._lock, self._loading = threading.RLock(), threading.RLock()
         recover(self.path)
 
@@ -58,27 +58,27 @@ class Reader:
         return len(self.gallery)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for further in self._open_sets.values():
             further.close()
         with self._lock:
-            opened = [*self._retired, *([self._open_store] if self._open_store else [])]
+            stores = [*self._retired, *([self._open_store] if self._open_store else [])]
             self._open_store = self._open_gallery = None
             self._retired = []
-        for one in opened:
-            one.close()
+        for open_store in stores:
+            open_store.close()
 
-    def look_again(self) -> None:
-        """Forget the gallery: what this object's own connection has committed does not show in its version."""
+    def forget_gallery(self) -> None:
+        """Open the gallery again at its next use: `version` does not show commits of this object's own connection."""
         self._open_gallery = None
 
     def use(self, encoder: str | Encoder | None) -> None:
-        """Load this encoder, or the same one anew, when one is needed next."""
-        self.given, self._encoder = replace(self.given, encoder=encoder), None
+        """Load this encoder, or the same one again, when it is needed next."""
+        self.requested, self._encoder = replace(self.requested, encoder=encoder), None
 
-    def adopt(self, made: Store) -> None:
-        """Go on with a collection that was just made."""
-        self._open_store = made
+    def adopt(self, new: Store) -> None:
+        """Use the store of a collection that was just made."""
+        self._open_store = new
 
     @property
     def exists(self) -> bool:
@@ -89,95 +89,95 @@ class Reader:
     def store(self) -> Store:
         """The files behind it; raises CollectionError where nothing was indexed yet."""
         with self._lock:
-            gone = self._retire() if self._open_store is not None and self._open_store.replaced else []
+            outdated = self._retire() if self._open_store is not None and self._open_store.replaced else []
             if self._open_store is None:
-                self._open_store = self._opened()
-            opened = self._open_store
-        # Not inside the lock: whoever still reads one of these may be waiting for that.
-        for one in gone:
-            one.close()
-        return opened
+                self._open_store = self._open()
+            current = self._open_store
+        # Outside the lock: a thread that still reads one of these may be waiting for it.
+        for retired in outdated:
+            retired.close()
+        return current
 
     def _retire(self) -> list[Store]:
-        """Make way for what another process, or another object of this one, has put in the place of what is open.
+        """Set aside the open store where another process, or another object, has replaced the collection.
 
-        A thread may still be searching that: it is kept for a while. Given are those that may be closed.
+        A thread may still be searching it, so the last ones stay open. Returns those that may be closed.
         """
         recover(self.path)
         if self._open_store is None or not self._open_store.replaced or not self.exists:
             return []
         self._retired.append(self._open_store)
         self._open_store = self._open_gallery = self._encoder = None
-        gone, self._retired = self._retired[:-KEPT_OPEN], self._retired[-KEPT_OPEN:]
-        return gone
+        outdated, self._retired = self._retired[:-KEPT_OPEN], self._retired[-KEPT_OPEN:]
+        return outdated
 
-    def _opened(self) -> Store:
+    def _open(self) -> Store:
         if not self.exists:
             refuse_remains(self.path)
-            folder = self.given.sources[0] if self.given.sources else self.path
+            folder = self.requested.sources[0] if self.requested.sources else self.path
             raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
-        opened = Store(self.path)
-        stored, engine = opened.header.engine, self.given.engine
+        new = Store(self.path)
+        stored, engine = new.header.engine, self.requested.engine
         if engine and not (stored and engines.is_same(stored, engine)):
             place = stored or "a file of its own"
-            opened.close()
+            new.close()
             raise CollectionError(
                 f"{self.path} keeps its vectors in {place}, not in {engine}; give another --collection"
             )
-        return opened
+        return new
 
     @property
     def gallery(self) -> StoredGallery:
         """What is searched: the state that was committed last, by this process or another."""
-        # Looked at once each: another thread may exchange either at any moment.
-        opened, found = self.store, self._open_gallery
-        if found is None or found.store is not opened or not found.is_newest:
-            found = self._open_gallery = StoredGallery(opened, lambda: self.encoder)
-        return found
+        # Each is read once: another thread may exchange either at any moment.
+        current, gallery = self.store, self._open_gallery
+        if gallery is None or gallery.store is not current or not gallery.is_newest:
+            gallery = self._open_gallery = StoredGallery(current, lambda: self.encoder)
+        return gallery
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are another's."""
+        """The encoder, loaded when first needed; raises EncoderMismatch where the vectors are of another encoder."""
         with self._loading:
-            opened = self.store if self.exists else None
+            current = self.store if self.exists else None
             encoder = self._encoder
             if encoder is None:
-                encoder = self._loaded()
+                encoder = self._load_whitened()
             with self._lock:
-                # What was loaded for a collection that has been replaced meanwhile need not fit the new one.
-                if opened is self._open_store:
+                # An encoder that was loaded for a collection that was replaced meanwhile need not fit the new one.
+                if current is self._open_store:
                     self._encoder = encoder
-        if opened is not None and encoder.fingerprint != opened.header.fingerprint:
-            stored = opened.header.encoder
+        if current is not None and encoder.fingerprint != current.header.fingerprint:
+            stored = current.header.encoder
             raise EncoderMismatch(
-                f"{self.path} was made with {stored} ({opened.header.fingerprint[:12]}), not "
+                f"{self.path} was made with {stored} ({current.header.fingerprint[:12]}), not "
                 f"{encoder.name} ({encoder.fingerprint[:12]}); open it with --encoder {stored}, index "
                 f"again with --rebuild, or keep both: lookalike index --encoder {stored} --encoder {encoder.name}"
             )
         return encoder
 
-    def _loaded(self) -> Encoder:
-        given = self.given.encoder
-        plain = given if given is not None and not isinstance(given, str) else self._load()
+    def _load_whitened(self) -> Encoder:
+        requested = self.requested.encoder
+        plain = requested if requested is not None and not isinstance(requested, str) else self._load()
         learned = whitening.load(self.path) if self.exists else None
         return whitened(plain, learned) if learned else plain
 
     def through(self, encoder: Encoder) -> "Reader":
-        """The same collection opened once more, which encodes with `encoder`: its own one, wrapped in something."""
-        reader = Reader(self.path, Given(self.given.encoder))
+        """The same collection opened again, with `encoder` in place of its own: for a wrapper of that."""
+        reader = Reader(self.path, Requested(self.requested.encoder))
         reader._encoder = encoder
         return reader
 
     @property
     def encoder_name(self) -> str:
-        """What the encoder was asked for by, or is known by to the collection."""
-        if isinstance(self.given.encoder, str):
-            return self.given.encoder
+        """The name of the encoder as requested, else as in the header."""
+        if isinstance(self.requested.encoder, str):
+            return self.requested.encoder
         return self.store.header.encoder if self.exists else DEFAULT_ENCODER
 
     def _load(self) -> Encoder:
         name, stored = self.encoder_name, self.store.header.encoder if self.exists else None
-        device = {"device": self.given.device} if self.given.device else {}
+        device = {"device": self.requested.device} if self.requested.device else {}
         return load_encoder(precisions.settled(name, stored) if stored else name, **device)
 
     @property
@@ -195,23 +195,23 @@ class Reader:
         return {self.store.header.encoder: self} | {reader.store.header.encoder: reader for reader in self.further}
 
     def open_set(self, place: Path, encoder: str | Encoder | None = None) -> "Reader":
-        """The vector set in `place`, opened where it is or going to be."""
-        self._open_sets[place] = Reader(place, Given(encoder, device=self.given.device))
+        """The vector set in `place`, which need not exist yet."""
+        self._open_sets[place] = Reader(place, Requested(encoder, device=self.requested.device))
         return self._open_sets[place]
 
     def chosen(self, encoder: str | None) -> "Reader":
         """The vector set of an encoder; this one where none is named. Raises EncoderMismatch where it has none."""
         if encoder is None or encoder == self.store.header.encoder:
             return self
-        return self.sets.get(encoder) or Reader(self.path, Given(encoder))
+        return self.sets.get(encoder) or Reader(self.path, Requested(encoder))
 
     @property
     def reads_text(self) -> bool:
-        """Whether its encoder reads text, as far as can be said without loading it."""
-        given = self.given.encoder
-        if given is None or isinstance(given, str):
+        """Whether its encoder reads text, as far as is known without loading it."""
+        requested = self.requested.encoder
+        if requested is None or isinstance(requested, str):
             return reads_text(self.store.header.encoder)
-        return isinstance(given, TextEncoder)
+        return isinstance(requested, TextEncoder)
 
     @property
     def text_set(self) -> "Reader":
@@ -226,14 +226,14 @@ class Reader:
         )
 
     def space(self, options: SearchOptions) -> Space:
-        """What a search with these options asks; raises EncoderMismatch where another encoder was named."""
-        if self.given.encoder is not None:
-            # Where an encoder was named it is held against the collection, even if a stored vector will do.
+        """The vectors that a search with these options uses; raises EncoderMismatch where another encoder was named."""
+        if self.requested.encoder is not None:
+            # A named encoder is compared with the collection's, even where a stored vector is enough.
             self.encoder  # noqa: B018
         return Space(self.gallery.view(options.where, options.exclude, options.recall), lambda: self.encoder)
 
     def registered(self) -> list[tuple[Source, int, str]]:
-        """The sources to go through again; raises SourceError where one of them is not read from here."""
+        """(source, id, prefix) of every source to index again; raises SourceError where one is not readable here."""
         sources = self.store.catalog.sources()
         if remote := next((location for _, location, _ in sources if is_remote(location)), None):
             way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
@@ -242,7 +242,7 @@ class Reader:
         return [(open_source(origins.locate(location)), id_, prefix) for id_, location, prefix in sources]
 
     def skipped(self) -> list[tuple[str, str]]:
-        """(key, reason) of what could not be used at the last run."""
+        """(key, reason) of every file that the last run could not use."""
         return self.store.catalog.skipped()
 
     def keys(self) -> list[str]:
@@ -259,12 +259,14 @@ class Reader:
 
     @property
     def folder(self) -> Path:
-        """What commands call it: its folder of photos where it lies in one, else its own."""
+        """Its name on the command line: its folder of photos where it lies in one, else its own folder."""
         return self.path.parent if self.path.name == FOLDER else self.path
 
     def info(self) -> dict[str, Any]:
-        """What there is to know about it, ready for JSON."""
+        """Facts about the collection, ready for JSON."""
         header = self.store.header
+        index = facts(self.path, header.id, self.store.catalog.count_rows())
+        precision = precisions.facts(self.path)
         return {
             "path": str(self.path),
             "encoder": header.encoder,
@@ -279,11 +281,7 @@ class Reader:
             "whitened": whitening.load(self.path) is not None,
             "sources": [located(self.path, location) for _, location, _ in self.store.catalog.sources()],
             "format": header.format,
-            **(
-                {"index": index}
-                if (index := facts(self.path, self.store.header.id, self.store.catalog.count_rows()))
-                else {}
-            ),
+            **({"index": index} if index else {}),
             **self.store.vectors.facts(),
-            **({"precision": found} if (found := precisions.facts(self.path)) else {}),
+            **({"precision": precision} if precision else {}),
         }

@@ -1,4 +1,4 @@
-"""A source and a collection brought into step: what is new, changed, renamed, gone or cannot be used."""
+"""A source to changes of a collection: images that are new, changed, renamed, gone or cannot be used."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from lookalike.images.sources import Folder, Source, SourceEntry
 from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Progress
 
-# How often a run makes its work safe: a crash costs little, and the disk is not flushed for every image.
+# Seconds between commits: a crash loses little, and the disk is not flushed for every image.
 COMMIT_SECONDS = float(os.environ.get("LOOKALIKE_COMMIT_SECONDS", "2"))
 
 log = logging.getLogger(__name__)
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Part:
-    """Some files or subfolders of a folder, as a Source: what a watcher says has changed. `keys` are relative paths."""
+    """Some files or subfolders of a folder, as a Source: what a watcher reports. `keys` are relative paths."""
 
     whole: Folder
     keys: tuple[str, ...]
 
     @classmethod
     def of(cls, source: Source, paths: Sequence[str | Path]) -> "Part | None":
-        """What of `paths` lies in a source that is a folder, as it is called or resolved; None where nothing does."""
+        """Those of `paths` that lie in a folder, by its own path or the resolved one; None where none does."""
         if not isinstance(source, Folder):
             return None
         bases = dict.fromkeys((source.location.absolute(), source.location.resolve()))
@@ -46,7 +46,7 @@ class Part:
         return self.whole.location
 
     def entries(self) -> Iterator[SourceEntry]:
-        """What lies at these keys or under them."""
+        """The files at these keys or under them."""
         seen: set[str] = set()
         for key in self.keys:
             for entry in self.whole.at(key):
@@ -55,19 +55,19 @@ class Part:
                     yield entry
 
     def count(self) -> int | None:
-        """Not known beforehand."""
+        """None: the number is not known beforehand."""
         return None
 
     def contains(self, key: str) -> bool:
-        """Whether a file of that name is there."""
+        """Whether a file of that name exists."""
         return self.whole.contains(key)
 
     def read(self, key: str) -> bytes:
-        """The bytes of one file."""
+        """The bytes of a file."""
         return self.whole.read(key)
 
     def path(self, key: str) -> Path | None:
-        """The file itself."""
+        """The path of a file."""
         return self.whole.path(key)
 
 
@@ -88,30 +88,30 @@ class IndexReport:
 
 
 class Sync:
-    """One run over one source. The store must be open for writing; it is left committed."""
+    """A run over a source. The store must be open for writing; the run ends with a commit."""
 
     def __init__(self, store: Store, source: Source, source_id: int, prefix: str, report: IndexReport) -> None:
         self._store, self._source, self._id, self._prefix = store, source, source_id, prefix
         self.report = report
-        # One byte a row: a set of numbers would take sixty.
+        # A byte per row: a set of numbers would take sixty.
         self._seen = bytearray(store.catalog.count_rows())
         self._unknown: list[str] = []
         self._done = 0
         self._committed_at = time.monotonic()
 
     def run(self, encoder: Encoder, progress: Progress | None, start: int, total: int | None) -> int:
-        """Embed what is new, forget what is gone; the number of entries that were seen."""
+        """Embed what is new, remove what is gone; the number of entries of the source."""
         self._clear_skipped()
         try:
-            for embedded in embed(self._wanted(progress, start, total), encoder, self._is_known):
+            for embedded in embed(self._entries_to_read(progress, start, total), encoder, self._is_known):
                 self._take(embedded)
-                self._tell(progress, start, total)
+                self._report_progress(progress, start, total)
                 if time.monotonic() - self._committed_at > COMMIT_SECONDS:
                     self._commit()
         except KeyboardInterrupt:
             self._commit()
             raise
-        self._forget()
+        self._remove_gone()
         self._commit()
         return self._done
 
@@ -123,14 +123,14 @@ class Sync:
             self._store.catalog.clear_skipped(self._id)
 
     def _expected(self) -> Iterator[tuple[int, str]]:
-        """(row, key) of what the source should still have."""
+        """(row, key) of the items that the source should still have."""
         if isinstance(self._source, Part):
             for key in self._source.keys:
                 yield from self._store.catalog.rows_under(self._id, self._prefix + key)
         else:
             yield from self._store.catalog.rows_of_source(self._id)
 
-    def _tell(self, progress: Progress | None, start: int, total: int | None) -> None:
+    def _report_progress(self, progress: Progress | None, start: int, total: int | None) -> None:
         self._done += 1
         if progress:
             progress(start + self._done, total)
@@ -150,11 +150,11 @@ class Sync:
         return bool(self._same_content(sha256))
 
     def _same_content(self, sha256: str) -> list[Item]:
-        """Items of these bytes; a damaged vector must not be copied, or its checksum would become right."""
+        """Intact items of these bytes: a copy of a damaged vector would get a checksum that is right."""
         return [item for item in self._store.catalog.items_of_content(sha256) if self._store.is_intact(item.row)]
 
-    def _wanted(self, progress: Progress | None, start: int, total: int | None) -> Iterator[SourceEntry]:
-        """Entries that have to be read; the unchanged are counted as they pass."""
+    def _entries_to_read(self, progress: Progress | None, start: int, total: int | None) -> Iterator[SourceEntry]:
+        """New and changed entries; the unchanged ones are counted here."""
         for entry in self._source.entries():
             item = self._store.catalog.live_item(self._prefix + entry.key)
             if item and item.source == self._id and (item.size, item.mtime_ns) == (entry.size, entry.mtime_ns):
@@ -165,7 +165,7 @@ class Sync:
             else:
                 yield entry
                 continue
-            self._tell(progress, start, total)
+            self._report_progress(progress, start, total)
 
     def _take(self, embedded: EmbeddedImage) -> None:
         entry, key = embedded.entry, self._prefix + embedded.entry.key
@@ -207,13 +207,13 @@ class Sync:
             self.report.added += 1
 
     def _was_renamed(self, item: Item) -> bool:
-        """Whether this content stood under a name that is gone."""
+        """Whether the file of an item is gone, so that the same content elsewhere is a renamed file."""
         if item.removed or item.source != self._id or self._is_seen(item.row):
             return False
         return not self._source.contains(item.key.removeprefix(self._prefix))
 
-    def _forget(self) -> None:
-        """Remove what this source no longer has; nothing is concluded about folders that could not be read."""
+    def _remove_gone(self) -> None:
+        """Remove the items that the source no longer has, except in folders that could not be read."""
         gone = [
             row for row, key in self._expected() if not self._is_seen(row) and not key.startswith(tuple(self._unknown))
         ]

@@ -1,4 +1,4 @@
-"""A collection kept in step with its folders while they change: the file system says what, and only that is read."""
+"""Changes in folders, as the file system reports them, to updates of a collection that read only what changed."""
 
 import importlib
 import logging
@@ -15,11 +15,11 @@ from lookalike.errors import CollectionLocked, LookalikeError
 from lookalike.images.sources import SYSTEM_FOLDERS
 
 DEBOUNCE_MS = 1600
-"""How long a burst of changes is gathered at most: a copy of many photos becomes a few runs, not thousands."""
+"""The longest time that a burst of changes is gathered: a copy of many photos becomes a few runs, not thousands."""
 STEP_MS = 400
-"""How long nothing must happen before a burst counts as over: a file is then written to its end."""
+"""A burst ends after so long without a change: files are then written completely."""
 WAIT_MS = 2000
-"""How long one call waits for changes before it looks whether it is to stop."""
+"""How long a call waits for changes before it checks whether to stop."""
 RETRY_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
@@ -28,15 +28,15 @@ log = logging.getLogger(__name__)
 def watch(
     collection: Collection,
     folders: Sequence[Path],
-    told: Callable[[IndexReport], None],
+    on_report: Callable[[IndexReport], None],
     stop: threading.Event | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Bring `collection` into step with every change below `folders`, until `stop` or Ctrl-C, which is no error.
+    """Update `collection` at every change below `folders`, until `stop` or Ctrl-C, which is no error.
 
-    `told` is called after each burst that changed something, `ready` once from when on no change is missed: what came
-    between the run before and that moment is looked for. A change that comes while another process writes is taken up
-    when that is done. Raises LookalikeError naming the extra where watchfiles is not installed.
+    `on_report` is called after each burst that changed something. `ready` is called once when no further change can be
+    missed, after an update for changes since the last run. While another process writes, changes wait for it. Raises
+    LookalikeError naming the extra where watchfiles is not installed.
     """
     try:
         library: Any = importlib.import_module("watchfiles")
@@ -46,12 +46,12 @@ def watch(
     own = collection.path.resolve()
     ended = stop or threading.Event()
 
-    def wanted(_: object, path: str) -> bool:
+    def is_watched(_: object, path: str) -> bool:
         return is_visible(Path(path), roots) and not Path(path).is_relative_to(own)
 
     bursts = library.watch(
         *roots,
-        watch_filter=wanted,
+        watch_filter=is_watched,
         debounce=DEBOUNCE_MS,
         step=STEP_MS,
         stop_event=ended,
@@ -64,24 +64,24 @@ def watch(
         for burst in bursts:
             paths = sorted({path for _, path in burst})
             if not begun:
-                # Whatever this first answer is, the watch stands now.
-                caught_up = _retried(collection.index, ended)
-                _tell(replace(caught_up, skipped=0), told)
+                # With the first answer, whatever it is, the watch is active.
+                update = _retried(collection.index, ended)
+                _report(replace(update, skipped=0), on_report)
                 ready()
                 begun = True
             elif paths:
-                _tell(_retried(partial(collection.refresh, paths), ended), told)
+                _report(_retried(partial(collection.refresh, paths), ended), on_report)
     except KeyboardInterrupt:
         log.debug("interrupted")
 
 
-def _tell(report: IndexReport, told: Callable[[IndexReport], None]) -> None:
+def _report(report: IndexReport, on_report: Callable[[IndexReport], None]) -> None:
     if any((report.added, report.changed, report.renamed, report.removed, report.skipped)):
-        told(report)
+        on_report(report)
 
 
 def is_visible(path: Path, roots: Sequence[Path]) -> bool:
-    """Whether a change is of something that is indexed: our own files below `.lookalike` are not."""
+    """Whether a path below `roots` is one that is indexed: hidden files and system folders are not."""
     for root in roots:
         if path.is_relative_to(root):
             parts = path.relative_to(root).parts
@@ -90,7 +90,7 @@ def is_visible(path: Path, roots: Sequence[Path]) -> bool:
 
 
 def _retried(job: Callable[[], IndexReport], ended: threading.Event) -> IndexReport:
-    """Again where another process is writing, until that is done or all is to end."""
+    """The result of `job`, which is repeated while another process writes, or until `ended`."""
     while True:
         try:
             return job()

@@ -1,6 +1,7 @@
 """The catalog of a collection: which image is which row, where it came from, and a checksum of every entry (SQLite)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from lookalike.types import Ids
 
 # `removed`: 0 is live, 1 gone from its source, 2 taken out by hand, 3 damaged and not to be used for anything.
 # `vector_crc` is of the row of the vector file, `crc` of all other columns, so that renaming need not read the vector.
-# `sha256` is empty where the bytes were never seen (imported vectors).
+# `sha256` is empty where the bytes were never read (imported vectors).
 SCHEMA = (
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL)",
     "CREATE TABLE sources (id INTEGER PRIMARY KEY, location BLOB NOT NULL UNIQUE, prefix BLOB NOT NULL, "
@@ -33,7 +34,7 @@ SCHEMA = (
     'CREATE INDEX meta_value ON meta ("column", value)',
 )
 ITEM = "row, source, key, size, mtime_ns, sha256, width, height, removed, vector_crc"
-# What each table's `crc` is of.
+# The columns that each table's `crc` covers.
 COVERED = {
     "facts": "name, value",
     "sources": "id, location, prefix",
@@ -48,6 +49,10 @@ CATALOG = "catalog.sqlite"
 
 CatalogEntry = tuple[Any, ...]
 """source, key, size, mtime_ns, sha256, width, height, removed, vector_crc: a row of the catalog without its number."""
+StoredEntry = tuple[Any, ...]
+"""The columns of `ITEM`, then the checksum of them that is stored."""
+BLOCK = 4096
+"""Rows of the catalog that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,9 @@ def make(path: Path) -> None:
 
 
 class Catalog:
-    """The questions that are asked of a catalog, and the statements that change it, by name.
+    """Named queries of a catalog, and named statements that change it.
 
-    `touched(row)` hears of every row whose key or columns change.
+    `touched(row)` is called for every row whose key or columns change.
     """
 
     def __init__(self, path: Path, touched: Callable[[int], None] = lambda _: None) -> None:
@@ -96,8 +101,17 @@ class Catalog:
         self.database = Database(path / CATALOG)
 
     def close(self) -> None:
-        """Let go of the file, once no other thread is reading it."""
+        """Close the file, once no other thread is reading it."""
         self.database.close()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Several reads of one committed state."""
+        return self.database.snapshot()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes whenever another process has committed."""
+        return self.database.version
 
     def _number(self, sql: str, values: Sequence[object] = ()) -> int:
         return int(self.database.query(sql, values)[0][0])
@@ -109,22 +123,22 @@ class Catalog:
         return self._number("SELECT COALESCE(MAX(row) + 1, 0) FROM items")
 
     def removed_rows(self) -> Ids:
-        """The rows that are marked removed."""
+        """The rows that are marked removed, in no promised order."""
         return self.database.numbers("SELECT row FROM items WHERE removed > 0")
 
     def item(self, row: int) -> Item:
         """The item in this row; raises CollectionError where there is none."""
-        found = self._items("WHERE row = ?", (row,))
-        if not found:
+        items = self._items("WHERE row = ?", (row,))
+        if not items:
             raise CollectionError(f"{self.path} has no row {row}")
-        return found[0]
+        return items[0]
 
     def live_item(self, key: str) -> Item | None:
         """The item of this key, unless it was removed."""
         return next(iter(self._items("WHERE key = ? AND removed = 0", (to_blob(key),))), None)
 
     def is_dismissed(self, key: str, size: int, mtime_ns: int) -> bool:
-        """Whether this very file was taken out by hand."""
+        """Whether the file of this key, size and time was taken out by hand."""
         sql = "SELECT 1 FROM dismissed WHERE key = ? AND size = ? AND mtime_ns = ?"
         return bool(self.database.query(sql, (to_blob(key), size, mtime_ns)))
 
@@ -134,7 +148,7 @@ class Catalog:
         return self._items(where, (bytes.fromhex(sha256),))
 
     def live_items(self) -> Iterator[Item]:
-        """All items that count, in the order of their rows; a block of them is held at a time."""
+        """All live items in the order of their rows, read block by block."""
         last = -1
         while block := self._items("WHERE row > ? AND removed = 0 ORDER BY row LIMIT 4096", (last,)):
             yield from block
@@ -145,7 +159,7 @@ class Catalog:
         return [to_item(row) for row in rows]
 
     def rows_of_source(self, source: int) -> Iterator[tuple[int, str]]:
-        """(row, key) of the live items of one source; a block of them is held at a time."""
+        """(row, key) of the live items of a source, read block by block."""
         sql, last = (
             "SELECT row, key FROM items WHERE source = ? AND removed = 0 AND row > ? ORDER BY row LIMIT 4096",
             -1,
@@ -156,12 +170,36 @@ class Catalog:
 
     def rows_under(self, source: int, key: str) -> Iterator[tuple[int, str]]:
         """(row, key) of the live item of a key, and of those in the folder of that name."""
-        # Two questions, and +source: else SQLite would go through the whole source.
+        # Two queries, and +source: else SQLite would go through the whole source.
         sql = "SELECT row, key FROM items WHERE removed = 0 AND +source = ? AND "
         at, first, last = _at_or_in(key)
-        found = self.database.query(f"{sql} key = ?", (source, at))
-        for row, blob in found + self.database.query(f"{sql} key >= ? AND key < ?", (source, first, last)):
+        file = self.database.query(f"{sql} key = ?", (source, at))
+        for row, blob in file + self.database.query(f"{sql} key >= ? AND key < ?", (source, first, last)):
             yield row, from_blob(blob)
+
+    def entries(self, with_removed: bool = False) -> Iterator[list[StoredEntry]]:
+        """All rows with their checksums, in blocks in the order of the rows; without `with_removed` the live ones."""
+        live = "" if with_removed else "AND removed = 0"
+        sql = f"SELECT {ITEM}, crc FROM items WHERE row > ? {live} ORDER BY row LIMIT {BLOCK}"  # noqa: S608 - constants
+        last = -1
+        while block := self.database.query(sql, (last,)):
+            yield block
+            last = block[-1][0]
+
+    def table(self, name: str) -> list[tuple[Any, ...]]:
+        """Everything in a table of `COVERED` beside the items, without the checksums."""
+        return self.database.query(f"SELECT {COVERED[name]} FROM {name}")  # noqa: S608 - constants of this file
+
+    def dismissed(self) -> list[tuple[bytes, int, int]]:
+        """(key as a blob, size, mtime_ns) of every file that was taken out by hand."""
+        rows = self.database.query("SELECT key, size, mtime_ns FROM dismissed")
+        return [(key, size, mtime_ns) for key, size, mtime_ns in rows]
+
+    def has_keys_between(self, first: bytes, last: bytes) -> bool:
+        """Whether a live item, or a file that was taken out by hand, has a key from `first` to before `last`."""
+        question = "SELECT 1 FROM {} WHERE {} key >= ? AND key < ?"
+        tables = f"{question.format('items', 'removed = 0 AND')} UNION ALL {question.format('dismissed', '')} LIMIT 1"
+        return bool(self.database.query(tables, (first, last, first, last)))
 
     def sources(self) -> list[tuple[int, str, str]]:
         """(id, location, prefix) of every source that was indexed."""
@@ -169,28 +207,28 @@ class Catalog:
         return [(id_, from_blob(place), from_blob(prefix)) for id_, place, prefix in rows]
 
     def skipped(self) -> list[tuple[str, str]]:
-        """(key, reason) of what could not be used at the last run."""
+        """(key, reason) of every file that the last run could not use."""
         rows = self.database.query("SELECT key, reason FROM skipped ORDER BY key")
         return [(from_blob(key), reason) for key, reason in rows]
 
     def checked(self, row: int) -> tuple[Item, int] | None:
         """The item in a row and the checksum of its vector; None where the entry does not match its own checksum."""
-        found = self.database.query(f"SELECT {ITEM}, crc FROM items WHERE row = ?", (row,))  # noqa: S608 - a constant
-        if not found or crc(*found[0][:-1]) != found[0][-1]:
+        entries = self.database.query(f"SELECT {ITEM}, crc FROM items WHERE row = ?", (row,))  # noqa: S608 - a constant
+        if not entries or crc(*entries[0][:-1]) != entries[0][-1]:
             return None
-        return to_item(found[0]), found[0][-2]
+        return to_item(entries[0]), entries[0][-2]
 
     def vector_crcs(self, rows: Sequence[int]) -> list[int]:
         """The checksums of the vectors of some rows, in their order; -1 where there is no such row."""
-        found = [self.database.query("SELECT vector_crc FROM items WHERE row = ?", (row,)) for row in rows]
-        return [checksum[0][0] if checksum else -1 for checksum in found]
+        answers = [self.database.query("SELECT vector_crc FROM items WHERE row = ?", (row,)) for row in rows]
+        return [answer[0][0] if answer else -1 for answer in answers]
 
     def live_rows(self) -> Ids:
-        """The rows that count, in order."""
+        """The rows that are not removed, in order."""
         return self.database.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
 
     def described(self, rows: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
-        """Key, SHA-256 and columns of some rows, in their order: what an engine's own filters can ask for."""
+        """Key, SHA-256 and columns of some rows, in their order: what an engine's own filters can test."""
         facts: dict[int, tuple[str, str, dict[str, Any]]] = {}
         names = dict(self.columns())
         for start in range(0, len(rows), AT_ONCE):
@@ -208,10 +246,32 @@ class Catalog:
         """(number, name) of every column of metadata."""
         return [(number, name) for number, name in self.database.query("SELECT id, name FROM columns")]
 
-    # Writing: each is one statement; `Store.writing` makes transactions of them.
+    def column(self, name: str) -> int | None:
+        """The number of a column of metadata; None where there is none of that name."""
+        numbers = self.database.query("SELECT id FROM columns WHERE name = ?", (name,))
+        return int(numbers[0][0]) if numbers else None
+
+    def count_values(self) -> int:
+        """How many values of metadata the live items have."""
+        return self._number("SELECT COUNT(*) FROM meta JOIN items USING (row) WHERE removed = 0")
+
+    def values_between(self, first: int, last: int) -> list[tuple[int, int, Any]]:
+        """(row, column, value) of the metadata of the rows from `first` to `last`, that one included."""
+        sql = 'SELECT row, "column", value FROM meta WHERE row BETWEEN ? AND ?'
+        return [(row, column, value) for row, column, value in self.database.query(sql, (first, last))]
+
+    def values_by_key(self, start: int, stop: int) -> list[tuple[str, int, Any]]:
+        """(key, column, value) of the metadata of the live rows from `start` to before `stop`."""
+        sql = (
+            'SELECT items.key, "column", value FROM meta JOIN items USING (row) '
+            "WHERE removed = 0 AND meta.row >= ? AND meta.row < ?"
+        )
+        return [(from_blob(key), column, value) for key, column, value in self.database.query(sql, (start, stop))]
+
+    # Writing: each method is one statement; `Store.writing` makes transactions of them.
 
     def put(self, table: str, *values: object, verb: str = "INSERT") -> None:
-        """One row into a table of `COVERED`, with its checksum."""
+        """Write one row of a table of `COVERED`, with its checksum."""
         marks = ", ".join("?" * (len(values) + 1))
         sql = f"{verb} INTO {table} ({COVERED[table]}, crc) VALUES ({marks})"
         self.database.execute(sql, (*values, crc(*values)))
@@ -219,7 +279,7 @@ class Catalog:
             self._touched(int(str(values[0])))
 
     def rename(self, row: int, key: str, size: int, mtime_ns: int) -> None:
-        """The same content under another name, or with other times; a damaged entry keeps its wrong checksum."""
+        """Give a row another key, size and time; a damaged entry keeps its wrong checksum."""
         entry = "crc(row, source, ?1, ?2, ?3, sha256, width, height, removed, vector_crc)"
         changed = f"key = ?1, size = ?2, mtime_ns = ?3, crc = {entry}"
         sql = f"UPDATE items SET {changed} WHERE row = ?4 AND crc = crc({ITEM})"  # noqa: S608 - constants
@@ -227,22 +287,32 @@ class Catalog:
         self._touched(row)
 
     def append(self, first: int, entries: Sequence[CatalogEntry]) -> None:
-        """Rows `first`, first + 1, … into the table of items, each with its checksum."""
+        """Write rows `first`, first + 1, … of the table of items, each with its checksum."""
         rows = [(row, *entry, crc(row, *entry)) for row, entry in enumerate(entries, first)]
         marks = ", ".join("?" * 11)
         self.database.execute_many(f"INSERT INTO items ({ITEM}, crc) VALUES ({marks})", rows)  # noqa: S608 - constants
 
     def inherit(self, row: int, old: int) -> None:
-        """Give the columns of the row `old` to `row`."""
+        """Copy the columns of the row `old` to `row`."""
         for column, value in self.database.query('SELECT "column", value FROM meta WHERE row = ?', (old,)):
             self.put("meta", row, column, value)
+
+    def add_column(self, name: str) -> int:
+        """Make a column of metadata; its number."""
+        number = self._number("SELECT COALESCE(MAX(id), 0) + 1 FROM columns")
+        self.put("columns", number, name, "any")
+        return number
+
+    def clear_value(self, row: int, column: int) -> None:
+        """Delete the value that a row has in a column."""
+        self.database.execute('DELETE FROM meta WHERE row = ? AND "column" = ?', (row, column))
 
     def remove(self, rows: Sequence[int], why: Literal["gone", "damaged"] = "gone") -> None:
         """Mark rows removed; but for damaged ones, their content can come back without being embedded again."""
         self._mark(rows, {"gone": 1, "damaged": 3}[why])
 
     def dismiss(self, items: Sequence[Item]) -> None:
-        """Mark items taken out by hand; their files stay out until they change."""
+        """Mark items as taken out by hand; their files stay out until they change."""
         for item in items:
             self.put("dismissed", to_blob(item.key), item.size, item.mtime_ns, verb="INSERT OR REPLACE")
         self._mark([item.row for item in items], 2)
@@ -254,32 +324,32 @@ class Catalog:
             self.database.execute(sql, (mark, int(row)))
 
     def add_source(self, location: str, prefix: str) -> int:
-        """Remember where images come from, and give its id."""
+        """Add a place that images come from; its id."""
         id_ = self._number("SELECT COALESCE(MAX(id), 0) + 1 FROM sources")
         self.put("sources", id_, to_blob(location), to_blob(prefix))
         return id_
 
     def clear_skipped(self, source: int) -> None:
-        """Forget what was skipped of one source, before it is read again."""
+        """Delete what was skipped of a source, before it is read again."""
         self.database.execute("DELETE FROM skipped WHERE source = ?", (source,))
 
     def clear_skipped_under(self, key: str) -> None:
-        """Forget what was skipped at a key, or in the folder of that name."""
+        """Delete what was skipped at a key, or in the folder of that name."""
         self.database.execute("DELETE FROM skipped WHERE key = ? OR (key >= ? AND key < ?)", _at_or_in(key))
 
     def add_skipped(self, source: int, key: str, reason: str) -> None:
-        """Note why a file could not be used."""
+        """Record why a file could not be used."""
         self.put("skipped", to_blob(key), source, reason, verb="INSERT OR REPLACE")
 
 
 def _at_or_in(key: str) -> tuple[bytes, bytes, bytes]:
-    """A key, and the bounds of the keys in a folder of its name: "0" comes behind "/"."""
+    """A key, and the bounds of the keys in a folder of its name: "0" comes after "/"."""
     blob = to_blob(key)
     return blob, blob + b"/", blob + b"0"
 
 
 def to_item(values: tuple[Any, ...]) -> Item:
-    """A row of the catalog as an Item; raises CollectionError where it is none."""
+    """A row of the catalog as an Item; raises CollectionError where its values are of other types."""
     row, source, key, size, mtime_ns, sha256, width, height, removed = values[:9]
     try:
         return Item(row, source, from_blob(key), size, mtime_ns, sha256.hex(), width, height, bool(removed))

@@ -1,4 +1,4 @@
-"""Features of images, by the content of their files: kept beside a collection within a budget of bytes."""
+"""Features of images by the content of their files, in a cache beside a collection with a budget of bytes."""
 
 import logging
 import sqlite3
@@ -15,7 +15,7 @@ FILE = "features.sqlite"
 BUDGET = 512 * 1024 * 1024
 """Bytes: keypoints of some 7,500 images."""
 KEPT = 0.9
-"""How much of the budget is left filled when the oldest entries are thrown out."""
+"""The share of the budget that is still used after the oldest entries were deleted."""
 DAY = 86_400
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS features (
@@ -25,35 +25,35 @@ CREATE TABLE IF NOT EXISTS features (
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Bytes by key in one SQLite file; several processes may use it. What is damaged is forgotten, never returned.
+    """Bytes by key in an SQLite file that several processes may use. Damaged entries are never returned.
 
-    A cache that cannot be read or written (a full disk, a read-only folder) is an empty one.
+    A cache that cannot be read or written (a full disk, a read-only folder) behaves like an empty one.
     """
 
     folder: Path
     budget: int = BUDGET
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """What is there of `keys`."""
-        found: dict[bytes, bytes] = {}
+        """The entries of those of `keys` that are in the cache."""
+        entries: dict[bytes, bytes] = {}
         stale: list[bytes] = []
         if (self.folder / FILE).exists():
-            self._run(lambda file: _read(file, keys, found, stale))
+            self._run(lambda file: _read(file, keys, entries, stale))
         if stale:
             self._run(lambda file: _touch(file, stale))
-        return found
+        return entries
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep `entries`; where that passes the budget, those that were used longest ago go."""
+        """Store `entries`; beyond the budget, the least recently used are deleted."""
         self._run(lambda file: _write(file, entries, self.budget))
 
     def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """`work` in a transaction; what goes wrong leaves the cache as it was, or empty if it was damaged."""
+        """Run `work` in a transaction; an error leaves the cache as it was, or empty if it was damaged."""
         path = self.folder / FILE
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(path, timeout=1)) as file:
-                file.execute("PRAGMA synchronous = OFF")  # It can all be made again.
+                file.execute("PRAGMA synchronous = OFF")  # All of it can be computed again.
                 file.execute(SCHEMA)
                 with file:
                     work(file)
@@ -65,10 +65,11 @@ class FeatureCache:
                 path.with_name(FILE + part).unlink(missing_ok=True)
 
 
-def _read(file: sqlite3.Connection, keys: Iterable[bytes], found: dict[bytes, bytes], stale: list[bytes]) -> None:
-    """What is whole of `keys` into `found`; into `stale` what has to be touched: last used on another day.
+def _read(file: sqlite3.Connection, keys: Iterable[bytes], entries: dict[bytes, bytes], stale: list[bytes]) -> None:
+    """Add the undamaged entries of `keys` to `entries`, and to `stale` the keys that were last used on another day.
 
-    That is a second step because it may fail where reading works: in a read-only folder, or while another one writes.
+    `_touch` is a second step because it may fail where reading works: in a read-only folder, or while another process
+    writes.
     """
     for key in keys:
         row = file.execute("SELECT data, checksum, used FROM features WHERE key = ?", (key,)).fetchone()
@@ -77,13 +78,13 @@ def _read(file: sqlite3.Connection, keys: Iterable[bytes], found: dict[bytes, by
         data, checksum, used = row
         if not isinstance(data, bytes) or zlib.crc32(data) != checksum:
             continue  # `put` will replace it.
-        found[key] = data
+        entries[key] = data
         if used != _today():
             stale.append(key)
 
 
 def _touch(file: sqlite3.Connection, keys: Iterable[bytes]) -> None:
-    # The day is precise enough to know the oldest, and makes most reading free of writing.
+    # A day is precise enough to find the oldest, and most reads then need no write.
     file.executemany("UPDATE features SET used = ? WHERE key = ?", [(_today(), key) for key in keys])
 
 

@@ -4,9 +4,9 @@
     test := "(" expression ")" | "key" ":" pattern | column operator value | column "in" "(" value ("," value)* ")"
     operator := = != < <= > >= :           value := number | "text" | 'text' | word
 
-`:` compares with a pattern, in which * stands for any letters, ? for one and [a-z] for one of several. Each test is one
-question to SQLite, with its values as parameters; and, or and not are made of the rows that it answers with. A row
-without a value meets no test of that column.
+`:` compares with a pattern, in which * stands for any characters, ? for any single character and [a-z] for a class of
+them. Each test is a query to SQLite with its values as parameters; `and`, `or` and `not` combine the masks of the rows
+that it returns. A row without a value meets no test of that column.
 """
 
 import re
@@ -27,10 +27,10 @@ RowMask = NDArray[np.bool_]
 OPERATORS = ("<=", ">=", "!=", "=", "<", ">", ":")
 WORDS = ("and", "or", "not", "in")
 DEEPEST = 50
-"""Brackets and nots inside one another: what a stranger sends must not exhaust the stack."""
+"""Nested brackets and nots: a request from outside must not exhaust the stack."""
 LONGEST = 4096
 INTEGERS = range(-(2**63), 2**63)
-"""Those that SQLite holds."""
+"""Those that SQLite can store."""
 TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<sign><=|>=|!=|=|<|>|:|\(|\)|,)|(?P<word>[^\s"'<>=!:(),]+))""",
     re.DOTALL,
@@ -42,12 +42,12 @@ SPECIAL = re.compile(r"[*?\[]")
 
 
 def select(expression: str, catalog: Catalog, rows: int) -> RowMask:
-    """(rows,) bool: the rows for which `expression` holds; raises QueryError for what is no filter."""
+    """(rows,) bool: the rows for which `expression` holds; raises QueryError where it is not a filter."""
     return read(expression, _Columns(catalog, rows))
 
 
 class Columns(Protocol[T_co]):
-    """What each test of a filter comes to; the results are put together with `&`, `|` and `~`."""
+    """The result of each test of a filter; the results are combined with `&`, `|` and `~`."""
 
     def key(self, pattern: str) -> T_co:
         """The key against a pattern."""
@@ -59,27 +59,27 @@ class Columns(Protocol[T_co]):
 
 
 def read(expression: str, columns: Columns[T]) -> T:
-    """What `expression` comes to, test by test; raises QueryError for what is no filter."""
+    """The combined result of the tests in `expression`; raises QueryError where it is not a filter."""
     if len(expression) > LONGEST:
         raise QueryError(f"a filter of {len(expression):,} letters; at most {LONGEST:,} are read")
-    met: T = _Parser(expression, columns).parse()
-    return met
+    result: T = _Parser(expression, columns).parse()
+    return result
 
 
 @dataclass
 class _Columns:
-    """One test at a time to the rows that meet it."""
+    """The rows that meet a test, as a mask."""
 
     catalog: Catalog
     rows: int
 
     def __post_init__(self) -> None:
-        self.known = {name: number for number, name in self.catalog.columns()}
+        self.numbers = {name: number for number, name in self.catalog.columns()}
 
     def mask(self, sql: str, values: Sequence[object]) -> RowMask:
-        found = self.catalog.database.numbers(sql, values)
+        rows = self.catalog.database.numbers(sql, values)
         mask = np.zeros(self.rows, np.bool_)
-        mask[found[(found >= 0) & (found < self.rows)]] = True
+        mask[rows[(rows >= 0) & (rows < self.rows)]] = True
         return mask
 
     def key(self, pattern: str) -> RowMask:
@@ -99,11 +99,11 @@ class _Columns:
         return self.mask(sql, values)
 
     def among(self, sql: str, first: Sequence[object], values: Sequence[object]) -> RowMask:
-        """Rows of `sql IN (values)`, each of which is a parameter behind those of `first`."""
+        """Rows of `sql IN (values)`, each of which is a parameter after those of `first`."""
         mask = np.zeros(self.rows, np.bool_)
         for start in range(0, len(values), AT_ONCE):
-            some = values[start : start + AT_ONCE]
-            mask |= self.mask(f"{sql} IN ({', '.join('?' * len(some))})", [*first, *some])
+            part = values[start : start + AT_ONCE]
+            mask |= self.mask(f"{sql} IN ({', '.join('?' * len(part))})", [*first, *part])
         return mask
 
     def test(self, name: str, operator: str, values: Sequence[object]) -> RowMask:
@@ -111,10 +111,10 @@ class _Columns:
             blobs = [str(value).encode("utf-8", "surrogateescape") for value in values]
             sql = "SELECT row FROM items WHERE removed = 0 AND key"
             return self.among(sql, [], blobs) if operator == "in" else self.mask(f"{sql} {operator} ?", blobs)
-        if name not in self.known:
-            there = ", ".join(["key", *sorted(self.known)])
+        if name not in self.numbers:
+            there = ", ".join(["key", *sorted(self.numbers)])
             raise QueryError(f"{name}: no such column; there are: {there}")
-        number = self.known[name]
+        number = self.numbers[name]
         sql = 'SELECT row FROM meta WHERE "column" = ? AND'
         if operator == ":":
             pattern = str(values[0]).encode("utf-8", "surrogateescape")
@@ -129,7 +129,7 @@ class _Columns:
 
 
 def after(prefix: bytes) -> bytes:
-    """The first of all byte strings behind those that begin with `prefix`; nothing where there is none."""
+    """The first byte string after all that begin with `prefix`; empty where there is none."""
     prefix = prefix.rstrip(b"\xff")
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b""
 
@@ -139,53 +139,53 @@ class _Parser(Generic[T]):
         self._text, self._at, self._columns, self._depth = text, 0, columns, 0
 
     def parse(self) -> T:
-        mask = self._either()
+        mask = self._expression()
         if self._peek():
             raise self._wrong("the end")
         return mask
 
     def _peek(self) -> str:
-        found = TOKEN.match(self._text, self._at)
-        return found[0].strip() if found else self._text[self._at :].strip()[:1]
+        match = TOKEN.match(self._text, self._at)
+        return match[0].strip() if match else self._text[self._at :].strip()[:1]
 
     def _next(self) -> str:
-        found = TOKEN.match(self._text, self._at)
-        if found is None:
+        match = TOKEN.match(self._text, self._at)
+        if match is None:
             raise self._wrong("a test")
-        self._at = found.end()
-        return found[0].strip()
+        self._at = match.end()
+        return match[0].strip()
 
-    def _wrong(self, wanted: str) -> QueryError:
+    def _wrong(self, expected: str) -> QueryError:
         rest = self._text[self._at :].strip()
         where = f"at {rest[:20]!r}" if rest else "at its end"
-        return QueryError(f"filter {self._text!r}: {wanted} is wanted {where}, as in: key:beach/* and year >= 2019")
+        return QueryError(f"filter {self._text!r}: {expected} is wanted {where}, as in: key:beach/* and year >= 2019")
 
-    def _either(self) -> T:
-        mask = self._both()
+    def _expression(self) -> T:
+        mask = self._term()
         while self._peek().lower() == "or":
             self._next()
-            mask = mask | self._both()
+            mask = mask | self._term()
         return mask
 
-    def _both(self) -> T:
-        mask = self._one()
+    def _term(self) -> T:
+        mask = self._factor()
         while self._peek().lower() == "and":
             self._next()
-            mask = mask & self._one()
+            mask = mask & self._factor()
         return mask
 
-    def _one(self) -> T:
+    def _factor(self) -> T:
         self._depth += 1
         if self._depth > DEEPEST:
             raise QueryError(f"a filter with more than {DEEPEST} brackets inside one another")
         try:
             if self._peek().lower() == "not":
                 self._next()
-                negated: T = ~self._one()
+                negated: T = ~self._factor()
                 return negated
             if self._peek() == "(":
                 self._next()
-                mask = self._either()
+                mask = self._expression()
                 self._expect(")")
                 return mask
             return self._test()
@@ -216,11 +216,11 @@ class _Parser(Generic[T]):
         return self._columns.test(name, operator, self._values(name) if operator == "in" else [self._value(name)])
 
     def _pattern(self) -> str:
-        found = PATTERN.match(self._text, self._at)
-        if found is None:
+        match = PATTERN.match(self._text, self._at)
+        if match is None:
             raise self._wrong("a pattern")
-        self._at = found.end()
-        return found["bare"] if found["bare"] is not None else _plain(found[0].strip())
+        self._at = match.end()
+        return match["bare"] if match["bare"] is not None else _plain(match[0].strip())
 
     def _values(self, name: str) -> list[object]:
         self._expect("(")
@@ -240,12 +240,12 @@ class _Parser(Generic[T]):
 
 
 def _plain(token: str) -> str:
-    """What stands between quotation marks; `\\` keeps the sign behind it as it is."""
+    """The text between quotation marks; `\\` keeps the character after it as it is."""
     return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL) if token[:1] in ('"', "'") else token
 
 
 def typed(text: str) -> int | float | str:
-    """A number where it is one that SQLite holds, else the text."""
+    """A number where SQLite can store it as such, else the text."""
     if re.fullmatch(r"[+-]?\d{1,19}", text) and int(text) in INTEGERS:
         return int(text)
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):

@@ -1,7 +1,6 @@
 """collection.json: what never changes in the life of a collection, with a checksum of its own."""
 
 import json
-import os
 import sqlite3
 import uuid
 import zlib
@@ -12,20 +11,21 @@ from pathlib import Path
 from lookalike.errors import CollectionError
 from lookalike.storage.catalog import CATALOG
 from lookalike.storage.vectors import DTYPES
+from lookalike.utils.files import reason, write_whole
 
 # 2: checksums of every catalog entry, not of vectors alone; vectors as float16 and int8; metadata.
 FORMAT = 2
 FILE = "collection.json"
 CACHE = "cache"
-"""The folder of a collection that holds what was computed of its images, by their content; it may be deleted."""
+"""The folder of a collection for features of its images, by their content; it may be deleted."""
 
 
 @dataclass(frozen=True)
 class Header:
     """What never changes in the life of a collection; `encoder` is the name that `load_encoder` takes.
 
-    `engine` is the URI of an engine that holds the vectors in place of the file, or None. `id` is another for every
-    collection that was ever made, so that nothing made for one (an index) is taken for another's.
+    `engine` is the URI of an engine that stores the vectors in place of the file, or None. `id` is different for every
+    collection, so that an index of one collection is not taken for another's.
     """
 
     encoder: str
@@ -42,14 +42,14 @@ class Header:
         return json.dumps({**values, "checksum": _checksum(values)}, indent=2) + "\n"
 
 
-def fresh(header: Header) -> Header:
-    """The same with an id of its own."""
+def with_new_id(header: Header) -> Header:
+    """The same header with a new id."""
     return replace(header, id=uuid.uuid4().hex)
 
 
 def parse(text: str | bytes, path: Path) -> Header:
     """The inverse of `to_text`; raises CollectionError naming `path`."""
-    broken = f"{path}/{FILE} is damaged"
+    damaged = f"{path}/{FILE} is damaged"
     way = f"run `lookalike verify {path} --repair`, or index again with --rebuild"
     try:
         values = json.loads(text)
@@ -61,7 +61,7 @@ def parse(text: str | bytes, path: Path) -> Header:
             f"{path} has format {format_}, this version reads {FORMAT}; update lookalike or index again with --rebuild"
         )
     if checksum != _checksum(values):
-        raise CollectionError(f"{broken} (its checksum does not match); {way}")
+        raise CollectionError(f"{damaged} (its checksum does not match); {way}")
     try:
         header = Header(**values)
     except TypeError as error:
@@ -71,7 +71,7 @@ def parse(text: str | bytes, path: Path) -> Header:
             f"{path} has format {header.format}, this version reads {FORMAT}; update lookalike or use --rebuild"
         )
     if not isinstance(header.dim, int) or not 0 < header.dim <= 1_000_000 or header.dtype not in DTYPES:
-        raise CollectionError(f"{broken} (dim {header.dim!r}, {header.dtype!r}); {way}")
+        raise CollectionError(f"{damaged} (dim {header.dim!r}, {header.dtype!r}); {way}")
     return header
 
 
@@ -80,30 +80,24 @@ def read_header(path: Path) -> Header:
     try:
         text = (path / FILE).read_bytes()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CollectionError(f"{path}/{FILE} cannot be read ({reason}); index again with --rebuild") from error
+        raise CollectionError(f"{path}/{FILE} cannot be read ({reason(error)}); index again with --rebuild") from error
     return parse(text, path)
 
 
 def write_header(path: Path, header: Header) -> None:
-    """collection.json, whole or not at all; raises OSError."""
-    draft = path / f"{FILE}.new"
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(header.to_text())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path / FILE)
+    """Write collection.json, whole or not at all; raises OSError."""
+    write_whole(path / FILE, header.to_text())
 
 
 def is_collection(path: Path) -> bool:
-    """Whether a collection lies in this folder."""
+    """Whether there is a collection in this folder."""
     return (path / FILE).is_file()
 
 
 def remains(path: Path) -> list[str]:
-    """What lies in a folder of a collection whose collection.json is gone; empty where that is there or nothing is.
+    """The files of a collection whose collection.json is gone; empty where that exists or nothing does.
 
-    collection.json is written last: what a first run that was interrupted left holds no row, and counts as nothing.
+    collection.json is written last: an interrupted first run leaves a catalog without rows, which does not count.
     """
     if is_collection(path):
         return []
@@ -112,11 +106,11 @@ def remains(path: Path) -> list[str]:
 
 
 def refuse_remains(path: Path) -> None:
-    """Raises CollectionError where a collection lies in `path` that only its collection.json is missing of."""
-    found = remains(path)
-    if found:
+    """Raise CollectionError where the collection in `path` lacks only its collection.json."""
+    files = remains(path)
+    if files:
         raise CollectionError(
-            f"{path}/{FILE} is missing, but {' and '.join(found)} lie there; run `lookalike verify {path} --repair`, "
+            f"{path}/{FILE} is missing, but {' and '.join(files)} lie there; run `lookalike verify {path} --repair`, "
             "which takes it from its copy in the catalog, or index again with --rebuild"
         )
 
@@ -129,12 +123,12 @@ def _size(path: Path) -> int:
 
 
 def _has_rows(catalog: Path) -> bool:
-    """Whether a catalog has items; one that cannot be read may have."""
+    """Whether a catalog has items; True where it cannot be read."""
     if not _size(catalog):
         return False
     try:
-        with closing(sqlite3.connect(f"{catalog.resolve().as_uri()}?mode=ro", uri=True)) as opened:
-            return opened.execute("SELECT 1 FROM items LIMIT 1").fetchone() is not None
+        with closing(sqlite3.connect(f"{catalog.resolve().as_uri()}?mode=ro", uri=True)) as reader:
+            return reader.execute("SELECT 1 FROM items LIMIT 1").fetchone() is not None
     except sqlite3.OperationalError as error:
         return "no such table" not in str(error)
     except sqlite3.Error:

@@ -1,4 +1,4 @@
-"""A table of columns about images (CSV or Parquet) to the collection's metadata, which filters ask."""
+"""A table of columns about images (CSV or Parquet) to the collection's metadata, which filters read."""
 
 import csv
 import math
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from lookalike.errors import SourceError
 from lookalike.storage.filters import INTEGERS, typed
-from lookalike.storage.store import Store, from_blob
+from lookalike.storage.store import Store
 
 KEYS = ("key", "path", "image_path", "file", "filename", "file_name", "name")
-"""Columns that say which image a line is about; the first that there is."""
+"""Columns that name the image of a line; the first that exists is taken."""
 BLOCK = 4096
 COMMIT_EVERY = 16
-"""Blocks: pages that a transaction changes are held in memory, some 600 bytes for a line of two columns."""
+"""Blocks: pages that a transaction changes stay in memory, some 600 bytes for a line of two columns."""
 Value = int | float | str | bytes | None
 Line = Mapping[str, object]
-"""Column names to values, as a table has them; `storable` says what is kept of one."""
+"""Column names to values as they are in the table; `storable` makes of each what is kept."""
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -30,7 +30,7 @@ def lines(path: Path) -> Iterator[Line]:
 
 
 def _csv(path: Path) -> Iterator[Line]:
-    """A column is of numbers where all its values are: it is read twice, and never held."""
+    """A column is numeric where all its values are: the file is read twice, and is never in memory as a whole."""
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             numeric = dict.fromkeys(csv.DictReader(file).fieldnames or (), True)
@@ -67,10 +67,10 @@ def _is_plain(column: object) -> bool:
 
 
 def attach(store: Store, path: Path) -> tuple[int, int]:
-    """Keep the columns of a file with the images that its lines name, inside `store.writing()`: (lines, of them used).
+    """Store the columns of a file with the images that its lines name, inside `store.writing()`: (lines, of them used).
 
-    A column that was there before is replaced for these images. It is committed now and then: what an interruption
-    leaves is whole lines, and the same table again brings the rest. Raises SourceError where no column names images.
+    A column that exists is replaced for these images. Commits every few blocks: an interruption leaves whole lines, and
+    the same table again adds the rest. Raises SourceError where no column names images.
     """
     stream = lines(path)
     read = used = 0
@@ -86,7 +86,7 @@ def attach(store: Store, path: Path) -> tuple[int, int]:
 
 
 def key_column(line: Line, path: Path) -> str:
-    """The column that says which image a line is about."""
+    """The column that names the image of a line; raises SourceError."""
     for name in KEYS:
         if name in line:
             return name
@@ -94,7 +94,7 @@ def key_column(line: Line, path: Path) -> str:
 
 
 def put(store: Store, key: str, values: Line) -> bool:
-    """Keep values with the image of a key; whether there is one."""
+    """Store values with the image of a key; False where there is no such image."""
     item = store.catalog.live_item(key)
     if item is None:
         return False
@@ -103,7 +103,7 @@ def put(store: Store, key: str, values: Line) -> bool:
 
 
 def storable(value: object) -> Value:
-    """A value as the catalog holds it: no NaN, which SQLite has not, and text without bytes that are no UTF-8."""
+    """A value as the catalog keeps it: no NaN, which SQLite does not have, and text of valid UTF-8 only."""
     match value:
         case None | bytes():
             return value
@@ -116,41 +116,33 @@ def storable(value: object) -> Value:
 
 
 def put_row(store: Store, row: int, values: Line) -> None:
-    """Keep values with a row; None takes away what was there."""
-    for name, given in values.items():
-        number, value = column(store, name), storable(given)
+    """Store values with a row; None deletes the value that was there."""
+    for name, raw in values.items():
+        number, value = column(store, name), storable(raw)
         if value is None:
-            store.catalog.database.execute('DELETE FROM meta WHERE row = ? AND "column" = ?', (row, number))
+            store.catalog.clear_value(row, number)
         else:
             store.catalog.put("meta", row, number, value, verb="INSERT OR REPLACE")
 
 
 def column(store: Store, name: str) -> int:
-    """The number of a column, given at its first use."""
+    """The number of a column, which is made where it does not exist."""
     name = str(storable(name))
-    found = store.catalog.database.query("SELECT id FROM columns WHERE name = ?", (name,))
-    if found:
-        return int(found[0][0])
-    number = int(store.catalog.database.query("SELECT COALESCE(MAX(id), 0) + 1 FROM columns")[0][0])
-    store.catalog.put("columns", number, name, "any")
-    return number
+    number = store.catalog.column(name)
+    return store.catalog.add_column(name) if number is None else number
 
 
-def known(store: Store) -> int:
-    """How many values the images of a collection have."""
-    return int(store.catalog.database.query("SELECT COUNT(*) FROM meta JOIN items USING (row) WHERE removed = 0")[0][0])
+def columns_in(new: Store, old: Store) -> dict[int, int]:
+    """Column numbers of `old` to those of `new`, inside `new.writing()`."""
+    return {number: column(new, name) for number, name in old.catalog.columns()}
 
 
 def carry(old: Store, new: Store) -> None:
-    """Give the images of `new` what `old` knows of the same keys, inside `new.writing()`."""
-    numbers = {number: column(new, name) for number, name in old.catalog.database.query("SELECT id, name FROM columns")}
-    sql = (
-        'SELECT items.key, "column", value FROM meta JOIN items USING (row) '
-        "WHERE removed = 0 AND meta.row >= ? AND meta.row < ?"
-    )
+    """Copy the metadata of `old` to the images of `new` that have the same keys, inside `new.writing()`."""
+    numbers = columns_in(new, old)
     for block, start in enumerate(range(0, old.catalog.count_rows(), BLOCK), 1):
-        for key, number, value in old.catalog.database.query(sql, (start, start + BLOCK)):
-            item = new.catalog.live_item(from_blob(key))
+        for key, number, value in old.catalog.values_by_key(start, start + BLOCK):
+            item = new.catalog.live_item(key)
             if item is not None and number in numbers:
                 new.catalog.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")
         if block % COMMIT_EVERY == 0:

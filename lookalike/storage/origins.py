@@ -18,10 +18,10 @@ class Origins:
         sources = store.catalog.sources()
         self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in sources}
         self._remote = {id_: Remote(location) for id_, location, _ in sources if is_remote(location)}
-        self._opened: dict[int, Source] = {}
+        self._sources: dict[int, Source] = {}
 
     def locate(self, location: str) -> Path:
-        """Where a source lies now; it is kept relative to a collection that lies inside it."""
+        """Where a source is now; its location is relative where the collection lies inside it."""
         return Path(os.path.normpath(self._base / location))
 
     def read(self, item: Item) -> bytes:
@@ -29,7 +29,7 @@ class Origins:
         return self._source(item).read(self._inner(item))
 
     def path(self, item: Item) -> Path | None:
-        """The file of an item; None for a member of an archive, for a URL, and where its source is lost."""
+        """The file of an item; None for a member of an archive, a URL, and an item whose source is lost."""
         if item.source not in self._places:
             return None
         try:
@@ -38,7 +38,7 @@ class Origins:
             return self._places[item.source][0] / self._inner(item)
 
     def keys(self, path: Path) -> list[str]:
-        """Under which keys this file would be found."""
+        """The keys that this file has in the sources that contain it."""
         keys = []
         for location, prefix in self._places.values():
             for candidate in dict.fromkeys((path.absolute(), path.resolve())):
@@ -56,16 +56,16 @@ class Origins:
             raise ImageError("where it lies is lost; run `lookalike verify`")
         if item.source in self._remote:
             return self._remote[item.source]
-        if item.source not in self._opened:
+        if item.source not in self._sources:
             try:
-                self._opened[item.source] = open_source(self._places[item.source][0])
+                self._sources[item.source] = open_source(self._places[item.source][0])
             except SourceError as error:
                 raise ImageError(str(error)) from error
-        return self._opened[item.source]
+        return self._sources[item.source]
 
 
 def prefix_for(source: Source, taken: Sequence[str], is_first: bool) -> str:
-    """The first source of a collection has bare keys; each later one puts its name before them."""
+    """What a source puts before its keys: nothing for the first source of a collection, its name for later ones."""
     if is_first:
         return ""
     name = (source.location.resolve().name if isinstance(source, Folder | TextList) else source.location.name) or "root"

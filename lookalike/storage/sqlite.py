@@ -1,4 +1,4 @@
-"""The file of a catalog to connections: one that writes, for who has the lock, and one that never does."""
+"""The file of a catalog to connections: a writing one for whoever has the lock, and a reading one."""
 
 import sqlite3
 import threading
@@ -16,11 +16,11 @@ from lookalike.errors import CollectionError
 from lookalike.types import Ids
 
 LOCK = "writer.lock"
-"""Beside the catalog; who holds it may write to a collection, or put another in its place."""
+"""Beside the catalog; whoever has it may write to a collection, or put another in its place."""
 AT_ONCE = 500
-"""Values of one statement; SQLite takes 999 on old machines."""
+"""Parameters of a statement; old versions of SQLite take 999."""
 PATIENCE = 20
-"""Tenths of a second until a writer has begun."""
+"""Attempts, a tenth of a second apart, until a writer has rolled back what a crash left."""
 
 
 def crc(*values: object) -> int:
@@ -29,7 +29,7 @@ def crc(*values: object) -> int:
 
 
 def identity(file: Path) -> tuple[int, int]:
-    """Which file lies under a name, (0, 0) where there is none: another one may be put there."""
+    """Device and inode of the file under a name, which another process may replace; (0, 0) where there is none."""
     try:
         status = file.stat()
     except OSError:
@@ -38,7 +38,7 @@ def identity(file: Path) -> tuple[int, int]:
 
 
 def connect(path: Path, uri: str = "") -> sqlite3.Connection:
-    """A connection that knows `crc`."""
+    """A connection with the SQL function `crc`."""
     catalog = sqlite3.connect(
         f"{path.resolve().as_uri()}{uri}", uri=True, check_same_thread=False, isolation_level=None, timeout=10
     )
@@ -52,9 +52,9 @@ def connect(path: Path, uri: str = "") -> sqlite3.Connection:
 def reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write; a transaction that a crash left open is rolled back first. Raises sqlite3.Error.
 
-    SQLite looks for a journal by the name of the database. Where another collection has been put under that name since,
-    it is the journal of that one's writer, and a connection to the old file that may write would take it for a crashed
-    one's: roll it back into the wrong file, and delete it.
+    SQLite finds a journal by the name of the database. Where another collection has been put under that name, the
+    journal belongs to its writer. A writing connection to the old file would take it for a journal that a crash left,
+    roll it back into the wrong file, and delete it.
     """
     for _ in range(PATIENCE):
         try:
@@ -76,41 +76,41 @@ def _reading(path: Path) -> sqlite3.Connection:
 
 
 def is_left_open(error: Exception) -> bool:
-    """Whether a transaction has to be rolled back that nobody is in."""
+    """Whether an error says that a crash left a transaction, which has to be rolled back first."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
 
 
 def _rolled_back(path: Path) -> bool:
-    """Roll back what a crash left, as the one writer; whether that could be done, by this process or another."""
+    """Roll back what a crash left, with the writer's lock; whether this process or another could do so."""
     try:
         with FileLock(path.parent / LOCK, timeout=0), closing(connect(path, "?mode=rw")) as catalog:
             catalog.execute("SELECT 1 FROM items LIMIT 1")
     except Timeout:
-        time.sleep(0.1)  # who has the lock rolls it back
+        time.sleep(0.1)  # whoever has the lock rolls it back
     except (OSError, sqlite3.Error):
         return False
     return True
 
 
 class Database:
-    """An open catalog file; safe to read from several threads. While it is written to, all of it is one transaction."""
+    """An open catalog file; safe to read from several threads. In `through_writer`, all reads see the transaction."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.RLock()
         self._identity = identity(file)
         self._reader = self._connection = self._connect()
-        self._opened = 1
+        self._connections = 1
 
     def close(self) -> None:
-        """Let go of the file, once no other thread is reading it."""
+        """Close the file, once no other thread is reading it."""
         with self._lock:
             self._connection.close()
             self._reader.close()
 
     @contextmanager
     def through_writer(self) -> Iterator[None]:
-        """All through a connection that can write, for who has the lock; what is not committed is rolled back."""
+        """Use a writing connection for everything, for whoever has the lock; what is not committed is rolled back."""
         with self._lock:
             try:
                 self._connection = connect(self._file, "?mode=rw")
@@ -125,7 +125,7 @@ class Database:
 
     @property
     def replaced(self) -> bool:
-        """Whether another collection has taken this one's place since it was opened (a rebuild, `compact`)."""
+        """Whether another collection has taken the place of this one since it was opened (a rebuild, `compact`)."""
         return identity(self._file) != self._identity
 
     def _connect(self) -> sqlite3.Connection:
@@ -140,9 +140,9 @@ class Database:
     def _ask(
         self, sql: str, values: Sequence[object] = (), through: sqlite3.Connection | None = None
     ) -> sqlite3.Cursor:
-        """A statement begun; through a new connection where a crash left a transaction, which is rolled back then.
+        """Execute a statement; with a new connection where a crash left a transaction, which that rolls back.
 
-        Never in the middle of a transaction of this one: what was read in it so far would be of another state.
+        Never inside a transaction of this connection: what it has read so far would be of another state.
         """
         try:
             return (through or self._connection).execute(sql, values)
@@ -153,11 +153,11 @@ class Database:
         fresh = self._connect()
         self._reader.close()
         self._reader = self._connection = fresh
-        self._opened += 1
+        self._connections += 1
         return self._connection.execute(sql, values)
 
     def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All rows that a statement gives; raises CollectionError."""
+        """All rows of a statement's result; raises CollectionError."""
         with self._lock:
             try:
                 return self._ask(sql, values).fetchall()
@@ -165,7 +165,7 @@ class Database:
                 raise self._failed(error) from error
 
     def numbers(self, sql: str, values: Sequence[object] = ()) -> Ids:
-        """The first column as an array; no list of objects is made, however many there are."""
+        """The first column of a statement's result as an array, without a list of Python objects."""
         with self._lock:
             try:
                 return np.fromiter((row for (row,) in self._ask(sql, values)), np.int64)
@@ -173,7 +173,7 @@ class Database:
                 raise self._failed(error) from error
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> int:
-        """Run one statement inside the writer's transaction; how many rows it changed."""
+        """Execute a statement inside the writer's transaction; how many rows it changed."""
         with self._lock:
             try:
                 return self._connection.execute(sql, values).rowcount
@@ -181,7 +181,7 @@ class Database:
                 raise self._failed(error) from error
 
     def execute_many(self, sql: str, values: Sequence[Sequence[object]]) -> None:
-        """One statement for each of several rows."""
+        """Execute a statement for each of several rows of values."""
         with self._lock:
             try:
                 self._connection.executemany(sql, values)
@@ -197,7 +197,7 @@ class Database:
         with self._lock:
             began = not self._connection.in_transaction
             if began:
-                # What a crash left open has to be rolled back before, by another connection: this asks for it.
+                # A transaction that a crash left must be rolled back before, by another connection: this query does so.
                 self.query("PRAGMA data_version")
                 self.query("BEGIN")
             try:
@@ -211,11 +211,11 @@ class Database:
         """Changes whenever another process has committed."""
         with self._lock:
             try:
-                counted = self._ask("PRAGMA data_version", through=self._reader).fetchone()[0]
+                commits = self._ask("PRAGMA data_version", through=self._reader).fetchone()[0]
             except sqlite3.Error as error:
                 raise self._failed(error) from error
-            # SQLite counts anew for every connection.
-            return self._opened, int(counted)
+            # SQLite counts from the start for every connection.
+            return self._connections, int(commits)
 
     def begin(self) -> None:
         """Begin the writer's transaction."""
@@ -223,7 +223,7 @@ class Database:
 
     def commit(self) -> None:
         """End the writer's transaction and begin the next one."""
-        # Ctrl-C may have struck between these two, and what is here is called again then.
+        # Ctrl-C may have struck between these two statements, and `commit` is called again then.
         if self._connection.in_transaction:
             self.execute("COMMIT")
         self.begin()

@@ -16,37 +16,46 @@ from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, CollectionLocked
 from lookalike.storage import catalog
-from lookalike.storage import manifest as header
 from lookalike.storage.catalog import CATALOG, Catalog, CatalogEntry, Item, from_blob, to_blob
-from lookalike.storage.manifest import FORMAT, Header, is_collection, read_header
+from lookalike.storage.manifest import (
+    FORMAT,
+    Header,
+    is_collection,
+    read_header,
+    refuse_remains,
+    with_new_id,
+    write_header,
+)
 from lookalike.storage.sqlite import LOCK, crc, identity
 from lookalike.storage.vectors import DTYPES, RowPlace, RowStore, create_rows, open_rows
 from lookalike.types import Vectors
+from lookalike.utils.files import reason, sync_folder
 
 __all__ = ["FORMAT", "Header", "Item", "Store", "create", "from_blob", "is_collection", "read_header", "to_blob"]
 
 
-def create(path: Path, wanted: Header) -> "Store":
-    """Make an empty collection in `path`; collection.json is written last, so a half-made one is none.
+def create(path: Path, settings: Header) -> "Store":
+    """Make an empty collection in `path`, with an id of its own; collection.json is written last.
 
-    Raises CollectionLocked where another process was quicker: encoders take their time between looking and making.
+    Raises CollectionLocked where another process made one first: loading an encoder takes a while.
     """
-    header.refuse_remains(path)
+    refuse_remains(path)
     _refuse_second(path)
-    made = header.fresh(wanted)
-    if made.engine is not None:
+    header = with_new_id(settings)
+    if header.engine is not None:
         # The server first: where it refuses, nothing is left here.
-        create_rows(made.engine, made.id, made.encoder, made.fingerprint, made.dim)
+        create_rows(header.engine, header.id, header.encoder, header.fingerprint, header.dim)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with sole_writer(path):
             _refuse_second(path)
-            _make(path, made)
+            _make(path, header)
     except CollectionLocked:
         raise
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CollectionError(f"{path}: cannot make a collection here ({reason}); use --collection DIR") from error
+        raise CollectionError(
+            f"{path}: cannot make a collection here ({reason(error)}); use --collection DIR"
+        ) from error
     except (sqlite3.Error, CollectionError) as error:
         raise CollectionError(f"{path}: cannot make a collection here ({error}); use --collection DIR") from error
     return Store(path)
@@ -57,25 +66,14 @@ def _refuse_second(path: Path) -> None:
         raise CollectionLocked(f"{path} was made by another process in the meantime; run the same command again")
 
 
-def _make(path: Path, made: Header) -> None:
-    if made.engine is None:
-        (path / DTYPES[made.dtype][0]).write_bytes(b"")
+def _make(path: Path, header: Header) -> None:
+    if header.engine is None:
+        (path / DTYPES[header.dtype][0]).write_bytes(b"")
     catalog.make(path)
-    with closing(Catalog(path)) as written, written.database.through_writer():
-        written.put("facts", "header", made.to_text())
-    header.write_header(path, made)
+    with closing(Catalog(path)) as empty, empty.database.through_writer():
+        empty.put("facts", "header", header.to_text())
+    write_header(path, header)
     sync_folder(path)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable; a file system without that (Windows) does it by itself."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -87,7 +85,7 @@ def sole_writer(path: Path) -> Iterator[None]:
     except Timeout as error:
         raise CollectionLocked(f"{path} is being written to by another process; try again later") from error
     except OSError as error:
-        raise CollectionError(f"{path} cannot be written to ({(error.strerror or '').lower()})") from error
+        raise CollectionError(f"{path} cannot be written to ({reason(error)})") from error
     try:
         yield
     finally:
@@ -95,12 +93,12 @@ def sole_writer(path: Path) -> Iterator[None]:
 
 
 class Store:
-    """An open collection. Any number of readers, in any process; one writer at a time, inside `writing()`."""
+    """An open collection. Any number of readers in any process; a single writer at a time, inside `writing()`."""
 
     def __init__(self, path: Path) -> None:
         self.path, before = path, None
-        # Header, catalog and vectors are opened one after the other: none of them may be of a collection that another
-        # one takes the place of meanwhile. What is open stays what it is.
+        # Header, catalog and vectors are opened one after the other, and must be of the same collection, which another
+        # process may replace meanwhile. What is open stays as it is.
         while before != identity(path / CATALOG):
             if before is not None:
                 self.close()
@@ -116,30 +114,30 @@ class Store:
         self.vectors: RowStore = open_rows(place, self.header.engine)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self.catalog.close()
         self.vectors.close()
 
     @property
     def replaced(self) -> bool:
-        """Whether another collection has taken this one's place since it was opened (a rebuild, `compact`)."""
+        """Whether another collection has taken the place of this one since it was opened (a rebuild, `compact`)."""
         return self.catalog.database.replaced
 
     def vector(self, row: int) -> NDArray[np.float32]:
-        """One stored vector (dim,), also of a row that is not committed yet."""
+        """A stored vector (dim,), also of a row that is not committed yet."""
         return np.asarray(self.vectors.rows(np.array([row]))[0], np.float32)
 
     def is_intact(self, row: int) -> bool:
-        """Whether the catalog's entry of a row and, where it lies in a file, its vector match their checksums."""
+        """Whether the catalog's entry of a row and, where it is in a file, its vector match their checksums."""
         return self.intact_item(row) is not None
 
     def intact_item(self, row: int) -> Item | None:
-        """The item in a row, where its entry and its vector match their checksums."""
+        """The item in a row; None where its entry or its vector does not match its checksum."""
         entry = self.catalog.checked(row)
         return entry[0] if entry and self.vectors.matches(row, entry[1]) else None
 
     def digest(self, rows: int) -> int:
-        """A checksum of the checksums of some of the first `rows` vectors, to recognise them by."""
+        """A checksum of the checksums of 64 of the first `rows` vectors, to recognise them by."""
         sample = np.unique(np.linspace(0, rows - 1, 64).astype(np.int64)).tolist() if rows else []
         return crc(*self.catalog.vector_crcs(sample))
 
@@ -172,23 +170,23 @@ class Store:
                 self.vectors.release()
 
     def count(self) -> int:
-        """How many rows there are, those of this transaction included."""
+        """How many rows there are, those of the open transaction included."""
         return self._count if self._writing else self.catalog.count_rows()
 
     def commit(self) -> None:
-        """Make everything so far safe: vectors to disk first, then the rows that name them."""
+        """Make all changes so far durable: vectors to disk first, then the rows that name them."""
         assert self._writing, "inside writing()"
         self.vectors.flush(self._count)
         self.catalog.database.commit()
 
     def add(self, item: Item, vector: NDArray[np.float32]) -> int:
-        """Append one item (its `row` is given here) and its vector (dim,); a live item of that key is replaced."""
+        """Append an item and its vector (dim,), and replace a live item of that key; its row. `item.row` is ignored."""
         return self.add_many([item], np.atleast_2d(np.asarray(vector, np.float32)))
 
     def add_many(self, items: Sequence[Item], vectors: Vectors, new_keys: bool = False) -> int:
-        """As `add`, of several items of different keys and their vectors (n, dim); the row of the first.
+        """As `add`, for several items of different keys and their vectors (n, dim); the row of the first.
 
-        With `new_keys` none of the keys is in the collection, which is then not looked up.
+        `new_keys` says that none of the keys is in the collection, and saves looking them up.
         """
         vector_crcs = self.vectors.append(self._count, vectors)
         if not new_keys:
@@ -205,26 +203,26 @@ class Store:
         )
 
     def append_entries(self, entries: Sequence[CatalogEntry]) -> int:
-        """The catalog's half of `add_many`: what `ITEM` names behind the row, for vectors that lie in place already."""
+        """The catalog's half of `add_many`, for vectors that are written already; the row of the first."""
         assert self._writing, "inside writing()"
         first = self._count
-        # Counted before they are written: an interrupt in between leaves surplus vectors, never a row without one.
+        # Counted before they are written: an interrupt in between leaves surplus vectors, never a row without a vector.
         self._count += len(entries)
         self.catalog.append(first, entries)
         return first
 
     def _replace(self, key: str, row: int) -> None:
-        """Mark the live item of this key removed; its metadata is the new row's from now on."""
+        """Mark the live item of this key removed, and copy its metadata to the new row."""
         old = self.catalog.live_item(key)
         if old:
             self.catalog.remove([old.row])
             self.catalog.inherit(row, old.row)
 
     def relocate(self, path: Path) -> None:
-        """Say where the sources lie as seen from `path`, before the collection is moved there."""
+        """Rewrite the locations of the sources as seen from `path`, before the collection is moved there."""
         for id_, location, prefix in self.catalog.sources():
             place = Path(os.path.normpath(self.path.resolve() / location))
-            inside = path.resolve().is_relative_to(place)
-            relative = os.path.relpath(place, path.resolve()) if inside else str(place)
+            is_inside = path.resolve().is_relative_to(place)
+            relative = os.path.relpath(place, path.resolve()) if is_inside else str(place)
             if relative != location:
                 self.catalog.put("sources", id_, to_blob(relative), to_blob(prefix), verb="INSERT OR REPLACE")

@@ -1,6 +1,6 @@
 """Vectors on disk: one flat file, memory-mapped, as float32, float16 or int8; read back as float32 rows of unit length.
 
-`RowStore` is all that a collection asks of the place where its vectors lie, so that an engine can stand in for a file.
+`RowStore` is what a collection needs of the place where its vectors lie: a file, or an engine in its stead.
 """
 
 import mmap
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, EngineError
 from lookalike.types import Ids, Scores, Vectors
+from lookalike.utils.files import reason
 
-# name: (file, numbers as they are stored). An int8 row begins with its scale: 1 / length of its codes, as float32.
+# Name: (file, NumPy dtype). An int8 row begins with its scale: 1 / length of its codes, as float32.
 DTYPES: dict[str, tuple[str, str]] = {
     "float32": ("vectors.f32", "<f4"),
     "float16": ("vectors.f16", "<f2"),
@@ -34,8 +35,8 @@ Describe = Callable[[Sequence[int]], list[tuple[str, str, dict[str, Any]]]]
 class RowStore(Protocol):
     """Where the vectors of a collection lie: a mapped file, or an engine.
 
-    Row numbers are given by the catalog and never used twice. What lies at or behind its last committed row is surplus
-    of a run that crashed, and may be overwritten.
+    The catalog gives the row numbers, which are never used twice. Rows after its last committed row are what a crash
+    left, and may be overwritten.
     """
 
     @property
@@ -45,41 +46,41 @@ class RowStore(Protocol):
 
     @property
     def dtype(self) -> str:
-        """A name in `DTYPES`: how exactly rows are kept."""
+        """A name in `DTYPES`: the precision of the stored rows."""
         ...
 
     def __len__(self) -> int:
-        """How many rows lie there, committed or not."""
+        """How many rows are stored, committed or not."""
         ...
 
     # Writing
 
     def append(self, first: int, vectors: Vectors) -> list[int]:
-        """Write (n, dim) unit rows as rows `first`, first + 1, …; their checksums as `checksums` gives them."""
+        """Write (n, dim) unit rows as rows `first`, first + 1, …; returns their checksums as `checksums` does."""
         ...
 
     def copy(self, first: int, source: "RowStore", ids: Ids) -> list[int]:
-        """As `append`, of the rows `ids` of another store, as exactly as they lie there."""
+        """As `append`, for the rows `ids` of another store, without loss where both have the same dtype."""
         ...
 
     def flush(self, rows: int) -> None:
-        """Let exactly the first `rows` remain, and make them durable. Raises CollectionError where that fails."""
+        """Cut everything after the first `rows` rows, and make those durable. Raises CollectionError."""
         ...
 
     def touch(self, rows: Sequence[int]) -> None:
-        """What the catalog says of these rows has changed."""
+        """Called when the catalog's entries of these rows have changed."""
         ...
 
     def settle(self) -> None:
-        """After the last commit of a writer: what makes searching quick."""
+        """Called after the last commit of a writer: do what makes searches fast."""
         ...
 
     def release(self) -> None:
-        """Let go of what only a writer needs."""
+        """Close what only a writer needs."""
         ...
 
     def drop(self) -> None:
-        """Delete what lies outside the folder of the collection."""
+        """Delete what is stored outside the folder of the collection."""
         ...
 
     # Reading
@@ -89,11 +90,11 @@ class RowStore(Protocol):
         ...
 
     def block(self, start: int, stop: int) -> Vectors:
-        """Rows `start` to `stop` as float32 of unit length, without a copy where they are stored so."""
+        """Rows `start` to before `stop` as float32 of unit length, without a copy where they are stored so."""
         ...
 
     def mapped(self, rows: int) -> Vectors | None:
-        """The first `rows` rows where they lie, as float32; None where they would have to be fetched or converted."""
+        """The first `rows` rows as float32 without a copy; None where they would have to be fetched or converted."""
         ...
 
     def search(
@@ -107,7 +108,7 @@ class RowStore(Protocol):
     ) -> tuple[Scores, Ids] | None:
         """(m, dim) to (m, k) scores and rows, best first, -1 pads; only rows below `rows` for which `live` holds.
 
-        `where` is the filter that `live` is of. None where the store does not search by itself.
+        `where` is the filter expression behind `live`. None where the store cannot search by itself.
         """
         ...
 
@@ -116,21 +117,21 @@ class RowStore(Protocol):
         ...
 
     def matches(self, row: int, checksum: int) -> bool:
-        """Whether a row is as it was written, as far as that is ours to check."""
+        """Whether a row matches the checksum of when it was written; an engine checks its rows itself."""
         ...
 
     def facts(self) -> dict[str, str]:
-        """What `info` says beside the rows."""
+        """Further facts for `info`."""
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         ...
 
 
 @dataclass(frozen=True)
 class RowPlace:
-    """The folder of a collection, how its rows are kept, and who says what an engine may know of them."""
+    """The folder of a collection, how its rows are stored, and how an engine gets their keys and columns."""
 
     path: Path
     dim: int
@@ -140,7 +141,7 @@ class RowPlace:
 
 @dataclass(frozen=True)
 class EngineKind:
-    """How collections keep their vectors in one kind of engine.
+    """How to reach vectors in a kind of engine.
 
     `open(place, uri)`, and `create(uri, owner, encoder, fingerprint, dim)` for a new collection.
     """
@@ -158,14 +159,14 @@ def open_rows(place: RowPlace, engine: str | None = None) -> RowStore:
     if engine is not None:
         return _engine(engine).open(place, engine)
     file = VectorFile(place.path / DTYPES[place.dtype][0], place.dim, place.dtype)
-    # Opened now, so that it stays the same one; where it is missing, using it says so.
+    # Opened now, so that it stays the same file; where it is missing, its first use raises the error.
     with suppress(CollectionError):
         len(file)
     return file
 
 
 def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
-    """Make the engine's side of a new collection; raises EngineError where it is away or holds another's."""
+    """Make the engine's side of a new collection; raises EngineError where it is away or has another's rows."""
     _engine(uri).create(uri, owner, encoder, fingerprint, dim)
 
 
@@ -191,7 +192,7 @@ def encode(vectors: Vectors, dtype: str) -> NDArray[Any]:
 
 
 def decode(stored: NDArray[Any], dtype: str) -> Vectors:
-    """The inverse of `encode`, of unit length again; float32 is given back as it lies."""
+    """The inverse of `encode`, of unit length again; float32 is returned without a copy."""
     if dtype == "float32":
         return cast("Vectors", stored.view("<f4"))
     if dtype == "int8":
@@ -200,7 +201,7 @@ def decode(stored: NDArray[Any], dtype: str) -> Vectors:
         return cast("Vectors", np.multiply(stored[:, 4:].view(np.int8), scales, dtype=np.float32))
     vectors = np.ascontiguousarray(stored).view("<f2").astype(np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    # What a bit flip made infinite stays what it is; `verify` finds it.
+    # A number that a bit flip made infinite stays so; `verify` finds it.
     with np.errstate(all="ignore"):
         vectors /= np.maximum(lengths, 1e-30)[:, None]
     return vectors
@@ -227,10 +228,10 @@ class VectorFile:
         self._mapped: NDArray[np.uint8] = np.empty((0, self.row_bytes), np.uint8)
 
     def __len__(self) -> int:
-        return os.fstat(self._opened()).st_size // self.row_bytes
+        return os.fstat(self._descriptor()).st_size // self.row_bytes
 
-    def _opened(self) -> int:
-        """The file, held open: by and by another collection's may lie under its name."""
+    def _descriptor(self) -> int:
+        """The file, which stays open: later, another collection's file may have its name."""
         if self._handle is None:
             try:
                 self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -262,7 +263,7 @@ class VectorFile:
         return crc_rows(stored)
 
     def flush(self, rows: int) -> None:
-        """Cut what an interrupted run left behind the last row, and bring the rest to the disk."""
+        """Cut what an interrupted run left after the last row, and sync the rest to disk."""
         try:
             if self._writer is None:
                 self._writer = self.path.open("r+b", buffering=0)
@@ -278,29 +279,29 @@ class VectorFile:
             self._writer = None
 
     def close(self) -> None:
-        """Let go of the mapping too."""
+        """Close the file and its mapping."""
         self.release()
         self._mapped = np.empty((0, self.row_bytes), np.uint8)
         self._closing()
         self._handle = None
 
     def copy(self, first: int, source: RowStore, ids: Ids) -> list[int]:
-        """The bytes as they are, where the other file has this dtype."""
+        """Copies the stored bytes where the other store is a file of this dtype."""
         if isinstance(source, VectorFile) and source.dtype == self.dtype and len(ids):
             return self.append_stored(first, source.stored(int(ids.max()) + 1)[ids])
         return self.append(first, source.rows(ids))
 
     def touch(self, rows: Sequence[int]) -> None:
-        """Only engines know of the catalog."""
+        """Does nothing: only engines have copies of catalog entries."""
 
     def settle(self) -> None:
-        """Nothing is to be done."""
+        """Does nothing."""
 
     def drop(self) -> None:
-        """The file goes with its folder."""
+        """Does nothing: the file is deleted with its folder."""
 
     def facts(self) -> dict[str, str]:
-        """Nothing that the header does not say."""
+        """Empty: the header has all the facts."""
         return {}
 
     def search(
@@ -312,41 +313,41 @@ class VectorFile:
         recall: float | None = None,
         where: str | None = None,
     ) -> None:
-        """A file does not search."""
+        """None: a file cannot search."""
 
     def mapped(self, rows: int) -> Vectors | None:
-        """A view of the file where it holds float32."""
+        """A view of the file where its dtype is float32."""
         return self.block(0, rows) if self.dtype == "float32" else None
 
     def matches(self, row: int, checksum: int) -> bool:
-        """Whether the row is there and has this checksum."""
+        """Whether the row exists and has this checksum."""
         return len(self) > row and self.checksums(row, row + 1) == [checksum]
 
     def stored(self, stop: int) -> NDArray[np.uint8]:
-        """The first `stop` rows as they lie on disk, (stop, bytes of a row), memory-mapped and read-only."""
+        """The first `stop` rows as they are on disk, (stop, bytes of a row), memory-mapped and read-only."""
         mapped = self._mapped
         if len(mapped) < stop:
-            held = len(self)
-            if held < stop:
+            count = len(self)
+            if count < stop:
                 way = f"run `lookalike verify {self.path.parent} --repair`"
-                raise CollectionError(f"{self.path} holds {held} of {stop} vectors; {way}")
+                raise CollectionError(f"{self.path} holds {count} of {stop} vectors; {way}")
             try:
-                whole = mmap.mmap(self._opened(), held * self.row_bytes, access=mmap.ACCESS_READ)
-                mapped = np.frombuffer(whole, np.uint8).reshape(held, self.row_bytes)
+                whole = mmap.mmap(self._descriptor(), count * self.row_bytes, access=mmap.ACCESS_READ)
+                mapped = np.frombuffer(whole, np.uint8).reshape(count, self.row_bytes)
             except (OSError, ValueError) as error:
                 raise CollectionError(f"{self.path} cannot be read ({error})") from error
             self._mapped = mapped
         return mapped[:stop]
 
     def rows(self, ids: Ids) -> Vectors:
-        """The rows of these numbers, copied."""
+        """A copy of the rows of these numbers."""
         ids = np.asarray(ids, np.int64)
         if not len(ids):
             return np.empty((0, self.dim), np.float32)
         return decode(self.stored(int(ids.max()) + 1)[ids], self.dtype)
 
     def block(self, start: int, stop: int) -> Vectors:
-        """Rows in a row; a view of the file where it holds float32."""
+        """Consecutive rows; a view of the file where its dtype is float32."""
         return decode(self.stored(stop)[start:stop], self.dtype)
 
     def checksums(self, start: int, stop: int) -> list[int]:
@@ -354,4 +355,4 @@ class VectorFile:
         return crc_rows(self.stored(stop)[start:stop])
 
     def _failed(self, error: OSError) -> CollectionError:
-        return CollectionError(f"{self.path}: {(error.strerror or str(error)).lower()}")
+        return CollectionError(f"{self.path}: {reason(error)}")

@@ -25,38 +25,39 @@ from lookalike.index.ann import (
     rescore,
 )
 from lookalike.index.exact import ExactIndex, share_of
-from lookalike.storage.store import Store, sync_folder
+from lookalike.storage.store import Store
 from lookalike.types import Ids, Progress, Vectors
-from lookalike.utils.files import sha256_of
+from lookalike.utils.files import reason, sha256_of, sync_folder, write_whole
 
 EXACT = "exact"
 EXACT_BELOW = 100_000
-"""Rows; a search of so many takes 11 ms (768 numbers, two cores)."""
+"""Rows; an exact search of so many takes 11 ms (768 dimensions, two cores)."""
 MEMORY_SHARE = 0.25
-"""Of the memory that is free: what an index may take, as it is held while it is built and read while it is used."""
+"""The share of free memory that an index may take, which holds all of it while it is built or used."""
 HELD_BACK = 200
+"""Rows that are added last and serve as queries for measuring recall."""
 RESULTS = 10
 EFFORTS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 FACTORS = (1, 2, 4, 8, 16, 32)
 TIMED = 3
-"""The best of so many counts: what else the machine does must not decide between settings."""
+"""Repetitions, of which the fastest counts: other load on the machine must not decide between settings."""
 ENOUGH_SECONDS = 0.5
-"""What takes longer is not measured again."""
+"""A setting is not measured again after this time in all."""
 TRAINED_PER_LIST = 64
 PERFECT = 0.9995
 LEAST_GAIN = 0.001
-"""Of recall: where twice the candidates bring no more, four times as many will not either."""
+"""Recall: where twice the candidates add less, four times as many are not tried."""
 SLACK = 0.02
-"""Of recall: what is noise with 200 queries."""
+"""Recall: the noise with 200 queries."""
 BLOCK = 16_384
 CONSTRUCTION = 80
-"""efConstruction: at 40 recall stops short of .99 on a million vectors, at 160 building takes twice as long."""
+"""efConstruction: at 40 recall stays below .99 on a million vectors, at 160 building takes twice as long."""
 
 
 @dataclass(frozen=True)
 class IndexBuild:
-    """What `optimize` made: the spec, how many rows, how long, how large, and the curve."""
+    """The index that `optimize` built: spec, rows, seconds, bytes, and the curve of recall and time."""
 
     spec: str
     rows: int
@@ -66,15 +67,15 @@ class IndexBuild:
 
 
 def available_memory() -> int:
-    """Bytes that can be had without swapping, by the kernel and by the control group's limit."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
+    """Bytes that are available without swapping, by the kernel and by the control group's limit."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
-            found = [int(line.split()[1]) * 1024]
+            limits = [int(line.split()[1]) * 1024]
     limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
     if limit and used and limit[0].strip().isdecimal():
-        found.append(max(0, int(limit[0]) - int(used[0])))
-    return min(found)
+        limits.append(max(0, int(limit[0]) - int(used[0])))
+    return min(limits)
 
 
 def _lines(path: str) -> list[str]:
@@ -85,7 +86,7 @@ def _lines(path: str) -> list[str]:
 
 
 def automatic(rows: int, dim: int, memory: int) -> str:
-    """The index for so many rows: none for few, a graph over codes where it fits in memory, else short codes.
+    """The spec for a number of rows: none for few, a graph over codes where it fits in memory, else short codes.
 
     Measured at 300k × 768, one thread: HNSW32_SQ8 answers 5,700 queries/s at recall .989 with 1,040 bytes a vector;
     OPQ96_384,IVF2048,PQ96x4fsr as many at .964, with 100 bytes and the stored vectors.
@@ -100,10 +101,10 @@ def automatic(rows: int, dim: int, memory: int) -> str:
 
 
 def optimize(store: Store, spec: str = "auto", progress: Progress | None = None) -> IndexBuild:
-    """Make the index of an open collection, in the place of the one that it has, if any.
+    """Build the index of an open collection, and replace the one that it has, if any.
 
     `spec` is a FAISS factory string, `auto`, or `exact` for none. The collection can be searched and written to
-    meanwhile; what is added is searched exactly beside the index. An interruption leaves the old index, or none.
+    meanwhile; new rows are searched exactly beside the index. An interruption leaves the old index, or none.
     Raises IndexSpecError for a spec that FAISS or this collection cannot use.
     """
     if store.header.engine:
@@ -126,18 +127,18 @@ def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Ind
     live[[row for row in store.catalog.removed_rows().tolist() if row < rows]] = False
     if np.count_nonzero(live) < 2 * RESULTS:
         raise IndexSpecError(f"{store.path}: {np.count_nonzero(live)} images are too few for an index")
-    held = _held_back(live)
+    held_back = _held_back(live)
     try:
-        _train(index, spec, store, np.setdiff1d(np.flatnonzero(live), held, assume_unique=True))
-        _fill(index, store, rows, held, progress)
+        _train(index, spec, store, np.setdiff1d(np.flatnonzero(live), held_back, assume_unique=True))
+        _fill(index, store, rows, held_back, progress)
         seconds = time.perf_counter() - started
         built = IndexRecord(
-            *(spec, store.header.id, rows, store.digest(rows), tuple(held.tolist())),
+            *(spec, store.header.id, rows, store.digest(rows), tuple(held_back.tolist())),
             *("", "", 0, round(seconds, 3)),
         )
         built = replace(built, curve=curve(store, built, index, live))
         built = replace(built, selects=_selects(store, built, index, live))
-        _add(index, store, held)
+        _add(index, store, held_back)
         folder.mkdir(exist_ok=True)
         _write(index, draft)
         sha256 = sha256_of(draft)
@@ -146,7 +147,7 @@ def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Ind
             raise CollectionError(f"{store.path} was replaced by another process meanwhile; optimise it again")
         _install(folder, draft, built)
     except OSError as error:
-        raise CollectionError(f"{folder}: {(error.strerror or str(error)).lower()}") from error
+        raise CollectionError(f"{folder}: {reason(error)}") from error
     finally:
         draft.unlink(missing_ok=True)
     return IndexBuild(spec, rows, built.seconds, built.bytes, built.curve)
@@ -173,20 +174,20 @@ def _held_back(live: Any) -> Ids:
 
 
 def _train(index: Any, spec: str, store: Store, rows: Ids) -> None:
-    """On a sample that grows with what has to be learned from it."""
+    """Train on a random sample of `rows`, whose size grows with the number of lists."""
     import faiss
 
     if index.is_trained:
         return
-    wanted = 65_536
+    count = 65_536
     if isinstance(core(index), faiss.IndexIVF):
-        wanted = max(wanted, TRAINED_PER_LIST * int(core(index).nlist))
+        count = max(count, TRAINED_PER_LIST * int(core(index).nlist))
         core(index).cp.min_points_per_centroid = 1
-    some = np.random.default_rng(1).choice(rows, min(wanted, len(rows)), replace=False)
+    sample = np.random.default_rng(1).choice(rows, min(count, len(rows)), replace=False)
     try:
-        index.train(_rows(store, np.sort(some)))
+        index.train(_rows(store, np.sort(sample)))
     except RuntimeError as error:
-        raise IndexSpecError(f"{spec}: cannot be trained on {len(some):,} rows ({_last_line(error)})") from error
+        raise IndexSpecError(f"{spec}: cannot be trained on {len(sample):,} rows ({_last_line(error)})") from error
 
 
 def _last_line(error: Exception) -> str:
@@ -194,14 +195,14 @@ def _last_line(error: Exception) -> str:
 
 
 def _rows(store: Store, ids: Ids) -> Vectors:
-    """Rows as FAISS can use them: what a flipped bit made of a number must not spread."""
+    """Vectors of rows for FAISS: NaN or infinity from a flipped bit must not spread."""
     return np.nan_to_num(store.vectors.rows(ids), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _fill(index: Any, store: Store, rows: int, held: Ids, progress: Progress | None) -> None:
-    """All rows but those held back, removed ones too, since positions are row numbers."""
+def _fill(index: Any, store: Store, rows: int, held_back: Ids, progress: Progress | None) -> None:
+    """Add all rows but those held back, removed ones too, since positions are row numbers."""
     for start in range(0, rows, BLOCK):
-        ids = np.setdiff1d(np.arange(start, min(start + BLOCK, rows)), held, assume_unique=True)
+        ids = np.setdiff1d(np.arange(start, min(start + BLOCK, rows)), held_back, assume_unique=True)
         _add(index, store, ids)
         if progress:
             progress(min(start + BLOCK, rows), rows)
@@ -226,61 +227,56 @@ def _write(index: Any, path: Path) -> None:
 
 
 def _install(folder: Path, draft: Path, built: IndexRecord) -> None:
-    """The index first, then what tells of it; then the one before goes."""
+    """Rename the index, then write index.json, which names it; then delete the old index."""
     draft.replace(folder / built.file)
-    told = folder / f"{FILE}.new"
-    with told.open("w", encoding="utf-8") as file:
-        file.write(built.to_text())
-        file.flush()
-        os.fsync(file.fileno())
-    told.replace(folder / FILE)
+    write_whole(folder / FILE, built.to_text())
     sync_folder(folder)
     for other in folder.glob("*.faiss*"):
         if other.name != built.file:
             other.unlink(missing_ok=True)
-    is_trusted(folder / built.file, built.sha256)
+    is_trusted(folder / built.file, built.sha256)  # caches the checksum for the first search
 
 
 def curve(store: Store, built: IndexRecord, index: Any, live: Any) -> tuple[SearchSetting, ...]:
     """Recall@10 and time by effort, of the rows that were held back, against exact search of those in the index."""
-    queries, truth = _held_and_truth(store, built, live)
+    queries, truth = _queries_and_truth(store, built, live)
     candidates = Candidates(built, index, None if live.all() else live)
-    found: list[SearchSetting] = []
+    settings: list[SearchSetting] = []
     for effort in _efforts(index):
-        found += _measured(store, candidates, queries, truth, effort)
-        if found[-1].recall >= PERFECT:
+        settings += _measured(store, candidates, queries, truth, effort)
+        if settings[-1].recall >= PERFECT:
             break
     best: list[SearchSetting] = []
-    for one in sorted(found, key=lambda one: (one.seconds, -one.recall)):
-        if not best or one.recall > best[-1].recall:
-            best.append(one)
+    for setting in sorted(settings, key=lambda setting: (setting.seconds, -setting.recall)):
+        if not best or setting.recall > best[-1].recall:
+            best.append(setting)
     return tuple(best)
 
 
-def _held_and_truth(store: Store, built: IndexRecord, live: Any) -> tuple[Vectors, Ids]:
-    """The rows that were held back, and which rows of the index are truly nearest to them."""
-    counted = live.copy()
-    counted[list(built.held)] = False
+def _queries_and_truth(store: Store, built: IndexRecord, live: Any) -> tuple[Vectors, Ids]:
+    """The rows that were held back, as queries, and the true nearest of them among the rows of the index."""
+    searched = live.copy()
+    searched[list(built.held)] = False
     queries = store.vectors.rows(np.array(built.held))
-    count = min(RESULTS, int(np.count_nonzero(counted)))
-    return queries, ExactIndex(store.vectors, counted, built.rows).search(queries, count)[1]
+    count = min(RESULTS, int(np.count_nonzero(searched)))
+    return queries, ExactIndex(store.vectors, searched, built.rows).search(queries, count)[1]
 
 
 def _selects(store: Store, built: IndexRecord, index: Any, live: Any) -> bool:
-    """Whether a selector may be trusted: whether FAISS finds as much with it as by dropping rows afterwards."""
-    some = live & (np.arange(len(live)) % 2 == 0)
-    queries, truth = _held_and_truth(store, built, some)
+    """Whether FAISS finds as much with a selector as by dropping rows afterwards, measured on half of the rows."""
+    even = live & (np.arange(len(live)) % 2 == 0)
+    queries, truth = _queries_and_truth(store, built, even)
     setting = built.setting(None)
     if setting is None or not truth.size:
         return False
-    found = []
+    recalls = []
     for selects in (True, False):
         try:
-            ids = Candidates(replace(built, selects=selects), index, some).find(queries, truth.shape[1], setting)
+            ids = Candidates(replace(built, selects=selects), index, even).find(queries, truth.shape[1], setting)
         except LookalikeError:
             return False
-        found.append(share_of(ids, truth))
-    return found[0] >= found[1] - SLACK
+        recalls.append(share_of(ids, truth))
+    return recalls[0] >= recalls[1] - SLACK
 
 
 def _efforts(index: Any) -> Sequence[int]:
@@ -295,8 +291,8 @@ def _efforts(index: Any) -> Sequence[int]:
 
 
 def _measured(store: Store, candidates: Candidates, queries: Vectors, truth: Ids, effort: int) -> list[SearchSetting]:
-    """One effort with ever more candidates a result."""
-    found: list[SearchSetting] = []
+    """An effort with more and more candidates per result."""
+    settings: list[SearchSetting] = []
     count = truth.shape[1]
     mapped = store.vectors.block(0, candidates.built.rows) if store.header.dtype == "float32" else None
     for factor in FACTORS:
@@ -308,8 +304,8 @@ def _measured(store: Store, candidates: Candidates, queries: Vectors, truth: Ids
             rescore(queries, ids, store.vectors.rows, mapped)
             times.append(time.perf_counter() - started)
         seconds = min(times) / len(queries)
-        before = found[-1].recall if found else -1.0
-        found.append(SearchSetting(effort, factor, round(share_of(ids, truth), 4), seconds))
-        if found[-1].recall >= PERFECT or found[-1].recall < before + LEAST_GAIN:
+        before = settings[-1].recall if settings else -1.0
+        settings.append(SearchSetting(effort, factor, round(share_of(ids, truth), 4), seconds))
+        if settings[-1].recall >= PERFECT or settings[-1].recall < before + LEAST_GAIN:
             break
-    return found
+    return settings

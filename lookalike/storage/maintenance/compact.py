@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike.errors import CollectionError
-from lookalike.storage.copy_rows import Pour, copy_tables
+from lookalike.storage.copy_rows import copy_rows, copy_tables
 from lookalike.storage.store import Store
 from lookalike.storage.swap import made_beside
 from lookalike.types import Progress
@@ -14,7 +14,7 @@ SUFFIX = "compact"
 
 @dataclass(frozen=True)
 class Compaction:
-    """How many rows were left behind, and the bytes of the collection before and after."""
+    """How many rows were dropped, and the bytes of the collection before and after."""
 
     removed: int
     before: int
@@ -22,11 +22,11 @@ class Compaction:
 
 
 def compact(old: Store, dtype: str | None = None, progress: Progress | None = None) -> Compaction:
-    """Leave removed rows behind, and keep vectors as `dtype` from then on where one is named.
+    """Drop the rows of removed images, and store vectors as `dtype` from then on where that is given.
 
-    May be interrupted at any moment: the old collection is in its place until the exchange, and whoever has it open
-    keeps reading it. Its index goes, since rows get new numbers. Raises CollectionError where a row is damaged, or
-    where the disk has no room for the copy.
+    May be interrupted at any moment: the old collection is in its place until the exchange, and readers that have it
+    open keep reading it. Its index is dropped, since rows get new numbers. Raises CollectionError where a row is
+    damaged, or where the disk has no room for the copy.
     """
     if old.header.engine:
         raise CollectionError(f"{old.path}: its vectors lie in a search server; index again with --rebuild")
@@ -39,7 +39,7 @@ def compact(old: Store, dtype: str | None = None, progress: Progress | None = No
 
 def _copy(old: Store, new: Store, progress: Progress | None) -> None:
     copy_tables(old, new, ("facts", "sources", "dismissed", "skipped", "columns"))
-    Pour()(old, new, progress)
+    copy_rows(old, new, progress=progress)
 
 
 def size(path: Path) -> int:

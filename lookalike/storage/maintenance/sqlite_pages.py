@@ -1,6 +1,6 @@
-"""The file of an SQLite database to the records in its leaves, whatever the pages say that should lead to them.
+"""The file of an SQLite database to the records in its leaves, without the inner pages that should lead to them.
 
-What is read here was damaged: every number in it may be wrong, so a record counts only where its own checksum holds.
+The file is damaged: every number in it may be wrong, so callers use a record only where its own checksum matches.
 """
 
 import mmap
@@ -32,25 +32,25 @@ class Pages:
         return len(self.data) // self.size
 
     def page(self, number: int) -> bytes:
-        """One page; raises IndexError."""
+        """The bytes of a page; raises IndexError."""
         if not 0 < number <= self.count:
             raise IndexError(number)
         return bytes(self.data[(number - 1) * self.size : number * self.size])
 
     def unused(self) -> set[int]:
-        """Pages on the list of free ones, as far as it can be followed: what they hold was deleted."""
+        """Pages on the free list, as far as it can be followed: their content was deleted."""
         free: set[int] = set()
         trunk = _integer(self.data[32:36])
         while 0 < trunk <= self.count and trunk not in free:
             free.add(trunk)
             page = self.page(trunk)
-            held = min(_integer(page[4:8]), self.size // 4 - 2)
-            free |= {_integer(page[at : at + 4]) for at in range(8, 8 + 4 * held, 4)}
+            count = min(_integer(page[4:8]), self.size // 4 - 2)
+            free |= {_integer(page[at : at + 4]) for at in range(8, 8 + 4 * count, 4)}
             trunk = _integer(page[:4])
         return free
 
     def records(self, number: int) -> Iterator[tuple[int | None, PageRecord]]:
-        """(rowid, values) of every cell of a leaf that can be read; rowid is None for an index."""
+        """(rowid, values) of every readable cell of a leaf; rowid is None for an index."""
         page = self.page(number)
         start = 100 if number == 1 else 0
         kind = page[start]
@@ -73,7 +73,7 @@ class Pages:
         return rowid, _record(self._payload(page, at, length, kind))
 
     def _payload(self, page: bytes, at: int, length: int, kind: int) -> bytes:
-        """What a cell holds, the rest of it in pages of its own where it is long (as the file format says)."""
+        """The content of a cell; a long one continues in overflow pages (see SQLite's file format)."""
         if length > len(self.data):
             raise ValueError(length)
         most = self.size - 35 if kind == TABLE_LEAF else (self.size - 12) * 64 // 255 - 23
@@ -82,26 +82,26 @@ class Pages:
         least = (self.size - 12) * 32 // 255 - 23
         local = least + (length - least) % (self.size - 4)
         local = local if local <= most else least
-        found, following = page[at : at + local], _integer(page[at + local : at + local + 4])
-        while len(found) < length:
-            further = self.page(following)
-            found += further[4 : 4 + length - len(found)]
-            following = _integer(further[:4])
-        return found
+        payload, following = page[at : at + local], _integer(page[at + local : at + local + 4])
+        while len(payload) < length:
+            overflow = self.page(following)
+            payload += overflow[4 : 4 + length - len(payload)]
+            following = _integer(overflow[:4])
+        return payload
 
 
-def opened(path: Path) -> Pages:
-    """The pages of a database file; the size of one is what the file says, or the usual one where that is damaged."""
+def open_pages(path: Path) -> Pages:
+    """The pages of a database file; their size is the file's own, or the usual one where that number is damaged."""
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-    told = _integer(data[16:18])
-    told = 65536 if told == 1 else told
-    return Pages(data, told if told in SIZES else USUAL)
+    size = _integer(data[16:18])
+    size = 65536 if size == 1 else size
+    return Pages(data, size if size in SIZES else USUAL)
 
 
 def records(path: Path) -> Iterator[tuple[int | None, PageRecord]]:
-    """Every record of every leaf that is in use, in the order of the file, with its rowid where it is a table's."""
-    pages = opened(path)
+    """Every record of every leaf in use, in the order of the file: (rowid, values); rowid is None for an index."""
+    pages = open_pages(path)
     unused = pages.unused()
     for number in range(1, pages.count + 1):
         if number not in unused:
@@ -113,7 +113,7 @@ def _integer(data: bytes) -> int:
 
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:
-    """A number of up to nine bytes, and where the next thing begins."""
+    """A number of up to nine bytes, and the position after it."""
     value = 0
     for step in range(8):
         value = value << 7 | page[at + step] & 0x7F

@@ -2,17 +2,18 @@
 
 import csv
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +23,22 @@ from lookalike.storage import store
 from lookalike.storage.catalog import Item, to_blob
 from lookalike.storage.manifest import Header, write_header
 from lookalike.storage.metadata import Line, key_column, put_row
-from lookalike.storage.store import Store, sync_folder
+from lookalike.storage.store import Store
 from lookalike.types import Encoder, Ids, Progress, Vectors
+from lookalike.utils.files import reason, replacing, sync_folder
 from lookalike.utils.parquet import parquet, parquet_batches
 
 Format = Literal["npy", "parquet", "csv", "faiss"]
 BLOCK = 4096
 
 
-def export(opened: Store, out: Path, kind: Format, progress: Progress | None = None) -> list[Path]:
-    """Write the live rows to the folder `out`, some at a time; the files.
+def export(collection: Store, out: Path, kind: Format, progress: Progress | None = None) -> list[Path]:
+    """Write the live rows to the folder `out`, block by block; returns the files.
 
-    npy: vectors.npy (n, dim) float32, and keys.jsonl with a JSON string a line in step with it. faiss: vectors.faiss,
+    npy: vectors.npy (n, dim) float32, and keys.jsonl with a JSON string per line in step with it. faiss: vectors.faiss,
     an IndexFlatIP, with the same keys.jsonl. csv: key, width, height, sha256 and v0, v1, … parquet: the same with the
-    vector as one list. They are the rows that are live when it begins; whoever writes meanwhile is not held up. Nothing
-    is replaced: raises CollectionError where a file is there already.
+    vector as a list. Exported are the rows that are live at the start; writers are not blocked meanwhile. Nothing is
+    replaced: raises CollectionError where a file exists.
     """
     if kind not in get_args(Format):
         raise CollectionError(f"format {kind!r} is unknown; there are: {', '.join(get_args(Format))}")
@@ -46,18 +48,16 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
         if path.exists():
             raise CollectionError(f"{path} is there already; name another folder")
     writers: dict[str, Callable[..., None]] = {"npy": _npy, "faiss": _faiss, "csv": _csv, "parquet": _parquet}
-    drafts = [path.with_name(f"{path.name}.new") for path in paths]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        rows = opened.catalog.database.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
-        writers[kind](_told(_blocks(opened, rows), len(rows), progress), len(rows), opened.header.dim, *drafts)
-        for draft, path in zip(drafts, paths, strict=True):
-            draft.replace(path)
+        rows = collection.catalog.live_rows()
+        blocks = _with_progress(_blocks(collection, rows), len(rows), progress)
+        with ExitStack() as stack:
+            files = [stack.enter_context(replacing(path, durable=False)) for path in paths]
+            writers[kind](blocks, len(rows), collection.header.dim, *files)
     except OSError as error:
-        raise CollectionError(f"{out}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+        raise CollectionError(f"{out}: cannot be written ({reason(error)})") from error
     finally:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
         if out.is_dir() and not any(out.iterdir()):
             out.rmdir()
     return paths
@@ -66,22 +66,22 @@ def export(opened: Store, out: Path, kind: Format, progress: Progress | None = N
 VectorBlock = tuple[list[Item], Vectors]
 
 
-def _blocks(opened: Store, rows: Ids) -> Iterator[VectorBlock]:
-    """Each row is asked for by itself: a transaction over all of them would keep a writer from committing."""
+def _blocks(collection: Store, rows: Ids) -> Iterator[VectorBlock]:
+    """A query for each row: a transaction over all of them would keep a writer from committing."""
     for start in range(0, len(rows), BLOCK):
-        some = rows[start : start + BLOCK]
-        yield [_intact(opened, row) for row in some.tolist()], opened.vectors.rows(some)
+        ids = rows[start : start + BLOCK]
+        yield [_intact(collection, row) for row in ids.tolist()], collection.vectors.rows(ids)
 
 
-def _intact(opened: Store, row: int) -> Item:
-    item = opened.intact_item(row)
+def _intact(collection: Store, row: int) -> Item:
+    item = collection.intact_item(row)
     if item is None:
-        way = f"run `lookalike verify {opened.path} --repair` first"
-        raise CollectionError(f"{opened.path}: row {row} ({opened.catalog.item(row).key}) is damaged; {way}")
+        way = f"run `lookalike verify {collection.path} --repair` first"
+        raise CollectionError(f"{collection.path}: row {row} ({collection.catalog.item(row).key}) is damaged; {way}")
     return item
 
 
-def _told(blocks: Iterator[VectorBlock], total: int, progress: Progress | None) -> Iterator[VectorBlock]:
+def _with_progress(blocks: Iterator[VectorBlock], total: int, progress: Progress | None) -> Iterator[VectorBlock]:
     done = 0
     for block in blocks:
         yield block
@@ -90,46 +90,44 @@ def _told(blocks: Iterator[VectorBlock], total: int, progress: Progress | None) 
             progress(done, total)
 
 
-def _keys(items: Sequence[Item]) -> str:
-    """JSON, a string a line: a name may hold a line break, and bytes that are not UTF-8."""
-    return "".join(f"{json.dumps(item.key)}\n" for item in items)
+def _npy(blocks: Iterator[VectorBlock], rows: int, dim: int, vectors: IO[bytes], keys: IO[bytes]) -> None:
+    np.lib.format.write_array_header_1_0(vectors, {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)})
+    _write_blocks(blocks, vectors, keys)
 
 
-def _npy(blocks: Iterator[VectorBlock], rows: int, dim: int, vectors: Path, keys: Path) -> None:
-    with vectors.open("wb") as file, keys.open("w", encoding="ascii") as names:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
-        np.lib.format.write_array_header_1_0(file, header)
-        for items, block in blocks:
-            file.write(np.ascontiguousarray(block, "<f4").data)
-            names.write(_keys(items))
-
-
-def _faiss(blocks: Iterator[VectorBlock], rows: int, dim: int, vectors: Path, keys: Path) -> None:
-    """The file that FAISS writes of an empty IndexFlatIP, with its two counts put right, and the rows behind it."""
+def _faiss(blocks: Iterator[VectorBlock], rows: int, dim: int, vectors: IO[bytes], keys: IO[bytes]) -> None:
+    """An empty IndexFlatIP as FAISS writes it, with its two counts corrected, followed by the rows."""
     import faiss
 
     head = bytearray(faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes())
     # int32 dim, int64 count, …, and last how many numbers follow.
     struct.pack_into("<q", head, 8, rows)
     struct.pack_into("<Q", head, len(head) - 8, rows * dim)
-    with vectors.open("wb") as file, keys.open("w", encoding="ascii") as names:
-        file.write(head)
-        for items, block in blocks:
-            file.write(np.ascontiguousarray(block, "<f4").data)
-            names.write(_keys(items))
+    vectors.write(head)
+    _write_blocks(blocks, vectors, keys)
 
 
-def _csv(blocks: Iterator[VectorBlock], _: int, dim: int, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
+def _write_blocks(blocks: Iterator[VectorBlock], vectors: IO[bytes], keys: IO[bytes]) -> None:
+    """Vectors as little-endian float32; keys as a JSON string per line: a name may contain a line break."""
+    for items, block in blocks:
+        vectors.write(np.ascontiguousarray(block, "<f4").data)
+        keys.write("".join(f"{json.dumps(item.key)}\n" for item in items).encode("ascii"))
+
+
+def _csv(blocks: Iterator[VectorBlock], _: int, dim: int, file: IO[bytes]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+    try:
+        writer = csv.writer(text)
         writer.writerow(["key", "width", "height", "sha256", *(f"v{number}" for number in range(dim))])
         for items, block in blocks:
             for item, vector in zip(items, block, strict=True):
                 numbers = [f"{value:.9g}" for value in vector.tolist()]
                 writer.writerow([item.key, item.width, item.height, item.sha256, *numbers])
+    finally:
+        text.detach()  # else it would close the file
 
 
-def _parquet(blocks: Iterator[VectorBlock], _: int, dim: int, path: Path) -> None:
+def _parquet(blocks: Iterator[VectorBlock], _: int, dim: int, file: IO[bytes]) -> None:
     module = parquet()
     import pyarrow as pa
 
@@ -143,10 +141,10 @@ def _parquet(blocks: Iterator[VectorBlock], _: int, dim: int, path: Path) -> Non
             ("vector", vector),
         ]
     )
-    with module.ParquetWriter(path, schema) as writer:
+    with module.ParquetWriter(file, schema) as writer:
         for items, block in blocks:
             flat = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), dim)
-            # Parquet's text is UTF-8; other bytes are shown as the escapes that Python shows.
+            # Text in Parquet is UTF-8; other bytes become Python's backslash escapes.
             keys = [item.key.encode("utf-8", "backslashreplace").decode() for item in items]
             columns = [keys, *([getattr(item, name) for item in items] for name in ("width", "height", "sha256")), flat]
             writer.write_table(pa.table(columns, schema=schema))
@@ -154,7 +152,7 @@ def _parquet(blocks: Iterator[VectorBlock], _: int, dim: int, path: Path) -> Non
 
 @dataclass(frozen=True)
 class Imported:
-    """How many vectors became images of the collection, and how many could not be used."""
+    """How many vectors were added as images of the collection, and how many could not be used."""
 
     added: int
     unusable: int
@@ -169,14 +167,13 @@ def import_vectors(
     dtype: str = "float32",
     progress: Progress | None = None,
 ) -> Imported:
-    """Make the collection `into` of vectors that were computed elsewhere.
+    """Make the collection `into` of vectors that were computed elsewhere. Raises SourceError and CollectionError.
 
-    `source` is a .npy of (n, dim) with `names`, a text file of a key (or a JSON string) a line, or a folder as
+    `source` is a .npy of (n, dim) with `names`, a text file with a key (or a JSON string) per line, or a folder as
     clip-retrieval writes it: img_emb/*.npy and metadata/*.parquet, whose other columns become metadata. `images` is the
-    folder that the names are relative to, which is what shows the pictures. Without `encoder`, the one that made the
-    vectors, it can be searched by keys and vectors alone, and its fingerprint is of the vectors, wherever they lie: the
-    SHA-256 of all rows in their order, as little-endian float32, and of their shape, without names and columns. Raises
-    SourceError and CollectionError.
+    folder that the names are relative to, needed to show the pictures. `encoder` is the one that made the vectors;
+    without it, the collection can be searched by keys and vectors only, and its fingerprint is that of the vectors: the
+    SHA-256 of all rows in order, as little-endian float32, and of their shape, without names and columns.
     """
     if into.exists():
         raise CollectionError(f"{into} is there already; name a new folder")
@@ -192,71 +189,69 @@ def import_vectors(
     draft = into.with_name(f"{into.name}.importing")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        with ExitStack() as stack:
-            opened = store.create(draft, Header(spec, fingerprint, dim, dtype))
-            stack.callback(opened.close)
-            stack.enter_context(opened.writing())
+        with closing(store.create(draft, Header(spec, fingerprint, dim, dtype))) as new, new.writing():
             place = images.resolve() if images else source.resolve().parent
-            inside = into.absolute().is_relative_to(place)
-            source_id = opened.catalog.add_source(os.path.relpath(place, into.absolute()) if inside else str(place), "")
-            batches = _seen(chain([first], stream), content.update)
-            done = _take(opened, source_id, batches, place if images else None, progress)
+            is_inside = into.absolute().is_relative_to(place)
+            location = os.path.relpath(place, into.absolute()) if is_inside else str(place)
+            source_id = new.catalog.add_source(location, "")
+            batches = _hashed(chain([first], stream), content.update)
+            report = _add_batches(new, source_id, batches, place if images else None, progress)
             if not encoder:
-                content.update(f"{done.added + done.unusable} x {dim}".encode())
-                _identify(opened, content.hexdigest())
+                content.update(f"{report.added + report.unusable} x {dim}".encode())
+                _set_fingerprint(new, content.hexdigest())
         draft.rename(into)
         sync_folder(into.absolute().parent)
     except OSError as error:
-        raise CollectionError(f"{draft}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+        raise CollectionError(f"{draft}: cannot be written ({reason(error)})") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return done
+    return report
 
 
 Batch = tuple[list[Line], NDArray[Any]]
-"""What is known of some images, the key under KEY, and their vectors (n, dim)."""
+"""The columns of some images, with the key under KEY, and their vectors (n, dim)."""
 KEY = ""
 
 
-def _seen(batches: Iterator[Batch], update: Callable[[memoryview], None]) -> Iterator[Batch]:
-    """The same with their vectors as float32, each of which `update` is given the bytes of before it is used."""
+def _hashed(batches: Iterator[Batch], update: Callable[[memoryview], None]) -> Iterator[Batch]:
+    """The same batches with vectors as float32, whose bytes go to `update` first."""
     for lines, batch in batches:
         vectors = np.ascontiguousarray(batch, "<f4")
         update(vectors.data)
         yield lines, vectors
 
 
-def _identify(opened: Store, fingerprint: str) -> None:
-    """Say what made the vectors of a collection that nobody has opened yet, inside `opened.writing()`."""
-    header = replace(opened.header, fingerprint=fingerprint)
-    opened.catalog.put("facts", "header", header.to_text(), verb="INSERT OR REPLACE")
-    write_header(opened.path, header)
+def _set_fingerprint(new: Store, fingerprint: str) -> None:
+    """Change the header of a collection that no other process has opened yet, inside `new.writing()`."""
+    header = replace(new.header, fingerprint=fingerprint)
+    new.catalog.put("facts", "header", header.to_text(), verb="INSERT OR REPLACE")
+    write_header(new.path, header)
 
 
-def _take(
-    opened: Store, source: int, batches: Iterator[Batch], images: Path | None, progress: Progress | None
+def _add_batches(
+    new: Store, source: int, batches: Iterator[Batch], images: Path | None, progress: Progress | None
 ) -> Imported:
     added = unusable = 0
     seen: set[bytes] = set()
     for number, (lines, vectors) in enumerate(batches, 1):
-        if vectors.shape[1] != opened.header.dim:
-            raise SourceError(f"vectors of {vectors.shape[1]} and of {opened.header.dim} numbers cannot be mixed")
+        if vectors.shape[1] != new.header.dim:
+            raise SourceError(f"vectors of {vectors.shape[1]} and of {new.header.dim} numbers cannot be mixed")
         lengths = np.linalg.norm(vectors, axis=1)
-        usable = np.isfinite(lengths) & (lengths > 1e-12)
+        is_usable = np.isfinite(lengths) & (lengths > 1e-12)
         keys = [_key(str(line[KEY]), images) for line in lines]
         for at, key in enumerate(keys):
-            mark = hashlib.blake2b(_blob(key), digest_size=12).digest()
-            usable[at] &= mark not in seen
-            seen.add(mark)
-        kept = np.flatnonzero(usable)
-        if len(kept):
-            items = [Item(-1, source, keys[at], -1, -1, "", 0, 0) for at in kept.tolist()]
-            row = opened.add_many(items, vectors[kept] / lengths[kept, None], new_keys=True)
-            for offset, at in enumerate(kept.tolist()):
-                put_row(opened, row + offset, {name: value for name, value in lines[at].items() if name != KEY})
-        added, unusable = added + len(kept), unusable + len(lines) - len(kept)
+            digest = hashlib.blake2b(_blob(key), digest_size=12).digest()
+            is_usable[at] &= digest not in seen
+            seen.add(digest)
+        usable = np.flatnonzero(is_usable)
+        if len(usable):
+            items = [Item(-1, source, keys[at], -1, -1, "", 0, 0) for at in usable.tolist()]
+            row = new.add_many(items, vectors[usable] / lengths[usable, None], new_keys=True)
+            for offset, at in enumerate(usable.tolist()):
+                put_row(new, row + offset, {name: value for name, value in lines[at].items() if name != KEY})
+        added, unusable = added + len(usable), unusable + len(lines) - len(usable)
         if number % 16 == 0:
-            opened.commit()
+            new.commit()
         if progress:
             progress(added + unusable, None)
     return Imported(added, unusable)
@@ -270,7 +265,7 @@ def _blob(key: str) -> bytes:
 
 
 def _key(name: str, images: Path | None) -> str:
-    """A key is relative to the folder of the images."""
+    """The key of an image: its name relative to the folder of the images."""
     if images is None or not os.path.isabs(name):  # noqa: PTH117 - a Path of each of ten million takes minutes
         return name
     path = Path(name)
@@ -302,7 +297,7 @@ def _npy_with_names(path: Path, names: Path | None) -> Iterator[Batch]:
             if file.readline().strip():
                 raise SourceError(f"{names} has more names than {path} has vectors ({len(array):,})")
     except OSError as error:
-        raise SourceError(f"{names}: {(error.strerror or str(error)).lower()}") from error
+        raise SourceError(f"{names}: {reason(error)}") from error
 
 
 def _name(line: str) -> str:
@@ -327,15 +322,16 @@ def _clip_retrieval(folder: Path) -> Iterator[Batch]:
         for batch in parquet_batches(tables[_number(path)], size=BLOCK):
             lines = batch.to_pylist()
             name = key_column(lines[0], tables[_number(path)]) if lines else KEY
-            told: list[Line] = [{**line, KEY: line[name]} for line in lines]
-            if len(array) < start + len(told):
+            keyed: list[Line] = [{**line, KEY: line[name]} for line in lines]
+            if len(array) < start + len(keyed):
                 raise SourceError(f"{tables[_number(path)]} has more lines than {path} has vectors ({len(array):,})")
-            yield told, array[start : start + len(told)]
-            start += len(told)
+            yield keyed, array[start : start + len(keyed)]
+            start += len(keyed)
         if start < len(array):
             raise SourceError(f"{tables[_number(path)]} has {start:,} lines for {len(array):,} vectors in {path}")
 
 
 def _number(path: Path) -> int:
-    found = re.findall(r"\d+", path.stem)
-    return int(found[-1]) if found else -1
+    """The last number in a file's name, which pairs vectors and metadata; -1 where there is none."""
+    numbers = re.findall(r"\d+", path.stem)
+    return int(numbers[-1]) if numbers else -1

@@ -8,34 +8,34 @@ from lookalike.encoders import whitening
 from lookalike.encoders.whitened import fingerprint
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, EncoderMismatch
-from lookalike.storage.copy_rows import Pour, copy_tables
+from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.store import Store
 from lookalike.storage.swap import made_beside
 from lookalike.types import Vectors
 
 SUFFIX = "whitened"
 WHITENING, INNER = "whitening", "inner fingerprint"
-"""The facts that the catalog keeps of it: the file, and the fingerprint of the encoder without it."""
+"""Names of facts in the catalog: a copy of the file, and the fingerprint of the encoder without whitening."""
 
 
 class LiveRows:
-    """The rows of a collection that count, as `whitening.Rows`: read when they are sliced."""
+    """The vectors of a collection's live rows, as `whitening.Rows`: read when they are sliced."""
 
-    def __init__(self, opened: Store) -> None:
-        self._vectors = opened.vectors
-        self._ids = opened.catalog.database.numbers("SELECT row FROM items WHERE removed = 0 ORDER BY row")
-        self.shape = (len(self._ids), opened.header.dim)
+    def __init__(self, store: Store) -> None:
+        self._vectors = store.vectors
+        self._ids = store.catalog.live_rows()
+        self.shape = (len(self._ids), store.header.dim)
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __getitem__(self, some: slice) -> Vectors:
-        return self._vectors.rows(self._ids[some])
+    def __getitem__(self, part: slice) -> Vectors:
+        return self._vectors.rows(self._ids[part])
 
 
-def learn(opened: Store, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
-    """The whitening of the images that a collection holds; raises QueryError where they are too few for `dim`."""
-    return whitening.fit(LiveRows(opened), dim, power, shrinkage)
+def learn(store: Store, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0) -> Whitening:
+    """A whitening fitted to the images of a collection; raises QueryError where they are too few for `dim`."""
+    return whitening.fit(LiveRows(store), dim, power, shrinkage)
 
 
 def whiten(
@@ -45,11 +45,11 @@ def whiten(
     shrinkage: float = 0.0,
     source: Path | None = None,
 ) -> Whitening:
-    """Whiten an open collection, by what it holds or by what the collection in `source` holds.
+    """Whiten an open collection; the whitening is fitted to it, or to the collection in `source`.
 
-    It may be interrupted at any moment: until the last two renames the old collection is in its place, and between
-    them it has the name that `Collection` puts back. Whoever has it open keeps reading the old one. Raises
-    CollectionError where it is whitened already, and EncoderMismatch where `source` is another encoder's.
+    May be interrupted at any moment: until the last two renames the old collection is in its place, and between them
+    it has a name from which `Collection` restores it. Readers that have it open keep reading the old one. Raises
+    CollectionError where it is whitened already, and EncoderMismatch where `source` was made with another encoder.
     """
     with old.locked():
         _refuse_second(old.path)
@@ -59,7 +59,7 @@ def whiten(
 
 
 def apply(old: Store, learned: Whitening) -> None:
-    """As `whiten`, by a whitening that was learned elsewhere on vectors of the same encoder."""
+    """As `whiten`, with a whitening that was fitted to other vectors of the same encoder."""
     with old.locked():
         _refuse_second(old.path)
         _exchange(old, learned)
@@ -89,9 +89,9 @@ def _learned(old: Store, source: Path | None, dim: int | None, power: float, shr
 
 
 def _fill(old: Store, new: Store, learned: Whitening) -> None:
-    """Every row where it was, whitened."""
+    """Copy every row to the same number, whitened."""
     copy_tables(old, new, ("sources", "dismissed", "skipped", "columns"))
-    Pour(learned.apply, with_removed=True)(old, new)
+    copy_rows(old, new, RowChanges(learned.apply, with_removed=True))
     learned.save(new.path)
     # What `verify --repair` restores the file from.
     new.catalog.put("facts", WHITENING, (new.path / whitening.FILE).read_bytes())

@@ -357,9 +357,9 @@ def test_a_commit_in_the_middle_of_it_is_no_damage(
 ) -> None:
     vectors = clustered(106)
     make(tmp_path / "c", vectors[:100]).close()
-    real, committed = verifying._held, iter(range(2))
+    real, committed = verifying.stored_rows, iter(range(2))
 
-    def held(rows: RowStore) -> int:
+    def count(rows: RowStore) -> int:
         """How many vectors there are, while another process adds three rows."""
         found = -1 if before else real(rows)
         with closing(Store(tmp_path / "c")) as opened, opened.writing():
@@ -367,7 +367,7 @@ def test_a_commit_in_the_middle_of_it_is_no_damage(
             opened.add_many(items([f"{number}/{at}" for at in range(3)]), vectors[100:103])
         return real(rows) if before else found
 
-    monkeypatch.setattr(verifying, "_held", held)
+    monkeypatch.setattr(verifying, "stored_rows", count)
     assert not verify(tmp_path / "c")
     with closing(Store(tmp_path / "c")) as opened:
         assert opened.catalog.count_rows() == 103

@@ -186,7 +186,7 @@ def test_whoever_has_it_open_keeps_reading_the_old_one(indexed: Path, photos: Pa
 STOPPING = """
 import sys
 from pathlib import Path
-import lookalike.storage.swap, lookalike.storage.copy_rows
+import lookalike.storage.swap, lookalike.storage.catalog, lookalike.storage.copy_rows
 import lookalike.storage.store, lookalike.storage.maintenance.whiten
 moment, path = sys.argv[1], Path(sys.argv[2])
 
@@ -195,15 +195,15 @@ def wait(*_, **__):
     sys.stdin.read()
 
 def after(function):
-    def both(*given, **named):
-        found = function(*given, **named)
+    def both(*args, **kwargs):
+        result = function(*args, **kwargs)
         wait()
-        return found
+        return result
     return both
 
 if moment == "vectors half written":
-    lookalike.storage.copy_rows.BLOCK, lookalike.storage.copy_rows.COMMIT_EVERY = 5, 1
-    lookalike.storage.copy_rows.Pour._copy = after(lookalike.storage.copy_rows.Pour._copy)
+    lookalike.storage.catalog.BLOCK, lookalike.storage.copy_rows.COMMIT_EVERY = 5, 1
+    lookalike.storage.copy_rows.copy_block = after(lookalike.storage.copy_rows.copy_block)
 elif moment == "before the exchange":
     lookalike.storage.swap.exchange = wait
 elif moment == "between the renames":
