@@ -6,7 +6,7 @@
     for hit in photos.search("query.jpg", k=5):
         print(hit.score, hit.path)
 
-Importing the package loads no heavy library; each name is loaded when it is first used.
+Importing the package loads no heavy library; each name is imported at its first use.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""What can go wrong, as one small tree; each message names the thing, the value and the way out.
+"""The tree of errors; each message is a single line that names the thing, the value and the way out.
 
 LookalikeError
 ├── ImageError            an image that cannot be used: a row in `skipped`, not the end of a run
@@ -6,31 +6,40 @@ LookalikeError
 ├── CollectionError       a collection that is missing, damaged or of another version
 │   ├── EncoderMismatch   made with another encoder, preprocessing or whitening
 │   ├── CollectionLocked  another process is writing to it
-│   └── EngineError       a search server that is away, refuses, or holds something else
+│   └── EngineError       a search server that is away, refuses, or has other data than expected
 ├── EncoderError          weights that are missing or cannot be used, an unknown encoder
 ├── IndexSpecError        an index that FAISS cannot build, or a search that it cannot answer
-├── QueryError            a query that cannot be made into a vector
-└── EvaluationError       a ground truth or a protocol that does not hold together
+├── QueryError            a query, filter or option that cannot be used
+└── EvaluationError       a ground truth or a protocol that is incomplete or contradicts itself
 """
 
 
 class LookalikeError(Exception):
-    """Anything that lookalike refuses to do, said in one line."""
+    """Base class of all errors that lookalike raises on purpose; its message is a single line.
+
+    Examples
+    --------
+    >>> try:
+    ...     lookalike.open("nowhere")
+    ... except lookalike.LookalikeError as error:
+    ...     print(error)
+    nowhere: no such folder or collection
+    """
 
 
 class ImageError(LookalikeError):
-    """An image that cannot be used; the message is the short reason."""
+    """An image that cannot be used; the message is the short reason, as `Collection.skipped` lists it."""
 
 
 class SourceError(LookalikeError):
-    """A folder, archive or list that cannot be read."""
+    """A folder, archive, list or table that cannot be read."""
 
 
 class CollectionError(LookalikeError):
-    """A collection that is missing, damaged or of another version."""
+    """A collection that is missing, damaged, locked, or of another version or encoder; or a file that is in the way."""
 
 
-class EncoderMismatch(CollectionError):  # noqa: N818 - named for what it says, as in the house plan
+class EncoderMismatch(CollectionError):  # noqa: N818 - says what is wrong
     """The collection was made with another encoder, preprocessing or whitening."""
 
 
@@ -39,7 +48,7 @@ class CollectionLocked(CollectionError):  # noqa: N818
 
 
 class EngineError(CollectionError):
-    """A search server that cannot be reached, refuses, or holds something else than it should."""
+    """A search server that cannot be reached, refuses, or has other data than expected."""
 
 
 class EncoderError(LookalikeError):
@@ -51,8 +60,8 @@ class IndexSpecError(LookalikeError):
 
 
 class QueryError(LookalikeError):
-    """A query that cannot be made into a vector."""
+    """A query that cannot be resolved to a vector, or a filter, option or key that cannot be used."""
 
 
 class EvaluationError(LookalikeError):
-    """A ground truth or a protocol that does not hold together."""
+    """A ground truth or a protocol that is incomplete or contradicts itself."""

@@ -1,4 +1,4 @@
-"""The nouns that every module shares: vectors, ids, boxes, hits, and the Protocols that implementations meet."""
+"""The types that all modules share: vectors, ids, boxes, hits, and the Protocols of encoders and galleries."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,29 @@ Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]
 """Cosines, higher is better, in step with an array of ids."""
 Picture = Image | str | Path
-"""An image at the door of the Python API: already open, or a path to it."""
+"""An image as an argument of the Python API: already open, or a path to it."""
 
 
 Progress = Callable[[int, int | None], None]
-"""Called now and then with (done, total); total is None while it is not known."""
+"""Called repeatedly with (done, total); total is None while it is not known."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A region in pixels of the upright image: corners, not width and height; right and bottom are exclusive."""
+    """A region of an image: corners, not width and height.
+
+    Parameters
+    ----------
+    left, top
+        The first column and row, in pixels of the upright image.
+    right, bottom
+        The end of the region, in the same pixels; exclusive.
+
+    Examples
+    --------
+    >>> Box(10, 20, 110, 70).scaled(0.5, 0.5)
+    Box(left=5.0, top=10.0, right=55.0, bottom=35.0)
+    """
 
     left: float
     top: float
@@ -39,7 +52,24 @@ class Box:
 
 @dataclass(frozen=True)
 class Hit:
-    """One result: `rank` counts from 1, `score` is the cosine, `path` is None for images inside an archive."""
+    """A result of a search.
+
+    Parameters
+    ----------
+    rank
+        The position in the results, from 1; with an offset, from offset + 1.
+    key
+        The name of the image in the collection: a relative path with ``/``.
+    path
+        Its file; None for an image in an archive or at a URL.
+    score
+        The cosine of its vector and the query's, -1 to 1; higher is more similar.
+
+    Examples
+    --------
+    >>> Hit(1, "beach/a.jpg", Path("photos/beach/a.jpg"), 0.93).key
+    'beach/a.jpg'
+    """
 
     rank: int
     key: str
@@ -63,8 +93,8 @@ class Ranking:
 class Probe:
     """A query resolved to vectors (m, dim); an item's score is its best cosine to any of the rows.
 
-    `image()` decodes the query (upright, cut to its box, full size) for re-rankers that look at pixels; None where the
-    query is no single image. It raises ImageError where the file is gone.
+    `image()` decodes the query (upright, cut to its box, full size) for re-rankers that need pixels; None where the
+    query is not a single image. It raises ImageError where the file is gone.
     """
 
     vectors: Vectors
@@ -72,33 +102,39 @@ class Probe:
 
 
 class Preparation(Protocol):
-    """What is done for one image alone, before an encoder's model sees it."""
+    """Preprocessing of a single image, before the batch goes to an encoder's model."""
 
     @property
     def decode_size(self) -> int | None:
-        """A decoded image may be reduced as long as its shorter side stays at or above this; None: full size."""
+        """A decoded image may be reduced until its shorter side has this many pixels; None: full size."""
         ...
 
     def prepare(self, image: Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
         """An upright RGB image to the array that `encode_batch` takes; called from several threads at once.
 
-        `full_size` is (width, height) of the whole upright picture at the scale of `image`; it is larger than `image`
-        where that is a region, which can so be given the scale that its whole picture has in the gallery.
+        `full_size` is (width, height) of the whole upright picture at the scale of `image`. It is larger than `image`
+        where that is a region, so that the region gets the scale that the whole picture has in the gallery.
         """
         ...
 
 
 @runtime_checkable
 class Encoder(Preparation, Protocol):
-    """Preprocessing + backbone + pooling (+ whitening): images to unit vectors.
+    """Images to unit vectors: preprocessing, backbone, pooling and, if fitted, whitening.
 
-    `prepare` is what a decoding thread can do for one image alone; `encode_batch` is what profits from a batch.
-    `encode` is the two in a row, and what a caller with a few images wants.
+    A class meets this Protocol with `name`, `dim`, `fingerprint`, `decode_size`, `prepare`, `encode_batch` and
+    `encode`. `prepare` works on a single image, in decoding threads; `encode_batch` works on a batch. `encode` does
+    both, for callers with a few images.
+
+    Examples
+    --------
+    >>> lookalike.load_encoder("thumbnail").encode([Image.new("RGB", (64, 48))]).shape
+    (1, 177)
     """
 
     @property
     def name(self) -> str:
-        """What `load_encoder` takes to make this encoder again."""
+        """The name by which `load_encoder` makes this encoder again."""
         ...
 
     @property
@@ -108,21 +144,21 @@ class Encoder(Preparation, Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of weights, preprocessing, pooling and whitening: vectors of two fingerprints are never compared."""
+        """A digest of weights, preprocessing, pooling and whitening; vectors with different ones are never compared."""
         ...
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
-        """Arrays from `prepare` to (n, dim) unit rows."""
+        """Arrays from `prepare` to (n, dim) float32 rows of unit length, in their order."""
         ...
 
     def encode(self, images: Sequence[Picture]) -> Vectors:
-        """Images or paths to (n, dim) unit rows."""
+        """Images or paths to (n, dim) float32 rows of unit length, in their order; raises ImageError."""
         ...
 
 
 @runtime_checkable
 class TextEncoder(Encoder, Protocol):
-    """An encoder that also reads text into the same space."""
+    """An encoder that also embeds text in the same space."""
 
     def encode_text(self, texts: Sequence[str]) -> Vectors:
         """Texts to (n, dim) unit rows."""
@@ -130,7 +166,7 @@ class TextEncoder(Encoder, Protocol):
 
 
 class Gallery(Protocol):
-    """What a re-ranker may ask of the images that are searched; ids are the row numbers in a `Ranking`."""
+    """The images that are searched, as re-rankers see them; ids are the row numbers in a `Ranking`."""
 
     def __len__(self) -> int: ...
 
@@ -139,11 +175,11 @@ class Gallery(Protocol):
         ...
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
-        """The same exact or indexed search as the first list came from; -1 pads."""
+        """(m, dim) unit rows to (m, k) scores and ids, by the same search as the first ranking; -1 pads."""
         ...
 
     def image(self, row: int) -> Image:
-        """The upright picture itself; raises ImageError where it is gone."""
+        """The upright picture of a row; raises ImageError where it is gone."""
         ...
 
     def content(self, row: int) -> str:
@@ -152,9 +188,9 @@ class Gallery(Protocol):
 
     @property
     def cache_dir(self) -> Path | None:
-        """A folder for what is computed of the images, which may be deleted at any time; None where there is none."""
+        """A folder for features of the images, which may be deleted at any time; None where there is none."""
         ...
 
 
 Reranker = Callable[[Probe, Ranking, Gallery], Ranking]
-"""A method that reorders (and may extend) a ranking; "no re-ranking" is an empty list of these."""
+"""A method that reorders (and may extend) a ranking; an empty list of these means no re-ranking."""

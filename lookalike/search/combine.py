@@ -1,4 +1,4 @@
-"""Several vectors, some of them wanted and some not, to what is searched for."""
+"""Positive and negative vectors to the rows of a probe."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -11,7 +11,7 @@ from lookalike.types import Vectors
 
 Combine = Literal["mean", "max"]
 AWAY = 1.0
-"""Combine much a negative weighs beside the positives, all of whose weights together count as 1."""
+"""The weight of the negatives beside the positives, whose weights add up to 1."""
 
 
 def combine(
@@ -22,10 +22,10 @@ def combine(
 ) -> Vectors:
     """Positives (n, dim) and negatives (m, dim) to the rows of a probe.
 
-    `mean` gives one row: the weighted mean of the positives (each of unit length first), less the mean of the negatives
-    (Rocchio's relevance feedback, 1971, in the space of unit vectors). `max` gives a row for each positive, of which an
-    item's best cosine counts; negatives are taken from each, and weights, which a maximum has no use for, are refused.
-    Raises QueryError, also where nothing is left to search for.
+    `mean` gives a single row: the weighted mean of the positives (each of unit length first), minus the mean of the
+    negatives (Rocchio's relevance feedback, 1971, in the space of unit vectors). `max` gives a row for each positive,
+    of which an item's best cosine counts; negatives are subtracted from each, and weights are refused. Raises
+    QueryError, also where the result is zero.
     """
     positives = _unit(vectors, "a query")
     if how not in get_args(Combine):
@@ -38,19 +38,19 @@ def combine(
         away = _unit(negatives, "a negative")
         if away.shape[1] != rows.shape[1]:
             raise QueryError(f"a negative has {away.shape[1]} numbers, the query {rows.shape[1]}")
-        # Along the mean alone, so that how far it pushes does not depend on how long the mean is.
+        # The mean is normalised first, so that the effect of the negatives does not depend on its length.
         rows = _unit(rows, "the mean of the queries") - AWAY * away.mean(axis=0)
     return _unit(rows, "what is left of the query when its negatives are taken away")
 
 
 def _shares(weights: Sequence[float] | None, count: int) -> NDArray[np.float64]:
     """Weights that add up to 1."""
-    given = np.ones(count) if weights is None else np.asarray(weights, np.float64)
-    if given.shape != (count,):
-        raise QueryError(f"{count} queries need as many weights, not {given.size}")
-    if not np.isfinite(given).all() or (given < 0).any() or not given.sum() > 0:
+    values = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+    if values.shape != (count,):
+        raise QueryError(f"{count} queries need as many weights, not {values.size}")
+    if not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
         raise QueryError("weights must be positive numbers; what is not wanted is given as a negative")
-    return np.asarray(given / given.sum(), np.float64)
+    return np.asarray(values / values.sum(), np.float64)
 
 
 def _unit(rows: NDArray[np.floating], what: str) -> Vectors:

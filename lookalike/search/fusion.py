@@ -1,4 +1,4 @@
-"""Several rankings of the same collection to one: by ranks, or by scores made comparable."""
+"""Several rankings of the same collection to a single one: by ranks, or by calibrated scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,7 @@ class ReciprocalRank:
     """Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009): the sum of weight / (k + rank).
 
     Ranks count from 1; a ranking that does not have an item adds nothing. `k` = 60 is the paper's. The fused scores are
-    these sums and no cosines: they order, and say nothing beyond that. A negative weight pushes what its ranking found
-    down.
+    these sums and not cosines: only their order is meaningful. A negative weight moves down what its ranking contains.
     """
 
     k: float = 60.0
@@ -34,7 +33,7 @@ class ReciprocalRank:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the cosines of one encoder are spread over pairs that have nothing to do with each other."""
+    """Mean and standard deviation of an encoder's cosines for unrelated pairs."""
 
     mean: float
     deviation: float
@@ -45,23 +44,23 @@ class Calibration:
         values = np.asarray(scores, np.float64).ravel()
         if len(values) < 2 or not np.isfinite(values).all() or values.std() < 1e-9:
             raise QueryError("scores can be calibrated only by two or more different cosines")
-        # By quartiles, as the few items that do belong to the query must not count; a normal spread has 1.349.
+        # By quartiles, so that the few relevant items do not count; 1.349 is the interquartile range of a normal curve.
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
         spread = (high - low) / 1.349
         return cls(float(middle), float(spread if spread > 1e-9 else values.std()))
 
     def __call__(self, scores: Scores) -> NDArray[np.float64]:
-        """Cosines as deviations from what is usual: comparable between encoders."""
+        """Cosines as standard scores, which are comparable between encoders."""
         return (np.asarray(scores, np.float64) - self.mean) / self.deviation
 
 
 @dataclass(frozen=True)
 class CalibratedScores:
-    """The weighted sum of scores, each in the deviations of its own encoder from what is usual.
+    """The weighted sum of scores, each as the standard score of its own encoder.
 
-    An item that a ranking does not have counts with that ranking's last score, which is the best it could have had.
-    Longer rankings make this fairer. Unlike ranks, scores keep how much better one item is than the next. A negative
-    weight takes away from what is closer than usual to something unwanted, and gives nothing to what is farther.
+    An item that a ranking does not have counts with that ranking's last score, an upper bound of its own; longer
+    rankings make this more accurate. Unlike ranks, scores keep the distance between an item and the next. A negative
+    weight lowers items that are closer than average to a negative, and does not raise those that are farther.
     """
 
     calibrations: tuple[Calibration, ...]
@@ -80,7 +79,7 @@ class CalibratedScores:
                 values = np.full(len(ids), ranking.scores.min(), np.float32)
                 values[place] = ranking.scores
                 usual = calibration(values)
-                # To be unlike what is not wanted, more than is usual, is no merit.
+                # An item that is farther than average from a negative gets no bonus.
                 sums += weight * (usual if weight > 0 else np.maximum(usual, 0))
         return _ranked(ids, sums)
 
@@ -97,7 +96,7 @@ def _weights(weights: Sequence[float] | None, rankings: Sequence[Ranking]) -> Se
 
 
 def _union(rankings: Sequence[Ranking]) -> tuple[Ids, list[Ids]]:
-    """All rows that occur, in order, and where those of each ranking are among them."""
+    """All rows that occur, sorted, and the positions of each ranking's rows in them."""
     ids = np.unique(np.concatenate([np.asarray(ranking.ids, np.int64) for ranking in rankings]))
     return ids, [np.searchsorted(ids, ranking.ids) for ranking in rankings]
 

@@ -1,4 +1,4 @@
-"""What a collection holds at one moment: the rows that are searched, and the way from a row to its picture."""
+"""A committed state of a collection: the rows that are searched, and the way from a row to its picture."""
 
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -22,20 +22,20 @@ from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
 
 KEPT_SELECTIONS = 16
-"""Filters whose rows are remembered: a service asks the same ones again, and one takes a byte and a bit a row."""
+"""Filters whose rows are cached: a service uses the same filters again, and each takes 9 bits per row."""
 
 
 class StoredGallery:
     """The committed rows of a collection; meets `types.Gallery`."""
 
     def __init__(self, store: Store, encoder: Callable[[], Encoder] | None = None) -> None:
-        """`encoder` gives the one that made the vectors; only re-rankers that look at patches ask for it."""
+        """`encoder` loads the encoder that made the vectors; only re-rankers by patches need it."""
         self._store, self._load_encoder = store, encoder
         self._recall: float | None = None
         self._origins = cache(partial(Origins, store))
         self._index_file = store.path / FOLDER / FILE
-        with store.catalog.database.snapshot():
-            self.version, self._index_stamp = store.catalog.database.version, stamp(self._index_file)
+        with store.catalog.snapshot():
+            self.version, self._index_stamp = store.catalog.version, stamp(self._index_file)
             rows, removed = store.catalog.count_rows(), store.catalog.removed_rows()
         if len(store.vectors) < rows:
             way = f"run `lookalike verify {store.path} --repair`"
@@ -46,16 +46,16 @@ class StoredGallery:
 
     @property
     def is_newest(self) -> bool:
-        """Whether nothing was committed since, and the index is still the same one."""
-        return self.version == self._store.catalog.database.version and self._index_stamp == stamp(self._index_file)
+        """Whether nothing was committed since, and the index has not changed."""
+        return self.version == self._store.catalog.version and self._index_stamp == stamp(self._index_file)
 
     def view(
         self, where: str | None = None, exclude: frozenset[str] = frozenset(), recall: float | None = None
     ) -> "StoredGallery":
-        """The rows of the whole collection for which the filter `where` holds, without the keys `exclude`.
+        """A gallery of the rows for which the filter `where` holds, without the keys `exclude`.
 
-        They are searched for the share `recall` of the true nearest: 1 is exact, None as `optimize` would have it.
-        Raises QueryError for what is no filter.
+        Searches find the share `recall` of the true nearest: 1 is exact, None is the recall that `optimize` aims at.
+        Raises QueryError where `where` is not a filter.
         """
         view = copy(self)
         view._recall, view._nearest = recall, self._narrowed(where, exclude)
@@ -71,7 +71,7 @@ class StoredGallery:
 
     @property
     def origins(self) -> Origins:
-        """Where the images come from."""
+        """The sources of the images."""
         return self._origins()
 
     @property
@@ -81,7 +81,7 @@ class StoredGallery:
 
     @property
     def encoder(self) -> Encoder | None:
-        """The encoder that made the vectors, where it is known."""
+        """The encoder that made the vectors; None where there is none to load."""
         return self._load_encoder() if self._load_encoder else None
 
     @property
@@ -98,18 +98,18 @@ class StoredGallery:
         return self._nearest.search(vectors, k, self._recall)
 
     def sample(self, count: int) -> Ids:
-        """At most `count` random rows that count, the same ones every time."""
+        """At most `count` random rows of those that are searched, the same rows every time."""
         live = self._nearest.live
-        some: Any = np.flatnonzero(live) if live is not None else self._nearest.rows
-        chosen = np.random.default_rng(0).choice(some, min(count, len(self)), replace=False)
-        return np.asarray(chosen, np.int64)
+        rows: Any = np.flatnonzero(live) if live is not None else self._nearest.rows
+        sample = np.random.default_rng(0).choice(rows, min(count, len(self)), replace=False)
+        return np.asarray(sample, np.int64)
 
     def item(self, row: int) -> Item:
         """The catalog's entry of a row."""
         return self._store.catalog.item(row)
 
-    def found(self, row: int) -> Item:
-        """The entry of a result; raises CollectionError where it or its vector is not what was stored."""
+    def intact_item(self, row: int) -> Item:
+        """The catalog's entry of a row; raises CollectionError where it or its vector does not match its checksum."""
         item = self._store.intact_item(row)
         if item is None:
             way = f"run `lookalike verify {self._store.path} --repair`"
@@ -117,7 +117,7 @@ class StoredGallery:
         return item
 
     def live_items(self) -> Iterator[Item]:
-        """All items that count, in the order of their rows."""
+        """All live items in the order of their rows."""
         return self._store.catalog.live_items()
 
     def content(self, row: int) -> str:
@@ -126,7 +126,7 @@ class StoredGallery:
 
     @property
     def cache_dir(self) -> Path:
-        """Where re-rankers keep what they computed of the images; may be deleted at any time."""
+        """A folder for features that re-rankers compute of the images; may be deleted at any time."""
         return self._store.path / CACHE
 
     def image(self, row: int) -> Image:
@@ -147,7 +147,7 @@ class StoredGallery:
         return item.row if item else None
 
     def rows_of_file(self, path: Path) -> list[int]:
-        """The rows of this very file."""
+        """The rows of a file, by the keys that it has in the sources."""
         rows = [self.row(key) for key in self.origins.keys(path)]
         return list(dict.fromkeys(row for row in rows if row is not None))
 
@@ -157,7 +157,7 @@ class StoredGallery:
 
 
 def _narrowed(store: Store, whole: Nearest, where: str | None, exclude: frozenset[str]) -> Nearest:
-    """Of the rows that `whole` searches, those for which `where` holds, without some keys."""
+    """A search among the rows of `whole` for which `where` holds, without the keys `exclude`."""
     if where is None and not exclude:
         return whole
     live = np.ones(whole.rows, np.bool_) if whole.live is None else whole.live.copy()
@@ -169,7 +169,7 @@ def _narrowed(store: Store, whole: Nearest, where: str | None, exclude: frozense
 
 
 def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:
-    """Which rows count; None where all do."""
+    """Which rows are not removed (rows,); None where none is."""
     if not len(removed):
         return None
     live = np.ones(rows, np.bool_)

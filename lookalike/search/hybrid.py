@@ -1,4 +1,4 @@
-"""Pictures and words to one ranking: each part is answered by the vectors that understand it, and the answers fused."""
+"""A query of pictures and text to a ranking: each part is searched in its own vectors, and the rankings are fused."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ from lookalike.search.rerank.candidates import cosines, ranked
 from lookalike.types import Encoder, Probe, Ranking, Scores
 
 DEPTH = 1000
-"""How far down each ranking is read where two are fused."""
+"""The length of each ranking where two are fused."""
 SAMPLED = 2000
-"""Random items whose cosines say what is usual for a query."""
+"""Random items whose cosines calibrate the scores of a query."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """The vectors of one encoder as one search sees them: the rows that may be found, and who encodes a query."""
+    """The vectors of an encoder for a search: the rows that may be found, and the encoder of the query."""
 
     gallery: StoredGallery
     encoder: Callable[[], Encoder]
@@ -30,7 +30,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Subquery:
-    """What one space is asked; with a `weight` below 0, what it ranks high is pushed down."""
+    """The part of a query for a space; a `weight` below 0 moves down what it ranks high."""
 
     space: Space
     query: Query
@@ -46,20 +46,20 @@ class Answer:
 
 
 def answer(query: Query, options: SearchOptions, pictures: Space, words: Callable[[], Space]) -> Answer:
-    """The best `k` images after `offset`, in the rows of the space of the first thing that is wanted.
+    """The best `k` images after `offset`, as rows of the space of the first positive part.
 
-    `words()` gives the vectors that text is searched in. Each score is the cosine to the part that the rows are of.
+    `words()` gives the vectors that text is searched in. Each score is the cosine to the part of that space.
     """
     subqueries = split(query, pictures, words)
     space = subqueries[0].space
     resolved = [_searched(resolve(part.query, part.space.encoder, part.space.gallery), part) for part in subqueries]
-    found = _fused(subqueries, resolved, options) if len(subqueries) > 1 else _single(space, resolved[0], options)
-    ranking = own_first(found, resolved[0], options)
+    fused = _fused(subqueries, resolved, options) if len(subqueries) > 1 else _single(space, resolved[0], options)
+    ranking = own_first(fused, resolved[0], options)
     return Answer(Ranking(ranking.ids[options.offset :], ranking.scores[options.offset :]), space)
 
 
 def split(query: Query, pictures: Space, words: Callable[[], Space]) -> list[Subquery]:
-    """One part for each kind of query, the wanted ones first; `words` is called where there is text."""
+    """A part for pictures and a part for text, positive parts first; `words` is called where there is text."""
     subqueries = []
     if part := query.image_part:
         subqueries.append(Subquery(pictures, part, 1.0 if query.examples else -1.0))
@@ -75,39 +75,39 @@ def _single(space: Space, resolved: Resolved, options: SearchOptions) -> Ranking
 def _fused(subqueries: Sequence[Subquery], resolved: Sequence[Resolved], options: SearchOptions) -> Ranking:
     """The best of several parts together.
 
-    `rank` adds reciprocal ranks and `scores` adds cosines after each was put on the scale of its own encoder; see
-    `fusion`. A part that is not wanted is always taken away by scores.
+    `rank` adds reciprocal ranks, and `scores` adds cosines after each was calibrated for its own encoder; see
+    `fusion`. Negative parts are always fused by scores.
     """
-    first, wanted = subqueries[0].space, options.depth + len(resolved[0].own_rows)
+    first, most = subqueries[0].space, options.depth + len(resolved[0].own_rows)
     depth = max(DEPTH, 2 * options.depth)
     pairs = list(zip(subqueries, resolved, strict=True))
     rankings = [_moved(_candidates(part.space, probe, depth, options), part.space, first) for part, probe in pairs]
     weights = tuple(part.weight for part in subqueries)
-    # To be low among unwanted things is no merit, which ranks would make it; scores tell near from far.
+    # A low rank for a negative part would count as a merit; scores show near from far.
     by_rank = options.fuse == "rank" and min(weights) > 0
     method = ReciprocalRank(weights=weights) if by_rank else CalibratedScores(_calibrations(pairs), weights)
     fused = method(rankings)
-    # What only a ranking of unwanted things holds is no result.
+    # Rows that are only in the ranking of a negative part are no results.
     positives = [ranking.ids for ranking, weight in zip(rankings, weights, strict=True) if weight > 0]
-    ids = fused.ids[np.isin(fused.ids, np.concatenate(positives))][:wanted]
+    ids = fused.ids[np.isin(fused.ids, np.concatenate(positives))][:most]
     return ranked(ids, rankings[0], resolved[0].probe, first.gallery)
 
 
 def _candidates(space: Space, resolved: Resolved, k: int, options: SearchOptions) -> Ranking:
-    """The best `k` of a space, re-ranked; raises QueryError where the vectors are of another size."""
-    given, dim = resolved.probe.vectors.shape[1], space.gallery.dim
-    if given != dim:
-        raise QueryError(f"the query vector has {given} numbers, the collection's have {dim}")
+    """The best `k` of a space, re-ranked; raises QueryError where the vectors are of another length."""
+    length, dim = resolved.probe.vectors.shape[1], space.gallery.dim
+    if length != dim:
+        raise QueryError(f"the query vector has {length} numbers, the collection's have {dim}")
     return rank(resolved.probe, space.gallery, k, options.rerankers)
 
 
 def _searched(resolved: Resolved, part: Subquery) -> Resolved:
-    """Without the query itself where a filter leaves it out."""
+    """The same without own rows that a filter leaves out."""
     return replace(resolved, own_rows=tuple(filter(part.space.gallery.holds, resolved.own_rows)))
 
 
 def _moved(ranking: Ranking, space: Space, to: Space) -> Ranking:
-    """A ranking in the rows of another space, by keys; what that one does not hold is left out."""
+    """A ranking in the rows of another space, by keys; items that it does not have are left out."""
     if space is to:
         return ranking
     rows = [to.gallery.row(space.gallery.item(row).key) for row in ranking.ids.tolist()]
@@ -120,5 +120,5 @@ def _calibrations(pairs: Sequence[tuple[Subquery, Resolved]]) -> tuple[Calibrati
 
 
 def _usual(gallery: StoredGallery, probe: Probe) -> Scores:
-    """Cosines of a query to random items."""
+    """Cosines of a query to random items, for calibration."""
     return cosines(probe, gallery.vectors(gallery.sample(SAMPLED)))

@@ -1,4 +1,4 @@
-"""How to search, whatever is asked: one object, made at the door and handed down unchanged."""
+"""The options of a search as an object that is validated once and passed down unchanged."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,32 +13,32 @@ Fuse = Literal["rank", "scores"]
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The options of one search, the same in Python, on the command line and over HTTP.
+    """The options of a search, the same in Python, on the command line and over HTTP.
 
     Parameters
     ----------
     k, offset
-        How many results are wanted (at least 1), and how many of the best are passed over.
+        The number of results (at least 1), and how many of the best are skipped before them.
     min_score
-        Results below this cosine are left out.
+        Results with a lower cosine (-1 to 1) are left out.
     exclude_self
-        Leave out the query itself, which else comes first with score 1 where the collection has it.
+        Leave out the query itself, which otherwise comes first with score 1 where the collection has it.
     where
         Only images for which this filter holds, such as ``"key:beach/* and year >= 2019"``; see `storage.filters`.
     exclude
-        Keys that are searched as if they were not there.
+        Keys of images that are not searched.
     rerank
-        Methods that reorder the first list, in their order: names with parameters such as ``"alpha-qe,k=10"``, or
-        re-rankers; see `search.rerank`.
+        Methods that reorder the first ranking, applied in this order: names with parameters such as
+        ``"alpha-qe,k=10"``, or re-rankers; see `search.rerank`.
     recall
         The share of the true nearest that an index must find; 1 is exact, None is what `optimize` aimed at.
     fuse
-        How pictures and words become one ranking: by ``rank`` or by calibrated ``scores``; see `search.fusion`.
+        How the rankings of pictures and text are fused: by ``rank`` or by calibrated ``scores``; see `search.fusion`.
 
     Raises
     ------
     QueryError
-        Where a value cannot be.
+        Where a value is out of range, or a method is unknown.
 
     Examples
     --------
@@ -64,11 +64,11 @@ class SearchOptions:
             raise QueryError(f"recall {self.recall:g} must be above 0 and at most 1")
         if self.fuse not in get_args(Fuse):
             raise QueryError(f"rankings are fused by {' or '.join(get_args(Fuse))}, not {self.fuse!r}")
-        self.rerankers  # noqa: B018 - a misspelt method is told before anything is loaded
+        self.rerankers  # noqa: B018 - a misspelt method is an error before anything is loaded
 
     @property
     def depth(self) -> int:
-        """How many results have to be found, those that are passed over among them."""
+        """How many results are needed before the first `offset` are dropped."""
         return self.k + self.offset
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Queries: images, regions, items of the collection, vectors and words, wanted or not, resolved to a probe."""
+"""Queries: positive and negative images, regions, items of the collection, vectors and text, resolved to a probe."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from lookalike.utils.timing import stage
 
 @dataclass(frozen=True)
 class Key:
-    """A key of the collection and never a path or a URL, whatever it looks like: for keys that a stranger names."""
+    """A key of the collection that is never read as a path or a URL: for keys in requests from outside."""
 
     name: str
 
@@ -30,35 +30,40 @@ class Key:
 
 
 Example = Picture | Key | bytes | NDArray[np.float32] | Probe
-"""What a query shows: an open image, a path, a key of the collection, a URL, encoded image bytes, a vector (dim,), or a
-probe, which is a query that was resolved before."""
+"""A part of a query: an open image, a path, a key of the collection, a URL, encoded image bytes, a vector (dim,), or a
+probe, which is a resolved query."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """Everything that is asked at once.
+    """All parts of a query.
 
     Parameters
     ----------
     examples
-        What is wanted, as pictures or vectors.
+        Images to find similar ones of: pictures, paths, keys, URLs, or vectors (dim,).
     text, negative_text
-        What is wanted, and what is not, in words.
+        A description of what to find, and of what not to find.
     negatives
-        What is not wanted, as pictures or vectors.
+        Images of what not to find, as `examples`.
     box
         A region of the only example, in pixels of the upright picture.
     weights
-        One for each example, in their order; positive, of any sum.
+        A positive weight for each example, in their order; they need not add up to 1.
     combine
         Several examples are combined by their ``mean``, or by the ``max`` of their cosines.
     invariant
-        ``"flip"``, ``"rotate"``: the examples are searched for mirrored and turned as well.
+        ``"flip"``, ``"rotate"``: also search for mirrored and turned copies of the examples.
 
     Raises
     ------
     QueryError
-        For what does not go together.
+        Where there is nothing to search for, or the parts do not fit together.
+
+    Examples
+    --------
+    >>> Query(("door.jpg",), text="a red door").text_part.text
+    'a red door'
     """
 
     examples: tuple[Example, ...] = ()
@@ -83,7 +88,7 @@ class Query:
 
     @property
     def image_part(self) -> "Query | None":
-        """What is asked with pictures; where they only say what is not wanted, that is what is looked for."""
+        """The part of pictures and vectors; where these are only negatives, they become the examples."""
         if not self.examples and not self.negatives:
             return None
         if not self.examples:
@@ -92,7 +97,7 @@ class Query:
 
     @property
     def text_part(self) -> "Query | None":
-        """What is asked with words, likewise."""
+        """The part of text; a negative text alone becomes the text."""
         if not self.text and not self.negative_text:
             return None
         return Query(text=self.text, negative_text=self.negative_text) if self.text else Query(text=self.negative_text)
@@ -100,20 +105,20 @@ class Query:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A probe, and the rows of the collection that are the query itself."""
+    """A probe, with the rows of the collection that are the query itself."""
 
     probe: Probe
     own_rows: tuple[int, ...] = ()
     is_region: bool = False
 
 
-def examples(given: Example | Sequence[Example] | None) -> tuple[Example, ...]:
-    """One example, several or none, as a tuple."""
-    if given is None:
+def examples(query: Example | Sequence[Example] | None) -> tuple[Example, ...]:
+    """An example, several or none, as a tuple."""
+    if query is None:
         return ()
-    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
-        return tuple(given)
-    return (given,)
+    if isinstance(query, Sequence) and not isinstance(query, str | bytes):
+        return tuple(query)
+    return (query,)
 
 
 def normalise(vectors: NDArray[np.float32]) -> Vectors:
@@ -126,7 +131,7 @@ def normalise(vectors: NDArray[np.float32]) -> Vectors:
 
 
 def resolve(query: Query, encoder: Callable[[], Encoder], gallery: StoredGallery) -> Resolved:
-    """A query as vectors of one encoder; `encoder` is called only where something must be encoded."""
+    """A query as vectors of an encoder; `encoder` is called only where something must be encoded. Raises QueryError."""
     resolver = _Resolver(encoder, gallery, query.invariant)
     positives = [resolver.example(example, query.box) for example in query.examples]
     negatives = [replace(resolver, invariant=()).example(example, None) for example in query.negatives]
@@ -142,7 +147,7 @@ def resolve(query: Query, encoder: Callable[[], Encoder], gallery: StoredGallery
 
 
 def _combined(rows: Sequence[Vectors], away: Sequence[Vectors], query: Query) -> Vectors:
-    """Wanted (each with its mirrored and turned copies) and unwanted vectors to the rows of a probe."""
+    """Positive (each with its mirrored and turned copies) and negative vectors to the rows of a probe."""
     if len(rows) == 1 and not away and query.weights is None:
         return rows[0]
     negatives = np.concatenate(away) if away else None
@@ -156,7 +161,7 @@ def _combined(rows: Sequence[Vectors], away: Sequence[Vectors], query: Query) ->
 
 @dataclass(frozen=True)
 class _Resolver:
-    """One example at a time to its probe."""
+    """Resolves an example to its probe."""
 
     encoder: Callable[[], Encoder]
     gallery: StoredGallery
@@ -204,7 +209,7 @@ class _Resolver:
         same = self.gallery.rows_of_content(hashlib.sha256(data).hexdigest())
         own = tuple(own or same)
         if same and not box and not self.invariant:
-            # The same bytes under the same encoder: the stored vector is the answer, and no model need be loaded.
+            # The same bytes and the same encoder: the stored vector is the probe, and no model need be loaded.
             return Resolved(Probe(self.gallery.vectors(np.array(same[:1])), lambda: images.decode(data).image), own)
         return Resolved(self._encode(data, box), own)
 
@@ -233,7 +238,7 @@ class _Resolver:
 
 
 def query_picture(example: Example, box: Box | None, gallery: StoredGallery) -> Image.Image:
-    """The upright picture of an example at full size, cut to its box; raises QueryError where it has none."""
+    """The upright picture of an example at full size, cut to its box; raises QueryError where there is none."""
     try:
         if isinstance(example, Probe):
             if example.image is None:

@@ -1,4 +1,4 @@
-"""A probe to a ranking: the candidates, then re-ranking. Everything that searches comes through here."""
+"""A probe to a ranking: the candidates, then re-ranking. Every search goes through `rank`."""
 
 from collections.abc import Sequence
 
@@ -12,24 +12,24 @@ from lookalike.utils.timing import stage
 
 
 def rank(probe: Probe, gallery: Gallery, k: int, rerankers: Sequence[Reranker] = ()) -> Ranking:
-    """The best `k` of the gallery (fewer where it holds fewer), re-ranked by `rerankers` in their order.
+    """The best `k` of the gallery (fewer where it has fewer rows), re-ranked by `rerankers` in their order.
 
-    With several probe vectors an item counts with its best cosine to any of them.
+    With several probe vectors, the score of an item is its best cosine to any of them. Raises QueryError.
     """
     if k < 1:
         raise QueryError(f"k must be at least 1, not {k}")
     with stage("search"):
-        found = _best(probe, gallery, k)
+        ranking = _best(probe, gallery, k)
     for reranker in rerankers:
         with stage("rerank"):
-            found = reranker(probe, found, gallery)
-    return found.head(k)
+            ranking = reranker(probe, ranking, gallery)
+    return ranking.head(k)
 
 
 def _best(probe: Probe, gallery: Gallery, k: int) -> Ranking:
     scores, ids = gallery.search(probe.vectors, k)
     flat_scores, flat_ids = scores.ravel(), ids.ravel()
-    # A missing result has id -1 and a score that means nothing.
+    # A missing result has id -1 and a meaningless score.
     order = np.flatnonzero(flat_ids >= 0)
     order = order[np.lexsort((flat_ids[order], -flat_scores[order]))]
     if len(scores) > 1:
@@ -39,7 +39,7 @@ def _best(probe: Probe, gallery: Gallery, k: int) -> Ranking:
 
 
 def own_first(ranking: Ranking, resolved: Resolved, options: SearchOptions) -> Ranking:
-    """The best `depth`: the query itself first with score 1, or left out; a region of it is no more than its score."""
+    """The best `options.depth`, with the query's own rows first (score 1) or left out; a region keeps its own score."""
     own = np.array(resolved.own_rows, np.int64)
     if not len(own) or (resolved.is_region and not options.exclude_self):
         return ranking.head(options.depth)

@@ -1,4 +1,4 @@
-"""Queries to the nearest rows that count: by the index and exactly beside it, or exactly, or by an engine."""
+"""Query vectors to the nearest live rows: by the index with exact search beside it, exactly, or by an engine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ from lookalike.storage.vectors import RowStore
 from lookalike.types import Ids, Scores, Vectors
 
 FEW = 20_000
-"""With so few rows that count, looking at all of them is as quick as any index."""
+"""With at most so many live rows, exact search is as fast as any index."""
 WHOLE = 8
-"""Where more than one row in this many is wanted, an index saves nothing."""
+"""Where k is more than one in so many of the rows, an index saves nothing."""
 FEW_BEHIND = 4096
-"""So many rows behind an index, at most, are kept as float32, which saves each search some 4 ms (int8, 768 numbers)."""
+"""At most so many rows after those of an index are kept as float32, which saves a search some 4 ms (int8, 768 dim)."""
 
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The first `rows` rows of `source`, and what all searches among them share; `open_index()` is called once."""
+    """The first `rows` rows of `source`, with what all searches among them share; `open_index()` is called once."""
 
     source: RowStore
     rows: int
@@ -31,17 +31,17 @@ class StoredRows:
 
     @cached_property
     def index(self) -> Candidates | None:
-        """The index over all rows, where there is one."""
+        """The index over all rows; None where there is none."""
         return self.open_index()
 
     @cached_property
     def mapped(self) -> Vectors | None:
-        """All rows where they lie, as float32; None where they would have to be fetched or converted."""
+        """All rows as float32 without a copy; None where they would have to be fetched or converted."""
         return self.source.mapped(self.rows)
 
     @cached_property
     def behind(self) -> Blocks:
-        """The rows that the index does not hold."""
+        """The rows after those of the index."""
         assert self.index is not None, "searched beside an index"
         first = self.index.built.rows
         if self.source.dtype == "float32" or self.rows - first > FEW_BEHIND:
@@ -56,7 +56,7 @@ class Nearest:
     stored: StoredRows
     live: NDArray[np.bool_] | None
     where: str | None = None
-    """The filter that `live` is of, in words: an engine has its own way to meet it."""
+    """The filter expression behind `live`: an engine applies it by itself."""
     count: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,18 +64,18 @@ class Nearest:
 
     @property
     def rows(self) -> int:
-        """How many there are, those that do not count included."""
+        """How many rows there are, live or not."""
         return self.stored.rows
 
     @cached_property
     def exact(self) -> ExactIndex:
-        """All rows that count."""
+        """Exact search among all live rows."""
         return ExactIndex(self.stored.source, self.live, self.rows)
 
     def search(self, vectors: Vectors, k: int, recall: float | None = None) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads.
 
-        With an index, `recall` of the true nearest are found, or `approximate.DEFAULT_RECALL`; 1 is exact.
+        An index finds the share `recall` of the true nearest, by default `ann.DEFAULT_RECALL`; 1 is exact.
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         k = max(1, min(k, self.rows))
@@ -83,29 +83,29 @@ class Nearest:
         if answer is not None:
             ids = answer[1]
             return merged([(self._scores(vectors, ids), ids)], k)
-        found = self._index if self.count > FEW and (recall or 0) < 1 else None
-        setting = None if found is None else found.built.setting(recall)
-        if found is None or setting is None or k * WHOLE > self.count or found.share < LEAST_SHARE:
+        index = self._index if self.count > FEW and (recall or 0) < 1 else None
+        setting = None if index is None else index.built.setting(recall)
+        if index is None or setting is None or k * WHOLE > self.count or index.share < LEAST_SHARE:
             return self.exact.search(vectors, k)
-        return self._approximate(vectors, k, found, setting)
+        return self._approximate(vectors, k, index, setting)
 
     @cached_property
     def _index(self) -> Candidates | None:
         whole = self.stored.index
         return None if whole is None else whole.among(self.live)
 
-    def _approximate(self, vectors: Vectors, k: int, found: Candidates, setting: SearchSetting) -> tuple[Scores, Ids]:
-        ids, mapped = found.find(vectors, k, setting), self.stored.mapped
-        if len(ids) == 1 and mapped is not None and self.rows == found.built.rows and found.is_full(ids):
+    def _approximate(self, vectors: Vectors, k: int, index: Candidates, setting: SearchSetting) -> tuple[Scores, Ids]:
+        ids, mapped = index.find(vectors, k, setting), self.stored.mapped
+        if len(ids) == 1 and mapped is not None and self.rows == index.built.rows and index.is_full(ids):
             return ranked(vectors[0], ids[0], mapped, k)
         scores = self._scores(vectors, ids)
-        if self.rows > found.built.rows:
+        if self.rows > index.built.rows:
             scores, ids = merged([(scores, ids), self._behind.search(vectors, k)], k)
         else:
             scores, ids = best(scores, ids, k)
-        # An inverted file may know fewer rows that count than are wanted, though the collection has them.
-        wanted = min(k, self.count)
-        short = np.flatnonzero(ids[:, wanted - 1] < 0) if ids.shape[1] >= wanted else np.arange(len(ids))
+        # An inverted file may find fewer live rows than k, though the collection has them.
+        most = min(k, self.count)
+        short = np.flatnonzero(ids[:, most - 1] < 0) if ids.shape[1] >= most else np.arange(len(ids))
         if len(short):
             ids, scores = _as_wide(ids, k, -1), _as_wide(scores, k, -1.0)
             scores[short], ids[short] = self.exact.search(vectors[short], k)
@@ -120,7 +120,7 @@ class Nearest:
         return rescore(vectors, ids, self.stored.source.rows, self.stored.mapped)
 
 
-def _as_wide(found: NDArray[Any], k: int, filler: float) -> NDArray[Any]:
+def _as_wide(rows: NDArray[Any], k: int, filler: float) -> NDArray[Any]:
     """(m, n) with n up to k columns to (m, k)."""
-    missing = k - found.shape[1]
-    return np.pad(found, ((0, 0), (0, missing)), constant_values=filler) if missing > 0 else found
+    missing = k - rows.shape[1]
+    return np.pad(rows, ((0, 0), (0, missing)), constant_values=filler) if missing > 0 else rows

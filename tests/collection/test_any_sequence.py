@@ -37,7 +37,7 @@ def vector(number: int) -> Vectors:
 
 
 class Photos(RuleBasedStateMachine):
-    """A folder of pictures, its collection, and `held`: which picture is searched under which key.
+    """A folder of pictures, its collection, and `expected_pictures`: which picture is searched under which key.
 
     `files` has picture and time of each file; `dismissed` which keys of which time were taken out by hand.
     """
@@ -49,11 +49,11 @@ class Photos(RuleBasedStateMachine):
         self.files: dict[str, tuple[int, int]] = {}
         self.dismissed: set[tuple[str, int]] = set()
         self.clock = 1_700_000_000
-        self.opened = self.open()
+        self.collection = self.open()
 
     def teardown(self) -> None:
-        damage = self.opened.verify() if self.opened.exists else None
-        self.opened.close()
+        damage = self.collection.verify() if self.collection.exists else None
+        self.collection.close()
         shutil.rmtree(self.place)
         assert not damage
 
@@ -61,7 +61,7 @@ class Photos(RuleBasedStateMachine):
         return Collection(self.folder / ".lookalike", PixelEncoder(), [self.folder])
 
     @property
-    def held(self) -> dict[str, int]:
+    def expected_pictures(self) -> dict[str, int]:
         return {key: number for key, (number, at) in self.files.items() if (key, at) not in self.dismissed}
 
     def write(self, key: str, number: int) -> None:
@@ -72,85 +72,85 @@ class Photos(RuleBasedStateMachine):
         os.utime(path, (self.clock, self.clock))
         self.files[key] = (number, self.clock)
 
-    def sync(self, told: bool, *keys: str) -> None:
-        if told:
-            self.opened.refresh([self.folder / key for key in keys])
+    def sync(self, by_refresh: bool, *keys: str) -> None:
+        if by_refresh:
+            self.collection.refresh([self.folder / key for key in keys])
         else:
-            self.opened.index()
+            self.collection.index()
 
     def pick(self, at: int, keys: Iterable[str]) -> str | None:
-        return found[at % len(found)] if (found := sorted(keys)) else None
+        return candidates[at % len(candidates)] if (candidates := sorted(keys)) else None
 
     @initialize(number=st.integers(100, 1000))
     def begin(self, number: int) -> None:
         for at in range(BEGIN_WITH):
             self.write(f"old/{at:02}.png", number + at)
-        self.opened.index()
+        self.collection.index()
 
-    @rule(key=NAMES, number=PICTURES, told=st.booleans())
-    def add_or_change(self, key: str, number: int, told: bool) -> None:
+    @rule(key=NAMES, number=PICTURES, by_refresh=st.booleans())
+    def add_or_change(self, key: str, number: int, by_refresh: bool) -> None:
         self.write(key, number)
-        self.sync(told, key)
+        self.sync(by_refresh, key)
 
-    @rule(at=st.integers(0, 99), number=PICTURES, told=st.booleans())
-    def change(self, at: int, number: int, told: bool) -> None:
+    @rule(at=st.integers(0, 99), number=PICTURES, by_refresh=st.booleans())
+    def change(self, at: int, number: int, by_refresh: bool) -> None:
         if key := self.pick(at, self.files):
             self.write(key, number)
-            self.sync(told, key)
+            self.sync(by_refresh, key)
 
-    @rule(at=st.integers(0, 99), to=NAMES, told=st.booleans())
-    def rename(self, at: int, to: str, told: bool) -> None:
+    @rule(at=st.integers(0, 99), to=NAMES, by_refresh=st.booleans())
+    def rename(self, at: int, to: str, by_refresh: bool) -> None:
         key = self.pick(at, self.files)
         if key and key != to:
             (self.folder / to).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / key).replace(self.folder / to)
             self.files[to] = self.files.pop(key)
-            self.sync(told, key, to)
+            self.sync(by_refresh, key, to)
 
-    @rule(at=st.integers(0, 99), told=st.booleans())
-    def delete(self, at: int, told: bool) -> None:
+    @rule(at=st.integers(0, 99), by_refresh=st.booleans())
+    def delete(self, at: int, by_refresh: bool) -> None:
         if key := self.pick(at, self.files):
             (self.folder / key).unlink()
             del self.files[key]
-            self.sync(told, key)
+            self.sync(by_refresh, key)
 
     @rule(at=st.integers(0, 99))
     def remove(self, at: int) -> None:
-        if key := self.pick(at, self.held):
-            self.opened.remove([key])
+        if key := self.pick(at, self.expected_pictures):
+            self.collection.remove([key])
             self.dismissed.add((key, self.files[key][1]))
 
     @rule(spec=st.sampled_from(["IVF2,Flat", "Flat", "exact"]))
     def optimise(self, spec: str) -> None:
-        if len(self.held) >= 20:
-            self.opened.optimize(spec)
+        if len(self.expected_pictures) >= 20:
+            self.collection.optimize(spec)
 
     @rule()
     def compact(self) -> None:
-        self.opened.compact()
+        self.collection.compact()
 
     @rule()
     def reopen(self) -> None:
-        self.opened.close()
-        self.opened = self.open()
+        self.collection.close()
+        self.collection = self.open()
 
     @rule()
     def index_again(self) -> None:
-        report = self.opened.index()
-        assert report.unchanged == len(self.held)
+        report = self.collection.index()
+        assert report.unchanged == len(self.expected_pictures)
         assert sum(report.to_json().values()) == report.unchanged
 
     @invariant()
     def agrees(self) -> None:
-        if not self.opened.exists:
+        if not self.collection.exists:
             return
-        held = self.held
-        assert sorted(self.opened.keys()) == sorted(held)
+        pictures = self.expected_pictures
+        assert sorted(self.collection.keys()) == sorted(pictures)
         for number in (3, 150):
             query = vector(number)
-            expected = {key: float(vector(held[key]) @ query) for key in held}
-            hits = self.opened.search(query, k=5)
-            assert [hit.key in expected for hit in hits] == [True] * min(5, len(held))
+            expected = {key: float(vector(pictures[key]) @ query) for key in pictures}
+            hits = self.collection.search(query, k=5)
+            assert [hit.key in expected for hit in hits] == [True] * min(5, len(pictures))
             assert all(abs(hit.score - expected[hit.key]) < 1e-5 for hit in hits)
             best = sorted(expected.values(), reverse=True)[:5]
             assert np.allclose([hit.score for hit in hits], best, atol=1e-5)

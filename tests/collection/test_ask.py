@@ -15,9 +15,9 @@ from tests.support.pictures import PixelEncoder, picture
 
 @pytest.fixture
 def collection(photos: Path, encoder: PixelEncoder) -> Collection:
-    made = Collection(photos / ".lookalike", encoder, [photos])
-    made.index()
-    return made
+    new = Collection(photos / ".lookalike", encoder, [photos])
+    new.index()
+    return new
 
 
 def row(encoder: PixelEncoder, path: Path) -> NDArray[np.float32]:
@@ -26,10 +26,10 @@ def row(encoder: PixelEncoder, path: Path) -> NDArray[np.float32]:
 
 def test_weights_move_the_mean_towards_an_image(collection: Collection, photos: Path, encoder: PixelEncoder) -> None:
     two = [photos / "01.jpg", photos / "02.jpg"]
-    wanted = 3 * row(encoder, two[0]) + row(encoder, two[1])
+    mean = 3 * row(encoder, two[0]) + row(encoder, two[1])
     scores = {hit.key: hit.score for hit in collection.search(two, 12, weights=[3, 1])}
     for key in ("04.jpg", "05.jpg"):
-        expected = wanted @ row(encoder, photos / key) / np.linalg.norm(wanted)
+        expected = mean @ row(encoder, photos / key) / np.linalg.norm(mean)
         assert scores[key] == pytest.approx(expected, abs=1e-5)
 
 
@@ -37,7 +37,7 @@ def test_the_maximum_finds_what_is_near_to_any(collection: Collection, photos: P
     hits = collection.search([photos / "01.jpg", photos / "02.jpg"], 12, combine="max")
     single = [{hit.key: hit.score for hit in collection.search(photos / name, 12)} for name in ("01.jpg", "02.jpg")]
     for hit in hits:
-        assert hit.score == pytest.approx(max(one[hit.key] for one in single), abs=1e-6)
+        assert hit.score == pytest.approx(max(scores[hit.key] for scores in single), abs=1e-6)
 
 
 def test_a_negative_pushes_its_like_away(collection: Collection, photos: Path) -> None:
@@ -110,8 +110,8 @@ def test_a_query_of_unwanted_things_that_cancel_is_refused(collection: Collectio
 
 
 def test_an_explanation_names_the_map_between_two_views(collection: Collection, photos: Path) -> None:
-    found = collection.explain(photos / "01.jpg", "01.jpg")
-    assert found.to_json()["of"] == "keypoints"
+    explanation = collection.explain(photos / "01.jpg", "01.jpg")
+    assert explanation.to_json()["of"] == "keypoints"
     with pytest.raises(QueryError, match="no such key"):
         collection.explain(photos / "01.jpg", "nothing.jpg")
     with pytest.raises(QueryError, match="a vector has no picture"):

@@ -111,15 +111,15 @@ def test_an_interrupt_at_any_statement_leaves_a_whole_collection(
     at, statements = 0, 0
 
     def striking(original: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(self: Database, *given: Any) -> Any:
+        def counted(self: Database, *args: Any) -> Any:
             nonlocal statements
             statements += 1
             if statements == at and when == "before":
                 raise KeyboardInterrupt
-            found = original(self, *given)
+            result = original(self, *args)
             if statements == at:
                 raise KeyboardInterrupt
-            return found
+            return result
 
         return counted
 
@@ -127,14 +127,14 @@ def test_an_interrupt_at_any_statement_leaves_a_whole_collection(
         monkeypatch.setattr(Database, name, striking(original))
     while statements >= at:
         at, statements = at + 1, 0
-        with Collection(tmp_path / f"{at}", PixelEncoder()) as opened:
+        with Collection(tmp_path / f"{at}", PixelEncoder()) as collection:
             with contextlib.suppress(KeyboardInterrupt):
-                opened.index([photos])
+                collection.index([photos])
             reached, statements = statements, 1000
             # Struck while it was being made, it is none yet.
-            assert not opened.exists or not opened.verify()
-            opened.index([photos])
-            assert sorted(opened.keys()) == sorted(entry.key for entry in Folder(photos).entries())
-            assert not opened.verify()
+            assert not collection.exists or not collection.verify()
+            collection.index([photos])
+            assert sorted(collection.keys()) == sorted(entry.key for entry in Folder(photos).entries())
+            assert not collection.verify()
             statements = reached
     assert at > 12 * 3

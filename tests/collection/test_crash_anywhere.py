@@ -35,26 +35,26 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forked processe
 
 
 def state(path: Path) -> State:
-    with closing(Store(path)) as opened:
-        return {item.key: digest(opened.vector(item.row)) for item in opened.catalog.live_items()}
+    with closing(Store(path)) as store:
+        return {item.key: digest(store.vector(item.row)) for item in store.catalog.live_items()}
 
 
 def digest(vector: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(vector, "<f4").tobytes()).hexdigest()[:16]
 
 
-def summary(found: State) -> str:
-    return hashlib.sha256(json.dumps(sorted(found.items())).encode()).hexdigest()
+def summary(rows_by_key: State) -> str:
+    return hashlib.sha256(json.dumps(sorted(rows_by_key.items())).encode()).hexdigest()
 
 
-def write(path: Path, seed: int, told: IO[str]) -> None:
+def write(path: Path, seed: int, log: IO[str]) -> None:
     """Change the collection for ever; before each change, tell what it will be after it, and after it that it is."""
     rng = random.Random(seed)
     model, number = state(path), 0
 
     def tell(what: str, after: State) -> None:
-        told.write(json.dumps([what, summary(after)]) + "\n")
-        told.flush()
+        log.write(json.dumps([what, summary(after)]) + "\n")
+        log.flush()
 
     while True:
         number += 1
@@ -67,8 +67,8 @@ def write(path: Path, seed: int, told: IO[str]) -> None:
             fresh = list(dict.fromkeys(fresh))
             after |= {key: digest(vector) for key, vector in zip(fresh, vectors, strict=False)}
             tell(what, after)
-            with closing(Store(path)) as opened, opened.writing():
-                opened.add_many(items(fresh), vectors[: len(fresh)])
+            with closing(Store(path)) as store, store.writing():
+                store.add_many(items(fresh), vectors[: len(fresh)])
         elif what == "remove":
             gone = rng.sample(keys, min(5, len(keys) // 4))
             after = {key: value for key, value in model.items() if key not in gone}
@@ -78,10 +78,10 @@ def write(path: Path, seed: int, told: IO[str]) -> None:
             key = rng.choice(keys)
             after[f"renamed/{seed}/{number}"] = after.pop(key)
             tell(what, after)
-            with closing(Store(path)) as opened, opened.writing():
-                item = opened.catalog.live_item(key)
+            with closing(Store(path)) as store, store.writing():
+                item = store.catalog.live_item(key)
                 assert item
-                opened.catalog.rename(item.row, f"renamed/{seed}/{number}", 1, 2)
+                store.catalog.rename(item.row, f"renamed/{seed}/{number}", 1, 2)
         else:
             tell(what, after)
             if what == "compact":
@@ -106,8 +106,8 @@ def killed(path: Path, seed: int, after: float) -> list[tuple[str, str]]:
 
             faiss.omp_set_num_threads(1)  # a forked process has no more threads
             os.close(reading)
-            with os.fdopen(writing, "w") as told:
-                write(path, seed, told)
+            with os.fdopen(writing, "w") as log:
+                write(path, seed, log)
         except BaseException as error:  # noqa: BLE001 - a forked writer says why it failed
             sys.stderr.write(f"the writer failed: {error!r}\n")
             os._exit(1)
@@ -115,8 +115,8 @@ def killed(path: Path, seed: int, after: float) -> list[tuple[str, str]]:
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    with os.fdopen(reading) as told:
-        lines = told.read().splitlines()
+    with os.fdopen(reading) as log:
+        lines = log.read().splitlines()
     assert os.WIFSIGNALED(status), "the writer ended by itself"
     return [tuple(json.loads(line)) for line in lines if line.endswith("]")]
 
@@ -127,14 +127,14 @@ def test_killed_anywhere_it_is_as_it_was_before_or_after(tmp_path: Path, own_cac
     interrupted = []
     for seed in range(KILLS):
         before = summary(state(path))
-        told = killed(path, seed, rng.uniform(0.02, 0.5))
-        allowed = {before, *(after for _, after in told[-2:])}
-        if told and told[-1][0] != "done":
-            interrupted.append(told[-1][0])
+        log = killed(path, seed, rng.uniform(0.02, 0.5))
+        allowed = {before, *(after for _, after in log[-2:])}
+        if log and log[-1][0] != "done":
+            interrupted.append(log[-1][0])
         shutil.rmtree(tmp_path / "merged", ignore_errors=True)
-        with Collection(path) as opened:  # finishes an exchange that was interrupted
-            assert len(opened) > 0
-        assert summary(state(path)) in allowed, f"killed in {told[-1:]}"
+        with Collection(path) as collection:  # finishes an exchange that was interrupted
+            assert len(collection) > 0
+        assert summary(state(path)) in allowed, f"killed in {log[-1:]}"
         damage = verify(path)
         assert not damage, damage
         with closing(Store(path)) as store:
@@ -155,8 +155,8 @@ def generations(path: Path, stop: float) -> None:
     while time.monotonic() < stop:
         number += 1
         vector = np.array([np.cos(number / 1000), np.sin(number / 1000), 0, 0], np.float32)
-        with closing(Store(path)) as opened, opened.writing():
-            opened.add_many(items([f"{at}.jpg" for at in range(10)]), np.repeat(vector[None], 10, axis=0))
+        with closing(Store(path)) as store, store.writing():
+            store.add_many(items([f"{at}.jpg" for at in range(10)]), np.repeat(vector[None], 10, axis=0))
         if number % 20 == 0:
             compact(path)
     os._exit(0 if number > 20 else 1)
@@ -176,9 +176,9 @@ def test_a_reader_beside_a_writer_sees_one_committed_state_in_every_search(tmp_p
     seen: set[float] = set()
     searches = 0
     try:
-        with Collection(path) as opened:
+        with Collection(path) as collection:
             while time.monotonic() < stop - 0.2:
-                hits = opened.search(np.array([1, 0, 0, 0], np.float32), k=20)
+                hits = collection.search(np.array([1, 0, 0, 0], np.float32), k=20)
                 searches += 1
                 assert sorted(hit.key for hit in hits) == [f"{at}.jpg" for at in range(10)]
                 assert len({round(hit.score, 6) for hit in hits}) == 1
@@ -239,13 +239,13 @@ ASKED: list[Callable[[Store], int]] = [
 
 @pytest.mark.parametrize("asked", ASKED, ids=["query", "numbers", "version", "snapshot"])
 def test_a_transaction_that_a_crash_left_open_is_rolled_back_by_whoever_comes(
-    tmp_path: Path, asked: Callable[[Store], int]
+    tmp_path: Path, question: Callable[[Store], int]
 ) -> None:
     path = tmp_path / "c"
     make(path, clustered(200, DIM)).close()
     with closing(Store(path)) as reader:
         die_in_a_commit(path)
-        assert asked(reader) == 205, "an open reader"
+        assert question(reader) == 205, "an open reader"
     assert len(state(path)) == 205
     assert not verify(path)
 
@@ -254,11 +254,11 @@ def test_an_open_collection_goes_on_where_a_writer_died_in_its_commit(tmp_path: 
     path = tmp_path / "c"
     make(path, clustered(200, DIM)).close()
     query = clustered(1, DIM)[0]
-    with Collection(path) as opened:
-        assert len(opened.search(query, k=300)) == 200
+    with Collection(path) as collection:
+        assert len(collection.search(query, k=300)) == 200
         die_in_a_commit(path)
-        assert len(opened.search(query, k=300)) == 205, "and sees what was committed before"
-        assert len(opened) == 205
+        assert len(collection.search(query, k=300)) == 205, "and sees what was committed before"
+        assert len(collection) == 205
         with closing(Store(path)) as store, store.writing():
             store.add_many(items(["later.jpg"]), clustered(1, DIM))
-        assert len(opened) == 206
+        assert len(collection) == 206

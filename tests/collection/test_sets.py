@@ -104,13 +104,13 @@ def test_an_image_and_words_are_fused_and_scored_by_the_image(both: Collection, 
 
 
 def test_unwanted_words_push_down_what_they_find(both: Collection, painted: Path) -> None:
-    found = keys(both, painted / "red.png", negative_text="green", exclude_self=True)
-    assert found.index("blue.png") < found.index("green.png")
+    ranking = keys(both, painted / "red.png", negative_text="green", exclude_self=True)
+    assert ranking.index("blue.png") < ranking.index("green.png")
 
 
 def test_an_unwanted_image_with_wanted_words(both: Collection, painted: Path) -> None:
-    found = keys(both, text="green", negatives=painted / "grey3.png")
-    assert found[0] == "green.png"
+    ranking = keys(both, text="green", negatives=painted / "grey3.png")
+    assert ranking[0] == "green.png"
 
 
 def test_wanted_words_name_the_images_of_their_own_set_whatever_its_row_numbers(
@@ -128,12 +128,12 @@ def test_what_only_the_unwanted_words_find_is_no_result(
     """Of both rankings the first two are read. The second like red is the first of the unwanted, and falls behind the
     second of these, which only they have."""
     monkeypatch.setattr(hybrid, "DEPTH", 2)
-    wanted = keys(both, painted / "red.png", k=2)
-    word = wanted[1].removesuffix(".png")
+    similar = keys(both, painted / "red.png", k=2)
+    word = similar[1].removesuffix(".png")
     unwanted = keys(both, text=word, k=2)
-    assert (unwanted[0], unwanted[1] in wanted) == (wanted[1], False)
+    assert (unwanted[0], unwanted[1] in similar) == (similar[1], False)
     query, options = Query((painted / "red.png",), negative_text=word), SearchOptions(k=1, exclude_self=True)
-    assert [hit.key for hit in both.find(query, options)] == wanted[1:]
+    assert [hit.key for hit in both.find(query, options)] == similar[1:]
 
 
 def test_a_filter_narrows_words_as_it_narrows_images(both: Collection, painted: Path, tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_a_set_that_is_added_knows_what_the_first_one_knows(painted: Path, encod
     collection.index(meta=[painted.parent / "years.csv"])
     collection.add_set(ColourEncoder())
     assert keys(collection, text="red", where="year >= 2019") == ["green.png"]
-    with collection.sets["colours"].store.writing() as opened:
-        opened.catalog.database.execute("DELETE FROM meta")  # as in one that an earlier version made
+    with collection.sets["colours"].store.writing() as store:
+        store.catalog.database.execute("DELETE FROM meta")  # as in one that an earlier version made
     collection.add_set(ColourEncoder())
     assert keys(collection, text="red", where="year >= 2019") == ["green.png"]
 
@@ -172,7 +172,10 @@ def test_index_and_remove_keep_all_sets_in_step(both: Collection, painted: Path)
     both.index()
     both.remove(["blue.png"])
     expected = {"new.png", "red.png", "green.png", "grey3.png", "grey4.png"}
-    assert {name: set(one.keys()) for name, one in both.sets.items()} == {"pixels": expected, "colours": expected}
+    assert {name: set(vector_set.keys()) for name, vector_set in both.sets.items()} == {
+        "pixels": expected,
+        "colours": expected,
+    }
 
 
 def test_a_rebuild_and_a_whitening_keep_the_other_sets(both: Collection, painted: Path) -> None:
@@ -203,6 +206,6 @@ def test_duplicates_of_two_encoders_are_not_compared(both: Collection) -> None:
 
 
 def test_labels_come_from_the_set_that_reads(both: Collection) -> None:
-    found, labels = both.label(list(COLOURS), templates=("{}",))
-    best = dict(zip(found, (one[0].text for one in labels), strict=True))
+    names, labels = both.label(list(COLOURS), templates=("{}",))
+    best = dict(zip(names, (ranked[0].text for ranked in labels), strict=True))
     assert {name: best[f"{name}.png"] for name in COLOURS} == {name: name for name in COLOURS}

@@ -70,8 +70,8 @@ def watching(photos: Path, own_cache: Path) -> Iterator[Watching]:
 
 
 def keys(folder: Path) -> set[str]:
-    with Collection(folder / ".lookalike") as opened:
-        return set(opened.keys())
+    with Collection(folder / ".lookalike") as collection:
+        return set(collection.keys())
 
 
 def test_a_watched_folder_is_followed_whatever_happens_in_it(photos: Path, watching: Watching) -> None:
@@ -118,104 +118,104 @@ def test_what_is_hidden_is_not_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def opened(photos: Path, encoder: PixelEncoder) -> Iterator[Collection]:
-    with Collection(photos / ".lookalike", encoder, [photos]) as made:
-        made.index()
-        yield made
+def collection(photos: Path, encoder: PixelEncoder) -> Iterator[Collection]:
+    with Collection(photos / ".lookalike", encoder, [photos]) as new:
+        new.index()
+        yield new
 
 
 def counts(report: IndexReport) -> dict[str, int]:
     return {name: count for name, count in report.to_json().items() if count}
 
 
-def test_a_refresh_reads_nothing_but_what_it_was_told_of(opened: Collection, photos: Path) -> None:
+def test_a_refresh_reads_nothing_but_what_it_was_told_of(collection: Collection, photos: Path) -> None:
     picture(70).save(photos / "told.png")
     picture(71).save(photos / "untold.png")
-    assert counts(opened.refresh([photos / "told.png"])) == {"added": 1}
-    assert opened.row("untold.png") is None
-    assert counts(opened.refresh([photos / "told.png"])) == {"unchanged": 1}
-    assert counts(opened.refresh([photos.parent / "outside.png", photos / "never was.png"])) == {}
+    assert counts(collection.refresh([photos / "told.png"])) == {"added": 1}
+    assert collection.row("untold.png") is None
+    assert counts(collection.refresh([photos / "told.png"])) == {"unchanged": 1}
+    assert counts(collection.refresh([photos.parent / "outside.png", photos / "never was.png"])) == {}
 
 
 def test_a_refresh_knows_a_file_under_its_new_name_whichever_end_it_is_told_of(
-    opened: Collection, photos: Path, encoder: PixelEncoder
+    collection: Collection, photos: Path, encoder: PixelEncoder
 ) -> None:
     encoded = encoder.encoded
     (photos / "01.jpg").rename(photos / "trip" / "first.jpg")
-    assert counts(opened.refresh([photos / "01.jpg", photos / "trip" / "first.jpg"])) == {"renamed": 1}
+    assert counts(collection.refresh([photos / "01.jpg", photos / "trip" / "first.jpg"])) == {"renamed": 1}
     (photos / "02.jpg").rename(photos / "second.jpg")
-    assert counts(opened.refresh([photos / "second.jpg"])) == {"renamed": 1}
-    assert counts(opened.refresh([photos / "02.jpg"])) == {}
+    assert counts(collection.refresh([photos / "second.jpg"])) == {"renamed": 1}
+    assert counts(collection.refresh([photos / "02.jpg"])) == {}
     assert encoder.encoded == encoded
-    assert {"trip/first.jpg", "second.jpg"} <= set(opened.keys())
+    assert {"trip/first.jpg", "second.jpg"} <= set(collection.keys())
 
 
-def test_a_refresh_of_a_folder_covers_all_that_is_and_was_in_it(opened: Collection, photos: Path) -> None:
+def test_a_refresh_of_a_folder_covers_all_that_is_and_was_in_it(collection: Collection, photos: Path) -> None:
     for file in sorted((photos / "trip").iterdir())[:2]:
         file.unlink()
     picture(72).save(photos / "trip" / "another.png")
-    assert counts(opened.refresh([photos / "trip"])) == {"added": 1, "removed": 2, "unchanged": 2}
+    assert counts(collection.refresh([photos / "trip"])) == {"added": 1, "removed": 2, "unchanged": 2}
     shutil.rmtree(photos / "trip")
-    assert counts(opened.refresh([photos / "trip"])) == {"removed": 3}
+    assert counts(collection.refresh([photos / "trip"])) == {"removed": 3}
     picture(73).save(photos / "trip", "png")  # a file where the folder was
-    assert counts(opened.refresh([photos / "trip"])) == {"added": 1}
+    assert counts(collection.refresh([photos / "trip"])) == {"added": 1}
     (photos / "trip").unlink()
     (photos / "trip").mkdir()
     picture(74).save(photos / "trip" / "again.png")
-    assert counts(opened.refresh([photos / "trip"])) == {"added": 1, "removed": 1}
+    assert counts(collection.refresh([photos / "trip"])) == {"added": 1, "removed": 1}
 
 
-def test_a_refresh_of_a_folder_leaves_what_only_begins_like_it(opened: Collection, photos: Path) -> None:
+def test_a_refresh_of_a_folder_leaves_what_only_begins_like_it(collection: Collection, photos: Path) -> None:
     for name in ("trip.png", "trip-2/a.png", "trip0.png", "trip00.png", "trips/a.png"):
         (photos / name).parent.mkdir(exist_ok=True)
         picture(sum(name.encode())).save(photos / name)
-    assert counts(opened.index()) == {"added": 5, "unchanged": 12}
+    assert counts(collection.index()) == {"added": 5, "unchanged": 12}
     shutil.rmtree(photos / "trip")
-    assert counts(opened.refresh([photos / "trip"])) == {"removed": 4}
-    assert counts(opened.index()) == {"unchanged": 13}
+    assert counts(collection.refresh([photos / "trip"])) == {"removed": 4}
+    assert counts(collection.index()) == {"unchanged": 13}
 
 
-def test_a_refresh_skips_a_broken_file_until_it_is_whole(opened: Collection, photos: Path) -> None:
+def test_a_refresh_skips_a_broken_file_until_it_is_whole(collection: Collection, photos: Path) -> None:
     (photos / "slow.png").write_bytes(b"half a picture")
-    assert counts(opened.refresh([photos / "slow.png"])) == {"skipped": 1}
-    assert [key for key, _ in opened.skipped()] == ["slow.png"]
+    assert counts(collection.refresh([photos / "slow.png"])) == {"skipped": 1}
+    assert [key for key, _ in collection.skipped()] == ["slow.png"]
     picture(75).save(photos / "slow.png")
-    assert counts(opened.refresh([photos / "slow.png"])) == {"added": 1}
-    assert opened.skipped() == []
+    assert counts(collection.refresh([photos / "slow.png"])) == {"added": 1}
+    assert collection.skipped() == []
 
 
-def test_a_refresh_finds_the_source_that_a_file_lies_in(opened: Collection, photos: Path, tmp_path: Path) -> None:
+def test_a_refresh_finds_the_source_that_a_file_lies_in(collection: Collection, photos: Path, tmp_path: Path) -> None:
     further = tmp_path / "further"
     further.mkdir()
     picture(76).save(further / "a.png")
-    opened.index([photos, further])
+    collection.index([photos, further])
     picture(77).save(further / "b.png")
-    assert counts(opened.refresh([further / "b.png", photos / "01.jpg"])) == {"added": 1, "unchanged": 1}
-    assert {"further/a.png", "further/b.png"} <= set(opened.keys())
+    assert counts(collection.refresh([further / "b.png", photos / "01.jpg"])) == {"added": 1, "unchanged": 1}
+    assert {"further/a.png", "further/b.png"} <= set(collection.keys())
 
 
 def test_what_is_asked_about_one_file_goes_through_no_more_than_it(
-    opened: Collection, photos: Path, monkeypatch: pytest.MonkeyPatch
+    collection: Collection, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the way that SQLite says it would take: on twelve rows no clock tells."""
-    asked: list[tuple[str, Sequence[object]]] = []
+    statements: list[tuple[str, Sequence[object]]] = []
     for name in ("query", "execute", "numbers"):
         real = getattr(Database, name)
 
         def noted(self: Database, sql: str, values: Sequence[object] = (), real: Any = real) -> Any:
-            asked.append((sql, values))
+            statements.append((sql, values))
             return real(self, sql, values)
 
         monkeypatch.setattr(Database, name, noted)
     picture(78).save(photos / "one.png")
-    opened.refresh([photos / "one.png"])
-    len(opened)
+    collection.refresh([photos / "one.png"])
+    len(collection)
     monkeypatch.undo()
-    told = [(sql, values) for sql, values in asked if sql.split()[0] in {"SELECT", "UPDATE", "DELETE"}]
-    assert len(told) > 5
-    for sql, values in told:
+    relevant = [(sql, values) for sql, values in statements if sql.split()[0] in {"SELECT", "UPDATE", "DELETE"}]
+    assert len(relevant) > 5
+    for sql, values in relevant:
         plan = " ".join(
-            str(step[-1]) for step in opened.store.catalog.database.query(f"EXPLAIN QUERY PLAN {sql}", values)
+            str(step[-1]) for step in collection.store.catalog.database.query(f"EXPLAIN QUERY PLAN {sql}", values)
         )
         assert "items_source" not in plan, sql
         assert "SCAN items" not in plan or "items_removed" in plan, sql

@@ -26,9 +26,9 @@ def test_each_counts_with_its_direction_not_its_length() -> None:
 
 
 def test_weights_are_shares() -> None:
-    found = combine(rows(X, Y), weights=[3, 1])
-    assert found.tolist() == [pytest.approx((np.array([3, 1]) / 10**0.5).tolist())]
-    assert np.allclose(found, combine(rows(X, Y), weights=[0.75, 0.25]))
+    combined = combine(rows(X, Y), weights=[3, 1])
+    assert combined.tolist() == [pytest.approx((np.array([3, 1]) / 10**0.5).tolist())]
+    assert np.allclose(combined, combine(rows(X, Y), weights=[0.75, 0.25]))
     assert np.allclose(combine(rows(X, Y), weights=[1, 0]), rows(X))
 
 
@@ -45,19 +45,19 @@ def test_a_negative_is_taken_from_the_mean_by_hand() -> None:
 def test_how_far_negatives_push_does_not_depend_on_how_many_queries_there_are() -> None:
     """The mean of (1, 0) and (0, 1) is short; it is brought to unit length before anything is taken away."""
     mean = np.array([0.5**0.5] * 2)
-    wanted = mean - [0.6, 0.8]
-    found = combine(rows(X, Y), negatives=rows([3, 4]))
-    assert np.allclose(found, wanted / np.linalg.norm(wanted), atol=1e-6)
+    expected = mean - [0.6, 0.8]
+    combined = combine(rows(X, Y), negatives=rows([3, 4]))
+    assert np.allclose(combined, expected / np.linalg.norm(expected), atol=1e-6)
 
 
 def test_several_negatives_push_by_their_mean() -> None:
-    wanted = np.array([1, 0]) - np.array([0.3, 0.9])
-    assert np.allclose(combine(rows(X), negatives=rows([3, 4], Y)), wanted / np.linalg.norm(wanted), atol=1e-6)
+    expected = np.array([1, 0]) - np.array([0.3, 0.9])
+    assert np.allclose(combine(rows(X), negatives=rows([3, 4], Y)), expected / np.linalg.norm(expected), atol=1e-6)
 
 
 def test_with_the_maximum_negatives_are_taken_from_each() -> None:
-    found = combine(rows(X, [-1, 0]), negatives=rows(Y), how="max")
-    assert np.allclose(found, rows([0.5**0.5, -(0.5**0.5)], [-(0.5**0.5), -(0.5**0.5)]))
+    combined = combine(rows(X, [-1, 0]), negatives=rows(Y), how="max")
+    assert np.allclose(combined, rows([0.5**0.5, -(0.5**0.5)], [-(0.5**0.5), -(0.5**0.5)]))
 
 
 def test_no_negatives_is_the_same_as_none() -> None:
@@ -65,7 +65,7 @@ def test_no_negatives_is_the_same_as_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("arguments", "words"),
     [
         ({"vectors": np.empty((0, 2), np.float32)}, "no query was given"),
         ({"vectors": rows([0, 0])}, "a query points nowhere"),
@@ -82,7 +82,7 @@ def test_no_negatives_is_the_same_as_none() -> None:
         ({"vectors": rows(X), "how": "median"}, "combined by mean or max, not 'median'"),
     ],
 )
-def test_what_cannot_be_searched_for_is_one_line(given: dict[str, object], words: str) -> None:
+def test_what_cannot_be_searched_for_is_one_line(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(QueryError, match=words) as caught:
-        combine(**given)  # type: ignore[arg-type]
+        combine(**arguments)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)

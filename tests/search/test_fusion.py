@@ -7,8 +7,8 @@ from lookalike.types import Ranking
 
 
 def ranking(ids: list[int], scores: list[float] | None = None) -> Ranking:
-    found = scores if scores is not None else list(np.linspace(1, 0, len(ids)))
-    return Ranking(np.array(ids, np.int64), np.array(found, np.float32))
+    values = scores if scores is not None else list(np.linspace(1, 0, len(ids)))
+    return Ranking(np.array(ids, np.int64), np.array(values, np.float32))
 
 
 def test_reciprocal_ranks_add_up() -> None:

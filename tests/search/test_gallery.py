@@ -101,26 +101,26 @@ def test_rows_behind_the_index_are_found_as_by_looking_at_all(
 ) -> None:
     monkeypatch.setattr(nearest, "FEW_BEHIND", few)
     fresh, queries = clustered(behind, seed=5), clustered(30, seed=6)
-    with closing(make(tmp_path, clustered(1000), dtype)) as opened:
+    with closing(make(tmp_path, clustered(1000), dtype)) as store:
         optimize(tmp_path, "Flat")
         calls.clear()
-        with opened.writing():
-            opened.add_many(items([f"{row % 10}/new{row}.jpg" for row in range(behind)]), fresh)
-            opened.catalog.remove([*range(0, 1000, 7), *range(1000, 1000 + behind, 3)])
+        with store.writing():
+            store.add_many(items([f"{row % 10}/new{row}.jpg" for row in range(behind)]), fresh)
+            store.catalog.remove([*range(0, 1000, 7), *range(1000, 1000 + behind, 3)])
         rows = np.arange(1000 + behind)
-        stored = opened.vectors.block(0, 1000 + behind)
+        stored = store.vectors.block(0, 1000 + behind)
         live = np.where(rows < 1000, rows % 7 > 0, (rows - 1000) % 3 > 0)
         folders = np.isin(np.where(rows < 1000, rows, rows - 1000) % 10, (1, 2, 3, 4))
-        whole = StoredGallery(opened)
+        whole = StoredGallery(store)
         for view, mask in (
             *((whole, live), (whole.view("key:1/* or key:2/* or key:3/* or key:4/*"), live & folders)),
             (whole.view(exclude=frozenset({"5/000005.jpg", "2/new2.jpg"})), live & ~np.isin(rows, (5, 1002))),
         ):
             expected = cosines(queries, stored, 10, mask)
-            for some in (queries, queries[:3], queries[:1]):
-                scores, ids = view.search(some, 10)
-                assert np.array_equal(ids, expected[: len(some)])
-                assert np.allclose(scores, np.take_along_axis(some @ stored.T, ids, 1), atol=1e-5)
+            for part in (queries, queries[:3], queries[:1]):
+                scores, ids = view.search(part, 10)
+                assert np.array_equal(ids, expected[: len(part)])
+                assert np.allclose(scores, np.take_along_axis(part @ stored.T, ids, 1), atol=1e-5)
     assert calls["find"] == 9
 
 
@@ -139,11 +139,11 @@ def test_an_index_that_another_process_made_is_used_by_the_next_search(indexed: 
 def test_a_view_is_narrowed_by_a_filter_by_keys_and_by_both_whatever_its_recall(indexed: Path) -> None:
     queries, live = clustered(20, seed=1), np.isin(np.arange(ROWS) % 10, (1, 2, 3))
     expected = cosines(queries, clustered(ROWS), 10, live)
-    with closing(Store(indexed)) as opened:
-        whole = StoredGallery(opened)
+    with closing(Store(indexed)) as store:
+        whole = StoredGallery(store)
         where = "key:1/* or key:2/* or key:3/*"
         assert np.array_equal(whole.view(where, recall=1).search(queries, 10)[1], expected)
-        keys = frozenset(opened.catalog.item(row).key for row in (1, 2, 10))
+        keys = frozenset(store.catalog.item(row).key for row in (1, 2, 10))
         assert len(whole.view(where, recall=0.5)) == 600
         assert len(whole.view(where, keys)) == 598
         assert len(whole.view(exclude=keys)) == ROWS - 3
@@ -153,16 +153,16 @@ def test_a_view_is_narrowed_by_a_filter_by_keys_and_by_both_whatever_its_recall(
 
 def test_more_threads_and_filters_than_are_kept_all_get_their_rows(indexed: Path) -> None:
     wrong: list[object] = []
-    with closing(Store(indexed)) as opened:
-        whole = StoredGallery(opened)
+    with closing(Store(indexed)) as store:
+        whole = StoredGallery(store)
 
         def ask(seed: int) -> None:
             for number in np.random.default_rng(seed).integers(0, 2 * KEPT_SELECTIONS, 60).tolist():
                 try:
                     view = whole.view(f"key:*/00{number:02}*")
                     _, ids = view.search(clustered(1, seed=number), 100)
-                    found = sorted(ids[ids >= 0].tolist())
-                    if found != list(range(100 * number, min(ROWS, 100 * number + 100))):
+                    rows = sorted(ids[ids >= 0].tolist())
+                    if rows != list(range(100 * number, min(ROWS, 100 * number + 100))):
                         wrong.append(number)
                 except Exception as error:  # noqa: BLE001 - of a thread of its own
                     wrong.append(error)

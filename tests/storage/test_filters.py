@@ -31,16 +31,16 @@ no/such.jpg,1,x,1
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Store:
-    opened = make(tmp_path / "c", clustered(len(KEYS), 8), keys=KEYS)
+    store = make(tmp_path / "c", clustered(len(KEYS), 8), keys=KEYS)
     (tmp_path / "table.csv").write_text(TABLE)
-    with opened.writing():
-        assert metadata.attach(opened, tmp_path / "table.csv") == (5, 4)
-    return opened
+    with store.writing():
+        assert metadata.attach(store, tmp_path / "table.csv") == (5, 4)
+    return store
 
 
-def chosen(opened: Store, expression: str) -> str:
+def chosen(store: Store, expression: str) -> str:
     """The letters of the images for which it holds."""
-    rows = np.flatnonzero(filters.select(expression, opened.catalog, len(KEYS)))
+    rows = np.flatnonzero(filters.select(expression, store.catalog, len(KEYS)))
     return "".join("abcdef"[row] for row in rows)
 
 
@@ -173,10 +173,10 @@ def test_a_parquet_keeps_its_types(collection: Store, tmp_path: Path) -> None:
 def test_a_folder_ends_where_the_next_name_begins(tmp_path: Path) -> None:
     """A nought comes behind a slash, and nothing behind a byte of 255."""
     keys = ["beach/a", "beach/\udcff", "beach/\udcff\udcff", "beach0", "beach00", "beacg", "\udcff", "\udcff/a"]
-    with closing(make(tmp_path / "c", clustered(len(keys), 8), keys=keys)) as opened:
+    with closing(make(tmp_path / "c", clustered(len(keys), 8), keys=keys)) as store:
 
         def rows(expression: str) -> list[int]:
-            return np.flatnonzero(filters.select(expression, opened.catalog, len(keys))).tolist()
+            return np.flatnonzero(filters.select(expression, store.catalog, len(keys))).tolist()
 
         assert rows("key:beach/*") == [0, 1, 2]
         assert rows("key:beach*") == [0, 1, 2, 3, 4]
@@ -195,19 +195,19 @@ def test_removed_images_meet_no_filter_of_keys(collection: Store) -> None:
 
 
 def test_a_query_that_the_filter_leaves_out_is_no_result(photos: Path, encoder: PixelEncoder) -> None:
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
-        found = opened.search("01.jpg", 12, where="key:trip/*")
-        assert sorted(hit.key for hit in found) == [f"trip/{number:02}.png" for number in (0, 3, 6, 9)]
-        assert opened.search("trip/03.png", 1, where="key:trip/*")[0].key == "trip/03.png"
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
+        hits = collection.search("01.jpg", 12, where="key:trip/*")
+        assert sorted(hit.key for hit in hits) == [f"trip/{number:02}.png" for number in (0, 3, 6, 9)]
+        assert collection.search("trip/03.png", 1, where="key:trip/*")[0].key == "trip/03.png"
 
 
 def test_a_key_of_digits_is_no_number(tmp_path: Path) -> None:
     keys = ["000000012", "12", "1e3", "1000"]
-    with closing(make(tmp_path / "c", clustered(4, 8), keys=keys)) as opened:
+    with closing(make(tmp_path / "c", clustered(4, 8), keys=keys)) as store:
         for row, key in enumerate(keys):
             for expression in (f"key = {key}", f"key in ({key}, no)", f"key = '{key}'"):
-                assert np.flatnonzero(filters.select(expression, opened.catalog, 4)).tolist() == [row]
+                assert np.flatnonzero(filters.select(expression, store.catalog, 4)).tolist() == [row]
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1234567890123456789, 2**63, 10**20])
@@ -226,17 +226,17 @@ def test_a_filter_of_many_values_takes_a_few_bytes_a_row(collection: Store) -> N
             (f"year in ({', '.join(map(str, range(1900, 2550)))})", [0, 1, 2, 4]),
         ):
             tracemalloc.start()
-            found = filters.select(expression, collection.catalog, rows)
+            mask = filters.select(expression, collection.catalog, rows)
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-            assert np.flatnonzero(found).tolist() == expected
+            assert np.flatnonzero(mask).tolist() == expected
             assert peak < 4 * rows
 
 
-def stored(opened: Store) -> dict[str, object]:
+def stored(store: Store) -> dict[str, object]:
     """Column names to the value of the image `e.jpg`."""
     return dict(
-        opened.catalog.database.query('SELECT name, value FROM meta JOIN columns ON id = "column" WHERE row = 4')
+        store.catalog.database.query('SELECT name, value FROM meta JOIN columns ON id = "column" WHERE row = 4')
     )
 
 

@@ -13,10 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, CollectionLocked
-from lookalike.storage import store
 from lookalike.storage.maintenance.verify import verify
 from lookalike.storage.sqlite import Database
-from lookalike.storage.store import Header, Item, Store
+from lookalike.storage.store import Header, Item, Store, create, sole_writer
 from lookalike.storage.vectors import VectorFile
 
 HEADER = Header("pixels", "f" * 64, 4)
@@ -31,60 +30,60 @@ def vector(number: int) -> NDArray[np.float32]:
 
 
 def filled(path: Path, count: int = 3) -> Store:
-    opened = store.create(path, HEADER)
-    with opened.writing():
-        opened.catalog.add_source("..", "")
+    store = create(path, HEADER)
+    with store.writing():
+        store.catalog.add_source("..", "")
         for number in range(count):
-            opened.add(item(f"{number}.jpg", number), vector(number))
-    return opened
+            store.add(item(f"{number}.jpg", number), vector(number))
+    return store
 
 
 def test_rows_and_vectors_come_back_as_they_were_stored(tmp_path: Path) -> None:
     filled(tmp_path).close()
-    opened = Store(tmp_path)
-    assert [(found.row, found.key) for found in opened.catalog.live_items()] == [
+    store = Store(tmp_path)
+    assert [(entry.row, entry.key) for entry in store.catalog.live_items()] == [
         (0, "0.jpg"),
         (1, "1.jpg"),
         (2, "2.jpg"),
     ]
-    assert np.array_equal(opened.vectors.block(0, 3), np.eye(4, dtype=np.float32)[:3])
-    assert replace(opened.header, id="") == HEADER
-    assert len(opened.header.id) == 32
+    assert np.array_equal(store.vectors.block(0, 3), np.eye(4, dtype=np.float32)[:3])
+    assert replace(store.header, id="") == HEADER
+    assert len(store.header.id) == 32
 
 
 def test_a_key_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
     name = b"caf\xe9\n.jpg".decode("utf-8", "surrogateescape")
-    opened = store.create(tmp_path, HEADER)
-    with opened.writing():
-        opened.add(item(name), vector(0))
-    found = opened.catalog.live_item(name)
-    assert found is not None
-    assert found.key == name
+    store = create(tmp_path, HEADER)
+    with store.writing():
+        store.add(item(name), vector(0))
+    entry = store.catalog.live_item(name)
+    assert entry is not None
+    assert entry.key == name
 
 
 def test_an_exception_rolls_back_to_the_last_commit(tmp_path: Path) -> None:
-    opened = filled(tmp_path, 2)
+    store = filled(tmp_path, 2)
 
     def fail_after_a_commit() -> None:
-        with opened.writing():
-            opened.add(item("kept.jpg"), vector(2))
-            opened.commit()
-            opened.add(item("lost.jpg"), vector(3))
+        with store.writing():
+            store.add(item("kept.jpg"), vector(2))
+            store.commit()
+            store.add(item("lost.jpg"), vector(3))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail_after_a_commit()
-    assert [found.key for found in opened.catalog.live_items()] == ["0.jpg", "1.jpg", "kept.jpg"]
+    assert [entry.key for entry in store.catalog.live_items()] == ["0.jpg", "1.jpg", "kept.jpg"]
 
 
 def test_surplus_vectors_of_a_crashed_run_are_overwritten(tmp_path: Path) -> None:
-    opened = filled(tmp_path, 1)
+    store = filled(tmp_path, 1)
     with (tmp_path / "vectors.f32").open("ab") as file:
         file.write(b"\xff" * 23)
-    with opened.writing():
-        opened.add(item("next.jpg"), vector(1))
+    with store.writing():
+        store.add(item("next.jpg"), vector(1))
     assert (tmp_path / "vectors.f32").stat().st_size == 2 * 16
-    assert np.array_equal(opened.vectors.block(0, 2), np.eye(4, dtype=np.float32)[:2])
+    assert np.array_equal(store.vectors.block(0, 2), np.eye(4, dtype=np.float32)[:2])
     assert not verify(tmp_path)
 
 
@@ -92,7 +91,7 @@ def test_vectors_are_on_the_disk_before_the_rows_that_name_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut takes what was not synchronised, which no killed process shows."""
-    opened = filled(tmp_path, 1)
+    store = filled(tmp_path, 1)
     vectors, order = (tmp_path / "vectors.f32").stat().st_ino, list[str]()
     fsync, execute = os.fsync, Database.execute
 
@@ -108,11 +107,11 @@ def test_vectors_are_on_the_disk_before_the_rows_that_name_them(
 
     monkeypatch.setattr(os, "fsync", synchronised)
     monkeypatch.setattr(Database, "execute", executed)
-    with opened.writing():
-        assert opened.catalog.database.query("PRAGMA synchronous") == [(2,)], "SQLite does the same with the rows"
-        opened.add(item("a.jpg"), vector(1))
-        opened.commit()
-        opened.add(item("b.jpg"), vector(2))
+    with store.writing():
+        assert store.catalog.database.query("PRAGMA synchronous") == [(2,)], "SQLite does the same with the rows"
+        store.add(item("a.jpg"), vector(1))
+        store.commit()
+        store.add(item("b.jpg"), vector(2))
     assert order == ["vectors", "rows", "vectors", "rows"]
 
 
@@ -127,7 +126,7 @@ def test_a_new_collection_is_on_the_disk_under_its_name(tmp_path: Path, monkeypa
             named.append(sorted(file.name for file in path.iterdir() if file.suffix != ".lock"))
 
     monkeypatch.setattr(os, "fsync", synchronised)
-    store.create(path, HEADER).close()
+    create(path, HEADER).close()
     assert named == [["catalog.sqlite", "collection.json", "vectors.f32"]]
 
 
@@ -155,20 +154,20 @@ def test_a_write_that_stops_short_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_images_whose_bytes_were_never_seen_are_no_copies_of_one_another(tmp_path: Path) -> None:
-    opened = filled(tmp_path, 1)
-    with opened.writing():
+    store = filled(tmp_path, 1)
+    with store.writing():
         for key in ("a", "b"):
-            opened.add(replace(item(key), sha256=""), vector(1))
-    assert opened.catalog.items_of_content("") == []
-    assert [found.key for found in opened.catalog.items_of_content(f"{0:064x}")] == ["0.jpg"]
+            store.add(replace(item(key), sha256=""), vector(1))
+    assert store.catalog.items_of_content("") == []
+    assert [entry.key for entry in store.catalog.items_of_content(f"{0:064x}")] == ["0.jpg"]
 
 
 def test_a_replaced_key_has_one_live_item(tmp_path: Path) -> None:
-    opened = filled(tmp_path)
-    with opened.writing():
-        opened.add(item("1.jpg", 9), vector(3))
-    assert [found.row for found in opened.catalog.live_items()] == [0, 2, 3]
-    assert opened.catalog.removed_rows().tolist() == [1]
+    store = filled(tmp_path)
+    with store.writing():
+        store.add(item("1.jpg", 9), vector(3))
+    assert [entry.row for entry in store.catalog.live_items()] == [0, 2, 3]
+    assert store.catalog.removed_rows().tolist() == [1]
 
 
 def hold(path: Path, ready: Event, done: Event) -> None:
@@ -178,16 +177,16 @@ def hold(path: Path, ready: Event, done: Event) -> None:
 
 
 def test_a_second_writer_is_told_at_once(tmp_path: Path) -> None:
-    opened = filled(tmp_path)
+    store = filled(tmp_path)
     context = multiprocessing.get_context("spawn")
     ready, done = context.Event(), context.Event()
     process = context.Process(target=hold, args=(tmp_path, ready, done))
     process.start()
     try:
         assert ready.wait(30)
-        with pytest.raises(CollectionLocked, match="being written to by another process"), opened.writing():
+        with pytest.raises(CollectionLocked, match="being written to by another process"), store.writing():
             pass
-        assert opened.catalog.count_rows() == 3  # a reader is not held up
+        assert store.catalog.count_rows() == 3  # a reader is not held up
     finally:
         done.set()
         process.join()
@@ -210,13 +209,13 @@ def test_a_wrong_catalog_entry_is_found_in_its_row(tmp_path: Path) -> None:
 
 
 def test_a_vector_file_that_is_too_short_is_refused_and_named(tmp_path: Path) -> None:
-    opened = filled(tmp_path)
+    store = filled(tmp_path)
     with (tmp_path / "vectors.f32").open("r+b") as file:
         file.truncate(20)
     assert verify(tmp_path).faults == ("the vectors hold 1 of 3 rows",)
     assert [row for row, _ in verify(tmp_path).rows] == [1, 2]
     with pytest.raises(CollectionError, match=r"holds 1 of 3 vectors; run `lookalike verify .* --repair`"):
-        opened.vectors.block(0, 3)
+        store.vectors.block(0, 3)
 
 
 @pytest.mark.parametrize(
@@ -253,21 +252,21 @@ def test_a_damaged_catalog_is_one_line(tmp_path: Path, content: bytes) -> None:
 def test_a_folder_that_cannot_be_written_names_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CollectionError, match="use --collection DIR"):
-        store.create(tmp_path / "file" / "collection", HEADER)
+        create(tmp_path / "file" / "collection", HEADER)
 
 
 def test_the_second_of_two_who_make_one_at_once_leaves_the_first_ones_rows_alone(tmp_path: Path) -> None:
-    opened = filled(tmp_path, 2)
-    with opened.writing():
-        opened.add(item("2.jpg", 2), vector(2))
-        opened.commit()
+    store = filled(tmp_path, 2)
+    with store.writing():
+        store.add(item("2.jpg", 2), vector(2))
+        store.commit()
         with pytest.raises(CollectionLocked, match="was made by another process in the meantime; run the same command"):
-            store.create(tmp_path, HEADER)
+            create(tmp_path, HEADER)
     assert Store(tmp_path).catalog.count_rows() == 3
     assert not verify(tmp_path)
 
 
 def test_while_one_is_being_made_no_other_is_made_in_its_place(tmp_path: Path) -> None:
-    with store.sole_writer(tmp_path), pytest.raises(CollectionLocked, match="being written to by another process"):
-        store.create(tmp_path, HEADER)
-    assert store.create(tmp_path, HEADER).catalog.count_rows() == 0
+    with sole_writer(tmp_path), pytest.raises(CollectionLocked, match="being written to by another process"):
+        create(tmp_path, HEADER)
+    assert create(tmp_path, HEADER).catalog.count_rows() == 0

@@ -30,14 +30,14 @@ def kept(tmp_path: Path) -> Path:
     return path
 
 
-def is_whole(opened: Collection) -> bool:
-    lengths = [len(vectors) for vectors in opened.sets.values()]
-    return lengths == [20, 20] and (opened.path / "cache" / "features").read_bytes() == b"kept"
+def is_whole(collection: Collection) -> bool:
+    lengths = [len(vectors) for vectors in collection.sets.values()]
+    return lengths == [20, 20] and (collection.path / "cache" / "features").read_bytes() == b"kept"
 
 
 def is_whole_when_opened(path: Path) -> bool:
-    with Collection(path) as opened:
-        return is_whole(opened)
+    with Collection(path) as collection:
+        return is_whole(collection)
 
 
 @contextmanager
@@ -47,12 +47,12 @@ def before_every_step(called: Callable[[int], object]) -> Iterator[None]:
     number, thread = 0, threading.get_ident()
 
     def counting(original: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*given: Any, **named: Any) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Any:
             nonlocal number
             if threading.get_ident() == thread:
                 number += 1
                 called(number)
-            return original(*given, **named)
+            return original(*args, **kwargs)
 
         return counted
 
@@ -102,7 +102,7 @@ def test_whoever_opens_it_or_has_it_open_sees_all_of_it_at_any_step(kept: Path) 
 
     def look(_: int) -> None:
         now = [
-            threading.Thread(target=lambda: seen.append(is_whole(opened))),
+            threading.Thread(target=lambda: seen.append(is_whole(collection))),
             threading.Thread(target=lambda: seen.append(is_whole_when_opened(kept))),
         ]
         readers.extend(now)
@@ -111,8 +111,8 @@ def test_whoever_opens_it_or_has_it_open_sees_all_of_it_at_any_step(kept: Path) 
         for reader in now:
             reader.join(0.05)  # one that waits for the end of the exchange must not hold it up
 
-    with Collection(kept) as opened:
-        assert is_whole(opened)
+    with Collection(kept) as collection:
+        assert is_whole(collection)
         with before_every_step(look):
             compact(kept)
         for reader in readers:

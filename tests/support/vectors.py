@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.encoders.whitening import Whitening
-from lookalike.storage import store
 from lookalike.storage.maintenance import build_index as optimizing
 from lookalike.storage.maintenance import compact as compacting
 from lookalike.storage.maintenance import whiten as whitening
 from lookalike.storage.manifest import Header
-from lookalike.storage.store import Item, Store
+from lookalike.storage.store import Item, Store, create
 from lookalike.types import Progress, Vectors
 
 FINGERPRINT = "f" * 64
@@ -34,30 +33,30 @@ def make(
     path: Path, vectors: Vectors, dtype: str = "float32", keys: Sequence[str] | None = None, encoder: str = "thumb"
 ) -> Store:
     """A collection whose images lie, as far as it knows, in the folder beside it."""
-    opened = store.create(path, Header(encoder, FINGERPRINT, vectors.shape[1], dtype))
+    store = create(path, Header(encoder, FINGERPRINT, vectors.shape[1], dtype))
     names = keys or [f"{number % 10}/{number:06}.jpg" for number in range(len(vectors))]
-    with opened.writing():
-        opened.catalog.add_source("..", "")
-        opened.add_many(items(names), vectors, new_keys=True)
-    return opened
+    with store.writing():
+        store.catalog.add_source("..", "")
+        store.add_many(items(names), vectors, new_keys=True)
+    return store
 
 
 def optimize(path: Path, spec: str = "auto", progress: Progress | None = None) -> optimizing.IndexBuild:
     """As another process would do it, with a store of its own."""
-    with closing(Store(path)) as opened:
-        return optimizing.optimize(opened, spec, progress)
+    with closing(Store(path)) as store:
+        return optimizing.optimize(store, spec, progress)
 
 
 def compact(path: Path, dtype: str | None = None) -> compacting.Compaction:
     """Likewise."""
-    with closing(Store(path)) as opened:
-        return compacting.compact(opened, dtype)
+    with closing(Store(path)) as store:
+        return compacting.compact(store, dtype)
 
 
 def whiten(path: Path, dim: int | None = None, power: float = 1.0, source: Path | None = None) -> Whitening:
     """Likewise."""
-    with closing(Store(path)) as opened:
-        return whitening.whiten(opened, dim, power, source=source)
+    with closing(Store(path)) as store:
+        return whitening.whiten(store, dim, power, source=source)
 
 
 def cosines(queries: Vectors, vectors: Vectors, k: int, live: np.ndarray | None = None) -> np.ndarray:

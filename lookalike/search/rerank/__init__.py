@@ -1,4 +1,4 @@
-"""Re-rankers: methods that put a first list of results into a better order. A table of names, and text to re-ranker."""
+"""Re-rankers: methods that reorder a first ranking. A table of their names, and a parser of specs."""
 
 from dataclasses import MISSING, fields
 from importlib import import_module
@@ -26,14 +26,14 @@ def parse(spec: str) -> Reranker:
         raise QueryError(f"{name!r} is no re-ranking method; there are {', '.join(RERANKERS)}")
     module, _, attribute = RERANKERS[name].partition(":")
     method = getattr(import_module(module), attribute)
-    known = {field.name: field.default for field in fields(method) if _is_plain(field.default)}
-    given: dict[str, Any] = {}
+    defaults = {field.name: field.default for field in fields(method) if _is_plain(field.default)}
+    values: dict[str, Any] = {}
     for part in parts:
         field, equals, text = (piece.strip() for piece in part.partition("="))
-        if not equals or field not in known or field in given:
-            raise QueryError(f"{spec}: {part!r} is none of its parameters; write {_example(name, known)}")
-        given[field] = _value(spec, field, text, known[field])
-    reranker: Reranker = method(**given)
+        if not equals or field not in defaults or field in values:
+            raise QueryError(f"{spec}: {part!r} is none of its parameters; write {_example(name, defaults)}")
+        values[field] = _value(spec, field, text, defaults[field])
+    reranker: Reranker = method(**values)
     return reranker
 
 
@@ -42,7 +42,7 @@ def _is_plain(default: Any) -> bool:
 
 
 def _value(spec: str, field: str, text: str, default: Any) -> Any:
-    """Text as a value of the kind that the default is of."""
+    """Text as a value of the type of the default; raises QueryError."""
     if isinstance(default, str):
         return text
     try:
@@ -54,9 +54,9 @@ def _value(spec: str, field: str, text: str, default: Any) -> Any:
         raise QueryError(f"{spec}: {field} is {kind}, not {text!r}") from error
 
 
-def _example(name: str, known: dict[str, Any]) -> str:
-    """A spec with all defaults, which shows every parameter there is."""
-    return ",".join([name, *(f"{field}={_text(default)}" for field, default in known.items())])
+def _example(name: str, defaults: dict[str, Any]) -> str:
+    """A spec with every parameter at its default."""
+    return ",".join([name, *(f"{field}={_text(default)}" for field, default in defaults.items())])
 
 
 def _text(value: Any) -> str:

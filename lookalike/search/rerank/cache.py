@@ -1,4 +1,4 @@
-"""Local features of the candidates: from the gallery's cache, or computed side by side and kept there."""
+"""Local features of the candidates: from the gallery's cache, or computed in parallel and stored there."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +9,15 @@ from lookalike.storage.features import FeatureCache
 from lookalike.types import Gallery, Ids
 
 
-class Packed(Protocol):
-    """What can be kept."""
+class Feature(Protocol):
+    """A feature that can be stored."""
 
     def to_bytes(self) -> bytes:
         """Everything needed to make it again."""
         ...
 
 
-Kept = TypeVar("Kept", bound=Packed)
+FeatureT = TypeVar("FeatureT", bound=Feature)
 
 
 def remembered(
@@ -25,14 +25,14 @@ def remembered(
     gallery: Gallery,
     settings: str,
     pool: ThreadPoolExecutor,
-    make: Callable[[int], Kept],
-    read: Callable[[bytes], Kept | None],
-) -> dict[int, Kept]:
-    """What `make(row)` gives for each of `ids`, from the gallery's cache where it has one; without unreadable pictures.
+    make: Callable[[int], FeatureT],
+    read: Callable[[bytes], FeatureT | None],
+) -> dict[int, FeatureT]:
+    """`make(row)` for each of `ids`, from the gallery's cache where it is there; unreadable pictures are left out.
 
-    `settings` says how it is made: entries of other settings are others. `read` undoes `to_bytes`, None for damage.
+    `settings` is part of the cache key. `read` is the inverse of `to_bytes`, None for damaged bytes.
     """
-    features: dict[int, Kept] = {}
+    features: dict[int, FeatureT] = {}
     rows, keys, cache = ids.tolist(), {}, None
     if gallery.cache_dir is not None:
         cache = FeatureCache(gallery.cache_dir)
@@ -48,8 +48,8 @@ def remembered(
     return features | fresh
 
 
-def _or_none(make: Callable[[int], Kept]) -> Callable[[int], Kept | None]:
-    def feature(row: int) -> Kept | None:
+def _or_none(make: Callable[[int], FeatureT]) -> Callable[[int], FeatureT | None]:
+    def feature(row: int) -> FeatureT | None:
         try:
             return make(row)
         except ImageError:

@@ -13,7 +13,7 @@ from lookalike.types import Gallery, Probe, Ranking, Vectors
 class AverageQE:
     """Average query expansion (Chum et al., "Total Recall", ICCV 2007): search again with the mean of query and hits.
 
-    The paper averages up to 50 results that geometry has verified; put `spatial` before this one for that.
+    The paper averages up to 50 spatially verified results; put `spatial` before this method for that.
     """
 
     k: int = 10
@@ -22,11 +22,11 @@ class AverageQE:
         check("average-qe", k=(self.k, 1, 10_000))
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
-        """As many results as came in, found by the expanded query."""
+        """As many results as the ranking has, by the expanded query."""
         return _search_again(self.expanded(probe, ranking, gallery), probe, ranking, gallery)
 
     def expanded(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Vectors:
-        """The probe's rows (m, dim), each with the first `k` of the ranking added in."""
+        """The probe's rows (m, dim), each with the first `k` of the ranking added to it."""
         neighbours = gallery.vectors(at_least(ranking, self.k, probe, gallery).ids[: self.k])
         return unit(probe.vectors + neighbours.sum(axis=0))
 
@@ -35,8 +35,8 @@ class AverageQE:
 class AlphaQE:
     """Alpha query expansion (Radenović et al., TPAMI 2019): neighbours weigh cosine ** alpha, the query 1.
 
-    `alpha` is the paper's. Its 50 neighbours suit landmarks with hundreds of photos each; `k` is smaller because an
-    expansion by more neighbours than there are right ones does harm.
+    `alpha` is the paper's. Its 50 neighbours suit landmarks with hundreds of photos each; `k` is smaller because
+    expansion with more neighbours than there are positives lowers precision.
     """
 
     k: int = 10
@@ -46,11 +46,11 @@ class AlphaQE:
         check("alpha-qe", k=(self.k, 1, 10_000), alpha=(self.alpha, 0, 100))
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
-        """As many results as came in, found by the expanded query."""
+        """As many results as the ranking has, by the expanded query."""
         return _search_again(self.expanded(probe, ranking, gallery), probe, ranking, gallery)
 
     def expanded(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Vectors:
-        """The probe's rows (m, dim), each with the first `k` of the ranking added in, as it weighs them."""
+        """The probe's rows (m, dim), each with the first `k` of the ranking added to it by their weights."""
         neighbours = gallery.vectors(at_least(ranking, self.k, probe, gallery).ids[: self.k])
         weights = np.maximum(probe.vectors @ neighbours.T, 0) ** self.alpha
         return unit(probe.vectors + weights @ neighbours)
@@ -61,8 +61,8 @@ class Augmentation:
     """Database-side augmentation: candidates are scored by the mean of themselves and their neighbours in the gallery.
 
     Arandjelović & Zisserman, CVPR 2012 ("Three things everyone should know"), for BoW; for vectors with weights, as in
-    Gordo et al., IJCV 2017, here the cosine ** alpha of `AlphaQE`. Neighbours are searched when the query comes, for
-    the `top` candidates, so nothing on disk changes.
+    Gordo et al., IJCV 2017, here the cosine ** alpha of `AlphaQE`. Neighbours are searched at query time, for the `top`
+    candidates, so nothing on disk changes.
     """
 
     k: int = 10
@@ -83,25 +83,25 @@ class Augmentation:
             return np.empty(0, np.float64)
         scores, ids = gallery.search(own, min(self.k + 1, len(gallery)))
         others = (ids >= 0) & (ids != ranking.ids[:, None])
-        # Without the row itself there may be one neighbour too many: among duplicates it need not be the first.
+        # Without the row itself there may be k + 1 neighbours: among duplicates it need not be the first.
         others &= np.cumsum(others, axis=1) <= self.k
         weights = np.where(others, np.maximum(scores, 0) ** self.alpha, 0).astype(np.float32)
         mixed = own.copy()
         for place in range(ids.shape[1]):
-            # One neighbour of each at a time: all of them would be k times as many vectors.
-            having = np.flatnonzero(others[:, place])
-            mixed[having] += weights[having, place, None] * gallery.vectors(ids[having, place])
+            # A neighbour of each candidate at a time: all of them would be k times as many vectors.
+            rows = np.flatnonzero(others[:, place])
+            mixed[rows] += weights[rows, place, None] * gallery.vectors(ids[rows, place])
         return cosines(probe, unit(mixed)).astype(np.float64)
 
 
 def unit(rows: NDArray[np.float32]) -> Vectors:
-    """Rows to unit length; a row of zeros stays one."""
+    """Rows to unit length; a row of zeros stays as it is."""
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def _search_again(expanded: Vectors, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
     if not len(ranking.ids):
         return ranking
-    # An approximate index may find fewer than it is asked for; nothing that was in the list is lost by that.
+    # An approximate index may return fewer than k; the rows of the ranking fill the rest.
     ids = append(nearest(gallery, expanded, len(ranking.ids)), ranking.ids)
     return ranked(ids[: len(ranking.ids)], ranking, probe, gallery)

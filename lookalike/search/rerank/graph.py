@@ -13,9 +13,9 @@ from lookalike.types import Gallery, Probe, Ranking, Vectors
 class KReciprocal:
     """k-reciprocal encoding (Zhong et al., CVPR 2017), within the first `top` candidates and the query.
 
-    An item is described by who its k-reciprocal neighbours are, and the query's description is compared with each
+    An item is described by the set of its k-reciprocal neighbours, and the query's set is compared with each
     candidate's by the Jaccard distance; `original` is the share of the original distance in the sum. `k1`, `k2` and
-    `original` are the paper's. Distances are squared Euclidean ones over the largest in their row, as in its code.
+    `original` are the paper's. Distances are squared Euclidean, divided by the largest in their row, as in its code.
     """
 
     k1: int = 20
@@ -39,16 +39,16 @@ class KReciprocal:
         order = np.argsort(distances - 2 * np.eye(len(distances)), axis=1, kind="stable")
         encoded = np.where(self._neighbours(order), np.exp(-distances), 0)
         encoded /= encoded.sum(axis=1, keepdims=True)
-        # Local query expansion: everyone is described by the mean over its k2 nearest, itself included.
+        # Local query expansion: each item is described by the mean over its k2 nearest, itself included.
         nearest = order[:, : self.k2]
-        described = np.flatnonzero(encoded[nearest[0]].any(axis=0))  # Elsewhere the query has nothing to share.
-        smooth = encoded[:, described][nearest].mean(axis=1)
+        columns = np.flatnonzero(encoded[nearest[0]].any(axis=0))  # In all others the query is 0.
+        smooth = encoded[:, columns][nearest].mean(axis=1)
         shared = np.minimum(smooth[0], smooth[1:]).sum(axis=1)
         jaccard = 1 - shared / (2 - shared)
         return np.asarray(-((1 - self.original) * jaccard + self.original * distances[0, 1:]), np.float64)
 
     def _neighbours(self, order: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Who belongs to R*(p, k1) of whom (n, n): reciprocal neighbours, and theirs where two thirds agree."""
+        """Which items belong to R*(p, k1) of each (n, n): reciprocal neighbours, and theirs where two thirds agree."""
         wide = _reciprocal(order, self.k1 + 1)
         narrow = _reciprocal(order, round(self.k1 / 2) + 1)
         agreeing = wide.astype(np.float32) @ narrow.astype(np.float32).T
@@ -57,7 +57,7 @@ class KReciprocal:
 
 
 def _distances(probe: Probe, vectors: Vectors) -> NDArray[np.float64]:
-    """Of the query (row 0) and the candidates, 0 to 1: squared Euclidean, over the largest in each row."""
+    """Squared Euclidean distances of the query (row 0) and the candidates, divided by the largest in each row."""
     to_query = cosines(probe, vectors)
     similar = np.empty((len(vectors) + 1, len(vectors) + 1), np.float64)
     similar[1:, 1:] = vectors @ vectors.T
@@ -68,7 +68,7 @@ def _distances(probe: Probe, vectors: Vectors) -> NDArray[np.float64]:
 
 
 def _reciprocal(order: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
-    """Pairs that are each among the other's first `k`, itself included (n, n)."""
+    """Pairs (n, n) that are mutually among the first `k` of each other, itself included."""
     among = np.zeros(order.shape, np.bool_)
     np.put_along_axis(among, order[:, :k], True, axis=1)
     return among & among.T
@@ -96,11 +96,11 @@ class Diffusion:
         check("diffusion", iterations=(self.iterations, 1, 10_000))
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
-        """The first `top` by what reaches them; those that nothing reaches stay in their order behind."""
+        """The first `top` by f; candidates that nothing reaches keep their order after the others."""
         return by_value(self, probe, ranking, gallery)
 
     def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
-        """f, what has reached each candidate (n,)."""
+        """f of each candidate (n,)."""
         if not len(ranking.ids):
             return np.empty(0, np.float64)
         vectors = gallery.vectors(ranking.ids)
@@ -121,7 +121,7 @@ class NeighbourGraph:
 
     @classmethod
     def of(cls, vectors: Vectors, k: int, gamma: float) -> "NeighbourGraph":
-        """Nodes are joined where each is among the other's `k` nearest (all of those that tie with the k-th)."""
+        """Edges between mutual `k` nearest neighbours (with all that tie with the k-th)."""
         similar = vectors @ vectors.T
         np.fill_diagonal(similar, -np.inf)
         rows, columns, cosine = _mutual(similar, k)
@@ -144,14 +144,14 @@ def _mutual(similar: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], ND
     if k < count:
         lowest = np.partition(similar, count - k, axis=1)[:, count - k].copy()
     rows, columns = np.divmod(np.flatnonzero(similar >= np.maximum(lowest, TINY)[:, None]), count)
-    # The other direction is asked for these few alone: reading a large matrix by columns is slow.
+    # The other direction is checked for these few only: reading a large matrix by columns is slow.
     mutual = similar[columns, rows] >= np.maximum(lowest, TINY)[columns]
     rows, columns = rows[mutual], columns[mutual]
     return rows, columns, similar[rows, columns]
 
 
 TINY = np.float32(1e-12)
-"""Affinities at or below 0 are none."""
+"""Affinities at or below 0 are no edges."""
 
 
 def _solve(graph: NeighbourGraph, y: NDArray[np.float64], alpha: float, iterations: int) -> NDArray[np.float64]:

@@ -9,9 +9,9 @@ from PIL import Image
 
 MAGIC = b"lkp1"
 SIDE = 640
-"""The longest side that keypoints are looked for on, in pixels; a smaller picture is not enlarged."""
+"""Pictures are reduced to this longest side, in pixels, before detection; a smaller picture is not enlarged."""
 SCALE = 512.0
-"""Descriptors are kept as bytes: 1/512 is a step, and values above 255/512, which hardly occur, are cut."""
+"""Descriptors are stored as bytes in steps of 1/512; values above 255/512, which hardly occur, are clipped."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Keypoints:
 
     @property
     def scale(self) -> float:
-        """How many pixels of the picture make one where the keypoints were looked for."""
+        """Pixels of the picture per pixel of the reduced picture that keypoints were detected in."""
         return max(1.0, max(self.width, self.height) / SIDE)
 
     def to_bytes(self) -> bytes:
@@ -56,10 +56,10 @@ class Keypoints:
 
 
 def detect(image: Image.Image, most: int, upright: bool = True) -> Keypoints:
-    """At most `most` keypoints of an upright RGB picture, the strongest ones.
+    """The strongest keypoints of an upright RGB picture, at most `most`.
 
-    RootSIFT: Arandjelović & Zisserman, CVPR 2012. With `upright` all have the same orientation, since photos do
-    (Perdoch et al., CVPR 2009); without, pictures may be turned against each other.
+    RootSIFT: Arandjelović & Zisserman, CVPR 2012. With `upright`, all have the same orientation, as photos do (Perdoch
+    et al., CVPR 2009); without, matching is invariant to rotation.
     """
     import cv2
 
@@ -70,20 +70,20 @@ def detect(image: Image.Image, most: int, upright: bool = True) -> Keypoints:
         gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
     # OpenCV's type stubs leave SIFT out.
     detector = cv2.SIFT_create()  # type: ignore[attr-defined]
-    found = sorted(detector.detect(gray, None), key=lambda point: -point.response)
+    detected = sorted(detector.detect(gray, None), key=lambda point: -point.response)
     if upright:
-        # SIFT makes two keypoints of one with two orientations.
-        found = list({(point.pt, point.size): point for point in reversed(found)}.values())[::-1]
-        for point in found:
+        # SIFT returns a point with two orientations twice.
+        detected = list({(point.pt, point.size): point for point in reversed(detected)}.values())[::-1]
+        for point in detected:
             point.angle = 0.0
-    kept, described = detector.compute(gray, found[:most]) if found else ((), None)
-    if described is None:
-        kept, described = (), np.empty((0, 128), np.float32)
+    strongest, descriptors = detector.compute(gray, detected[:most]) if detected else ((), None)
+    if descriptors is None:
+        strongest, descriptors = (), np.empty((0, 128), np.float32)
     # The centre of pixel (0, 0) is (0, 0) at every scale of OpenCV.
     across, down = image.width / gray.shape[1], image.height / gray.shape[0]
-    points = np.array([point.pt for point in kept], np.float32).reshape(-1, 2) + 0.5
+    points = np.array([point.pt for point in strongest], np.float32).reshape(-1, 2) + 0.5
     points = (points * (across, down) - 0.5).astype(np.float32)
-    return Keypoints(image.width, image.height, points, _to_bytes(described))
+    return Keypoints(image.width, image.height, points, _to_bytes(descriptors))
 
 
 def unit(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Keypoints of two pictures to what they have in common: mutual matches, and a plane-to-plane map that most follow."""
+"""Keypoints of two pictures to matches: mutual nearest neighbours, and the plane-to-plane map that most of them fit."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,13 +10,13 @@ from lookalike.search.rerank.keypoints import Keypoints, unit
 
 GeometricModel = Literal["homography", "affine"]
 FEWEST = {"homography": 4, "affine": 3}
-"""Matches that determine a model; what agrees beyond them is evidence."""
+"""Matches that determine a model; further inliers are evidence."""
 CONFIDENCE, ITERATIONS = 0.999, 2000
 
 
 @dataclass(frozen=True)
 class Verified:
-    """Matches that agree: `pairs` (n, 2) indices into both keypoint lists, and the 3 x 3 `matrix` from a to b.
+    """Inlier matches: `pairs` (n, 2) indices into both keypoint lists, and the 3 x 3 `matrix` from a to b.
 
     Without a model `pairs` is empty and `matrix` None.
     """
@@ -35,7 +35,7 @@ def mutual(similar: NDArray[np.float32], ratio: float) -> NDArray[np.int64]:
     """(n, m) cosines to (matches, 2) pairs that are each other's nearest and pass the ratio test from a's side.
 
     Ratio test: Lowe, IJCV 2004: the nearest descriptor must be nearer than `ratio` times the second nearest. `similar`
-    is used as scratch space, and is in the end what it was.
+    is used as scratch space and is restored.
     """
     if min(similar.shape) < 2:  # There is no second nearest.
         return np.empty((0, 2), np.int64)
@@ -47,20 +47,20 @@ def mutual(similar: NDArray[np.float32], ratio: float) -> NDArray[np.int64]:
     similar[rows, best] = nearest
     # |a - b|² = 2 - 2 cos for unit vectors.
     rows = rows[1 - nearest < ratio**2 * (1 - second)]
-    # Columns are slow to read: only those of the few that are left.
+    # Columns are slow to read: only those of the few matches that are left.
     rows = rows[similar[:, best[rows]].argmax(axis=0) == rows]
     return np.stack([rows, best[rows]], axis=1)
 
 
 def agree(a: NDArray[np.float32], b: NDArray[np.float32], model: GeometricModel, pixels: float) -> Verified:
-    """Matched points (n, 2) of both pictures to the `model` that most of them follow within `pixels` of b.
+    """Matched points (n, 2) of both pictures to the `model` that most of them fit within `pixels` of b.
 
-    USAC with MAGSAC++ (Barath et al., CVPR 2020) as in OpenCV, whose random numbers are the same every time. A model
-    that mirrors, folds or all but flattens the picture is none.
+    USAC with MAGSAC++ (Barath et al., CVPR 2020) as in OpenCV, with a fixed random seed. A model that mirrors, folds or
+    nearly flattens the picture is rejected.
     """
     import cv2
 
-    # One match beyond what determines the model, or any matches would agree with it.
+    # At least a match more than determines the model, or any matches would fit.
     if len(a) <= FEWEST[model]:
         return NOTHING
     options: dict[str, Any] = {"confidence": CONFIDENCE, "maxIters": ITERATIONS}
@@ -70,9 +70,9 @@ def agree(a: NDArray[np.float32], b: NDArray[np.float32], model: GeometricModel,
         if model == "homography":
             matrix, mask = cv2.findHomography(a, b, cv2.USAC_MAGSAC, pixels, **options)
         else:
-            found, mask = cv2.estimateAffine2D(a, b, method=cv2.USAC_MAGSAC, ransacReprojThreshold=pixels, **options)
-            matrix = None if found is None else np.vstack([found, (0, 0, 1)])
-    except cv2.error:  # Points that all lie on a line, or all in one place.
+            affine, mask = cv2.estimateAffine2D(a, b, method=cv2.USAC_MAGSAC, ransacReprojThreshold=pixels, **options)
+            matrix = None if affine is None else np.vstack([affine, (0, 0, 1)])
+    except cv2.error:  # All points on a line, or all at the same place.
         return NOTHING
     if matrix is None or mask is None or not np.isfinite(matrix).all():
         return NOTHING
@@ -93,15 +93,15 @@ def plausible(matrix: NDArray[np.float64], points: NDArray[np.float32], most: fl
 
 
 def verify(a: Keypoints, b: Keypoints, ratio: float, model: GeometricModel, pixels: float) -> Verified:
-    """Match two pictures and keep the matches that one model explains."""
+    """Match two pictures and keep the matches that fit a common model."""
     return fitted(a, b, mutual(unit(a.descriptors) @ unit(b.descriptors).T, ratio), model, pixels)
 
 
 def fitted(a: Keypoints, b: Keypoints, pairs: NDArray[np.int64], model: GeometricModel, pixels: float) -> Verified:
-    """Of the matches `pairs` (n, 2), those that one model explains; `pixels` count where keypoints were looked for."""
+    """The matches of `pairs` (n, 2) that fit a common model, within `pixels` of the reduced picture of the detector."""
     points_a, points_b = a.points[pairs[:, 0]] / a.scale, b.points[pairs[:, 1]] / b.scale
-    found = agree(points_a, points_b, model, pixels)
-    if found.matrix is None:
-        return found
-    matrix = np.diag([b.scale, b.scale, 1]) @ found.matrix @ np.diag([1 / a.scale, 1 / a.scale, 1])
-    return Verified(pairs[found.pairs[:, 0]], matrix / matrix[2, 2])
+    verified = agree(points_a, points_b, model, pixels)
+    if verified.matrix is None:
+        return verified
+    matrix = np.diag([b.scale, b.scale, 1]) @ verified.matrix @ np.diag([1 / a.scale, 1 / a.scale, 1])
+    return Verified(pairs[verified.pairs[:, 0]], matrix / matrix[2, 2])

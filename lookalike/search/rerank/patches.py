@@ -1,4 +1,4 @@
-"""Patch tokens of a vision transformer compared one by one: which parts of two pictures look alike."""
+"""Re-ranking by the patch tokens of a vision transformer: which parts of two pictures look alike."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,7 @@ class PatchEncoder(Protocol):
 
 @dataclass(frozen=True)
 class PatchTokens:
-    """The patch tokens of one picture, as signed bytes: (h, w, dim), of which only the direction counts."""
+    """The patch tokens (h, w, dim) of a picture as signed bytes; only their direction is meaningful."""
 
     values: NDArray[np.int8]
 
@@ -79,8 +79,8 @@ class Patches:
     `chamfer`: the mean over the query's patches of the best cosine with any of the candidate's (Razavian et al.,
     "Visual Instance Retrieval with Deep Convolutional Networks", 2016). The score is that plus the pictures' cosine.
 
-    The encoder is `encoder`, or else the attribute `encoder` of the gallery. Tokens are computed when they are first
-    needed, at the cost of encoding the picture, and kept where the gallery has a place for them.
+    The encoder is `encoder`, or else the attribute `encoder` of the gallery. Tokens are computed when first needed, at
+    the cost of encoding the picture, and stored in the gallery's cache.
     """
 
     top: int = 100
@@ -97,7 +97,7 @@ class Patches:
         return by_value(self, probe, ranking, gallery)
 
     def values(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
-        """The cosine plus what the patches say (n,); a picture that cannot be read has the cosine alone."""
+        """The cosine plus the score of the patches (n,), which is 0 for a picture that cannot be read."""
         encoder = self._encoder(gallery)
         query = encode(encoder, picture("patches", probe)).unit()
         with ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-patches") as pool:
@@ -110,8 +110,8 @@ class Patches:
                 PatchTokens.from_bytes,
             )
         compare = {"mutual": mutual, "chamfer": chamfer}[self.how]
-        found = [compare(query @ tokens[row].unit().T) if row in tokens else 0.0 for row in ranking.ids.tolist()]
-        return np.asarray(ranking.scores + np.array(found, np.float64), np.float64)
+        values = [compare(query @ tokens[row].unit().T) if row in tokens else 0.0 for row in ranking.ids.tolist()]
+        return np.asarray(ranking.scores + np.array(values, np.float64), np.float64)
 
     def _encoder(self, gallery: Gallery) -> PatchEncoder:
         encoder = self.encoder or getattr(gallery, "encoder", None)
@@ -122,7 +122,7 @@ class Patches:
 
 
 def encode(encoder: PatchEncoder, image: Image) -> PatchTokens:
-    """One picture to its tokens."""
+    """A picture to its tokens."""
     return PatchTokens.of(encoder.encode_patches([encoder.prepare(image)])[0])
 
 
@@ -145,11 +145,11 @@ def mutual_pairs(similar: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _maker(encoder: PatchEncoder, gallery: Gallery) -> Any:
-    one_at_a_time = Lock()  # Pictures are read in threads; the encoder has threads of its own.
+    encoding = Lock()  # Pictures are read in threads; the encoder has threads of its own.
 
     def make(row: int) -> PatchTokens:
         image = gallery.image(row)
-        with one_at_a_time:
+        with encoding:
             return encode(encoder, image)
 
     return make

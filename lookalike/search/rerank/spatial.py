@@ -1,4 +1,4 @@
-"""Spatial verification: candidates by how many of their keypoints lie where the query's keypoints say they should."""
+"""Spatial verification: candidates by the number of keypoint matches that fit a common plane-to-plane map."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from lookalike.utils.cores import cores
 
 @dataclass(frozen=True)
 class Spatial:
-    """Matches keypoints of the query and the first `top` candidates and counts those that one plane explains.
+    """Matches keypoints of the query and the first `top` candidates and counts the inliers of a plane-to-plane map.
 
     As Philbin et al., CVPR 2007, with RootSIFT, mutual nearest neighbours, the `ratio` test (Lowe, IJCV 2004: 0.8) and
     MAGSAC++ in place of their hypotheses from single matches. Their score is the number of inliers; here it is
-    cosine + support(inliers), so that few inliers, which chance also gives, decide little: see `support`. They verify
-    up to 400 candidates with some 3,000 keypoints; both are fewer here because each candidate costs milliseconds.
+    cosine + support(inliers), so that few inliers, which also occur by chance, have little effect: see `support`. They
+    verify up to 400 candidates with some 3,000 keypoints; both are fewer here because a candidate takes milliseconds.
 
-    The gallery's keypoints are computed when they are first needed, and kept where the gallery has a place for them
-    (`Gallery.cache_dir`). A picture that cannot be read has no inliers.
+    The gallery's keypoints are computed when first needed, and stored in `Gallery.cache_dir`. A picture that cannot be
+    read has no inliers.
     """
 
     top: int = 100
@@ -52,27 +52,27 @@ class Spatial:
         return ranking.scores + support(self.inliers(probe, ranking, gallery), FEWEST[self.model])
 
     def inliers(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Values:
-        """How many matches one plane explains, for each of the ranking (n,)."""
+        """The number of inliers of each candidate (n,)."""
         return self.verified(detect(picture("spatial", probe), self.features, self.upright), ranking, gallery)
 
     def verified(self, query: Keypoints, ranking: Ranking, gallery: Gallery) -> Values:
-        """As `inliers`, with the query's keypoints at hand."""
-        rows = unit(query.descriptors)
+        """As `inliers`, for keypoints of a query."""
+        descriptors = unit(query.descriptors)
 
         def matches(row: int) -> NDArray[np.int64]:
-            return mutual(rows @ unit(known[row].descriptors).T, self.ratio)
+            return mutual(descriptors @ unit(keypoints[row].descriptors).T, self.ratio)
 
         def count(row: int, pairs: NDArray[np.int64]) -> int:
-            return len(fitted(query, known[row], pairs, self.model, self.pixels))
+            return len(fitted(query, keypoints[row], pairs, self.model, self.pixels))
 
         with ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-spatial") as pool:
-            known = self.keypoints(ranking.ids, gallery, pool)
-            # Matrix products have threads of their own, and are slow when several threads ask for them at once.
-            counts = {row: pool.submit(count, row, matches(row)) for row in known}
+            keypoints = self.keypoints(ranking.ids, gallery, pool)
+            # Matrix products have threads of their own, and are slow when several threads start them at once.
+            counts = {row: pool.submit(count, row, matches(row)) for row in keypoints}
         return np.array([counts[row].result() if row in counts else 0 for row in ranking.ids.tolist()], np.float64)
 
     def keypoints(self, ids: Ids, gallery: Gallery, pool: ThreadPoolExecutor) -> dict[int, Keypoints]:
-        """Keypoints of these rows by row, from the gallery's cache or from their pictures; without unreadable ones."""
+        """Row to keypoints, from the gallery's cache or from the pictures; unreadable pictures are left out."""
         settings = f"|keypoints 1|{self.features}|{self.upright}"
 
         def make(row: int) -> Keypoints:
@@ -82,7 +82,7 @@ class Spatial:
 
 
 def support(inliers: Values, fewest: int) -> Values:
-    """What inliers are worth beside a cosine, 0 to 1: half of it at `HALF` matches beyond those that fit a model."""
+    """The score of inliers beside a cosine, 0 to 1: 0.5 at `HALF` inliers more than the `fewest` that fit any model."""
     beyond = np.maximum(inliers - fewest, 0)
     return beyond**2 / (beyond**2 + HALF**2)
 
@@ -91,7 +91,7 @@ HALF = 10.0
 
 
 def picture(method: str, probe: Probe) -> Image:
-    """The query's picture; raises QueryError where it is none, or is gone."""
+    """The query's picture; raises QueryError where there is none, or its file is gone."""
     if probe.image is None:
         raise QueryError(f"{method} compares pictures, and this query is not a single one; leave {method} out")
     try:

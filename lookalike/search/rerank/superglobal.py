@@ -14,9 +14,9 @@ class SuperGlobal:
 
     Each of the first `top` candidates becomes the weighted mean of itself (weight 1) and its `k` nearest among them
     (weight beta × cosine). The query is compared with these, and so is an expanded query: the largest value in each
-    dimension over the `k` + 1 refined candidates that come first then. The score is the mean of the two products.
+    dimension over the `k` + 1 refined candidates that then come first. The score is the mean of the two products.
     Parameters and details (the refined vectors are not normalised again) are those of the authors' code; a neighbour
-    with a negative cosine, which cannot occur there, weighs nothing.
+    with a negative cosine, which cannot occur there, has weight 0.
     """
 
     top: int = 400
@@ -43,7 +43,7 @@ class SuperGlobal:
     def _refined(self, vectors: Vectors) -> Vectors:
         """Every row (n, dim) as the weighted mean of itself and its nearest."""
         similar = vectors @ vectors.T
-        np.fill_diagonal(similar, -np.inf)  # None is its own neighbour, whatever duplicates it has.
+        np.fill_diagonal(similar, -np.inf)  # A candidate is not its own neighbour, even if it has duplicates.
         count = min(self.k, len(vectors) - 1)
         nearest = np.argpartition(-similar, max(count - 1, 0), axis=1)[:, :count]
         weights = np.zeros_like(similar)

@@ -32,8 +32,8 @@ def warped(image: Image.Image, matrix: Matrix, size: tuple[int, int] | None = No
 
 def mapped(points: NDArray[np.floating], matrix: Matrix) -> Matrix:
     """(n, 2) points through a homography."""
-    found = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ matrix.T
-    return np.asarray(found[:, :2] / found[:, 2:], np.float64)
+    projected = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ matrix.T
+    return np.asarray(projected[:, :2] / projected[:, 2:], np.float64)
 
 
 def errors(a: NDArray[np.floating], b: NDArray[np.floating], matrix: Matrix) -> Matrix:

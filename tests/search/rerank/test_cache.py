@@ -34,53 +34,55 @@ class Galleries(Rows):
         return f"{row % 4:064x}"  # rows 0 and 4 are the same file
 
 
-def recall(gallery: Rows, made: list[int], settings: str = "|s", rows: tuple[int, ...] = (0, 1, 2)) -> dict[int, int]:
+def recall(
+    gallery: Rows, computed: list[int], settings: str = "|s", rows: tuple[int, ...] = (0, 1, 2)
+) -> dict[int, int]:
     lock = threading.Lock()
 
     def make(row: int) -> Number:
         with lock:
-            made.append(row)
+            computed.append(row)
         if row == 2:
             raise ImageError("no such file")
         return Number(row % 4)
 
     with ThreadPoolExecutor(2) as pool:
-        found = remembered(np.array(rows), gallery, settings, pool, make, Number.from_bytes)
-    return {row: one.value for row, one in found.items()}
+        features = remembered(np.array(rows), gallery, settings, pool, make, Number.from_bytes)
+    return {row: number.value for row, number in features.items()}
 
 
 def test_what_is_there_is_not_made_again_and_unreadable_pictures_are_left_out(tmp_path: Path) -> None:
-    gallery, made = Galleries(tmp_path), list[int]()
-    assert recall(gallery, made) == {0: 0, 1: 1}
-    assert sorted(made) == [0, 1, 2]
-    assert recall(gallery, made) == {0: 0, 1: 1}
-    assert sorted(made) == [0, 1, 2, 2]
+    gallery, computed = Galleries(tmp_path), list[int]()
+    assert recall(gallery, computed) == {0: 0, 1: 1}
+    assert sorted(computed) == [0, 1, 2]
+    assert recall(gallery, computed) == {0: 0, 1: 1}
+    assert sorted(computed) == [0, 1, 2, 2]
 
 
 def test_another_name_of_the_same_file_has_it_already(tmp_path: Path) -> None:
-    gallery, made = Galleries(tmp_path), list[int]()
-    recall(gallery, made, rows=(0,))
-    assert recall(gallery, made, rows=(4,)) == {4: 0}
-    assert made == [0]
+    gallery, computed = Galleries(tmp_path), list[int]()
+    recall(gallery, computed, rows=(0,))
+    assert recall(gallery, computed, rows=(4,)) == {4: 0}
+    assert computed == [0]
 
 
 def test_other_settings_are_made_anew(tmp_path: Path) -> None:
-    gallery, made = Galleries(tmp_path), list[int]()
-    recall(gallery, made, rows=(0,))
-    recall(gallery, made, "|other", rows=(0,))
-    assert made == [0, 0]
+    gallery, computed = Galleries(tmp_path), list[int]()
+    recall(gallery, computed, rows=(0,))
+    recall(gallery, computed, "|other", rows=(0,))
+    assert computed == [0, 0]
 
 
 def test_what_cannot_be_read_back_is_made_anew(tmp_path: Path) -> None:
-    gallery, made = Galleries(tmp_path), list[int]()
+    gallery, computed = Galleries(tmp_path), list[int]()
     FeatureCache(tmp_path).put({bytes.fromhex(gallery.content(1)) + b"|s": b"no number"})
-    assert recall(gallery, made, rows=(1,)) == {1: 1}
-    assert recall(gallery, made, rows=(1,)) == {1: 1}
-    assert made == [1]
+    assert recall(gallery, computed, rows=(1,)) == {1: 1}
+    assert recall(gallery, computed, rows=(1,)) == {1: 1}
+    assert computed == [1]
 
 
 @pytest.mark.parametrize("gallery", [Galleries(None), Rows(clusters(5))])
 def test_a_gallery_without_a_place_has_everything_made(gallery: Rows) -> None:
-    made = list[int]()
-    assert recall(gallery, made) == recall(gallery, made) == {0: 0, 1: 1}
-    assert len(made) == 6
+    computed = list[int]()
+    assert recall(gallery, computed) == recall(gallery, computed) == {0: 0, 1: 1}
+    assert len(computed) == 6

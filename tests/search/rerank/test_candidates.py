@@ -75,8 +75,8 @@ def test_append_leaves_out_what_is_there() -> None:
 
 def test_known_scores_are_kept_and_others_computed() -> None:
     gallery, probe = Rows(unit([1, 0], [4, 3], [3, 4])), Probe(unit([1, 0]))
-    known = Ranking(ids(2, 0), np.array([0.25, 0.5], np.float32))
-    again = ranked(ids(0, 1, 2), known, probe, gallery)
+    scored = Ranking(ids(2, 0), np.array([0.25, 0.5], np.float32))
+    again = ranked(ids(0, 1, 2), scored, probe, gallery)
     assert again.ids.tolist() == [0, 1, 2]
     assert again.scores.tolist() == pytest.approx([0.5, 0.8, 0.25])
     unknown = ranked(ids(0, 1), Ranking(ids(), np.empty(0, np.float32)), probe, gallery)

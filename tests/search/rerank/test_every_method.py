@@ -21,24 +21,24 @@ def method(request: pytest.FixtureRequest) -> Reranker:
 
 def is_sound(ranking: Ranking, probe: Probe, gallery: Rows) -> bool:
     """Every row once, each with its best cosine to the probe."""
-    wanted = (gallery.all[ranking.ids] @ probe.vectors.T).max(axis=1)
-    return len(set(ranking.ids.tolist())) == len(ranking.ids) and np.allclose(ranking.scores, wanted, atol=1e-6)
+    expected = (gallery.all[ranking.ids] @ probe.vectors.T).max(axis=1)
+    return len(set(ranking.ids.tolist())) == len(ranking.ids) and np.allclose(ranking.scores, expected, atol=1e-6)
 
 
 def test_k_beyond_the_gallery_gives_the_whole_gallery(method: Reranker) -> None:
     gallery = Rows(clusters(7))
     probe = Probe(clusters(1, seed=1))
-    found = rank(probe, gallery, 50, [method])
-    assert sorted(found.ids.tolist()) == list(range(7))
-    assert is_sound(found, probe, gallery)
+    ranking = rank(probe, gallery, 50, [method])
+    assert sorted(ranking.ids.tolist()) == list(range(7))
+    assert is_sound(ranking, probe, gallery)
 
 
 def test_a_gallery_of_one(method: Reranker) -> None:
     gallery = Rows(clusters(1))
     probe = Probe(clusters(1, seed=1))
-    found = rank(probe, gallery, 10, [method])
-    assert found.ids.tolist() == [0]
-    assert is_sound(found, probe, gallery)
+    ranking = rank(probe, gallery, 10, [method])
+    assert ranking.ids.tolist() == [0]
+    assert is_sound(ranking, probe, gallery)
 
 
 def test_an_empty_gallery_gives_nothing(method: Reranker) -> None:
@@ -48,17 +48,17 @@ def test_an_empty_gallery_gives_nothing(method: Reranker) -> None:
 def test_a_gallery_of_duplicates_comes_back_whole(method: Reranker) -> None:
     gallery = Rows(np.repeat(clusters(1), 30, axis=0))
     probe = Probe(clusters(1, seed=1))
-    found = rank(probe, gallery, 30, [method])
-    assert sorted(found.ids.tolist()) == list(range(30))
-    assert is_sound(found, probe, gallery)
+    ranking = rank(probe, gallery, 30, [method])
+    assert sorted(ranking.ids.tolist()) == list(range(30))
+    assert is_sound(ranking, probe, gallery)
 
 
 def test_several_vectors_are_one_probe(method: Reranker) -> None:
     gallery = Rows(clusters(60))
     probe = Probe(clusters(3, seed=1))
-    found = rank(probe, gallery, 60, [method])
-    assert sorted(found.ids.tolist()) == list(range(60))
-    assert is_sound(found, probe, gallery)
+    ranking = rank(probe, gallery, 60, [method])
+    assert sorted(ranking.ids.tolist()) == list(range(60))
+    assert is_sound(ranking, probe, gallery)
 
 
 def test_an_opposite_query_harms_nobody(method: Reranker) -> None:
@@ -74,16 +74,16 @@ def test_removed_rows_never_come_back(method: Reranker) -> None:
             ExactIndex.__init__(self, self.all, np.arange(40) % 3 > 0)
 
     gallery = Live()
-    found = rank(Probe(clusters(1, seed=1)), gallery, 40, [method])
-    assert sorted(found.ids.tolist()) == [row for row in range(40) if row % 3]
+    ranking = rank(Probe(clusters(1, seed=1)), gallery, 40, [method])
+    assert sorted(ranking.ids.tolist()) == [row for row in range(40) if row % 3]
 
 
 def test_an_engine_that_finds_fewer_is_enough(method: Reranker) -> None:
     gallery = Approximate(clusters(40), most=5)
     probe = Probe(clusters(1, seed=1))
-    found = rank(probe, gallery, 20, [method])
-    assert len(found.ids) >= 5
-    assert is_sound(found, probe, gallery)
+    ranking = rank(probe, gallery, 20, [method])
+    assert len(ranking.ids) >= 5
+    assert is_sound(ranking, probe, gallery)
 
 
 def test_methods_follow_each_other(method: Reranker) -> None:

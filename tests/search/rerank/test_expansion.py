@@ -46,9 +46,9 @@ def test_average_expansion_is_the_mean_of_the_paper(k: int, seed: int) -> None:
     gallery = Rows(clusters(seed=seed))
     query = clusters(1, seed=seed + 100)
     probe, first = first_list(query, gallery, 20)
-    wanted = plain_average(query[0].astype(np.float64), gallery.all, k)
-    assert np.allclose(AverageQE(k).expanded(probe, first, gallery), wanted, atol=1e-6)
-    assert AverageQE(k)(probe, first, gallery).ids.tolist() == plain_order(wanted, gallery.all)[:20]
+    expected = plain_average(query[0].astype(np.float64), gallery.all, k)
+    assert np.allclose(AverageQE(k).expanded(probe, first, gallery), expected, atol=1e-6)
+    assert AverageQE(k)(probe, first, gallery).ids.tolist() == plain_order(expected, gallery.all)[:20]
 
 
 @pytest.mark.parametrize("k", [1, 10, 1000])
@@ -58,9 +58,9 @@ def test_alpha_expansion_weighs_as_the_paper_does(k: int, alpha: float, seed: in
     gallery = Rows(clusters(seed=seed))
     query = clusters(1, seed=seed + 100)
     probe, first = first_list(query, gallery, 20)
-    wanted = plain_alpha(query[0].astype(np.float64), gallery.all, k, alpha)
-    assert np.allclose(AlphaQE(k, alpha).expanded(probe, first, gallery), wanted, atol=1e-6)
-    assert AlphaQE(k, alpha)(probe, first, gallery).ids.tolist() == plain_order(wanted, gallery.all)[:20]
+    expected = plain_alpha(query[0].astype(np.float64), gallery.all, k, alpha)
+    assert np.allclose(AlphaQE(k, alpha).expanded(probe, first, gallery), expected, atol=1e-6)
+    assert AlphaQE(k, alpha)(probe, first, gallery).ids.tolist() == plain_order(expected, gallery.all)[:20]
 
 
 @pytest.mark.parametrize("k", [1, 10, 1000])
@@ -69,8 +69,8 @@ def test_augmentation_scores_every_candidate_with_its_neighbours(k: int, seed: i
     gallery = Rows(clusters(seed=seed))
     query = clusters(1, seed=seed + 100)
     probe, first = first_list(query, gallery, 30)
-    wanted = [float(query[0] @ plain_augmented(gallery.all, row, k, 3.0)) for row in first.ids]
-    assert np.allclose(Augmentation(k, 3.0).values(probe, first, gallery), wanted, atol=1e-6)
+    expected = [float(query[0] @ plain_augmented(gallery.all, row, k, 3.0)) for row in first.ids]
+    assert np.allclose(Augmentation(k, 3.0).values(probe, first, gallery), expected, atol=1e-6)
 
 
 def test_expansion_finds_what_the_query_alone_does_not_by_hand() -> None:
@@ -81,8 +81,8 @@ def test_expansion_finds_what_the_query_alone_does_not_by_hand() -> None:
     average, alpha = AverageQE(1), AlphaQE(1, 3)
     assert average.expanded(probe, first, gallery)[0].tolist() == pytest.approx([3 / 10**0.5, 1 / 10**0.5])
     # (1, 0) + .8³ (.8, .6) = (1.4096, .3072)
-    wanted = np.array([1.4096, 0.3072]) / np.hypot(1.4096, 0.3072)
-    assert alpha.expanded(probe, first, gallery)[0].tolist() == pytest.approx(wanted.tolist())
+    expected = np.array([1.4096, 0.3072]) / np.hypot(1.4096, 0.3072)
+    assert alpha.expanded(probe, first, gallery)[0].tolist() == pytest.approx(expected.tolist())
     for method in (average, alpha):
         again = method(probe, first, gallery)
         assert again.ids.tolist() == [0, 1, 2]
@@ -94,9 +94,9 @@ def test_augmentation_by_hand() -> None:
     gallery = Rows(unit([0.6, 0.8], [0, 1], [0.5, -(0.75**0.5)]))
     probe, first = first_list(unit([1, 0]), gallery, 2)
     # .8³ = .512: (.6, 1.312); the cosines between row 2 and the others are negative.
-    wanted = [0.6 / np.hypot(0.6, 1.312), 0.5]
+    expected = [0.6 / np.hypot(0.6, 1.312), 0.5]
     assert Augmentation(k=1)(probe, first, gallery).ids.tolist() == [2, 0, 1]
-    assert Augmentation(k=1).values(probe, first, gallery).tolist() == pytest.approx(wanted)
+    assert Augmentation(k=1).values(probe, first, gallery).tolist() == pytest.approx(expected)
 
 
 def test_a_row_is_no_neighbour_of_itself_among_its_duplicates() -> None:

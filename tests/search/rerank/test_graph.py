@@ -43,12 +43,12 @@ def plain_k_reciprocal(rows: Vectors, k1: int, k2: int, original: float) -> list
         for other, weight in weights.items():
             encoded[item, other] = weight / sum(weights.values())
     smooth = [np.mean([encoded[other] for other in lists[item][:k2]], axis=0) for item in everyone]
-    found = []
+    values = []
     for item in everyone[1:]:
         smaller = sum(min(a, b) for a, b in zip(smooth[0], smooth[item], strict=True))
         larger = sum(max(a, b) for a, b in zip(smooth[0], smooth[item], strict=True))
-        found.append((1 - original) * (1 - smaller / larger) + original * distances[0, item])
-    return found
+        values.append((1 - original) * (1 - smaller / larger) + original * distances[0, item])
+    return values
 
 
 @pytest.mark.parametrize("k1", [2, 5, 20, 1000])
@@ -57,8 +57,8 @@ def plain_k_reciprocal(rows: Vectors, k1: int, k2: int, original: float) -> list
 def test_k_reciprocal_is_what_the_formulas_say(k1: int, k2: int, seed: int) -> None:
     gallery = Rows(clusters(40, seed=seed))
     probe, first = first_list(clusters(1, seed=seed + 100), gallery, 40)
-    wanted = plain_k_reciprocal(np.concatenate([probe.vectors, gallery.all[first.ids]]), k1, k2, 0.3)
-    assert np.allclose(KReciprocal(k1, k2).values(probe, first, gallery), -np.array(wanted), atol=1e-6)
+    expected = plain_k_reciprocal(np.concatenate([probe.vectors, gallery.all[first.ids]]), k1, k2, 0.3)
+    assert np.allclose(KReciprocal(k1, k2).values(probe, first, gallery), -np.array(expected), atol=1e-6)
 
 
 def test_k_reciprocal_by_hand() -> None:
@@ -131,27 +131,27 @@ def test_diffusion_solves_the_system_of_the_paper(k: int, alpha: float, seed: in
     gallery = Rows(clusters(60, seed=seed))
     probe, first = first_list(clusters(1, seed=seed + 100), gallery, 60)
     method = Diffusion(k=k, alpha=alpha, iterations=1000)
-    wanted = plain_diffusion(probe.vectors, gallery.all[first.ids], method)
-    assert np.allclose(method.values(probe, first, gallery), wanted, rtol=1e-6, atol=1e-6)
+    expected = plain_diffusion(probe.vectors, gallery.all[first.ids], method)
+    assert np.allclose(method.values(probe, first, gallery), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_twenty_iterations_are_within_a_percent_of_the_solution() -> None:
     gallery = Rows(clusters(150, dim=32))
     probe, first = first_list(clusters(1, dim=32, seed=1), gallery, 150)
-    wanted = plain_diffusion(probe.vectors, gallery.all[first.ids], Diffusion())
-    found = Diffusion().values(probe, first, gallery)
-    assert np.linalg.norm(found - wanted) < 0.01 * np.linalg.norm(wanted)
+    expected = plain_diffusion(probe.vectors, gallery.all[first.ids], Diffusion())
+    values = Diffusion().values(probe, first, gallery)
+    assert np.linalg.norm(values - expected) < 0.01 * np.linalg.norm(expected)
 
 
 def test_diffusion_by_hand() -> None:
     """The query touches a, a touches b: S has a single 1, so f_a - α f_b = y, f_b = α f_a; nobody reaches c."""
     gallery = Rows(unit([0.8, 0.6, 0], [0, 1, 0], [0, 0, 1]))
     probe, first = first_list(unit([1, 0, 0]), gallery, 3)
-    found = Diffusion(k_query=1, alpha=0.5, iterations=1000).values(probe, first, gallery)
+    values = Diffusion(k_query=1, alpha=0.5, iterations=1000).values(probe, first, gallery)
     y = 0.8**3
-    assert found[first.ids.tolist().index(0)] == pytest.approx(y / 0.75)
-    assert found[first.ids.tolist().index(1)] == pytest.approx(0.5 * y / 0.75)
-    assert found[first.ids.tolist().index(2)] == 0
+    assert values[first.ids.tolist().index(0)] == pytest.approx(y / 0.75)
+    assert values[first.ids.tolist().index(1)] == pytest.approx(0.5 * y / 0.75)
+    assert values[first.ids.tolist().index(2)] == 0
 
 
 def test_diffusion_reaches_what_the_query_does_not_see() -> None:

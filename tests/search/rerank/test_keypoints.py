@@ -8,25 +8,25 @@ from tests.search.rerank.pictures import front
 
 
 def test_points_lie_inside_the_picture_and_descriptors_are_their_roots() -> None:
-    found = detect(front(), 300)
-    assert len(found) == 300
-    assert found.descriptors.shape == (300, 128)
-    assert (found.points >= -0.5).all()
-    assert (found.points < (found.width, found.height)).all()
-    assert np.allclose(np.linalg.norm(unit(found.descriptors), axis=1), 1, atol=1e-6)
+    keypoints = detect(front(), 300)
+    assert len(keypoints) == 300
+    assert keypoints.descriptors.shape == (300, 128)
+    assert (keypoints.points >= -0.5).all()
+    assert (keypoints.points < (keypoints.width, keypoints.height)).all()
+    assert np.allclose(np.linalg.norm(unit(keypoints.descriptors), axis=1), 1, atol=1e-6)
     # The L1 norm of SIFT is the squared L2 norm of its root; bytes are in steps of 1/512.
-    lengths = np.linalg.norm(found.descriptors / 512, axis=1)
+    lengths = np.linalg.norm(keypoints.descriptors / 512, axis=1)
     assert np.abs(lengths - 1).max() < 0.02
 
 
 def test_descriptors_are_the_roots_of_what_opencv_computes() -> None:
     """The strongest keypoint of all, looked up by where it lies."""
-    found = detect(front(), 1, upright=False)
+    keypoints = detect(front(), 1, upright=False)
     detector = cv2.SIFT_create()  # type: ignore[attr-defined]
     points, sift = detector.detectAndCompute(np.asarray(front().convert("L")), None)
-    there = [row for row, point in enumerate(points) if np.allclose(point.pt, found.points[0], atol=1e-3)]
+    there = [row for row, point in enumerate(points) if np.allclose(point.pt, keypoints.points[0], atol=1e-3)]
     roots = [np.sqrt(sift[row] / sift[row].sum()) for row in there]
-    assert min(np.abs(found.descriptors[0] / 512 - root).max() for root in roots) <= 0.5 / 512 + 1e-6
+    assert min(np.abs(keypoints.descriptors[0] / 512 - root).max() for root in roots) <= 0.5 / 512 + 1e-6
 
 
 def test_fewer_are_the_strongest_of_many() -> None:
@@ -35,9 +35,9 @@ def test_fewer_are_the_strongest_of_many() -> None:
 
 
 def test_upright_keypoints_are_each_one_point() -> None:
-    found = detect(front(), 1000)
+    keypoints = detect(front(), 1000)
     turned = detect(front(), 1000, upright=False)
-    assert len(np.unique(found.points, axis=0)) > len(np.unique(turned.points, axis=0)) - 5
+    assert len(np.unique(keypoints.points, axis=0)) > len(np.unique(turned.points, axis=0)) - 5
     assert len(turned) > len(np.unique(turned.points, axis=0)), "SIFT itself makes two of a point with two orientations"
 
 
@@ -45,44 +45,44 @@ def test_a_large_picture_is_looked_at_smaller_and_points_are_in_its_own_pixels()
     small = front()
     assert max(small.size) <= SIDE
     large = small.resize((small.width * 3, small.height * 3), Image.Resampling.BICUBIC)
-    found = detect(large, 200)
-    assert found.scale == pytest.approx(max(large.size) / SIDE)
-    assert found.points.max() > SIDE
+    keypoints = detect(large, 200)
+    assert keypoints.scale == pytest.approx(max(large.size) / SIDE)
+    assert keypoints.points.max() > SIDE
     # The same places, but for what resizing did: most have a point of the small picture within a pixel of it.
     there = (detect(small, 1000).points + 0.5) * 3 - 0.5
-    distances = np.linalg.norm(found.points[:, None] - there[None], axis=2).min(axis=1)
+    distances = np.linalg.norm(keypoints.points[:, None] - there[None], axis=2).min(axis=1)
     assert np.median(distances) < 3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 1), (40, 40)])
 def test_a_picture_of_nothing_has_no_keypoints(size: tuple[int, int]) -> None:
-    found = detect(Image.new("RGB", size, (90, 90, 90)), 100)
-    assert len(found) == 0
-    assert found.descriptors.shape == (0, 128)
-    assert Keypoints.from_bytes(found.to_bytes()) is not None
+    keypoints = detect(Image.new("RGB", size, (90, 90, 90)), 100)
+    assert len(keypoints) == 0
+    assert keypoints.descriptors.shape == (0, 128)
+    assert Keypoints.from_bytes(keypoints.to_bytes()) is not None
 
 
 def test_bytes_are_read_back_as_they_were() -> None:
-    found = detect(front(), 60)
-    again = Keypoints.from_bytes(found.to_bytes())
+    keypoints = detect(front(), 60)
+    again = Keypoints.from_bytes(keypoints.to_bytes())
     assert again is not None
     assert (again.width, again.height) == front().size
-    assert (again.points == found.points).all()
-    assert (again.descriptors == found.descriptors).all()
+    assert (again.points == keypoints.points).all()
+    assert (again.descriptors == keypoints.descriptors).all()
 
 
 @pytest.mark.parametrize("damage", ["short", "flipped", "other", "nothing", "nan"])
 def test_damaged_bytes_are_none(damage: str) -> None:
-    found = detect(front(), 20)
-    data = found.to_bytes()
+    keypoints = detect(front(), 20)
+    data = keypoints.to_bytes()
     flipped = bytearray(data)
     flipped[100] ^= 1
-    points = np.full_like(found.points, np.nan)
+    points = np.full_like(keypoints.points, np.nan)
     damaged = {
         "short": data[:-1],
         "flipped": bytes(flipped),
         "other": b"lkp0" + data[4:],
         "nothing": b"",
-        "nan": Keypoints(found.width, found.height, points, found.descriptors).to_bytes(),
+        "nan": Keypoints(keypoints.width, keypoints.height, points, keypoints.descriptors).to_bytes(),
     }
     assert Keypoints.from_bytes(damaged[damage]) is None

@@ -11,13 +11,13 @@ from tests.search.rerank.pictures import SIDEWAYS, errors, front, mapped, warped
 def plain_mutual(similar: NDArray[np.float32], ratio: float) -> list[list[int]]:
     """Lowe 2004, with distances: nearest each way, and nearer than `ratio` times the second nearest."""
     distances = np.sqrt(np.maximum(2 - 2 * similar.astype(np.float64), 0))
-    found = []
+    pairsied = []
     for row in range(len(distances)):
         best = int(distances[row].argmin())
         second = min(distance for column, distance in enumerate(distances[row]) if column != best)
         if int(distances[:, best].argmin()) == row and distances[row, best] < ratio * second:
-            found.append([row, best])
-    return found
+            pairsied.append([row, best])
+    return pairsied
 
 
 @pytest.mark.parametrize("ratio", [0.7, 0.8, 0.95, 1.0])
@@ -56,11 +56,11 @@ def test_the_map_is_found_among_as_many_wrong_matches(model: GeometricModel, tru
     a = scattered(80)
     b = mapped(a, truth).astype(np.float32)
     b[::2] = scattered(40, seed=1)
-    found = agree(a, b, model, 3.0)
-    assert found.matrix is not None
-    assert np.allclose(found.matrix / found.matrix[2, 2], truth, rtol=1e-2, atol=2e-3)
-    assert set(range(1, 80, 2)) <= set(found.pairs[:, 0].tolist())
-    assert len(found) < 45
+    verified = agree(a, b, model, 3.0)
+    assert verified.matrix is not None
+    assert np.allclose(verified.matrix / verified.matrix[2, 2], truth, rtol=1e-2, atol=2e-3)
+    assert set(range(1, 80, 2)) <= set(verified.pairs[:, 0].tolist())
+    assert len(verified) < 45
 
 
 @pytest.mark.parametrize("model", ["homography", "affine"])
@@ -104,13 +104,13 @@ def test_inliers_of_a_known_warp_lie_where_it_puts_them(kind: str, factor: int) 
     truth = np.diag([factor, factor, 1.0]) @ SIDEWAYS
     other = warped(image, truth, (image.width * factor, image.height * factor))
     a, b = detect(image, 500), detect(other, 500)
-    found = verify(a, b, 0.8, "homography", 8.0)
-    assert len(found) >= 40
-    assert found.matrix is not None
-    within = errors(a.points[found.pairs[:, 0]], b.points[found.pairs[:, 1]], truth) <= 3 * factor
+    verified = verify(a, b, 0.8, "homography", 8.0)
+    assert len(verified) >= 40
+    assert verified.matrix is not None
+    within = errors(a.points[verified.pairs[:, 0]], b.points[verified.pairs[:, 1]], truth) <= 3 * factor
     assert within.mean() >= 0.95
     corners = np.array([(0, 0), (image.width, 0), (0, image.height), image.size], np.float64)
-    assert errors(corners, mapped(corners, truth), found.matrix).max() < 6 * factor
+    assert errors(corners, mapped(corners, truth), verified.matrix).max() < 6 * factor
 
 
 def test_two_buildings_have_little_in_common() -> None:

@@ -103,12 +103,12 @@ def test_values_are_the_cosine_and_the_measure_of_the_encoders_tokens(gallery: K
     encoder = gallery.encoder
     assert isinstance(encoder, dinov2.Dinov2)
     first = rank(probe(), gallery, SIZE)
-    found = Patches(how=how).values(probe(), first, gallery)  # type: ignore[arg-type]
+    values = Patches(how=how).values(probe(), first, gallery)  # type: ignore[arg-type]
     measure = {"mutual": plain_mutual, "chamfer": plain_chamfer}[how]
     tokens = encoder.encode_patches([encoder.prepare(picture(row)) for row in [RIGHT, *first.ids.tolist()]])
-    rows = [one.reshape(49, -1) / np.linalg.norm(one.reshape(49, -1), axis=1, keepdims=True) for one in tokens]
-    wanted = [float(score) + measure(rows[0] @ row.T) for score, row in zip(first.scores, rows[1:], strict=True)]
-    assert np.allclose(found, wanted, atol=2e-2), "tokens are kept in bytes"
+    rows = [grid.reshape(49, -1) / np.linalg.norm(grid.reshape(49, -1), axis=1, keepdims=True) for grid in tokens]
+    expected = [float(score) + measure(rows[0] @ row.T) for score, row in zip(first.scores, rows[1:], strict=True)]
+    assert np.allclose(values, expected, atol=2e-2), "tokens are kept in bytes"
 
 
 @pytest.mark.parametrize("how", ["mutual", "chamfer"])

@@ -61,10 +61,10 @@ def gallery(tmp_path: Path) -> Kept:
 def test_the_same_building_comes_first_and_scores_stay_cosines(gallery: Kept) -> None:
     plain = rank(probe(), gallery, SIZE)
     assert plain.ids.tolist() == list(range(SIZE))
-    found = rank(probe(), gallery, SIZE, [Spatial()])
-    assert found.ids[0] == RIGHT
-    assert found.scores[0] == pytest.approx(float(plain.scores[RIGHT]))
-    assert sorted(found.ids.tolist()) == list(range(SIZE))
+    ranking = rank(probe(), gallery, SIZE, [Spatial()])
+    assert ranking.ids[0] == RIGHT
+    assert ranking.scores[0] == pytest.approx(float(plain.scores[RIGHT]))
+    assert sorted(ranking.ids.tolist()) == list(range(SIZE))
 
 
 @pytest.mark.parametrize("model", ["homography", "affine"])
@@ -120,15 +120,15 @@ def test_a_gallery_without_a_place_for_them_is_served_all_the_same(gallery: Kept
 
 def test_a_picture_that_is_gone_keeps_its_cosine_alone(gallery: Kept) -> None:
     gallery.pictures = {row: image for row, image in candidates().items() if row not in (0, RIGHT)}
-    found = rank(probe(), gallery, SIZE, [Spatial()])
-    assert sorted(found.ids.tolist()) == list(range(SIZE))
+    ranking = rank(probe(), gallery, SIZE, [Spatial()])
+    assert sorted(ranking.ids.tolist()) == list(range(SIZE))
     inliers = Spatial().inliers(probe(), rank(probe(), gallery, SIZE), gallery)
     assert inliers[0] == inliers[RIGHT] == 0
 
 
 def test_only_the_first_candidates_are_looked_at(gallery: Kept) -> None:
-    found = rank(probe(), gallery, SIZE, [Spatial(top=3)])
-    assert found.ids[3:].tolist() == [3, 4, 5]
+    ranking = rank(probe(), gallery, SIZE, [Spatial(top=3)])
+    assert ranking.ids[3:].tolist() == [3, 4, 5]
     assert sorted(gallery.read) == [0, 1, 2]
 
 
@@ -146,8 +146,8 @@ def test_turned_pictures_match_where_keypoints_keep_their_orientation(gallery: K
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_gallery_of_one_or_none(count: int) -> None:
     gallery = Rows(clusters(2)[:count], {0: QUERY})
-    found = rank(Probe(clusters(1), lambda: QUERY), gallery, 10, [Spatial()])
-    assert found.ids.tolist() == list(range(count))
+    ranking = rank(Probe(clusters(1), lambda: QUERY), gallery, 10, [Spatial()])
+    assert ranking.ids.tolist() == list(range(count))
 
 
 def test_an_empty_ranking_has_no_inliers(gallery: Kept) -> None:

@@ -29,8 +29,8 @@ def plain(query: Vectors, candidates: Vectors, k: int, beta: float) -> list[floa
 def test_it_is_what_the_steps_of_the_paper_give(k: int, beta: float, seed: int) -> None:
     gallery = Rows(clusters(50, seed=seed))
     probe, first = first_list(clusters(1, seed=seed + 100), gallery, 50)
-    wanted = plain(probe.vectors, gallery.all[first.ids], k, beta)
-    assert np.allclose(SuperGlobal(k=k, beta=beta).values(probe, first, gallery), wanted, atol=1e-6)
+    expected = plain(probe.vectors, gallery.all[first.ids], k, beta)
+    assert np.allclose(SuperGlobal(k=k, beta=beta).values(probe, first, gallery), expected, atol=1e-6)
 
 
 def test_by_hand() -> None:
@@ -40,8 +40,8 @@ def test_by_hand() -> None:
     a = (0.8 + 0.96 * 0.6) / 1.96, (0.6 + 0.96 * 0.8) / 1.96
     b = (0.6 + 0.96 * 0.8) / 1.96, (0.8 + 0.96 * 0.6) / 1.96
     largest = max(a[0], b[0]), max(a[1], b[1])
-    wanted = [(one[0] + one[0] * largest[0] + one[1] * largest[1]) / 2 for one in (a, b)]
-    assert SuperGlobal(k=1, beta=1).values(probe, first, gallery).tolist() == pytest.approx(wanted)
+    expected = [(candidate[0] + candidate[0] * largest[0] + candidate[1] * largest[1]) / 2 for candidate in (a, b)]
+    assert SuperGlobal(k=1, beta=1).values(probe, first, gallery).tolist() == pytest.approx(expected)
 
 
 def test_duplicates_refine_each_other_to_themselves() -> None:

@@ -37,8 +37,8 @@ def small(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Iterator[None]:
     faiss.omp_set_num_threads(threads)
 
 
-def recall(found: Ids, truth: Ids) -> float:
-    return sum(len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)) / truth.size
+def recall(ids: Ids, truth: Ids) -> float:
+    return sum(len(np.intersect1d(a, b)) for a, b in zip(ids, truth, strict=True)) / truth.size
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def recall(found: Ids, truth: Ids) -> float:
 )
 def test_any_index_finds_nearly_all_and_every_score_is_the_cosine(tmp_path: Path, spec: str, dtype: str) -> None:
     vectors, queries = np.split(clustered(ROWS + 40), [ROWS])
-    with closing(make(tmp_path, vectors, dtype)) as opened:
+    with closing(make(tmp_path, vectors, dtype)) as store:
         report = optimize(tmp_path, spec)
-        assert [one.seconds for one in report.curve] == sorted(one.seconds for one in report.curve)
-        gallery = StoredGallery(opened)
-        stored = opened.vectors.block(0, ROWS)
-        assert approximate.facts(tmp_path, opened.header.id, ROWS)["rows"] == ROWS
+        assert [setting.seconds for setting in report.curve] == sorted(setting.seconds for setting in report.curve)
+        gallery = StoredGallery(store)
+        stored = store.vectors.block(0, ROWS)
+        assert approximate.facts(tmp_path, store.header.id, ROWS)["rows"] == ROWS
         scores, ids = gallery.search(queries, 10)
         assert recall(ids, cosines(queries, stored, 10)) > 0.93
         assert np.allclose(scores, np.take_along_axis(queries @ stored.T, ids, 1), atol=1e-5)
@@ -62,14 +62,14 @@ def test_any_index_finds_nearly_all_and_every_score_is_the_cosine(tmp_path: Path
 @pytest.mark.parametrize("spec", ["HNSW16,SQ8", "IVF16,PQ8x4fsr"])
 def test_new_rows_are_found_at_once_and_removed_ones_never(tmp_path: Path, spec: str) -> None:
     vectors = clustered(ROWS)
-    with closing(make(tmp_path, vectors)) as opened:
+    with closing(make(tmp_path, vectors)) as store:
         optimize(tmp_path, spec)
         fresh = clustered(5, seed=9)
         gone = np.arange(0, ROWS, 3)
-        with opened.writing():
-            opened.add_many(items([f"new/{number}" for number in range(5)]), fresh)
-            opened.catalog.remove(gone.tolist())
-        gallery = StoredGallery(opened)
+        with store.writing():
+            store.add_many(items([f"new/{number}" for number in range(5)]), fresh)
+            store.catalog.remove(gone.tolist())
+        gallery = StoredGallery(store)
         _, ids = gallery.search(fresh, 1)
         assert ids[:, 0].tolist() == [ROWS, ROWS + 1, ROWS + 2, ROWS + 3, ROWS + 4]
         _, ids = gallery.search(vectors[:300], 10)
@@ -89,12 +89,12 @@ def test_no_more_lists_are_looked_into_than_there_are(
     vectors = clustered(ROWS)
     monkeypatch.setattr(optimizing, "_efforts", lambda _: (16,))
     monkeypatch.setattr(optimizing, "_selects", lambda *_: selects)
-    with closing(make(tmp_path, vectors)) as opened:
+    with closing(make(tmp_path, vectors)) as store:
         optimize(tmp_path, "IVF16,PQ8x4fsr")
-        with opened.writing():
-            opened.catalog.remove(range(0, ROWS, 3))
+        with store.writing():
+            store.catalog.remove(range(0, ROWS, 3))
         live = np.arange(ROWS) % 3 > 0
-        _, ids = StoredGallery(opened).search(vectors[:100], 10)
+        _, ids = StoredGallery(store).search(vectors[:100], 10)
         assert recall(ids, cosines(vectors[:100], vectors, 10, live)) > 0.95
 
 
@@ -102,9 +102,9 @@ def test_no_more_lists_are_looked_into_than_there_are(
 def test_a_filter_holds_at_any_share(tmp_path: Path, share: float) -> None:
     vectors, count = clustered(ROWS), int(ROWS * share)
     keys = [("in/" if number < count else "out/") + f"{number:05}" for number in range(ROWS)]
-    with closing(make(tmp_path, vectors, keys=keys)) as opened:
+    with closing(make(tmp_path, vectors, keys=keys)) as store:
         optimize(tmp_path, "HNSW16,SQ8")
-        gallery = StoredGallery(opened).view("key:in/*")
+        gallery = StoredGallery(store).view("key:in/*")
         assert len(gallery) == count
         _, ids = gallery.search(vectors[-50:], 10)
         assert (ids < count).all()
@@ -115,8 +115,8 @@ def test_a_filter_holds_at_any_share(tmp_path: Path, share: float) -> None:
 
 def test_positions_are_row_numbers_less_the_rows_held_back() -> None:
     built = approximate.IndexRecord("Flat", "", 10, 0, (0, 3, 4, 9), "", "", 0, 0.0)
-    found = approximate.Candidates(built, faiss.IndexFlatIP(4), None)
-    assert found.rows(np.array([0, 1, 2, 3, 4, 5, -1])).tolist() == [1, 2, 5, 6, 7, 8, -1]
+    candidates = approximate.Candidates(built, faiss.IndexFlatIP(4), None)
+    assert candidates.rows(np.array([0, 1, 2, 3, 4, 5, -1])).tolist() == [1, 2, 5, 6, 7, 8, -1]
 
 
 def test_faiss_shifts_ids_when_rows_leave_an_id_map_over_an_inverted_file() -> None:
@@ -128,8 +128,8 @@ def test_faiss_shifts_ids_when_rows_leave_an_id_map_over_an_inverted_file() -> N
     mapped: Any = faiss.IndexIDMap2(inner)
     mapped.add_with_ids(vectors, ids)
     mapped.remove_ids(np.arange(1000, 1100))
-    _, found = mapped.search(vectors[100:], 1)
-    assert (found[:, 0] != ids[100:]).any(), "FAISS is mended: an IDMap can be allowed"
+    _, positions = mapped.search(vectors[100:], 1)
+    assert (positions[:, 0] != ids[100:]).any(), "FAISS is mended: an IDMap can be allowed"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_damaged_index_is_ignored_told_and_found_by_verify(
     tmp_path: Path, name: str, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     vectors = clustered(600)
-    with closing(make(tmp_path, vectors)) as opened:
+    with closing(make(tmp_path, vectors)) as store:
         optimize(tmp_path, "IVF4,SQ8")
         (file,) = (tmp_path / "index").glob(name)
         data = bytearray(file.read_bytes())
@@ -191,7 +191,7 @@ def test_a_damaged_index_is_ignored_told_and_found_by_verify(
         changed = {"flip": bytes(data), "cut": bytes(data[:-7]), "empty": b""}
         file.unlink() if how == "gone" else file.write_bytes(changed[how])
         with caplog.at_level(logging.WARNING):
-            _, ids = StoredGallery(opened).search(vectors[:20], 10)
+            _, ids = StoredGallery(store).search(vectors[:20], 10)
         assert np.array_equal(ids, cosines(vectors[:20], vectors, 10))
         if (name, how) != ("index.json", "gone"):
             assert "lookalike optimize" in caplog.text
@@ -209,26 +209,26 @@ def rewrite(path: Path, **changed: Any) -> None:
 
 def test_an_index_of_another_number_of_rows_is_not_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     vectors = clustered(600)
-    with closing(make(tmp_path, vectors)) as opened:
+    with closing(make(tmp_path, vectors)) as store:
         optimize(tmp_path, "IVF4,SQ8")
-        rewrite(tmp_path, rows=590, vectors_crc=opened.digest(590), held=())
+        rewrite(tmp_path, rows=590, vectors_crc=store.digest(590), held=())
         with caplog.at_level(logging.WARNING):
-            _, ids = StoredGallery(opened).search(vectors[:20], 10)
+            _, ids = StoredGallery(store).search(vectors[:20], 10)
         assert np.array_equal(ids, cosines(vectors[:20], vectors, 10))
         assert "is an older version's; searching exactly until `lookalike optimize`" in caplog.text
 
 
 def test_what_index_json_says_is_held_against_its_checksum(tmp_path: Path) -> None:
     vectors = clustered(600)
-    with closing(make(tmp_path, vectors)) as opened:
+    with closing(make(tmp_path, vectors)) as store:
         optimize(tmp_path, "IVF4,SQ8")
         file = tmp_path / "index" / "index.json"
-        told = json.loads(file.read_text())
-        told["held"] = [row + 1 if row + 1 not in told["held"] else row for row in told["held"]]
-        file.write_text(json.dumps(told))
+        values = json.loads(file.read_text())
+        values["held"] = [row + 1 if row + 1 not in values["held"] else row for row in values["held"]]
+        file.write_text(json.dumps(values))
         assert approximate.read(tmp_path) is None
         assert approximate.damage(tmp_path) == ["index/index.json is damaged"]
-        _, ids = StoredGallery(opened).search(vectors[:20], 10)
+        _, ids = StoredGallery(store).search(vectors[:20], 10)
         assert np.array_equal(ids, cosines(vectors[:20], vectors, 10))
 
 
@@ -236,9 +236,9 @@ def test_what_index_json_says_is_held_against_its_checksum(tmp_path: Path) -> No
 def test_what_is_no_candidate_scores_least_and_nothing_more_than_one(mapped: bool) -> None:
     rows = np.array([[1.001, 0], [0, 1], [-1.001, 0]], np.float32)
     queries, ids = np.array([[1, 0], [0, 1]], np.float32), np.array([[0, 1, -1], [-1, 2, 1]])
-    scores = approximate.rescore(queries, ids, lambda some: rows[some], rows if mapped else None)
+    scores = approximate.rescore(queries, ids, lambda ids: rows[ids], rows if mapped else None)
     assert scores.tolist() == [[1, 0, -1], [-1, 0, 1]]
-    assert approximate.rescore(queries[:1], np.array([[2]]), lambda some: rows[some], None).tolist() == [[-1]]
+    assert approximate.rescore(queries[:1], np.array([[2]]), lambda ids: rows[ids], None).tolist() == [[-1]]
 
 
 def test_where_an_index_knows_too_few_rows_that_count_all_are_looked_at(
@@ -247,13 +247,13 @@ def test_where_an_index_knows_too_few_rows_that_count_all_are_looked_at(
     """One list of 64, and of its some 47 rows three in ten count: 14 a list, and four lists, where 100 are wanted."""
     vectors = clustered(ROWS)
     monkeypatch.setattr(optimizing, "_efforts", lambda _: (1,))
-    with closing(make(tmp_path, vectors)) as opened:
+    with closing(make(tmp_path, vectors)) as store:
         optimize(tmp_path, "IVF64,SQ8")
         live = np.arange(ROWS) % 10 < 3
-        with opened.writing():
-            opened.catalog.remove(np.flatnonzero(~live).tolist())
+        with store.writing():
+            store.catalog.remove(np.flatnonzero(~live).tolist())
         for queries in (vectors[:1], vectors[:20]):
-            _, ids = StoredGallery(opened).search(queries, 100)
+            _, ids = StoredGallery(store).search(queries, 100)
             assert np.array_equal(np.sort(ids), np.sort(cosines(queries, vectors, 100, live)))
 
 
@@ -262,11 +262,11 @@ def test_the_index_of_another_collection_is_not_taken(tmp_path: Path) -> None:
     make(tmp_path / "b", clustered(600, seed=5)).close()
     optimize(tmp_path / "a", "IVF4,SQ8")
     (tmp_path / "a" / "index").rename(tmp_path / "b" / "index")
-    with closing(Store(tmp_path / "b")) as opened:
+    with closing(Store(tmp_path / "b")) as store:
         vectors = clustered(600, seed=5)
-        _, ids = StoredGallery(opened).search(vectors[:20], 10)
+        _, ids = StoredGallery(store).search(vectors[:20], 10)
         assert np.array_equal(ids, cosines(vectors[:20], vectors, 10))
-        assert approximate.facts(tmp_path / "b", opened.header.id, 600) == {}
+        assert approximate.facts(tmp_path / "b", store.header.id, 600) == {}
 
 
 def test_the_index_of_another_collection_of_nearly_the_same_vectors_is_not_taken(tmp_path: Path) -> None:
@@ -274,13 +274,13 @@ def test_the_index_of_another_collection_of_nearly_the_same_vectors_is_not_taken
     vectors, others = clustered(600), clustered(600)
     others[1:6] = clustered(5, seed=5)
     make(tmp_path / "a", vectors).close()
-    with closing(make(tmp_path / "b", others)) as opened:
+    with closing(make(tmp_path / "b", others)) as store:
         optimize(tmp_path / "a", "IVF4,SQ8")
         built = approximate.read(tmp_path / "a")
         assert built is not None
-        assert built.vectors_crc == opened.digest(600), "nothing else tells them apart"
+        assert built.vectors_crc == store.digest(600), "nothing else tells them apart"
         (tmp_path / "a" / "index").rename(tmp_path / "b" / "index")
-        _, ids = StoredGallery(opened).search(others[1:6], 10)
+        _, ids = StoredGallery(store).search(others[1:6], 10)
         assert np.array_equal(ids, cosines(others[1:6], others, 10))
 
 
@@ -292,14 +292,14 @@ def test_the_index_of_a_copy_that_went_another_way_is_not_taken(
     make(tmp_path / "a", clustered(500)).close()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     for name, fresh in (("a", theirs), ("b", mine)):
-        with closing(Store(tmp_path / name)) as opened, opened.writing():
-            opened.add_many(items([f"{name}/{number}" for number in range(100)]), fresh)
+        with closing(Store(tmp_path / name)) as store, store.writing():
+            store.add_many(items([f"{name}/{number}" for number in range(100)]), fresh)
     optimize(tmp_path / "a", "IVF4,SQ8")
     (tmp_path / "a" / "index").rename(tmp_path / "b" / "index")
-    with closing(Store(tmp_path / "b")) as opened, caplog.at_level(logging.WARNING):
-        assert approximate.facts(tmp_path / "b", opened.header.id, 600)["rows"] == 600, "nothing else tells them apart"
+    with closing(Store(tmp_path / "b")) as store, caplog.at_level(logging.WARNING):
+        assert approximate.facts(tmp_path / "b", store.header.id, 600)["rows"] == 600, "nothing else tells them apart"
         assert not approximate.damage(tmp_path / "b")
-        scores, ids = StoredGallery(opened).search(mine, 1)
+        scores, ids = StoredGallery(store).search(mine, 1)
         assert ids[:, 0].tolist() == list(range(500, 600))
         assert np.allclose(scores, 1, atol=1e-5)
     assert f"the index in {tmp_path / 'b' / 'index'} is of other vectors; searching exactly" in caplog.text
@@ -338,19 +338,19 @@ def test_it_is_searched_and_added_to_while_it_is_optimised(tmp_path: Path) -> No
             added.append(other.add(items([f"during/{len(added)}"])[0], vectors[0]))
 
     optimize(tmp_path, "IVF8,SQ8", add)
-    with closing(Store(tmp_path)) as opened:
+    with closing(Store(tmp_path)) as store:
         built = approximate.read(tmp_path)
         assert built is not None
         assert (built.rows, added) == (2000, [2000])
-        _, ids = StoredGallery(opened).search(vectors[:1], 2)
+        _, ids = StoredGallery(store).search(vectors[:1], 2)
         assert sorted(ids[0].tolist()) == [0, 2000]
 
 
 def test_threads_share_one_gallery(tmp_path: Path) -> None:
     vectors = clustered(ROWS)
-    with closing(make(tmp_path, vectors)) as opened:
+    with closing(make(tmp_path, vectors)) as store:
         optimize(tmp_path, "IVF16,SQ8")
-        gallery, wrong = StoredGallery(opened), []
+        gallery, wrong = StoredGallery(store), []
 
         def ask(seed: int) -> None:
             for row in np.random.default_rng(seed).integers(0, ROWS, 50).tolist():
@@ -368,7 +368,7 @@ def test_threads_share_one_gallery(tmp_path: Path) -> None:
 def test_index_json_says_what_was_built(tmp_path: Path) -> None:
     make(tmp_path, clustered(600)).close()
     optimize(tmp_path, "IVF4,SQ8")
-    told = json.loads((tmp_path / "index" / "index.json").read_text())
-    assert told["spec"] == "IVF4,SQ8"
-    assert len(told["held"]) == 150
-    assert {"effort", "factor", "recall", "seconds"} == set(told["curve"][0])
+    values = json.loads((tmp_path / "index" / "index.json").read_text())
+    assert values["spec"] == "IVF4,SQ8"
+    assert len(values["held"]) == 150
+    assert {"effort", "factor", "recall", "seconds"} == set(values["curve"][0])

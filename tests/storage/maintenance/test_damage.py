@@ -40,13 +40,13 @@ Content = tuple[dict[str, bytes], list[object]]
 
 def content(path: Path) -> Content:
     """All that a collection tells: vectors by key, and what lies beside them."""
-    with closing(Store(path)) as opened:
-        vectors = {item.key: opened.vector(item.row).tobytes() for item in opened.catalog.live_items()}
-        columns = opened.catalog.database.query(
+    with closing(Store(path)) as store:
+        vectors = {item.key: store.vector(item.row).tobytes() for item in store.catalog.live_items()}
+        columns = store.catalog.database.query(
             'SELECT row, name, value FROM meta JOIN columns ON id = "column" ORDER BY row, name'
         )
-        dismissed = opened.catalog.database.query("SELECT key, size, mtime_ns FROM dismissed ORDER BY key")
-        return vectors, [opened.header, opened.catalog.sources(), opened.catalog.skipped(), columns, dismissed]
+        dismissed = store.catalog.database.query("SELECT key, size, mtime_ns FROM dismissed ORDER BY key")
+        return vectors, [store.header, store.catalog.sources(), store.catalog.skipped(), columns, dismissed]
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A collection with one of everything: metadata, removals, something skipped, a whitening, an index."""
     folder = tmp_path_factory.mktemp("whole")
     path = folder / "c"
-    with closing(make(path, clustered(ROWS), keys=KEYS)) as opened, opened.writing():
+    with closing(make(path, clustered(ROWS), keys=KEYS)) as store, store.writing():
         for row in range(0, ROWS, 3):
-            metadata.put_row(opened, row, {"year": 1990 + row % 30, "place": f"place {row}"})
-        opened.catalog.remove([5, 6])
-        opened.catalog.dismiss([opened.catalog.item(7)])
-        opened.catalog.add_skipped(1, "bad.jpg", "damaged image")
+            metadata.put_row(store, row, {"year": 1990 + row % 30, "place": f"place {row}"})
+        store.catalog.remove([5, 6])
+        store.catalog.dismiss([store.catalog.item(7)])
+        store.catalog.add_skipped(1, "bad.jpg", "damaged image")
     whiten(path, 16)
     optimize(path, "IVF4,SQ8")
     assert not verify(path)
@@ -85,11 +85,11 @@ def hit(whole: Path, folder: Path, name: str) -> tuple[Path, Path]:
 
 def same_answers(path: Path, before: Content) -> None:
     """Every result is a key with the cosine of the vector that it always had, or the search says why not."""
-    with Collection(path) as opened:
+    with Collection(path) as collection:
         query = np.frombuffer(before[0]["3/00010 xxxxxxxxxx.jpg"], np.float32)
-        for found in opened.search(query, k=5):
-            expected = float(np.frombuffer(before[0][found.key], np.float32) @ query)
-            assert abs(found.score - expected) < 1e-5
+        for hit in collection.search(query, k=5):
+            expected = float(np.frombuffer(before[0][hit.key], np.float32) @ query)
+            assert abs(hit.score - expected) < 1e-5
 
 
 def check(path: Path, before: Content, name: str) -> None:
@@ -136,8 +136,8 @@ def test_a_file_that_was_cut_is_found(whole: Path, tmp_path: Path, name: str) ->
     before, rng = content(whole), random.Random(name)
     for _ in range(max(2, FLIPS // 4)):
         path, file = hit(whole, tmp_path, name)
-        with file.open("r+b") as opened:
-            opened.truncate(rng.randrange(file.stat().st_size))
+        with file.open("r+b") as stream:
+            stream.truncate(rng.randrange(file.stat().st_size))
         try:
             check(path, before, name)
         except CollectionError as error:  # neither collection.json nor its copy in the catalog
@@ -145,8 +145,8 @@ def test_a_file_that_was_cut_is_found(whole: Path, tmp_path: Path, name: str) ->
 
 
 def roots(path: Path) -> dict[str, int]:
-    with closing(sqlite3.connect(path / "catalog.sqlite")) as opened:
-        return dict(opened.execute("SELECT name, rootpage FROM sqlite_master"))
+    with closing(sqlite3.connect(path / "catalog.sqlite")) as database:
+        return dict(database.execute("SELECT name, rootpage FROM sqlite_master"))
 
 
 @pytest.mark.parametrize("size", [1, 4096])
@@ -190,17 +190,17 @@ def test_a_torn_page_of_the_catalog_loses_the_rows_in_it_by_name(whole: Path, tm
 def test_a_torn_page_of_the_vectors_loses_its_rows_and_the_next_run_brings_them_back(
     photos: Path, encoder: PixelEncoder
 ) -> None:
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
-        before = opened.keys()
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
+        before = collection.keys()
         with (photos / ".lookalike" / "vectors.f32").open("r+b") as file:
             file.seek(3 * 4 * 192 + 100)
             file.write(bytes(4 * 192))  # over the bounds of rows 3 and 4
-        found = opened.verify(repair=True)
-        assert [row for row, _ in found.rows] == [3, 4]
-        assert opened.index().added == 2
-        assert sorted(opened.keys()) == sorted(before)
-        assert not opened.verify()
+        damage = collection.verify(repair=True)
+        assert [row for row, _ in damage.rows] == [3, 4]
+        assert collection.index().added == 2
+        assert sorted(collection.keys()) == sorted(before)
+        assert not collection.verify()
 
 
 def test_a_result_whose_vector_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
@@ -212,12 +212,12 @@ def test_a_result_whose_vector_is_not_what_was_stored_is_refused(tmp_path: Path)
         (byte,) = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1]))
-    with closing(Store(tmp_path / "c")) as opened:
-        gallery = StoredGallery(opened)
-        assert [opened.is_intact(row) for row in (2, 3, 4)] == [True, False, True]
-        assert gallery.found(2).key == "2/000002.jpg"
+    with closing(Store(tmp_path / "c")) as store:
+        gallery = StoredGallery(store)
+        assert [store.is_intact(row) for row in (2, 3, 4)] == [True, False, True]
+        assert gallery.intact_item(2).key == "2/000002.jpg"
         with pytest.raises(CollectionError, match=r"row 3 \(3/000003.jpg\) is damaged; run `lookalike verify"):
-            gallery.found(3)
+            gallery.intact_item(3)
     with Collection(tmp_path / "c") as opened_to_search:
         assert opened_to_search.search(vectors[2], k=1)[0].key == "2/000002.jpg"
         with pytest.raises(CollectionError, match=r"row 3 \(3/000003.jpg\) is damaged"):
@@ -227,25 +227,25 @@ def test_a_result_whose_vector_is_not_what_was_stored_is_refused(tmp_path: Path)
 def test_a_copy_of_an_image_whose_vector_is_damaged_is_embedded_and_not_given_that_vector(
     photos: Path, encoder: PixelEncoder
 ) -> None:
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
-        row = opened.row("01.jpg")
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
+        row = collection.row("01.jpg")
         assert row is not None
         with (photos / ".lookalike" / "vectors.f32").open("r+b") as file:
             file.seek(row * 4 * 192)
             file.write(bytes(4))
         shutil.copy(photos / "01.jpg", photos / "copy.jpg")
-        assert opened.index().added == 1
+        assert collection.index().added == 1
         assert encoder.encoded == 13
-        copied = opened.row("copy.jpg")
+        copied = collection.row("copy.jpg")
         assert copied is not None
-        assert np.array_equal(opened.store.vector(copied), encoder.encode([photos / "copy.jpg"])[0])
+        assert np.array_equal(collection.store.vector(copied), encoder.encode([photos / "copy.jpg"])[0])
 
 
 def spoil(path: Path, statement: str) -> None:
     """Change an entry behind its checksum's back."""
-    with closing(sqlite3.connect(path / "catalog.sqlite")) as opened, opened:
-        opened.execute(statement)
+    with closing(sqlite3.connect(path / "catalog.sqlite")) as database, database:
+        database.execute(statement)
 
 
 def test_a_gallery_with_fewer_vectors_than_rows_is_not_searched_at_all(tmp_path: Path) -> None:
@@ -253,10 +253,10 @@ def test_a_gallery_with_fewer_vectors_than_rows_is_not_searched_at_all(tmp_path:
     make(tmp_path / "c", clustered(20)).close()
     os.truncate(tmp_path / "c" / "vectors.f32", 19 * 4 * 32 + 100)
     with (
-        closing(Store(tmp_path / "c")) as opened,
+        closing(Store(tmp_path / "c")) as store,
         pytest.raises(CollectionError, match=r"holds 19 of 20 vectors; run `lookalike verify .* --repair`"),
     ):
-        StoredGallery(opened)
+        StoredGallery(store)
 
 
 def test_a_result_whose_entry_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
@@ -264,22 +264,22 @@ def test_a_result_whose_entry_is_not_what_was_stored_is_refused(tmp_path: Path) 
     vectors = clustered(20)
     make(tmp_path / "c", vectors).close()
     spoil(tmp_path / "c", f"UPDATE items SET key = x'{b'3/000009.jpg'.hex()}' WHERE row = 3")
-    with Collection(tmp_path / "c") as opened:
-        assert opened.search(vectors[2], k=1)[0].key == "2/000002.jpg"
+    with Collection(tmp_path / "c") as collection:
+        assert collection.search(vectors[2], k=1)[0].key == "2/000002.jpg"
         with pytest.raises(CollectionError, match=r"row 3 \(3/000009.jpg\) is damaged; run `lookalike verify"):
-            opened.search(vectors[3], k=1)
+            collection.search(vectors[3], k=1)
 
 
 def test_what_a_damaged_entry_says_of_its_image_is_not_passed_on(photos: Path, encoder: PixelEncoder) -> None:
     """Repair marks the entry as damaged, under a checksum that is right again; its vector was whole all along."""
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
-        key = opened.key(3)
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
+        key = collection.key(3)
     spoil(photos / ".lookalike", "UPDATE items SET width = 999 WHERE row = 3")
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        assert opened.verify(repair=True).rows == ((3, key),)
-        assert opened.index().added == 1
-        item = opened.store.catalog.live_item(key)
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        assert collection.verify(repair=True).rows == ((3, key),)
+        assert collection.index().added == 1
+        item = collection.store.catalog.live_item(key)
         assert item is not None
         assert (item.width, item.height, encoder.encoded) == (64, 48, 13)
 
@@ -297,32 +297,32 @@ def test_a_server_that_is_away_has_lost_no_rows(tmp_path: Path, monkeypatch: pyt
             verify(tmp_path / "c", repair)
     monkeypatch.undo()
     assert not verify(tmp_path / "c")
-    with closing(Store(tmp_path / "c")) as opened:
-        assert len(list(opened.catalog.live_items())) == 20
+    with closing(Store(tmp_path / "c")) as store:
+        assert len(list(store.catalog.live_items())) == 20
 
 
 def test_a_lost_source_takes_no_result_and_the_next_run_finds_it_again(photos: Path, encoder: PixelEncoder) -> None:
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
-        before = [hit.key for hit in opened.search("01.jpg")]
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
+        before = [hit.key for hit in collection.search("01.jpg")]
     spoil(photos / ".lookalike", "UPDATE sources SET crc = crc + 1")
-    with Collection(photos / ".lookalike", encoder) as opened:
-        assert "1 entries of sources do not match" in opened.verify(repair=True).faults[0]
-        told = r"12 images, as 01.jpg, are of a source that is lost; index their folder again"
-        assert [re.search(told, fault) is not None for fault in opened.verify().faults] == [True]
-        assert [(hit.key, hit.path) for hit in opened.search("01.jpg")] == [(key, None) for key in before]
+    with Collection(photos / ".lookalike", encoder) as collection:
+        assert "1 entries of sources do not match" in collection.verify(repair=True).faults[0]
+        message = r"12 images, as 01.jpg, are of a source that is lost; index their folder again"
+        assert [re.search(message, fault) is not None for fault in collection.verify().faults] == [True]
+        assert [(hit.key, hit.path) for hit in collection.search("01.jpg")] == [(key, None) for key in before]
         with pytest.raises(ImageError, match="where it lies is lost; run `lookalike verify`"):
-            opened.gallery.image(0)
+            collection.gallery.image(0)
         with pytest.raises(CollectionError, match=r"01.jpg is of an unknown source; run `lookalike verify`"):
-            merge([opened.path], photos.parent / "merged")
-        assert opened.index([photos]).unchanged == 12
-        assert not opened.verify()
-        assert [hit.path for hit in opened.search("01.jpg")] == [photos / key for key in before]
+            merge([collection.path], photos.parent / "merged")
+        assert collection.index([photos]).unchanged == 12
+        assert not collection.verify()
+        assert [hit.path for hit in collection.search("01.jpg")] == [photos / key for key in before]
 
 
 def test_one_of_several_sources_that_is_lost_needs_a_rebuild(tmp_path: Path) -> None:
-    with closing(make(tmp_path / "c", clustered(20))) as opened, opened.writing():
-        opened.catalog.add_source("/another", "another/")
+    with closing(make(tmp_path / "c", clustered(20))) as store, store.writing():
+        store.catalog.add_source("/another", "another/")
     spoil(tmp_path / "c", "UPDATE sources SET prefix = x'00' WHERE id = 1")
     verify(tmp_path / "c", repair=True)
     (fault,) = verify(tmp_path / "c").faults
@@ -335,9 +335,9 @@ def test_a_column_that_is_lost_takes_its_values_with_it(whole: Path, tmp_path: P
     assert verify(path).faults == ("catalog.sqlite: 1 entries of columns do not match their checksums",)
     assert "134 entries of meta are of a column that is lost" in verify(path, repair=True).faults[1]
     assert not verify(path)
-    with closing(Store(path)) as opened, opened.writing():
-        metadata.put_row(opened, 1, {"stars": 2000})
-        assert np.flatnonzero(select("stars > 0", opened.catalog, ROWS)).tolist() == [1]
+    with closing(Store(path)) as store, store.writing():
+        metadata.put_row(store, 1, {"stars": 2000})
+        assert np.flatnonzero(select("stars > 0", store.catalog, ROWS)).tolist() == [1]
 
 
 def test_values_of_a_column_that_an_older_repair_left_are_not_carried_on(whole: Path, tmp_path: Path) -> None:
@@ -361,16 +361,16 @@ def test_a_commit_in_the_middle_of_it_is_no_damage(
 
     def count(rows: RowStore) -> int:
         """How many vectors there are, while another process adds three rows."""
-        found = -1 if before else real(rows)
-        with closing(Store(tmp_path / "c")) as opened, opened.writing():
+        stored = -1 if before else real(rows)
+        with closing(Store(tmp_path / "c")) as store, store.writing():
             number = next(committed)
-            opened.add_many(items([f"{number}/{at}" for at in range(3)]), vectors[100:103])
-        return real(rows) if before else found
+            store.add_many(items([f"{number}/{at}" for at in range(3)]), vectors[100:103])
+        return real(rows) if before else stored
 
     monkeypatch.setattr(verifying, "stored_rows", count)
     assert not verify(tmp_path / "c")
-    with closing(Store(tmp_path / "c")) as opened:
-        assert opened.catalog.count_rows() == 103
+    with closing(Store(tmp_path / "c")) as store:
+        assert store.catalog.count_rows() == 103
 
 
 LIMITED = """
@@ -393,8 +393,8 @@ def test_a_disk_that_fills_up_ends_each_command_with_one_line_and_loses_nothing(
     path = tmp_path / "c"
     make(path, clustered(2000)).close()
     optimize(path, "IVF4,SQ8")
-    with closing(Store(path)) as opened, opened.writing():
-        opened.catalog.remove(range(10))
+    with closing(Store(path)) as store, store.writing():
+        store.catalog.remove(range(10))
     before = content(path)
     for command in (
         ("compact", str(path)),
@@ -414,7 +414,7 @@ def test_a_write_that_fails_half_way_loses_nothing_that_was_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vectors = clustered(60)
-    with closing(make(tmp_path / "c", vectors[:20])) as opened:
+    with closing(make(tmp_path / "c", vectors[:20])) as store:
         for fails_at in range(1, 12):
             calls = 0
             real_fsync = os.fsync
@@ -427,18 +427,18 @@ def test_a_write_that_fails_half_way_loses_nothing_that_was_committed(
                 real(descriptor)
 
             monkeypatch.setattr(os, "fsync", failing)
-            committed = opened.catalog.count_rows()
+            committed = store.catalog.count_rows()
             try:
-                with opened.writing():
+                with store.writing():
                     for number in range(5):
-                        item = next(iter(opened.catalog.live_items()))
-                        opened.add(type(item)(-1, 1, f"{fails_at}/{number}", 1, 2, f"{number:064x}", 3, 2), vectors[30])
-                        opened.commit()
-                        committed = opened.catalog.count_rows()
+                        item = next(iter(store.catalog.live_items()))
+                        store.add(type(item)(-1, 1, f"{fails_at}/{number}", 1, 2, f"{number:064x}", 3, 2), vectors[30])
+                        store.commit()
+                        committed = store.catalog.count_rows()
             except CollectionError as error:
                 assert "no space left on device" in str(error)
             monkeypatch.undo()
-            assert opened.catalog.count_rows() == committed
+            assert store.catalog.count_rows() == committed
             assert not verify(tmp_path / "c")
 
 
@@ -455,10 +455,10 @@ def test_a_disk_that_cannot_be_written_is_searched_all_the_same(tmp_path: Path) 
     if os.geteuid() or subprocess.run(bound, capture_output=True, check=False).returncode:
         pytest.skip("only root can mount")
     try:
-        with closing(Store(tmp_path / "c")) as opened:
-            _, ids = StoredGallery(opened).search(vectors[:5], 3)
+        with closing(Store(tmp_path / "c")) as store:
+            _, ids = StoredGallery(store).search(vectors[:5], 3)
             assert np.array_equal(ids, cosines(vectors[:5], vectors, 3))
-            with pytest.raises(CollectionError, match=r"cannot be written to .read-only file system"), opened.writing():
+            with pytest.raises(CollectionError, match=r"cannot be written to .read-only file system"), store.writing():
                 pass
         assert not verify(tmp_path / "c")
     finally:
@@ -470,8 +470,8 @@ def _read_only(tmp_path: Path) -> None:
     make(tmp_path / "c", vectors).close()
     (tmp_path / "c").chmod(0o555)
     try:
-        with closing(Store(tmp_path / "c")) as opened:
-            assert StoredGallery(opened).search(vectors[:1], 1)[1][0, 0] == 0
+        with closing(Store(tmp_path / "c")) as store:
+            assert StoredGallery(store).search(vectors[:1], 1)[1][0, 0] == 0
     finally:
         (tmp_path / "c").chmod(0o755)
 
@@ -481,62 +481,62 @@ def test_a_collection_without_its_json_is_refused_by_name_and_never_written_over
     photos: Path, tmp_path: Path, encoder: PixelEncoder, name: str
 ) -> None:
     path = photos / ".lookalike" if name == ".lookalike" else tmp_path / name
-    with Collection(path, encoder, [photos]) as opened:
-        opened.index()
-        before = opened.keys()
+    with Collection(path, encoder, [photos]) as collection:
+        collection.index()
+        before = collection.keys()
     (path / "collection.json").unlink()
     named = photos if name == ".lookalike" else path
     kept = (path / "catalog.sqlite").read_bytes()
-    with lookalike_open(named, encoder=encoder) as opened:
-        for job in (opened.index, opened.keys, lambda: opened.search(photos / "01.jpg")):
+    with lookalike_open(named, encoder=encoder) as collection:
+        for job in (collection.index, collection.keys, lambda: collection.search(photos / "01.jpg")):
             with pytest.raises(CollectionError, match=r"collection.json is missing, but catalog.sqlite and vectors"):
                 job()
     assert (path / "catalog.sqlite").read_bytes() == kept
-    with lookalike_open(named, encoder=encoder) as opened:
-        assert opened.verify().faults
-        assert not opened.verify(repair=True).rows
-        assert opened.keys() == before
-        assert opened.index([photos]).unchanged == 12
+    with lookalike_open(named, encoder=encoder) as collection:
+        assert collection.verify().faults
+        assert not collection.verify(repair=True).rows
+        assert collection.keys() == before
+        assert collection.index([photos]).unchanged == 12
 
 
 def test_what_an_interrupted_first_run_left_is_no_collection_yet(photos: Path, encoder: PixelEncoder) -> None:
     path = photos / ".lookalike"
     make(path, clustered(0, 192)).close()
     (path / "collection.json").unlink()
-    with Collection(path, encoder, [photos]) as opened:
-        assert opened.index().added == 12
+    with Collection(path, encoder, [photos]) as collection:
+        assert collection.index().added == 12
 
 
 def test_a_rebuild_takes_the_place_of_a_collection_without_its_json(photos: Path, encoder: PixelEncoder) -> None:
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
     (photos / ".lookalike" / "collection.json").unlink()
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        assert opened.index(rebuild=True).added == 12
-        assert not opened.verify()
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        assert collection.index(rebuild=True).added == 12
+        assert not collection.verify()
 
 
 def test_rebuild_is_the_way_out_where_nothing_can_be_read(photos: Path, encoder: PixelEncoder) -> None:
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
     (photos / ".lookalike" / "catalog.sqlite").write_bytes(b"nothing")
     (photos / ".lookalike" / "collection.json").write_text("{}")
     picture(99).save(photos / "another.png")
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
         with pytest.raises(CollectionError, match="index again with --rebuild"):
-            opened.index()
-        assert opened.index(rebuild=True).added == 13
-        assert not opened.verify()
+            collection.index()
+        assert collection.index(rebuild=True).added == 13
+        assert not collection.verify()
 
 
 def test_what_cannot_be_read_is_rebuilt_by_one_process_at_a_time(photos: Path, encoder: PixelEncoder) -> None:
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
     (photos / ".lookalike" / "collection.json").unlink()
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        with sole_writer(opened.path), pytest.raises(CollectionLocked):
-            opened.index(rebuild=True)
-        assert opened.index(rebuild=True).added == 12
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        with sole_writer(collection.path), pytest.raises(CollectionLocked):
+            collection.index(rebuild=True)
+        assert collection.index(rebuild=True).added == 12
     assert encoder.encoded == 24
 
 

@@ -26,15 +26,15 @@ def indexed(photos: Path, encoder: PixelEncoder) -> Path:
     return photos / ".lookalike"
 
 
-def opened(path: Path) -> Collection:
+def collection_at(path: Path) -> Collection:
     return Collection(path, PixelEncoder())
 
 
 def test_every_row_is_whitened_where_it_was(indexed: Path) -> None:
-    with opened(indexed) as before:
+    with collection_at(indexed) as before:
         keys, rows = before.keys(), before.gallery.vectors(np.arange(12))
     learned = whiten(indexed, dim=6)
-    with opened(indexed) as after:
+    with collection_at(indexed) as after:
         assert after.keys() == keys
         assert np.allclose(after.gallery.vectors(np.arange(12)), learned.apply(rows), atol=1e-6)
         assert not after.verify().rows
@@ -42,7 +42,7 @@ def test_every_row_is_whitened_where_it_was(indexed: Path) -> None:
 
 
 def test_searching_goes_on_with_stored_and_with_new_pictures(indexed: Path, photos: Path) -> None:
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         collection.whiten()
         for key in list(collection.keys()):
             assert collection.search(photos / key, k=1)[0].key == key
@@ -62,40 +62,40 @@ def picture_of(path: Path) -> bytes:
 
 
 def test_new_images_are_whitened_like_the_others(indexed: Path, photos: Path) -> None:
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         learned = collection.whiten(dim=6)
         picture(99).save(photos / "new.png")
         assert collection.index().added == 1
         row = collection.row("new.png")
         assert row is not None
-        wanted = learned.apply(PixelEncoder().encode([photos / "new.png"]))
-        assert np.allclose(collection.gallery.vectors(np.array([row])), wanted, atol=1e-6)
+        expected = learned.apply(PixelEncoder().encode([photos / "new.png"]))
+        assert np.allclose(collection.gallery.vectors(np.array([row])), expected, atol=1e-6)
 
 
 def test_the_whitening_is_part_of_the_fingerprint(indexed: Path) -> None:
-    with opened(indexed) as before:
+    with collection_at(indexed) as before:
         plain = before.store.header.fingerprint
     whiten(indexed, power=0.5)
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         assert collection.store.header.fingerprint not in (plain, PixelEncoder.fingerprint)
         assert collection.encoder.fingerprint == collection.store.header.fingerprint
     (indexed / whitening.FILE).unlink()
-    with opened(indexed) as collection, pytest.raises(EncoderMismatch):
+    with collection_at(indexed) as collection, pytest.raises(EncoderMismatch):
         collection.encoder  # noqa: B018
 
 
 def test_a_damaged_whitening_is_one_line(indexed: Path, photos: Path) -> None:
     whiten(indexed)
     (indexed / whitening.FILE).write_bytes(b"damaged")
-    with opened(indexed) as collection, pytest.raises(CollectionError, match=r"is damaged .*--rebuild"):
+    with collection_at(indexed) as collection, pytest.raises(CollectionError, match=r"is damaged .*--rebuild"):
         collection.search(picture_of(photos / "01.jpg"))
 
 
 def test_a_rebuild_begins_from_plain_vectors(indexed: Path) -> None:
     whiten(indexed, dim=4)
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         collection.index(rebuild=True)
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         assert collection.store.header.dim == PixelEncoder.dim
         assert collection.store.header.fingerprint == PixelEncoder.fingerprint
         assert whitening.load(indexed) is None
@@ -127,12 +127,12 @@ def test_another_encoders_collection_may_not(indexed: Path, tmp_path: Path) -> N
 
 
 def test_removed_rows_teach_nothing_and_stay_removed(indexed: Path) -> None:
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         collection.remove(["01.jpg", "02.jpg"])
         live = [item.row for item in collection.store.catalog.live_items()]
-        wanted = whitening.fit(collection.gallery.vectors(np.array(live)), dim=4)
-    assert whiten(indexed, dim=4).fingerprint == wanted.fingerprint
-    with opened(indexed) as collection:
+        expected = whitening.fit(collection.gallery.vectors(np.array(live)), dim=4)
+    assert whiten(indexed, dim=4).fingerprint == expected.fingerprint
+    with collection_at(indexed) as collection:
         assert len(collection) == 10
         assert "01.jpg" not in collection.keys()  # noqa: SIM118
 
@@ -146,10 +146,10 @@ def test_a_damaged_row_is_named_and_nothing_is_changed(indexed: Path) -> None:
     with pytest.raises(CollectionError, match=r"row 3 .* is damaged.*--repair"):
         whiten(indexed)
     assert not beside(indexed, "whitened").exists()
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         assert [row for row, _ in collection.verify(repair=True).rows] == [3]
     whiten(indexed)
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         assert len(collection) == 11
 
 
@@ -176,7 +176,7 @@ def test_while_another_process_writes_it_waits_for_nobody(indexed: Path) -> None
 
 
 def test_whoever_has_it_open_keeps_reading_the_old_one(indexed: Path, photos: Path) -> None:
-    with opened(indexed) as reader:
+    with collection_at(indexed) as reader:
         gallery = reader.gallery
         rows = gallery.vectors(np.arange(12))
         whiten(indexed)
@@ -228,7 +228,7 @@ def test_killed_at_any_moment_the_old_collection_is_still_there(moment: str, ind
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert reached == b"there\n"
-    with opened(indexed) as collection:
+    with collection_at(indexed) as collection:
         assert collection.search(photos / "01.jpg", k=1)[0].key == "01.jpg"
         assert not collection.verify().rows
         assert (indexed / "vectors.f32").read_bytes() == vectors

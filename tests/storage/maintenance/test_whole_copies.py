@@ -16,40 +16,39 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.reader import KEPT_OPEN
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, LookalikeError, SourceError
 from lookalike.index import ann as approximate
-from lookalike.storage import store
 from lookalike.storage import swap as exchange
 from lookalike.storage.maintenance.merge import merge
 from lookalike.storage.maintenance.transfer import Format, export, import_vectors
 from lookalike.storage.maintenance.verify import verify
 from lookalike.storage.manifest import Header, read_header
-from lookalike.storage.store import Store
+from lookalike.storage.store import Store, create
 from lookalike.types import Vectors
 from tests.support.pictures import PixelEncoder, picture
 from tests.support.vectors import FINGERPRINT, clustered, compact, items, make, optimize
 
 
-def held(path: Path) -> dict[str, bytes]:
+def stored_vectors(path: Path) -> dict[str, bytes]:
     """Every live key, and its vector."""
-    with closing(Store(path)) as opened:
-        return {item.key: opened.vector(item.row).tobytes() for item in opened.catalog.live_items()}
+    with closing(Store(path)) as store:
+        return {item.key: store.vector(item.row).tobytes() for item in store.catalog.live_items()}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_compact_keeps_every_live_row_and_nothing_else(tmp_path: Path, dtype: str) -> None:
-    with closing(make(tmp_path / "c", clustered(900), dtype)) as opened:
-        with opened.writing():
-            opened.catalog.remove(range(0, 900, 2))
-            opened.catalog.dismiss([opened.catalog.item(1)])
-        first = opened.catalog.item(1)
+    with closing(make(tmp_path / "c", clustered(900), dtype)) as store:
+        with store.writing():
+            store.catalog.remove(range(0, 900, 2))
+            store.catalog.dismiss([store.catalog.item(1)])
+        first = store.catalog.item(1)
     optimize(tmp_path / "c", "IVF4,SQ8")
-    before = held(tmp_path / "c")
+    before = stored_vectors(tmp_path / "c")
     report = compact(tmp_path / "c")
     assert report.removed == 451
     assert report.after < report.before
-    assert held(tmp_path / "c") == before
-    with closing(Store(tmp_path / "c")) as opened:
-        assert opened.catalog.count_rows() == 449
-        assert opened.catalog.is_dismissed(first.key, first.size, first.mtime_ns)  # it stays out
+    assert stored_vectors(tmp_path / "c") == before
+    with closing(Store(tmp_path / "c")) as store:
+        assert store.catalog.count_rows() == 449
+        assert store.catalog.is_dismissed(first.key, first.size, first.mtime_ns)  # it stays out
     assert not (tmp_path / "c" / "index").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
     assert not verify(tmp_path / "c")
@@ -59,19 +58,19 @@ def test_compact_changes_how_vectors_are_kept(tmp_path: Path) -> None:
     vectors = clustered(50)
     make(tmp_path / "c", vectors).close()
     compact(tmp_path / "c", "int8")
-    with closing(Store(tmp_path / "c")) as opened:
-        stored = opened.vectors.block(0, 50)
+    with closing(Store(tmp_path / "c")) as store:
+        stored = store.vectors.block(0, 50)
         assert np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-6)
         assert np.einsum("ij,ij->i", stored, vectors).min() > 0.9999
-        assert opened.header.dtype == "int8"
+        assert store.header.dtype == "int8"
     compact(tmp_path / "c", "int8")
-    with closing(Store(tmp_path / "c")) as opened:
-        assert np.array_equal(opened.vectors.block(0, 50), stored)
+    with closing(Store(tmp_path / "c")) as store:
+        assert np.array_equal(store.vectors.block(0, 50), stored)
 
 
 def test_a_damaged_row_stops_a_copy_and_changes_nothing(tmp_path: Path) -> None:
-    with closing(make(tmp_path / "c", clustered(50))) as opened, opened.writing():
-        opened.catalog.database.execute("UPDATE items SET width = 4 WHERE row = 7")
+    with closing(make(tmp_path / "c", clustered(50))) as store, store.writing():
+        store.catalog.database.execute("UPDATE items SET width = 4 WHERE row = 7")
     for copy in (lambda: compact(tmp_path / "c"), lambda: merge([tmp_path / "c"], tmp_path / "d")):
         with pytest.raises(CollectionError, match=r"row 7 \(7/000007.jpg\) is damaged; run .*--repair"):
             copy()
@@ -79,26 +78,26 @@ def test_a_damaged_row_stops_a_copy_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_has_it_open_goes_over_to_the_compacted_one(photos: Path, encoder: PixelEncoder) -> None:
-    with Collection(photos / ".lookalike", encoder, [photos]) as opened:
-        opened.index()
-        keys = opened.keys()
-        opened.remove(keys[:3])
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
+        keys = collection.keys()
+        collection.remove(keys[:3])
         Collection(photos / ".lookalike", encoder).compact()
-        assert opened.keys() == keys[3:]
-        assert [hit.key for hit in opened.search(keys[5], k=1)] == [keys[5]]
-        opened.index()  # and writes to it
-        assert opened.info()["removed"] == 0
+        assert collection.keys() == keys[3:]
+        assert [hit.key for hit in collection.search(keys[5], k=1)] == [keys[5]]
+        collection.index()  # and writes to it
+        assert collection.info()["removed"] == 0
 
 
 def test_its_length_is_asked_before_and_after_it_was_replaced(tmp_path: Path) -> None:
     with closing(make(tmp_path / "c", clustered(20))) as store, store.writing():
         store.catalog.remove([3, 4])
-    with Collection(tmp_path / "c") as opened:
-        assert len(opened) == 18
+    with Collection(tmp_path / "c") as collection:
+        assert len(collection) == 18
         compact(tmp_path / "c")
-        assert len(opened) == 18
-        assert opened.gallery.holds(17)
-        assert not opened.gallery.holds(18)
+        assert len(collection) == 18
+        assert collection.gallery.holds(17)
+        assert not collection.gallery.holds(18)
 
 
 def test_searches_from_many_threads_go_on_while_it_is_replaced(photos: Path, encoder: PixelEncoder) -> None:
@@ -109,14 +108,14 @@ def test_searches_from_many_threads_go_on_while_it_is_replaced(photos: Path, enc
     def search() -> None:
         try:
             while not stop.is_set():
-                assert opened.search("01.jpg", k=1)[0].key == "01.jpg"
-                assert len(opened) == 12
-                assert opened.encoder.dim == 192
+                assert collection.search("01.jpg", k=1)[0].key == "01.jpg"
+                assert len(collection) == 12
+                assert collection.encoder.dim == 192
         except Exception as error:  # noqa: BLE001 - whatever a thread meets
             met.append(error)
 
-    with Collection(path, encoder, [photos]) as opened:
-        opened.index()
+    with Collection(path, encoder, [photos]) as collection:
+        collection.index()
         threads = [threading.Thread(target=search) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -127,7 +126,7 @@ def test_searches_from_many_threads_go_on_while_it_is_replaced(photos: Path, enc
         for thread in threads:
             thread.join()
         assert not met
-        assert len(opened._reader._retired) <= KEPT_OPEN
+        assert len(collection._reader._retired) <= KEPT_OPEN
 
 
 def test_a_writer_of_the_old_files_is_told(tmp_path: Path) -> None:
@@ -141,21 +140,21 @@ def test_a_writer_of_the_old_files_is_told(tmp_path: Path) -> None:
 def test_an_interrupted_exchange_is_finished(tmp_path: Path) -> None:
     make(tmp_path / "c", clustered(20)).close()
     (tmp_path / "c").rename(exchange.beside(tmp_path / "c", "old"))
-    with Collection(tmp_path / "c") as opened:
-        assert len(opened) == 20
+    with Collection(tmp_path / "c") as collection:
+        assert len(collection) == 20
 
 
 def test_merge_holds_what_all_hold_and_metadata_with_it(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
-        with closing(make(tmp_path / name / ".lookalike", clustered(30, seed=ord(name)))) as opened, opened.writing():
-            opened.catalog.put("columns", 1 if name == "a" else 2, "year", "any")
-            opened.catalog.put("meta", 3, 1 if name == "a" else 2, ord(name))
+        with closing(make(tmp_path / name / ".lookalike", clustered(30, seed=ord(name)))) as store, store.writing():
+            store.catalog.put("columns", 1 if name == "a" else 2, "year", "any")
+            store.catalog.put("meta", 3, 1 if name == "a" else 2, ord(name))
     report = merge([tmp_path / name / ".lookalike" for name in "ab"], tmp_path / "all")
     assert (report.images, report.shared) == (60, 0)
-    merged = held(tmp_path / "all")
+    merged = stored_vectors(tmp_path / "all")
     for prefix, name in (("", "a"), ("b/", "b")):
-        for key, vector in held(tmp_path / name / ".lookalike").items():
+        for key, vector in stored_vectors(tmp_path / name / ".lookalike").items():
             assert merged[prefix + key] == vector
     with Collection(tmp_path / "all") as whole:
         assert len(whole.gallery.view("year > 0")) == 2
@@ -167,14 +166,14 @@ def test_merging_two_collections_of_one_folder_takes_each_file_once(tmp_path: Pa
     for name in ("a", "b"):
         make(tmp_path / name, clustered(30, seed=1)).close()
     assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").shared == 30
-    assert held(tmp_path / "all") == held(tmp_path / "a")
+    assert stored_vectors(tmp_path / "all") == stored_vectors(tmp_path / "a")
 
 
 def test_only_collections_of_one_encoder_are_merged(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    with closing(make(tmp_path / "a", clustered(3))) as opened:
-        store.create(tmp_path / "b", replace(opened.header, fingerprint="0" * 64)).close()
+    with closing(make(tmp_path / "a", clustered(3))) as store:
+        create(tmp_path / "b", replace(store.header, fingerprint="0" * 64)).close()
     with pytest.raises(EncoderMismatch, match="only vectors of one encoder can be merged"):
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
     with pytest.raises(CollectionError, match="is there already"):
@@ -201,31 +200,31 @@ def read_back(out: Path, kind: str) -> tuple[list[str], Vectors]:
 @pytest.mark.parametrize("kind", ["npy", "parquet", "csv", "faiss"])
 def test_what_is_exported_is_what_is_held(tmp_path: Path, kind: Format) -> None:
     vectors = clustered(5000, 8)
-    with closing(make(tmp_path / "c", vectors)) as opened:
-        with opened.writing():
-            opened.catalog.remove([0, 4999])
-        export(opened, tmp_path / "out", kind)
-        keys, found = read_back(tmp_path / "out", kind)
-        assert keys == [item.key for item in opened.catalog.live_items()]
-        assert np.allclose(found, vectors[1:4999], atol=1e-7)
+    with closing(make(tmp_path / "c", vectors)) as store:
+        with store.writing():
+            store.catalog.remove([0, 4999])
+        export(store, tmp_path / "out", kind)
+        keys, exported = read_back(tmp_path / "out", kind)
+        assert keys == [item.key for item in store.catalog.live_items()]
+        assert np.allclose(exported, vectors[1:4999], atol=1e-7)
         with pytest.raises(CollectionError, match="is there already"):
-            export(opened, tmp_path / "out", kind)
+            export(store, tmp_path / "out", kind)
 
 
 def test_a_damaged_row_stops_an_export_which_leaves_nothing(tmp_path: Path) -> None:
-    with closing(make(tmp_path / "c", clustered(10))) as opened:
+    with closing(make(tmp_path / "c", clustered(10))) as store:
         with (tmp_path / "c" / "vectors.f32").open("r+b") as file:
             file.seek(7 * 4 * 32 + 2)
             file.write(b"!")
         with pytest.raises(CollectionError, match=r"row 7 \(7/000007.jpg\) is damaged; run `lookalike verify"):
-            export(opened, tmp_path / "out", "npy")
+            export(store, tmp_path / "out", "npy")
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
 def test_what_is_exported_can_be_imported(tmp_path: Path) -> None:
     keys = ["plain.jpg", "line\nbreak.jpg", "caf\udce9.jpg"]
-    with closing(make(tmp_path / "c", clustered(3), keys=keys)) as opened:
-        export(opened, tmp_path / "out", "npy")
+    with closing(make(tmp_path / "c", clustered(3), keys=keys)) as store:
+        export(store, tmp_path / "out", "npy")
     report = import_vectors(tmp_path / "out" / "vectors.npy", tmp_path / "d", tmp_path / "out" / "keys.jsonl")
     assert (report.added, report.unusable) == (3, 0)
     assert not verify(tmp_path / "d")
@@ -246,8 +245,8 @@ def test_the_same_vectors_from_two_places_can_be_merged(tmp_path: Path) -> None:
     assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c").images == 50
     for path in (tmp_path / "a", tmp_path / "b", tmp_path / "c"):
         assert not verify(path)
-    with Collection(tmp_path / "c") as opened:
-        assert [hit.key for hit in opened.search("two/7.jpg", k=2)] == ["two/7.jpg", "7.jpg"]
+    with Collection(tmp_path / "c") as collection:
+        assert [hit.key for hit in collection.search("two/7.jpg", k=2)] == ["two/7.jpg", "7.jpg"]
 
 
 @pytest.mark.parametrize("change", ["a number", "their order", "their shape"])
@@ -276,17 +275,17 @@ def test_what_an_earlier_version_imported_opens_and_grows_and_refuses_a_second_i
     vectors = clustered(40)
     np.save(tmp_path / "v.npy", vectors)
     (tmp_path / "names").write_text("".join(f"{row}\n" for row in range(40)))
-    with closing(store.create(tmp_path / "c", Header("imported-32", old, 32))) as made, made.writing():
-        made.catalog.add_source(str(tmp_path), "")
-        made.add_many(items([str(row) for row in range(40)]), vectors)
+    with closing(create(tmp_path / "c", Header("imported-32", old, 32))) as new, new.writing():
+        new.catalog.add_source(str(tmp_path), "")
+        new.add_many(items([str(row) for row in range(40)]), vectors)
     with pytest.raises(CollectionError, match="is there already; name a new folder"):
         import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
-    with Collection(tmp_path / "c") as opened:
-        assert opened.search("7", k=1)[0].score == 1
-        opened.remove(["8"])
-        opened.compact()
-        assert opened.store.header.fingerprint == old
-        assert len(opened) == 39
+    with Collection(tmp_path / "c") as collection:
+        assert collection.search("7", k=1)[0].score == 1
+        collection.remove(["8"])
+        collection.compact()
+        assert collection.store.header.fingerprint == old
+        assert len(collection) == 39
 
 
 def test_rows_without_direction_and_keys_met_twice_are_counted_and_left_out(tmp_path: Path) -> None:
@@ -295,8 +294,8 @@ def test_rows_without_direction_and_keys_met_twice_are_counted_and_left_out(tmp_
     (tmp_path / "names.txt").write_text("a\nb\nc\na\n")
     report = import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names.txt")
     assert (report.added, report.unusable) == (1, 3)
-    with closing(Store(tmp_path / "c")) as opened:
-        assert np.allclose(opened.vector(0), [0.6, 0.8])
+    with closing(Store(tmp_path / "c")) as store:
+        assert np.allclose(store.vector(0), [0.6, 0.8])
 
 
 def clip_retrieval(folder: Path) -> Vectors:
@@ -317,11 +316,11 @@ def clip_retrieval(folder: Path) -> Vectors:
 def test_a_folder_of_clip_retrieval_is_imported_with_its_captions(tmp_path: Path) -> None:
     vectors = clip_retrieval(tmp_path / "clip")
     import_vectors(tmp_path / "clip", tmp_path / "c", images=tmp_path / "clip" / "images", dtype="float16")
-    with Collection(tmp_path / "c") as opened:
-        assert opened.keys() == [f"{row}.jpg" for row in range(25)]
-        assert opened.gallery.path(3) == tmp_path / "clip" / "images" / "3.jpg"
-        found = opened.search(vectors[7], k=2, where='caption:"number 1*"')
-        assert {hit.key for hit in found} <= {f"{row}.jpg" for row in (1, *range(10, 20))}
+    with Collection(tmp_path / "c") as collection:
+        assert collection.keys() == [f"{row}.jpg" for row in range(25)]
+        assert collection.gallery.path(3) == tmp_path / "clip" / "images" / "3.jpg"
+        hits = collection.search(vectors[7], k=2, where='caption:"number 1*"')
+        assert {hit.key for hit in hits} <= {f"{row}.jpg" for row in (1, *range(10, 20))}
 
 
 @pytest.mark.parametrize(
@@ -359,9 +358,9 @@ def test_columns_of_clip_retrieval_that_sqlite_has_not_are_imported(tmp_path: Pa
         pq.write_table(table, tmp_path / "clip" / "metadata" / f"metadata_{number}.parquet")
     assert import_vectors(tmp_path / "clip", tmp_path / "c").added == 25
     assert not verify(tmp_path / "c")
-    with Collection(tmp_path / "c") as opened:
-        assert len(opened.gallery.view(f"hash = {2**64 - 1} and flags = '[1, 2]'")) == 25
-        assert opened.keys()[:2] == ["0/0", "0/1"]
+    with Collection(tmp_path / "c") as collection:
+        assert len(collection.gallery.view(f"hash = {2**64 - 1} and flags = '[1, 2]'")) == 25
+        assert collection.keys()[:2] == ["0/0", "0/1"]
 
 
 def test_a_pickled_array_is_not_read(tmp_path: Path) -> None:
@@ -374,15 +373,15 @@ def test_a_pickled_array_is_not_read(tmp_path: Path) -> None:
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with (
-        closing(make(tmp_path / "c", clustered(3))) as opened,
+        closing(make(tmp_path / "c", clustered(3))) as store,
         pytest.raises(LookalikeError, match=r"pip install lookalike\[parquet\]"),
     ):
-        export(opened, tmp_path / "out", "parquet")
+        export(store, tmp_path / "out", "parquet")
 
 
 def test_compact_waits_for_nobody(tmp_path: Path) -> None:
-    with closing(make(tmp_path / "c", clustered(3))) as opened, opened.writing():
-        opened.add(items(["x"])[0], clustered(1)[0])
+    with closing(make(tmp_path / "c", clustered(3))) as store, store.writing():
+        store.add(items(["x"])[0], clustered(1)[0])
         with pytest.raises(CollectionError, match="being written to by another process"):
             compact(tmp_path / "c")
     assert approximate.read(tmp_path / "c") is None
@@ -393,9 +392,9 @@ def pictured(folder: Path, encoder: PixelEncoder, names: dict[str, int], path: P
     for name, seed in names.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         picture(seed).save(folder / name)
-    with Collection(path or folder / ".lookalike", encoder, [folder]) as opened:
-        opened.index()
-        return opened.path
+    with Collection(path or folder / ".lookalike", encoder, [folder]) as collection:
+        collection.index()
+        return collection.path
 
 
 def test_a_subfolder_and_another_folder_of_its_name_are_kept_apart(tmp_path: Path, encoder: PixelEncoder) -> None:
@@ -403,11 +402,11 @@ def test_a_subfolder_and_another_folder_of_its_name_are_kept_apart(tmp_path: Pat
     second = pictured(tmp_path / "trip", encoder, {"1.png": 5, "2.png": 6, "3.png": 7, "4.png": 8})
     report = merge([first, second], tmp_path / "all")
     assert (report.images, report.shared) == (8, 0)
-    merged, there = held(tmp_path / "all"), held(second)
+    merged, there = stored_vectors(tmp_path / "all"), stored_vectors(second)
     assert {key: merged[f"trip-2/{key}"] for key in there} == there
-    with Collection(tmp_path / "all", encoder) as opened:
-        assert opened.gallery.path(opened.row("trip-2/1.png") or 0) == tmp_path / "trip" / "1.png"
-        assert opened.index().unchanged == 8
+    with Collection(tmp_path / "all", encoder) as collection:
+        assert collection.gallery.path(collection.row("trip-2/1.png") or 0) == tmp_path / "trip" / "1.png"
+        assert collection.index().unchanged == 8
 
 
 def test_two_images_of_one_name_are_refused_with_the_order_that_keeps_them_apart(
@@ -426,12 +425,12 @@ def test_what_was_taken_out_by_hand_stays_out_of_a_merged_collection(tmp_path: P
     paths = [
         pictured(tmp_path / name, encoder, {"1.png": seed, "2.png": seed + 1}) for name, seed in (("x", 1), ("y", 3))
     ]
-    with Collection(paths[1], encoder) as opened:
-        opened.remove(["1.png"])
+    with Collection(paths[1], encoder) as collection:
+        collection.remove(["1.png"])
     merge(paths, tmp_path / "all")
-    with Collection(tmp_path / "all", encoder) as opened:
-        assert opened.index().added == 0
-        assert opened.keys() == ["1.png", "2.png", "y/2.png"]
+    with Collection(tmp_path / "all", encoder) as collection:
+        assert collection.index().added == 0
+        assert collection.keys() == ["1.png", "2.png", "y/2.png"]
 
 
 def test_pictures_of_a_remote_source_are_found_after_a_merge(tmp_path: Path) -> None:
@@ -440,45 +439,43 @@ def test_pictures_of_a_remote_source_are_found_after_a_merge(tmp_path: Path) -> 
     picture(1).save(bucket / "far.png")
     for name, place in (("far", bucket.as_uri()), ("further", "s3://other/p?region=here")):
         header = Header("thumb", FINGERPRINT, 32)
-        with closing(store.create(tmp_path / name, header)) as made, made.writing():
-            made.add_many(items(["far.png"], made.catalog.add_source(place, "")), clustered(1), new_keys=True)
+        with closing(create(tmp_path / name, header)) as new, new.writing():
+            new.add_many(items(["far.png"], new.catalog.add_source(place, "")), clustered(1), new_keys=True)
     assert merge([tmp_path / "far", tmp_path / "further"], tmp_path / "all").images == 2
-    with Collection(tmp_path / "all") as opened:
-        assert opened.info()["sources"] == [bucket.as_uri(), "s3://other/p?region=here"]
-        assert opened.keys() == ["far.png", "p/far.png"]
-        assert opened.gallery.image(0).size == (64, 48)
+    with Collection(tmp_path / "all") as collection:
+        assert collection.info()["sources"] == [bucket.as_uri(), "s3://other/p?region=here"]
+        assert collection.keys() == ["far.png", "p/far.png"]
+        assert collection.gallery.image(0).size == (64, 48)
 
 
 def test_a_source_that_is_not_read_from_here_is_told_as_such(tmp_path: Path) -> None:
     encoder = PixelEncoder()
     header = Header(encoder.name, encoder.fingerprint, encoder.dim)
-    with closing(store.create(tmp_path / "far", header)) as made, made.writing():
-        made.add_many(
-            items(["a.png"], made.catalog.add_source("s3://b/p", "")), clustered(1, encoder.dim), new_keys=True
-        )
-    with Collection(tmp_path / "far", encoder) as opened:
+    with closing(create(tmp_path / "far", header)) as new, new.writing():
+        new.add_many(items(["a.png"], new.catalog.add_source("s3://b/p", "")), clustered(1, encoder.dim), new_keys=True)
+    with Collection(tmp_path / "far", encoder) as collection:
         for rebuild in (False, True):
             with pytest.raises(SourceError, match=r"s3://b/p: its images are brought .* index --from RESULT"):
-                opened.index(rebuild=rebuild)
-        assert opened.keys() == ["a.png"]
+                collection.index(rebuild=rebuild)
+        assert collection.keys() == ["a.png"]
 
 
 def add_one(path: Path, key: str) -> None:
-    with closing(Store(path)) as opened, opened.writing():
-        opened.add(items([key])[0], clustered(1, opened.header.dim)[0])
+    with closing(Store(path)) as store, store.writing():
+        store.add(items([key])[0], clustered(1, store.header.dim)[0])
 
 
 @pytest.mark.parametrize("kind", ["npy", "parquet", "csv", "faiss"])
 def test_a_writer_goes_on_while_a_collection_is_exported(tmp_path: Path, kind: Format) -> None:
     vectors = clustered(5000, 8)
-    with closing(make(tmp_path / "c", vectors)) as opened:
-        before = [item.key for item in opened.catalog.live_items()]
+    with closing(make(tmp_path / "c", vectors)) as store:
+        before = [item.key for item in store.catalog.live_items()]
         # A file that changes has a new row from then on; what is written is the old one, live when it began.
-        export(opened, tmp_path / "out", kind, lambda done, _: add_one(tmp_path / "c", before[4999]))
-        assert opened.catalog.count_rows() == 5002
-    keys, found = read_back(tmp_path / "out", kind)
+        export(store, tmp_path / "out", kind, lambda done, _: add_one(tmp_path / "c", before[4999]))
+        assert store.catalog.count_rows() == 5002
+    keys, exported = read_back(tmp_path / "out", kind)
     assert keys == before
-    assert np.allclose(found, vectors, atol=1e-7)
+    assert np.allclose(exported, vectors, atol=1e-7)
 
 
 def test_a_writer_is_told_at_once_while_its_collection_is_merged(tmp_path: Path) -> None:
@@ -492,8 +489,8 @@ def test_a_writer_is_told_at_once_while_its_collection_is_merged(tmp_path: Path)
     merge([tmp_path / "a", tmp_path / "b", tmp_path / "a"], tmp_path / "all", write)
     add_one(tmp_path / "a", "x")
     with (
-        closing(Store(tmp_path / "a")) as opened,
-        opened.writing(),
+        closing(Store(tmp_path / "a")) as store,
+        store.writing(),
         pytest.raises(CollectionLocked, match="a is being"),
     ):
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "more")
