@@ -271,13 +271,17 @@ def talk(url: str, *parts: bytes, pause: float = 0.0) -> bytes:
             except OSError:
                 break
             time.sleep(pause)
-        heard = b""
-        try:
-            while piece := plug.recv(65536):
-                heard += piece
-        except OSError:
-            pass
-        return heard
+        return until_it_hangs_up(plug)
+
+
+def until_it_hangs_up(plug: socket.socket) -> bytes:
+    heard = b""
+    try:
+        while piece := plug.recv(65536):
+            heard += piece
+    except OSError:
+        pass
+    return heard
 
 
 def answered_while_dripping(url: str, head: bytes) -> bytes:
@@ -288,7 +292,7 @@ def answered_while_dripping(url: str, head: bytes) -> bytes:
         for _ in range(40):
             plug.sendall(b" ")
             if select.select([plug], [], [], 0.2)[0]:
-                return plug.recv(65536)
+                return until_it_hangs_up(plug)
     return b""
 
 
