@@ -77,9 +77,9 @@ def open(
 
     Examples
     --------
-    >>> photos = lookalike.open("~/Pictures")
-    >>> photos.index()
-    >>> photos.search("holiday.jpg", k=5)
+    >>> with lookalike.open("holiday", encoder="thumbnail") as photos:
+    ...     photos.index().added
+    3
     """
     path = Path(path).expanduser()
     if collection is not None:
@@ -178,7 +178,9 @@ class Collection:
 
         Examples
         --------
-        >>> photos.search("red door.jpg", k=5, where="year >= 2019", min_score=0.5)
+        >>> photos = lookalike.open("photos")
+        >>> [hit.key for hit in photos.search("photos/door.jpg", k=3, where="key:*.jpg", min_score=0.9)]
+        ['door.jpg']
         """
         question = Query(
             examples=examples(query),
@@ -419,7 +421,11 @@ class Collection:
 
         Examples
         --------
-        >>> photos.index(["~/Pictures"], meta=["labels.csv"]).added
+        >>> photos = lookalike.open("photos")
+        >>> photos.index(meta=["labels.csv"]).unchanged
+        4
+        >>> photos.search("door.jpg", k=1, where="label = beach")[0].key
+        'beach.jpg'
         """
         return self._writer.index(sources, progress, rebuild, precision, dtype, meta)
 

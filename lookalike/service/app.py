@@ -42,7 +42,7 @@ def create_app(collection: Collection, settings: Settings | None = None) -> Fast
 
     Examples
     --------
-    >>> app = create_app(lookalike.open("~/Pictures"), Settings(token="a token of sixteen letters"))
+    >>> app = create_app(lookalike.open("photos"), Settings(token="a token of sixteen letters"))
     """
     settings = settings or Settings()
     served = Served(collection, settings)

@@ -1,6 +1,5 @@
 """From images on disk through a collection and its search to figures that can be checked by hand."""
 
-import doctest
 import json
 import math
 from dataclasses import replace
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import lookalike
 from lookalike.collection import collection as collections
 from lookalike.errors import EvaluationError
 from lookalike.evaluation import run
@@ -319,15 +317,6 @@ def test_a_rerank_spec_is_parsed_by_the_rerank_room(monkeypatch: pytest.MonkeyPa
 def test_a_name_of_an_encoder_is_loaded(monkeypatch: pytest.MonkeyPatch, root: Path, cache: Path) -> None:
     monkeypatch.setattr(run, "load_encoder", lambda name: {"angles": AngleEncoder()}[name])
     assert evaluate("vgg", root, "angles", cache=cache).map == pytest.approx(RANKS_1_3_7)
-
-
-def test_the_example_in_the_documentation_of_evaluate_runs(
-    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (example,) = doctest.DocTestFinder(recurse=False).find(evaluate, "evaluate", globs={"lookalike": lookalike})
-    outcome = doctest.DocTestRunner().run(example)
-    assert (outcome.failed, outcome.attempted) == (0, 6)
 
 
 def test_progress_is_reported_while_the_gallery_is_embedded(root: Path, cache: Path) -> None:
