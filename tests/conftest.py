@@ -18,6 +18,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+PHOTOS = Path(os.environ.get("LOOKALIKE_TEST_DATA", ROOT.parent / "shared" / "data"))
+"""Real photos, for the few tests marked `photos`, each of which has a twin on made-up ones."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what compares with real photos where there are none: nothing goes untested by that."""
+    if not PHOTOS.is_dir():
+        left_out = [item for item in items if item.get_closest_marker("photos")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture
 def encoder() -> PixelEncoder:
     return PixelEncoder()
@@ -25,11 +37,10 @@ def encoder() -> PixelEncoder:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real photos; a test that asks for it is skipped where it is absent."""
-    folder = Path(os.environ.get("LOOKALIKE_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip("the development photos are not here (LOOKALIKE_TEST_DATA names their folder)")
-    return folder
+    """The folder of real photos, for tests marked `photos`."""
+    if not PHOTOS.is_dir():
+        pytest.skip(f"{PHOTOS}: no real photos there (LOOKALIKE_TEST_DATA names their folder)")
+    return PHOTOS
 
 
 @pytest.fixture(scope="module")

@@ -213,6 +213,7 @@ FACADE = ("paris_invalides_000072", (95, 30, 620, 730)), ("paris_invalides_00036
 """Two photos of one church, and where it stands in them between sky and trees, read off the pictures."""
 
 
+@pytest.mark.photos
 def test_matches_of_two_real_photos_lie_on_the_facade(shared_data: Path) -> None:
     folder = shared_data / "paris250" / "images"
     (name_a, box_a), (name_b, box_b) = FACADE

@@ -140,6 +140,7 @@ def test_buildings_of_the_town_are_found_again(six_buildings: Path, tmp_path: Pa
     assert report.map > evaluate("vgg", root=six_buildings, encoder="thumbnail", cache=tmp_path).map + 0.4
 
 
+@pytest.mark.photos
 def test_the_published_figure_on_paris_250_is_reached(shared_data: Path, tmp_path: Path, encoder: Encoder) -> None:
     from lookalike.evaluation import evaluate
 

@@ -132,6 +132,7 @@ def test_an_unknown_dataset_or_root_is_refused_with_the_way_out(tmp_path: Path) 
         load("folders", tmp_path, [tmp_path / "none"])
 
 
+@pytest.mark.photos
 def test_the_official_files_of_paris6k_are_read(shared_data: Path) -> None:
     queries = read_groundtruth(shared_data / "paris6k_groundtruth")
     assert len(queries) == 55
