@@ -51,9 +51,9 @@ def made_beside(old: Store, suffix: str, header: Header, fill: Callable[[Store],
 
 
 def _copy_files(path: Path, fresh: Path) -> None:
-    """Copy what lies beside the catalog and the vectors: a whitening, a finding about precision."""
+    """Copy what lies beside the catalog and the vectors: a whitening, a finding about precision; no drafts."""
     for file in path.iterdir():
-        if file.is_file() and file.name not in NOT_COPIED:
+        if file.is_file() and file.name not in NOT_COPIED and file.suffix != ".new":
             shutil.copy2(file, fresh / file.name)
 
 

@@ -137,3 +137,11 @@ def test_until_the_old_one_is_cleared_away_nobody_can_replace_the_new_one(kept: 
         exchange(kept, fresh)
     assert len(steps) > 5
     assert is_whole_when_opened(kept)
+
+
+def test_a_draft_that_a_killed_process_left_beside_the_files_is_not_copied(kept: Path) -> None:
+    (kept / ".collection.json.0123abcd.new").write_text("{")
+    (kept / "precision.json").write_text("{}")
+    compact(kept)
+    assert (kept / "precision.json").read_text() == "{}"
+    assert not (kept / ".collection.json.0123abcd.new").exists()
