@@ -237,7 +237,7 @@ ASKED: list[Callable[[Store], int]] = [
 ]
 
 
-@pytest.mark.parametrize("asked", ASKED, ids=["query", "numbers", "version", "snapshot"])
+@pytest.mark.parametrize("question", ASKED, ids=["query", "numbers", "version", "snapshot"])
 def test_a_transaction_that_a_crash_left_open_is_rolled_back_by_whoever_comes(
     tmp_path: Path, question: Callable[[Store], int]
 ) -> None:
