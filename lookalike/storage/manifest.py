@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lookalike.errors import CollectionError
 from lookalike.storage.catalog import CATALOG
+from lookalike.storage.sqlite import reading
 from lookalike.storage.vectors import DTYPES
 from lookalike.utils.files import reason, write_whole
 
@@ -123,11 +124,11 @@ def _size(path: Path) -> int:
 
 
 def _has_rows(catalog: Path) -> bool:
-    """Whether a catalog has items; True where it cannot be read."""
+    """Whether a catalog has items, after rolling back what a killed run left; True where it cannot be read."""
     if not _size(catalog):
         return False
     try:
-        with closing(sqlite3.connect(f"{catalog.resolve().as_uri()}?mode=ro", uri=True)) as reader:
+        with closing(reading(catalog)) as reader:
             return reader.execute("SELECT 1 FROM items LIMIT 1").fetchone() is not None
     except sqlite3.OperationalError as error:
         return "no such table" not in str(error)

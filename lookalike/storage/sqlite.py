@@ -84,7 +84,8 @@ def _rolled_back(path: Path) -> bool:
     """Roll back what a crash left, with the writer's lock; whether this process or another could do so."""
     try:
         with FileLock(path.parent / LOCK, timeout=0), closing(connect(path, "?mode=rw")) as catalog:
-            catalog.execute("SELECT 1 FROM items LIMIT 1")
+            # Not of a table of ours: what is rolled back may be the transaction that made it.
+            catalog.execute("SELECT 1 FROM sqlite_master LIMIT 1")
     except Timeout:
         time.sleep(0.1)  # whoever has the lock rolls it back
     except (OSError, sqlite3.Error):

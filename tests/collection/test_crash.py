@@ -37,8 +37,8 @@ def write_pictures(folder: Path, count: int) -> Path:
 
 
 def finish(process: "subprocess.Popen[bytes]") -> None:
-    process.communicate(timeout=300)
-    assert process.returncode == 0
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
 
 
 def written(collection: Path) -> int:
@@ -100,6 +100,40 @@ def test_ctrl_c_keeps_what_was_committed_and_says_so(tmp_path: Path) -> None:
     assert b"Traceback" not in errors
     with sqlite3.connect(tmp_path / "collection" / "catalog.sqlite") as catalog:
         assert 0 < catalog.execute("SELECT COUNT(*) FROM items").fetchone()[0] < 300
+
+
+HALF_MADE = """
+import os, sys
+from pathlib import Path
+from lookalike.storage import catalog
+from lookalike.storage.sqlite import connect
+
+path, has_tables = Path(sys.argv[1]), sys.argv[2] == "True"
+if has_tables:
+    catalog.make(path)
+(path / "vectors.f32").write_bytes(b"")
+database = connect(path / "catalog.sqlite")
+for statement in ("PRAGMA cache_spill = ON", "PRAGMA cache_size = 10", "BEGIN IMMEDIATE"):
+    database.execute(statement)
+if not has_tables:
+    database.execute(catalog.SCHEMA[0])
+database.executemany("INSERT INTO facts VALUES (?, ?, 0)", ((f"{row}", "x" * 1000) for row in range(1000)))
+os._exit(0)
+"""
+"""Ends inside a transaction of which a part is in the file already, before collection.json is written."""
+
+
+@pytest.mark.parametrize("has_tables", [True, False])
+def test_a_first_run_that_was_killed_in_the_catalog_can_be_run_again(
+    photos: Path, tmp_path: Path, has_tables: bool
+) -> None:
+    path = tmp_path / "c"
+    path.mkdir()
+    subprocess.run([sys.executable, "-c", HALF_MADE, str(path), str(has_tables)], check=True)
+    assert (path / "catalog.sqlite-journal").read_bytes()[:4] == b"\xd9\xd5\x05\xf9", "to be rolled back"
+    with Collection(path, PixelEncoder()) as collection:
+        assert collection.index([photos]).added == len(list(Folder(photos).entries()))
+        assert not collection.verify()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

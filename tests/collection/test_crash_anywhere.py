@@ -229,7 +229,7 @@ def in_snapshot(store: Store) -> int:
         return store.catalog.count_rows()
 
 
-ASKED: list[Callable[[Store], int]] = [
+QUESTIONS: list[Callable[[Store], int]] = [
     lambda store: len(list(store.catalog.live_items())),
     lambda store: len(store.catalog.database.numbers("SELECT row FROM items")),
     lambda store: store.catalog.count_rows() if store.catalog.database.version else 0,
@@ -237,7 +237,7 @@ ASKED: list[Callable[[Store], int]] = [
 ]
 
 
-@pytest.mark.parametrize("question", ASKED, ids=["query", "numbers", "version", "snapshot"])
+@pytest.mark.parametrize("question", QUESTIONS, ids=["query", "numbers", "version", "snapshot"])
 def test_a_transaction_that_a_crash_left_open_is_rolled_back_by_whoever_comes(
     tmp_path: Path, question: Callable[[Store], int]
 ) -> None:
