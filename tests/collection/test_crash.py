@@ -47,6 +47,24 @@ def written(collection: Path) -> int:
     return vectors.stat().st_size if vectors.exists() else 0
 
 
+def is_running_after(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def is_running_after_a_picture(process: "subprocess.Popen[bytes]", collection: Path) -> bool:
+    """Waits until vectors were written or cut off; False where the run came to its end first."""
+    before = written(collection)
+    while written(collection) == before:
+        if process.poll() is not None:
+            return False
+        time.sleep(0.002)
+    return process.poll() is None
+
+
 def state(collection: Path) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], bytes]:
     with sqlite3.connect(collection / "catalog.sqlite") as catalog:
         items = catalog.execute("SELECT * FROM items ORDER BY row").fetchall()
@@ -68,16 +86,16 @@ def test_killed_at_twenty_moments_it_ends_as_if_it_had_not_been(
     killed, struck = 0, set[int]()
     while killed < 20:
         start, process = time.monotonic(), index(folder, tmp_path / "killed")
-        try:
-            # Later kills strike later, or the run would never get past its start.
-            process.wait(rng.uniform(0.3, 1) * whole * (0.3 + killed / 20))
-            shutil.rmtree(tmp_path / "killed")  # it got to the end: begin again
-            whole = time.monotonic() - start  # on a machine that was busy before, none would be killed in time
-        except subprocess.TimeoutExpired:
+        # By turns at any moment, later and later, and as soon as a picture of this run is written.
+        delay = rng.uniform(0.3, 1) * whole * (0.3 + killed / 20)
+        if is_running_after(process, delay) if killed % 2 else is_running_after_a_picture(process, tmp_path / "killed"):
             process.send_signal(signal.SIGKILL)
             process.wait()
             killed += 1
             struck.add(written(tmp_path / "killed"))
+        else:
+            shutil.rmtree(tmp_path / "killed")  # it got to the end: begin again
+            whole = time.monotonic() - start  # on a machine that was busy before, none would be killed in time
         _, errors = process.communicate()
         assert b"Traceback" not in errors
     assert any(0 < size < written(tmp_path / "whole") for size in struck), "no kill fell among the pictures"
