@@ -17,6 +17,6 @@ def current(arguments: Sequence[str]) -> list[str]:
             return [*result, *arguments[at:]]
         option, equals, value = argument.partition("=")
         if option in names:
-            note(f"{option} is called {names[option]} now; the old name goes with the next release")
+            note(f"{option} is called {names[option]} now; the old name works for one more release")
         result.append(f"{names.get(option, option)}{equals}{value}")
     return result

@@ -17,6 +17,7 @@ from lookalike.encoders import graph, quantize
 from lookalike.encoders.checkpoint import Architecture, open_checkpoint, read_architecture
 from lookalike.encoders.files import Files, checksum
 from lookalike.errors import EncoderError
+from lookalike.utils.files import reason
 from lookalike.utils.paths import cache_dir
 
 POSITIONS, SHAPE = "positions.npy", "architecture.json"
@@ -75,7 +76,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise EncoderError(f"{folder.parent} cannot be written to ({error.strerror}); set LOOKALIKE_CACHE") from error
+        raise EncoderError(f"{folder.parent} cannot be written to ({reason(error)}); set LOOKALIKE_CACHE") from error
     try:
         yield unfinished
         for path in unfinished.iterdir():
@@ -87,6 +88,6 @@ def _appearing(folder: Path) -> Iterator[Path]:
             if not (folder / SHAPE).is_file():
                 raise
     except OSError as error:
-        raise EncoderError(f"{folder} cannot be written ({error.strerror}); set LOOKALIKE_CACHE") from error
+        raise EncoderError(f"{folder} cannot be written ({reason(error)}); set LOOKALIKE_CACHE") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

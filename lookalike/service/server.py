@@ -181,7 +181,7 @@ class _LimitedProtocol(H11Protocol):
 def _protocol(settings: Settings) -> type[H11Protocol]:
     """The protocol with the limits of these settings; uvicorn takes a class and makes its instances itself."""
 
-    class Protocol(_LimitedProtocol):
+    class Limited(_LimitedProtocol):
         limits = settings
 
-    return Protocol
+    return Limited

@@ -12,7 +12,7 @@ NEW = {"--filter": "--where", "--not": "--negative", "--not-text": "--negative-t
 
 
 def line(old: str) -> str:
-    return f"lookalike: {old} is called {NEW[old]} now; the old name goes with the next release\n"
+    return f"lookalike: {old} is called {NEW[old]} now; the old name works for one more release\n"
 
 
 def test_these_options_of_search_have_other_names_now() -> None:
