@@ -62,3 +62,14 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_the_process_that_decodes_hostile_bytes_loads_no_archives_and_no_network() -> None:
+    code = """
+import sys
+import lookalike.service.decode_worker
+loaded = {"lookalike.images.sources", "tarfile", "ssl", "http.client"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lookalike.errors import QueryError
+from lookalike.index.exact import refuse_other_length
 from lookalike.search.fusion import CalibratedScores, Calibration, ReciprocalRank
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.options import SearchOptions
@@ -95,9 +95,7 @@ def _fused(subqueries: Sequence[Subquery], resolved: Sequence[Resolved], options
 
 def _candidates(space: Space, resolved: Resolved, k: int, options: SearchOptions) -> Ranking:
     """The best `k` of a space, re-ranked; raises QueryError where the vectors are of another length."""
-    length, dim = resolved.probe.vectors.shape[1], space.gallery.dim
-    if length != dim:
-        raise QueryError(f"the query vector has {length} numbers, the collection's have {dim}")
+    refuse_other_length(resolved.probe.vectors, space.gallery.dim)
     return rank(resolved.probe, space.gallery, k, options.rerankers)
 
 

@@ -36,7 +36,7 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
 def as_results(served: Served, hits: Sequence[Hit]) -> list[dict[str, Any]]:
     """Hits with the sizes of their images; a hit that was removed since the search is left out."""
     results, store = [], served.collection.store
-    with store.catalog.database.snapshot():
+    with store.catalog.snapshot():
         for hit in hits:
             item = store.catalog.live_item(hit.key)
             if item:

@@ -13,7 +13,7 @@ def sample(collection: Collection, count: int) -> list[Item]:
     """At most `count` live items, evenly spread over the rows; no list of all of them is made."""
     # Read once: another store may take its place at any moment.
     store = collection.store
-    with store.catalog.database.snapshot():
+    with store.catalog.snapshot():
         rows = store.catalog.count_rows()
         places = np.unique(np.linspace(0, max(0, rows - 1), min(count, max(1, rows))).astype(int))
         ends = [*places[1:].tolist(), rows]

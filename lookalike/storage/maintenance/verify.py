@@ -129,7 +129,7 @@ def _rows(path: Path, header: Header, faults: list[str], repair: bool) -> list[t
         with closing(_open_vectors(path, header)) as vectors:
             vectors.flush(rows)
         with closing(Catalog(path)) as catalog, catalog.database.through_writer():
-            catalog.database.execute("BEGIN IMMEDIATE")
+            catalog.database.begin()
             catalog.remove([row for row, _ in damaged], "damaged")
             catalog.database.execute("COMMIT")
     return damaged
