@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lookalike.cli.app import AsJson, app
+from lookalike.cli.app import AsJson, EncoderName, app
 from lookalike.cli.output import note, print_json
 from lookalike.errors import LookalikeError
 from lookalike.utils.cores import cores
@@ -22,7 +22,7 @@ def embed(
     cluster: Annotated[
         str, typer.Option(metavar="WHERE", help="local: this machine; auto: the Ray cluster here; or its address.")
     ] = "local",
-    encoder: Annotated[str, typer.Option(metavar="NAME", help="See `lookalike encoders`.")] = "dinov2-base",
+    encoder: EncoderName = None,
     gpus: Annotated[int, typer.Option(min=0, help="Encoders that have a GPU each; 0 encodes on cores.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Encoders on cores; 0 for one a core.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images an encoder takes at once.")] = 32,
@@ -39,6 +39,7 @@ def embed(
 
     S3 is reached as the variables AWS_* say; they are passed on to the workers.
     """
+    from lookalike.encoders.default import default_encoder
     from lookalike.integrations import ENGINES
     from lookalike.integrations import ray as jobs
     from lookalike.integrations.milvus import address as engines
@@ -52,7 +53,7 @@ def embed(
         )
     options = jobs.EmbedOptions(workers, gpus, batch, dtype, ParquetColumns(key, image))
     with connected(cluster, workers or cores()) as ray:
-        summary = jobs.embed(ray, source, to, encoder, options)
+        summary = jobs.embed(ray, source, to, encoder or default_encoder(), options)
     facts = summary.to_json(price_per_hour)
     if as_json:
         print_json({"to": to, **facts})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lookalike.types import Progress
 
 
-@app.command(epilog="Example: lookalike index ~/Pictures --encoder rootsift")
+@app.command(epilog="Example: lookalike index ~/Pictures")
 def index(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="FOLDER", help="Folders, tars, zips or text lists.")
@@ -173,26 +173,47 @@ class Run:
 
 
 def _index(collection: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
-    """The vectors of every encoder that is named; without one, of all that the collection has."""
-    from lookalike.collection.collection import Collection
+    """The vectors of every encoder that is named; without one, of all that the collection has.
 
-    own = collection.store.header.encoder if collection.exists else None
-    if own is None or len(encoders) < 2:
-        further = own is not None and bool(encoders) and encoders[0] != own and encoders[0] in collection.sets
-        if further and not run.rebuild:
-            return collection.add_set(encoders[0], run.progress)
-        first = Collection(collection.path, encoders[0] if encoders else None, sources, run.device, run.engine)
-        report = first.index(sources, run.progress, run.rebuild, run.precision, run.dtype, run.meta)
-    elif own in encoders:
-        report = collection.index(sources, run.progress, run.rebuild, None, run.dtype, run.meta)
-    else:
-        raise LookalikeError(f"{collection.path} was made with {own}: name it too, --encoder {own} --encoder …")
-    # Another object may have put another collection in its place.
-    collection.close()
-    for name in encoders if len(encoders) > 1 else ():
-        if name != (own or encoders[0]):
-            collection.add_set(name, run.progress)
-    return report
+    A collection keeps its own vectors: those of another encoder become a set beside them, unless `--rebuild` is given.
+    """
+    from lookalike.collection.collection import Collection
+    from lookalike.encoders import with_options
+
+    names = [with_options(name, precision=run.precision) if run.precision else name for name in encoders]
+    keeps = collection.exists and not (run.rebuild and collection.store.header.encoder not in names)
+    others = [name for name in names if _is_another(collection, name)] if keeps else names[1:]
+    own = next((name for name in names if name not in others), None)
+    reports = []
+    if own or not others:
+        # The name says what `--precision` asks for; without a name, the collection's encoder gets it.
+        precision = None if own else run.precision
+        first = Collection(collection.path, own, sources, run.device, run.engine)
+        reports.append(first.index(sources, run.progress, run.rebuild, precision, run.dtype, run.meta))
+        # Another object may have put another collection in its place.
+        collection.close()
+    reports += [collection.add_set(name, run.progress) for name in others]
+    if not own and others:
+        for table in run.meta:
+            collection.attach(table)
+    return reports[0]
+
+
+def _is_another(collection: "Collection", name: str) -> bool:
+    """Whether the vectors of this encoder are not the collection's own; decided by its weights, not by its spelling."""
+    from lookalike.collection.collection import Collection
+    from lookalike.errors import EncoderMismatch
+
+    if name == collection.store.header.encoder:
+        return False
+    if name in collection.sets:
+        return True
+    try:
+        with Collection(collection.path, name) as same:
+            same.encoder  # noqa: B018 - raises where its vectors are others
+    except EncoderMismatch:
+        return True
+    return False
 
 
 @app.command(epilog="Example: lookalike whiten ~/Pictures --dim 512")

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.collection import collection as collections
-from lookalike.collection.reader import DEFAULT_ENCODER
-from lookalike.encoders import load_encoder, weights
 from lookalike.errors import LookalikeError
 from lookalike.evaluation import evaluate
 from lookalike.evaluation.datasets import synthetic as scenes
@@ -26,18 +24,6 @@ class Demo:
 
     text: str
     page: Path
-
-
-def choose_encoder(name: str | None = None) -> tuple[Encoder, str]:
-    """The encoder of a demo, and a line that names it and says why: the default needs weights, `rootsift` none."""
-    if name:
-        return load_encoder(name), f"encoder: {name}, as asked for"
-    if weights.is_cached(DEFAULT_ENCODER):
-        return load_encoder(DEFAULT_ENCODER), f"encoder: {DEFAULT_ENCODER}, the default"
-    return load_encoder("rootsift"), (
-        f"encoder: rootsift, because the weights of {DEFAULT_ENCODER} are not on this machine "
-        f"(`lookalike encoders pull {DEFAULT_ENCODER}` fetches them)"
-    )
 
 
 def made_up(out: Path, encoder: Encoder, progress: Progress | None = None) -> Demo:

@@ -17,15 +17,14 @@ def encoders(context: typer.Context, as_json: AsJson = False) -> None:
     """List the encoders, and whether their weights are on this machine."""
     if context.invoked_subcommand:
         return
-    from lookalike.collection.reader import DEFAULT_ENCODER
-    from lookalike.encoders import ENCODERS, weights
+    from lookalike.encoders import ENCODERS, default, weights
 
     rows = []
     for name in ENCODERS:
         state = "here" if weights.is_cached(name) else "to be fetched"
         if name not in weights.HUB:
             state = "needs no download"
-        rows.append({"name": name, "weights": state, "default": name == DEFAULT_ENCODER})
+        rows.append({"name": name, "weights": state, "default": name == default.FIRST})
     if as_json:
         print_json(rows)
         return

@@ -65,6 +65,7 @@ def evaluate(
 ) -> None:
     """Measure an encoder on a benchmark: mAP, mAP@k, P@k and more, by the protocol that the field uses."""
     from lookalike.encoders import with_options
+    from lookalike.encoders.default import default_encoder
     from lookalike.evaluation.page import save_report
     from lookalike.evaluation.replay import FaultExplanation
     from lookalike.evaluation.replay import explain as replay
@@ -76,7 +77,7 @@ def evaluate(
             "--explain replays the report's protocol; it takes no other --protocol, no --rerank and no --engine"
         )
     place = _root(dataset, root, download)
-    name, cuts, more = with_options(encoder or _default_encoder(), device=device), ks(k), distractors or ()
+    name, cuts, more = with_options(encoder or default_encoder(), device=device), ks(k), distractors or ()
     report: Report | FaultExplanation
     with shown("images") as progress:
         if explain:
@@ -89,12 +90,6 @@ def evaluate(
         for path in report.save(out) if isinstance(report, FaultExplanation) else save_report(report, out):
             note(f"wrote {path}")
     print_json(report.to_json()) if as_json else print(report.text())
-
-
-def _default_encoder() -> str:
-    from lookalike.collection.reader import DEFAULT_ENCODER
-
-    return DEFAULT_ENCODER
 
 
 def _root(dataset: str, root: Path | None, download: bool = False) -> Path:
@@ -135,7 +130,7 @@ def compare(
 Several = Annotated[list[str] | None, typer.Option(metavar="A B ...", help="One or more; see `lookalike encoders`.")]
 
 
-@app.command(epilog="Example: lookalike grid vgg --root ~/paris --encoder rootsift")
+@app.command(epilog="Example: lookalike grid vgg --root ~/paris --rerank none alpha-qe")
 def grid(
     dataset: Dataset,
     root: Root = None,
@@ -156,6 +151,7 @@ def grid(
     ),
 ) -> None:
     """Measure every combination, cheapest and best marked. What was measured is kept, so it may be interrupted."""
+    from lookalike.encoders.default import default_encoder
     from lookalike.evaluation.datasets import load
     from lookalike.evaluation.grid import Combinations, Setting
     from lookalike.evaluation.grid import grid as measure
@@ -166,7 +162,7 @@ def grid(
     with shown("images") as progress:
         table = measure(
             load(dataset, _root(dataset, root), distractors or ()),
-            Combinations(encoder or [_default_encoder()], options, rerank or ()),
+            Combinations(encoder or [default_encoder()], options, rerank or ()),
             Setting(protocol, tuple(cuts) if cuts else None, uncropped),
             out=out,
             progress=progress,
@@ -203,10 +199,11 @@ def demo(
 ) -> None:
     """Run the whole job: index, evaluate, print the table, and write a page of queries and their results."""
     from lookalike.cli import demo as demos
+    from lookalike.encoders.default import open_encoder
     from lookalike.utils.progress import shown
 
-    chosen, why = demos.choose_encoder(encoder)
-    note(why)
+    chosen = open_encoder(encoder)
+    note(f"encoder: {chosen.name}")
     with shown("images") as progress:
         result = demos.own_photos(folder, out, chosen, progress) if folder else demos.made_up(out, chosen, progress)
     print(result.text)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lookalike.encoders import load_encoder, reads_text, whitening
 from lookalike.encoders import precision as precisions
+from lookalike.encoders.default import default_encoder
 from lookalike.encoders.whitened import whitened
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
 from lookalike.images.remote import is_remote, located
@@ -23,7 +24,6 @@ from lookalike.storage.swap import SETS, recover
 from lookalike.types import Encoder, TextEncoder
 
 FOLDER = ".lookalike"
-DEFAULT_ENCODER = "dinov2-base"
 KEPT_OPEN = 2
 """Stores of collections that were replaced, for searches that began before."""
 
@@ -151,8 +151,8 @@ class Reader:
             stored = current.header.encoder
             raise EncoderMismatch(
                 f"{self.path} was made with {stored} ({current.header.fingerprint[:12]}), not "
-                f"{encoder.name} ({encoder.fingerprint[:12]}); open it with --encoder {stored}, index "
-                f"again with --rebuild, or keep both: lookalike index --encoder {stored} --encoder {encoder.name}"
+                f"{encoder.name} ({encoder.fingerprint[:12]}); open it with --encoder {stored}, keep both: "
+                f"lookalike index {self.folder} --encoder {encoder.name}, or index again with --rebuild"
             )
         return encoder
 
@@ -173,7 +173,7 @@ class Reader:
         """The name of the encoder as requested, else as in the header."""
         if isinstance(self.requested.encoder, str):
             return self.requested.encoder
-        return self.store.header.encoder if self.exists else DEFAULT_ENCODER
+        return self.store.header.encoder if self.exists else default_encoder()
 
     def _load(self) -> Encoder:
         name, stored = self.encoder_name, self.store.header.encoder if self.exists else None
@@ -219,10 +219,9 @@ class Reader:
         for reader in (self, *self.further):
             if reader.reads_text:
                 return reader
-        stored = self.store.header.encoder
         raise QueryError(
-            f"{self.path} has no vectors of an encoder that reads text; add them: lookalike index "
-            f"{self.folder} --encoder {stored} --encoder siglip2-base"
+            f"{self.path} has no vectors of an encoder that reads text; add them: lookalike index {self.folder} "
+            "--encoder siglip2-base"
         )
 
     def space(self, options: SearchOptions) -> Space:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from lookalike.collection.reader import DEFAULT_ENCODER, FOLDER, Reader, Requested
+from lookalike.collection.reader import FOLDER, Reader, Requested
 from lookalike.collection.sync import IndexReport, Part, Sync
 from lookalike.encoders import precision as precisions
 from lookalike.encoders import whitening, with_options
+from lookalike.encoders.default import default_encoder
 from lookalike.encoders.precision import PrecisionFinding
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
 from lookalike.images.sources import Source, open_source
@@ -110,6 +111,8 @@ class Writer:
         if not self._reader.exists:
             if not named:
                 raise CollectionError(f"{self._path}: nothing to index; name a folder")
+            if self._reader.requested.encoder is None:
+                self._reader.use(default_encoder())
             finding = self._settle_precision(named, progress)
             self._reader.adopt(store.create(self._path, self._header(dtype)))
             if finding:
@@ -173,7 +176,7 @@ class Writer:
             if isinstance(error, CollectionLocked | EncoderMismatch) or not places or self._is_readable():
                 raise
             with store.sole_writer(self._path):
-                report = self._rebuild_beside(places, requested.encoder or DEFAULT_ENCODER, progress, dtype, None)
+                report = self._rebuild_beside(places, requested.encoder or default_encoder(), progress, dtype, None)
         self._reader.close()
         self._reader.use(self._reader.requested.encoder)
         return report

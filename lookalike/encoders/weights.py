@@ -51,6 +51,20 @@ HUB = {
     "clip-vit-l14": _towers("Xenova/clip-vit-large-patch14"),
 }
 TIMEOUT_SECONDS = 10.0
+DECIDE_SECONDS = 2.0
+"""For how long the hub may be silent before it counts as out of reach."""
+
+
+class Unavailable(EncoderError):  # noqa: N818 - says what is wrong
+    """Weights that are not on this machine and cannot be fetched; `why` is the short cause."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"the weights of {name} are not on this machine and cannot be fetched ({why}): run `lookalike encoders "
+            f"pull {name}` where there is a network and copy {hub_cache()} here, give a local path, or use "
+            "--encoder efficientnet-lite0, which needs no download"
+        )
+        self.why = why
 
 
 def model(name: str) -> PublishedModel:
@@ -108,8 +122,10 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         folder = find(name)
         if folder is None:
-            raise _nowhere(name, "HF_HUB_OFFLINE is set")
+            raise Unavailable(name, "HF_HUB_OFFLINE is set")
         return folder
+    if why := _out_of_reach():
+        raise Unavailable(name, why)
     record = _recorded(published)
     revision, digests = _published(name, published, record["revision"] if record else None)
     # Several models may share a repository: files that only this one has are not recorded yet.
@@ -130,6 +146,15 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     return Path(paths[0]).parents[published.files[0].count("/")]
 
 
+def _out_of_reach() -> str:
+    """Why the hub cannot be reached, else nothing; decided at once, where its client would try for six seconds."""
+    from huggingface_hub import constants
+
+    from lookalike.utils.download import out_of_reach
+
+    return out_of_reach(constants.ENDPOINT, DECIDE_SECONDS)
+
+
 def _published(name: str, published: PublishedModel, revision: str | None) -> tuple[str | None, dict[str, str]]:
     """The revision, and the SHA-256 of those files for which the hub has one."""
     from huggingface_hub import HfApi
@@ -144,7 +169,7 @@ def _published(name: str, published: PublishedModel, revision: str | None) -> tu
     except RevisionNotFoundError as error:
         raise EncoderError(f"{published.repository}: the hub no longer has revision {revision}") from error
     except Exception as error:
-        raise _nowhere(name, _short(error)) from error
+        raise Unavailable(name, _short(error)) from error
     digests = {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs}
     return info.sha, digests
 
@@ -169,14 +194,7 @@ def _fetch(name: str, published: PublishedModel, file: str, revision: str | None
     except EntryNotFoundError as error:
         raise EncoderError(f"{published.repository} has no {file}; only models with safetensors are read") from error
     except Exception as error:
-        raise _nowhere(name, _short(error)) from error
-
-
-def _nowhere(name: str, why: str) -> EncoderError:
-    return EncoderError(
-        f"the weights of {name} are not on this machine and cannot be fetched ({why}): run `lookalike encoders pull "
-        f"{name}` where there is a network and copy {hub_cache()} here, give a local path, or use --encoder rootsift"
-    )
+        raise Unavailable(name, _short(error)) from error
 
 
 def _short(error: BaseException) -> str:

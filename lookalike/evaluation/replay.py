@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike.encoders import load_encoder
+from lookalike.encoders.default import open_encoder
 from lookalike.encoders.pipeline import BATCH
 from lookalike.evaluation.answers import Ask, QueryVectors, answers, ask_collection, ask_encoder, embed_gallery
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Truth
@@ -255,14 +255,14 @@ def _right(mended: str, queries: Sequence[JudgedQuery], ks: Sequence[int]) -> Me
 
 def replayed(
     benchmark: Benchmark,
-    encoder: str | Encoder,
+    encoder: str | Encoder | None,
     k: Sequence[int] | None = None,
     uncropped: bool = False,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """The report's protocol on this benchmark: its preprocessings, 5 results retrieved, junk wrong."""
-    loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    loaded = open_encoder(encoder)
     replay = _Replay(benchmark, loaded, uncropped, cache, progress)
     queries = replay.judged(
         _without_junk(benchmark), PreprocessedEncoder(loaded, GALLERY), PreprocessedEncoder(loaded, QUERY)
@@ -294,7 +294,7 @@ def replayed(
 def explain(
     dataset: str | Benchmark,
     root: str | Path | None = None,
-    encoder: str | Encoder = "rootsift",
+    encoder: str | Encoder | None = None,
     k: Sequence[int] | None = None,
     uncropped: bool = False,
     distractors: Iterable[str | Path] = (),
@@ -305,7 +305,7 @@ def explain(
     """Replay the report on `dataset`, then correct its faults one after the other; raises EvaluationError."""
     benchmark = open_benchmark(dataset, root, distractors)
     protocol_for(benchmark, PROTOCOL.name)
-    loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    loaded = open_encoder(encoder)
     replay = _Replay(benchmark, loaded, uncropped, cache, progress)
     gallery, query = PreprocessedEncoder(loaded, GALLERY), PreprocessedEncoder(loaded, QUERY)
     faulty = replay.judged(_without_junk(benchmark), gallery, query)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from lookalike.encoders import load_encoder
+from lookalike.encoders.default import open_encoder
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.answers import (
     QueryVectors,
@@ -44,7 +44,7 @@ class Measurement:
 def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them nothing takes so many
     dataset: str | Benchmark,
     root: str | Path | None = None,
-    encoder: str | Encoder = "rootsift",
+    encoder: str | Encoder | None = None,
     protocol: str | None = None,
     k: Sequence[int] | None = None,
     uncropped: bool = False,
@@ -64,7 +64,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     root
         The folder in which a data set of that name lies.
     encoder
-        A name, a path or an `Encoder`.
+        A name, a path or an `Encoder`; by default `dinov2-base`, or the best one that can be had without a model hub.
     protocol
         original, revisited, landmarks or report; by default the data set's own.
     k
@@ -112,7 +112,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     if chosen.name == "report":
         _refuse_unreplayed(measurement)
         return replayed(benchmark, encoder, k, uncropped, cache, progress)
-    loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    loaded = open_encoder(encoder)
     return _measure(measurement, loaded, cache, progress)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import logging
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -116,6 +117,30 @@ def open_url(url: str, seconds: float, headers: Mapping[str, str] | None = None)
     request = urllib.request.Request(url, headers={"User-Agent": "lookalike", **(headers or {})})  # noqa: S310
     response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=seconds, context=_certificates())  # noqa: S310
     return response
+
+
+def out_of_reach(url: str, seconds: float) -> str:
+    """Why no server answers at `url`, decided within `seconds` in all; nothing where one answers, whatever it says.
+
+    Looking up a name and trying each of its addresses have no common limit: they run in a thread that is left behind.
+    """
+    answers: list[str] = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, headers={"User-Agent": "lookalike"}, method="HEAD")  # noqa: S310
+            with urllib.request.urlopen(request, timeout=seconds, context=_certificates()):  # noqa: S310
+                answers.append("")
+        except urllib.error.HTTPError as error:
+            error.close()
+            answers.append("")
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            answers.append(" ".join(str(getattr(error, "reason", "") or error).split())[:80] or type(error).__name__)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else f"no answer within {seconds:g} s"
 
 
 def digest(file: Path, algorithm: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from lookalike.collection import reader
+from lookalike.encoders import load_encoder
 from tests.cli.running import Run, status_of
 from tests.collection.test_sets import ColourEncoder
 from tests.support.pictures import PixelEncoder, picture
@@ -14,7 +15,7 @@ from tests.support.pictures import PixelEncoder, picture
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line in this process, with the quick encoder behind the name `pixels`."""
-    monkeypatch.setattr(reader, "load_encoder", lambda _: encoder)
+    monkeypatch.setattr(reader, "load_encoder", lambda name: encoder if name == "pixels" else load_encoder(name))
 
     def call(*arguments: object) -> tuple[int, str, str]:
         status = status_of(*arguments)

