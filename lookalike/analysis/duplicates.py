@@ -1,6 +1,5 @@
 """Galleries to groups of images that are copies of each other, with a suggestion which to keep."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from lookalike.index.self_join import Star, stars
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage.store import Item
 from lookalike.types import Ids, Progress, Vectors
+from lookalike.utils.tables import csv_writer
 
 Level = Literal["exact", "near", "similar"]
 UNKNOWN_AGE = 1 << 63
@@ -206,10 +206,11 @@ def write_json(groups: Sequence[Group], file: IO[str]) -> None:
 
 def write_csv(groups: Sequence[Group], file: IO[str]) -> None:
     """A line for each image; `group` counts from 1, `suggestion` is keep or extra."""
-    writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-    writer.writeheader()
+    writer = csv_writer(file)
+    writer.writerow(FIELDS)
     for number, group in enumerate(groups, 1):
-        writer.writerows({"group": number, **_row(member)} for member in group.members)
+        rows = ({"group": number, **_row(member)} for member in group.members)
+        writer.writerows([row[name] for name in FIELDS] for row in rows)
 
 
 def extra_paths(groups: Sequence[Group]) -> Iterator[Path]:

@@ -1,6 +1,5 @@
 """Vectors of images and a list of words to the best words of each image, without training (zero-shot)."""
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from lookalike.errors import QueryError
 from lookalike.types import Ids, Scores, TextEncoder, Vectors
+from lookalike.utils.tables import csv_writer
 
 # CLIP's own default (Radford et al., ICML 2021, section 3.1.4).
 TEMPLATE = "a photo of a {}"
@@ -90,7 +90,7 @@ def label(
 
 def write_csv(keys: Iterable[str], labelled: Iterable[Sequence[Label]], file: IO[str], k: int = 1) -> None:
     """A line for each image: key, label, score, label_2, score_2 … up to `k`, as `index --meta` reads it."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv_writer(file)
     places = ["", *(f"_{number}" for number in range(2, k + 1))]
     writer.writerow(["key", *(name for place in places for name in (f"label{place}", f"score{place}"))])
     for key, labels in zip(keys, labelled, strict=True):

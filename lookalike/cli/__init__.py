@@ -3,6 +3,7 @@
 Nothing that is imported here loads a heavy library: `lookalike --help` must not wait for FAISS.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The console script: runs one command and exits with 0, 1 (error), 2 (usage), 3 (--strict) or 130 (Ctrl-C)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding shows what it has no letter for as an escape, as stderr does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run([word for word in words if word != "--debug"], debug))
 
 
@@ -43,9 +47,12 @@ def _run(arguments: list[str], debug: bool) -> int:
         note(f"error: {error}")
         return 1
     except BrokenPipeError:
-        # Whoever read our output has ended (`| head`); without this, Python complains about it at exit.
-        sys.stdout = None
-        return 0
+        return _unread()
+    except SystemExit as error:
+        # What click makes of a broken pipe inside a command.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _unread()
+        raise
     except OSError as error:
         # A folder that cannot be written to, a full disk: the system's own reason says enough.
         if debug or not error.strerror:
@@ -56,6 +63,13 @@ def _run(arguments: list[str], debug: bool) -> int:
         if debug or not hasattr(error, "exit_code"):
             raise
         return _usage(error)
+
+
+def _unread() -> int:
+    """The status where whoever read our output has ended (`| head`), however much of it had been written by then."""
+    # Without this, Python complains about it at exit.
+    sys.stdout = None
+    return 0
 
 
 def _usage(error: Any) -> int:

@@ -189,13 +189,13 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
         # The name says what `--precision` asks for; without a name, the collection's encoder gets it.
         precision = None if own else run.precision
         first = Collection(collection.path, own, sources, run.device, run.engine)
-        reports.append(first.index(sources, run.progress, run.rebuild, precision, run.dtype, run.meta))
+        reports.append(first.index(sources, run.progress, run.rebuild, precision, run.dtype))
         # Another object may have put another collection in its place.
         collection.close()
     reports += [collection.add_set(name, run.progress) for name in others]
-    if not own and others:
-        for table in run.meta:
-            collection.attach(table)
+    for table in run.meta:
+        read, used = collection.attach(table)
+        note(f"{table}: {used:,} of {read:,} lines name an image here")
     return reports[0]
 
 

@@ -16,6 +16,7 @@ from lookalike.errors import ImageError
 from lookalike.images.decode import decode
 from lookalike.images.sources import Source
 from lookalike.types import Encoder, Picture, Progress, Vectors
+from lookalike.utils.files import write_whole
 
 FILE = "precision.json"
 AUTO = "auto"
@@ -141,7 +142,7 @@ def _small(image: Image, size: int | None) -> Image:
 
 def save(finding: PrecisionFinding, folder: Path) -> None:
     """Write the finding into a collection's folder."""
-    (folder / FILE).write_text(json.dumps(asdict(finding), indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / FILE, json.dumps(asdict(finding), indent=2) + "\n")
 
 
 def facts(folder: Path) -> dict[str, Any] | None:

@@ -349,7 +349,7 @@ class TextList:
     location: Path
 
     def _lines(self) -> Iterator[str]:
-        with self.location.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with self.location.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             while line := file.readline(LONGEST_LINE):
                 line = line.rstrip("\r\n")
                 if line.strip() and not line.startswith("#"):

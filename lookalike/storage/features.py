@@ -9,6 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookalike.utils.files import link_in
+
 log = logging.getLogger(__name__)
 
 FILE = "features.sqlite"
@@ -52,6 +54,8 @@ class FeatureCache:
         path = self.folder / FILE
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if self.folder.is_symlink() or link_in(self.folder):
+                raise OSError("there is a symbolic link, and nothing is written through links")
             with closing(sqlite3.connect(path, timeout=1)) as file:
                 file.execute("PRAGMA synchronous = OFF")  # All of it can be computed again.
                 file.execute(SCHEMA)

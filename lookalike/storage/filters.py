@@ -9,6 +9,7 @@ them. Each test is a query to SQLite with its values as parameters; `and`, `or` 
 that it returns. A row without a value meets no test of that column.
 """
 
+import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ PATTERN = re.compile(
     r"""\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s()]+))""", re.DOTALL
 )
 SPECIAL = re.compile(r"[*?\[]")
+BAD_BYTES = re.compile("[\udc80-\udcff]")
+"""Bytes of a file name that are no UTF-8."""
 
 
 def select(expression: str, catalog: Catalog, rows: int) -> RowMask:
@@ -94,9 +97,20 @@ class _Columns:
             sql, values = f"{sql} AND key >= ?", [start]
         if end := after(start):
             sql, values = f"{sql} AND key < ?", [*values, end]
-        if pattern[first.start() :] != "*":
-            sql, values = f"{sql} AND CAST(key AS TEXT) GLOB CAST(? AS TEXT)", [*values, blob]
-        return self.mask(sql, values)
+        if pattern[first.start() :] == "*":
+            return self.mask(sql, values)
+        if BAD_BYTES.search(pattern):
+            return self._matching(sql, values, pattern)
+        return self.mask(f"{sql} AND CAST(key AS TEXT) GLOB CAST(? AS TEXT)", [*values, blob])
+
+    def _matching(self, sql: str, values: Sequence[object], pattern: str) -> RowMask:
+        """Rows of `sql` with a key like `pattern`; to SQLite's GLOB, all bytes that are no UTF-8 are the same."""
+        like = re.compile(fnmatch.translate(pattern.replace("[^", "[!")))
+        mask = np.zeros(self.rows, np.bool_)
+        for row, key in self.catalog.database.query(sql.replace("SELECT row", "SELECT row, key", 1), values):
+            if row < self.rows and like.match(bytes(key).decode("utf-8", "surrogateescape")):
+                mask[row] = True
+        return mask
 
     def among(self, sql: str, first: Sequence[object], values: Sequence[object]) -> RowMask:
         """Rows of `sql IN (values)`, each of which is a parameter after those of `first`."""

@@ -1,23 +1,33 @@
 """A table of columns about images (CSV or Parquet) to the collection's metadata, which filters read."""
 
 import csv
+import logging
 import math
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 from lookalike.errors import SourceError
 from lookalike.storage.filters import INTEGERS, typed
+from lookalike.storage.names import Names
 from lookalike.storage.store import Store
+from lookalike.utils.tables import unmarked
 
 KEYS = ("key", "path", "image_path", "file", "filename", "file_name", "name")
 """Columns that name the image of a line; the first that exists is taken."""
 BLOCK = 4096
+FEW = 0.5
+"""A table of which less than this share names images is probably one of others, or names them in another way."""
 COMMIT_EVERY = 16
 """Blocks: pages that a transaction changes stay in memory, some 600 bytes for a line of two columns."""
+NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 Value = int | float | str | bytes | None
 Line = Mapping[str, object]
 """Column names to values as they are in the table; `storable` makes of each what is kept."""
+
+log = logging.getLogger(__name__)
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -37,7 +47,7 @@ def _csv(path: Path) -> Iterator[Line]:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             for line in csv.DictReader(file):
                 for name in [name for name, is_numeric in numeric.items() if is_numeric]:
-                    numeric[name] = not line[name] or not isinstance(typed(line[name].strip()), str)
+                    numeric[name] = not line[name] or not isinstance(_number(line[name]), str)
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             for line in csv.DictReader(file):
                 yield {name: _csv_value(line[name], numeric[name]) for name in numeric}
@@ -48,7 +58,13 @@ def _csv(path: Path) -> Iterator[Line]:
 def _csv_value(text: str | None, is_numeric: bool) -> Value:
     if not text:
         return None
-    return typed(text.strip()) if is_numeric else text
+    return _number(text) if is_numeric else unmarked(text)
+
+
+def _number(text: str) -> int | float | str:
+    """A number, also `nan` and `inf` as tables have them for what was not measured; else the text."""
+    word = text.strip()
+    return float(word) if NOT_FINITE.fullmatch(word) else typed(word)
 
 
 def _parquet(path: Path) -> Iterator[Line]:
@@ -69,20 +85,33 @@ def _is_plain(column: object) -> bool:
 def attach(store: Store, path: Path) -> tuple[int, int]:
     """Store the columns of a file with the images that its lines name, inside `store.writing()`: (lines, of them used).
 
-    A column that exists is replaced for these images. Commits every few blocks: an interruption leaves whole lines, and
-    the same table again adds the rest. Raises SourceError where no column names images.
+    What names an image is told in `names.Names`; where less than half of the lines do, a warning is logged. A column
+    that exists is replaced for these images. Commits every few blocks: an interruption leaves whole lines, and the same
+    table again adds the rest. Raises SourceError where no column names images.
     """
-    stream = lines(path)
-    read = used = 0
-    name: str | None = None
-    while block := list(islice(stream, BLOCK)):
-        name = name or key_column(block[0], path)
-        for line in block:
-            used += put(store, str(line[name]), {column: value for column, value in line.items() if column != name})
-        read += len(block)
-        if read % (BLOCK * COMMIT_EVERY) == 0:
-            store.commit()
+    read, used, unknown = 0, 0, ""
+    with closing(Names(store)) as names:
+        column: str | None = None
+        for block in _blocks(lines(path)):
+            column = column or key_column(block[0], path)
+            for line in block:
+                row = names.row(str(line[column]))
+                if row is not None:
+                    put_row(store, row, {name: value for name, value in line.items() if name != column})
+                    used += 1
+                else:
+                    unknown = unknown or str(line[column])
+            read += len(block)
+            if read % (BLOCK * COMMIT_EVERY) == 0:
+                store.commit()
+    if used < FEW * read:
+        log.warning("%s: only %d of %d lines name an image here; there is no %s", path, used, read, ascii(unknown))
     return read, used
+
+
+def _blocks(stream: Iterator[Line]) -> Iterator[list[Line]]:
+    while block := list(islice(stream, BLOCK)):
+        yield block
 
 
 def key_column(line: Line, path: Path) -> str:
@@ -91,15 +120,6 @@ def key_column(line: Line, path: Path) -> str:
         if name in line:
             return name
     raise SourceError(f"{path}: no column names the images; one of {', '.join(KEYS)} is wanted among {', '.join(line)}")
-
-
-def put(store: Store, key: str, values: Line) -> bool:
-    """Store values with the image of a key; False where there is no such image."""
-    item = store.catalog.live_item(key)
-    if item is None:
-        return False
-    put_row(store, item.row, values)
-    return True
 
 
 def storable(value: object) -> Value:

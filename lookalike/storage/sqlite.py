@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from lookalike.errors import CollectionError
 from lookalike.types import Ids
+from lookalike.utils.files import link_in
 
 LOCK = "writer.lock"
 """Beside the catalog; whoever has it may write to a collection, or put another in its place."""
@@ -82,6 +83,8 @@ def is_left_open(error: Exception) -> bool:
 
 def _rolled_back(path: Path) -> bool:
     """Roll back what a crash left, with the writer's lock; whether this process or another could do so."""
+    if link_in(path.parent):
+        return False
     try:
         with FileLock(path.parent / LOCK, timeout=0), closing(connect(path, "?mode=rw")) as catalog:
             # Not of a table of ours: what is rolled back may be the transaction that made it.

@@ -29,7 +29,7 @@ from lookalike.storage.manifest import (
 from lookalike.storage.sqlite import LOCK, crc, identity
 from lookalike.storage.vectors import DTYPES, RowPlace, RowStore, create_rows, open_rows
 from lookalike.types import Vectors
-from lookalike.utils.files import reason, sync_folder
+from lookalike.utils.files import link_in, reason, sync_folder
 
 __all__ = ["FORMAT", "Header", "Item", "Store", "create", "from_blob", "is_collection", "read_header", "to_blob"]
 
@@ -78,7 +78,12 @@ def _make(path: Path, header: Header) -> None:
 
 @contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
-    """The lock of a collection; CollectionLocked where another process has it."""
+    """The lock of a collection; CollectionLocked where another process has it.
+
+    Raises CollectionError for a collection with a symbolic link in it: nothing is written through one.
+    """
+    if link := link_in(path):
+        raise CollectionError(f"{link}: a symbolic link, and a collection is not written to through links; remove it")
     lock = FileLock(path / LOCK, timeout=0)
     try:
         lock.acquire()

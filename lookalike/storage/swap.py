@@ -26,8 +26,11 @@ MOMENT = 0.2
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """Where a draft of a collection, or the collection that was replaced, lies: PATH.suffix."""
-    return path.with_name(f"{path.name}.{suffix}")
+    """Where a draft of a collection, or the collection that was replaced, lies: PATH.suffix; never behind a link."""
+    place = path.with_name(f"{path.name}.{suffix}")
+    if place.is_symlink():
+        raise CollectionError(f"{place}: a symbolic link where a draft of the collection is to be written; remove it")
+    return place
 
 
 def made_beside(old: Store, suffix: str, header: Header, fill: Callable[[Store], None]) -> None:

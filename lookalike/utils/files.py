@@ -61,6 +61,18 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def link_in(folder: Path) -> Path | None:
+    """A symbolic link somewhere in a folder, or None; a link to the folder itself does not count.
+
+    A folder from somewhere else may have links where this program writes, and they may lead to any file of the user's.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if (Path(place) / name).is_symlink():
+                return Path(place) / name
+    return None
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, as hexadecimal digits; raises OSError."""
     with path.open("rb") as file:

@@ -204,3 +204,40 @@ def test_a_closed_pipe_is_no_error(run: Run, photos: Path) -> None:
     command = f"{sys.executable} -m lookalike info {photos} | true"
     piped = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert piped.stderr == ""
+
+
+@pytest.mark.parametrize("lines", [3, 100_000])
+def test_a_reader_that_ends_early_never_changes_the_status(lines: int) -> None:
+    """Whether a line fails to be written while the command runs, or only what is flushed at its end."""
+    code = (
+        "from lookalike.cli import app, main\n"
+        "@app.command()\n"
+        "def many() -> None:\n"
+        f"    for number in range({lines}):\n"
+        '        print("a line of some letters", number)\n'
+        'main(["many"])'
+    )
+    command = 'trap "" PIPE; "$0" -c "$1" | true; echo ${PIPESTATUS[0]}'
+    done = subprocess.run(["bash", "-c", command, sys.executable, code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_a_terminal_of_another_encoding_shows_escapes(tmp_path: Path) -> None:
+    folder = tmp_path / "Фото 日本"
+    folder.mkdir()
+    for number in range(3):
+        picture(number).save(folder / f"{number} ★ é.png")
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+
+    def run(*words: object) -> tuple[int, bytes]:
+        command = [sys.executable, "-m", "lookalike", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+        assert b"Traceback" not in done.stderr
+        return done.returncode, done.stdout
+
+    query = folder / "1 ★ é.png"
+    assert run("index", folder, "--encoder", "thumbnail")[0] == 0
+    assert (0, True) == (run("info", folder)[0], rb"\u65e5\u672c" in run("info", folder)[1])
+    for words in (["search", folder, query], ["duplicates", folder], ["verify", folder]):
+        assert run(*words)[0] == 0
+    assert run("index", tmp_path / "Ш") == (1, b"")

@@ -14,10 +14,11 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.storage import filters, metadata
 from lookalike.storage.catalog import Catalog
 from lookalike.storage.maintenance.verify import verify
+from lookalike.storage.names import Names
 from lookalike.storage.sqlite import Database
 from lookalike.storage.store import Store
 from tests.support.pictures import PixelEncoder
-from tests.support.vectors import clustered, make
+from tests.support.vectors import clustered, make, put_values
 
 KEYS = ["beach/a.jpg", "beach/b.jpg", "beach2/c.jpg", "city/d [1].jpg", "e.jpg", "caf\udce9/f.jpg"]
 TABLE = """file,year,camera,stars
@@ -213,7 +214,7 @@ def test_a_key_of_digits_is_no_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1234567890123456789, 2**63, 10**20])
 def test_long_numbers_are_as_exact_as_they_are_kept(collection: Store, number: int) -> None:
     with closing(collection), collection.writing():
-        metadata.put(collection, "e.jpg", {"id": number})
+        put_values(collection, "e.jpg", {"id": number})
         assert chosen(collection, f"id = {number}") == "e"
         assert chosen(collection, f"id in ({number - 10**5}, {number + 10**5})") == ""
 
@@ -267,7 +268,7 @@ def test_a_table_that_is_not_utf8_keeps_the_rest(collection: Store, tmp_path: Pa
     with closing(collection):
         with collection.writing():
             assert metadata.attach(collection, tmp_path / "latin.csv") == (1, 1)
-            metadata.put(collection, "e.jpg", {"half \ud800": "\ud800!", "sure": True})
+            put_values(collection, "e.jpg", {"half \ud800": "\ud800!", "sure": True})
         assert chosen(collection, "stars = 3 and 'Stra\ufffde':K?ln") == "e"
         assert stored(collection) | {"Stra\ufffde": "K\ufffdln", "half \ufffd": "\ufffd!", "sure": 1} == stored(
             collection
@@ -285,17 +286,17 @@ def test_a_long_table_is_committed_now_and_then(
     class Killed(BaseException):
         pass
 
-    real, calls = metadata.put, 0
+    real, calls = metadata.put_row, 0
 
-    def put(*arguments: Any) -> bool:
+    def put(*arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == 4:
             raise Killed
-        return real(*arguments)
+        real(*arguments)
 
     with closing(collection):
-        monkeypatch.setattr(metadata, "put", put)
+        monkeypatch.setattr(metadata, "put_row", put)
         with pytest.raises(Killed), collection.writing():
             metadata.attach(collection, tmp_path / "long.csv")
         assert chosen(collection, "stars = 9") == "ab"  # the block that was whole
@@ -303,3 +304,63 @@ def test_a_long_table_is_committed_now_and_then(
             assert metadata.attach(collection, tmp_path / "long.csv") == (5, 5)
         assert chosen(collection, "stars = 9") == "abcde"
         assert not verify(collection.path)
+
+
+def test_bytes_that_are_no_text_match_themselves_alone(tmp_path: Path) -> None:
+    keys = ["\udcffx.jpg", "\udcfe\udcff.jpg", "\udcff\udcff.jpg", "ÿ.jpg", "a\udcffb.jpg", "a\udcfeb.jpg", "z.jpg"]
+    patterns = {
+        "\udcff*": [0, 2],
+        "\udcff\udcff*": [2],
+        "ÿ*": [3],
+        "*\udcff*": [0, 1, 2, 4],
+        "a\udcff*.jpg": [4],
+        "a[\udcfe]b*": [5],
+        "a[^\udcfe]b*": [4],
+        "?\udcffb.jpg": [4],
+    }
+    with closing(make(tmp_path / "c", clustered(len(keys), 8), keys=keys)) as store:
+        for pattern, rows in patterns.items():
+            mask = filters.select(f"key:{pattern}", store.catalog, len(keys))
+            assert np.flatnonzero(mask).tolist() == rows, ascii(pattern)
+
+
+def test_a_measurement_that_is_missing_leaves_a_column_of_numbers(collection: Store, tmp_path: Path) -> None:
+    table = "key,sharpness\nbeach/a.jpg,nan\nbeach/b.jpg,-Inf\nbeach2/c.jpg,infinity\ne.jpg,0.5\n"
+    (tmp_path / "table.csv").write_text(table)
+    with closing(collection), collection.writing():
+        assert metadata.attach(collection, tmp_path / "table.csv") == (4, 4)
+        assert chosen(collection, "sharpness > 0") == "ce"
+        assert chosen(collection, "sharpness < 0") == "b"
+        assert chosen(collection, "sharpness:*") == "bce"
+
+
+def test_an_image_is_recognised_however_a_table_spells_its_name(tmp_path: Path) -> None:
+    keys = ["beach/a.jpg", "Caf\u00e9/B.JPG", "x/same.jpg", "x/SAME.jpg"]
+    names = {
+        "beach/a.jpg": 0,
+        "./beach/a.jpg": 0,
+        "beach//../beach/a.jpg": 0,
+        "beach\\a.jpg": 0,
+        str(tmp_path / "beach" / "a.jpg"): 0,
+        "BEACH/A.jpg": 0,
+        "cafe\u0301/b.jpg": 1,
+        str(tmp_path / "cafe\u0301" / "b.jpg"): 1,
+        "x/same.jpg": 2,
+        "x/SAME.jpg": 3,
+        # Which of the two?
+        "x/Same.jpg": None,
+        "/elsewhere/beach/a.jpg": None,
+        "a.jpg": None,
+        "": None,
+    }
+    with closing(make(tmp_path / "c", clustered(len(keys), 8), keys=keys)) as store, closing(Names(store)) as rows:
+        assert {name: rows.row(name) for name in names} == names
+
+
+def test_a_table_that_names_few_of_the_images_is_told(
+    collection: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "table.csv").write_text("key,a\n1.jpg,1\ne.jpg,1\n3.jpg,1\n")
+    with closing(collection), collection.writing():
+        assert metadata.attach(collection, tmp_path / "table.csv") == (3, 1)
+    assert "table.csv: only 1 of 3 lines name an image here; there is no '1.jpg'" in caplog.text

@@ -11,6 +11,7 @@ from lookalike.storage.maintenance import build_index as optimizing
 from lookalike.storage.maintenance import compact as compacting
 from lookalike.storage.maintenance import whiten as whitening
 from lookalike.storage.manifest import Header
+from lookalike.storage.metadata import Line, put_row
 from lookalike.storage.store import Item, Store, create
 from lookalike.types import Progress, Vectors
 
@@ -23,6 +24,13 @@ def clustered(count: int, dim: int = 32, seed: int = 0, centres: int = 64) -> Ve
     middle = rng.standard_normal((centres, dim)).astype(np.float32)
     rows = middle[rng.integers(0, centres, count)] + 0.7 * rng.standard_normal((count, dim)).astype(np.float32)
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def put_values(store: Store, key: str, values: Line) -> None:
+    """Columns of the image of this key, inside `store.writing()`."""
+    item = store.catalog.live_item(key)
+    assert item is not None
+    put_row(store, item.row, values)
 
 
 def items(keys: Sequence[str], source: int = 1) -> list[Item]:

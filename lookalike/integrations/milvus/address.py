@@ -5,13 +5,16 @@
     milvus+tls://host:443/photos                 over TLS
     milvus:///home/me/try.db/photos              Milvus Lite: a file, the collection's name after it
 
-LOOKALIKE_MILVUS_TOKEN (`user:password` or an API key) is used for a URI without credentials; LOOKALIKE_MILVUS_CA names
-a certificate to trust, LOOKALIKE_MILVUS_CERT and LOOKALIKE_MILVUS_KEY the client's own.
+LOOKALIKE_MILVUS_TOKEN (`user:password` or an API key) is used for a URI without credentials, but only for a server that
+the user named: in an option, or in LOOKALIKE_MILVUS_SERVER (`host:port`, several by commas). A collection folder names
+a server too, and may come from anyone. LOOKALIKE_MILVUS_CA names a certificate to trust, LOOKALIKE_MILVUS_CERT and
+LOOKALIKE_MILVUS_KEY the client's own.
 """
 
 import os
 import re
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -44,6 +47,8 @@ class Address:
         return f"{scheme}://{place}{f'?db={self.database}' if self.database else ''}"
 
 
+_NAMED: set[tuple[str, str, int]] = set()
+"""Servers that the user of this process named, by engine, host and port."""
 _TOKENS: dict[tuple[str, str, int], str] = {}
 """Credentials from URIs of this process, by engine, host and port; stored URIs have none."""
 
@@ -55,8 +60,9 @@ def remember(address: Address) -> None:
 
 
 def stored(uri: str) -> str:
-    """A URI without credentials, which are kept for this process alone; raises EngineError."""
+    """A URI that the user gave, without its credentials, which are kept for this process alone; raises EngineError."""
     address = parse(uri)
+    _NAMED.add((address.engine, address.host, address.port))
     remember(address)
     return str(address)
 
@@ -84,7 +90,7 @@ def _generation(name: str) -> tuple[str, int]:
 
 
 def parse(uri: str) -> Address:
-    """The parts of a URI, with the token from the environment where it has none; raises EngineError."""
+    """The parts of a URI, with the user's token for that server where it has none; raises EngineError."""
     try:
         parts = urlsplit(uri)
         port = parts.port or PORT
@@ -105,11 +111,28 @@ def parse(uri: str) -> Address:
         return Address(engine, path.name, file=file)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     token = f"{user}:{password}" if password else user
-    token = token or _TOKENS.get((engine, parts.hostname, port), "")
-    return Address(
-        engine, path.name, parts.hostname, port, bool(plus), database,
-        token=token or os.environ.get(f"LOOKALIKE_{engine.upper()}_TOKEN", ""),
-    )  # fmt: skip
+    token = token or _token(engine, parts.hostname, port)
+    return Address(engine, path.name, parts.hostname, port, bool(plus), database, token=token)
+
+
+def _token(engine: str, host: str, port: int) -> str:
+    """The token for a server: of a URI of this process, or of the environment where the user named that server."""
+    server, prefix = (engine, host, port), f"LOOKALIKE_{engine.upper()}"
+    if server in _TOKENS:
+        return _TOKENS[server]
+    named = {place.strip().lower() for place in os.environ.get(f"{prefix}_SERVER", "").split(",")}
+    is_named = server in _NAMED or f"{host}:{port}" in named or (port == PORT and host in named)
+    return os.environ.get(f"{prefix}_TOKEN", "") if is_named else ""
+
+
+def is_private(address: Address) -> bool:
+    """Whether what is sent to a server can be read on the way to it by nobody: TLS, or this very machine."""
+    if address.tls or address.file or address.host == "localhost":
+        return True
+    try:
+        return ip_address(address.host).is_loopback
+    except ValueError:
+        return False
 
 
 def _without_secret(uri: str) -> str:

@@ -389,7 +389,8 @@ class Milvus:
     def _describe(self, error: Exception) -> str:
         text = short_message(error)
         if any(word in text.lower() for word in REFUSED):
-            return f"{self.address} refuses: {text}; give user:password in the URI or LOOKALIKE_MILVUS_TOKEN"
+            way = "give user:password in the URI, or LOOKALIKE_MILVUS_TOKEN with LOOKALIKE_MILVUS_SERVER=host:port"
+            return f"{self.address} refuses: {text}; {way}"
         if isinstance(error, Exception) and is_passing(error):
             return f"{self.address} cannot be reached or is not ready: {text}"
         return f"{self.address}: {text}"

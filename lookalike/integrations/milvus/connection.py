@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus.address import Address
+from lookalike.integrations.milvus.address import Address, is_private
 
 CALL_SECONDS = 10.0
 # Parts of errors of a server that starts, stops, moves segments, or is overloaded.
@@ -30,8 +30,11 @@ def import_client() -> None:
 
 
 def connected(address: Address) -> Any:
-    """A MilvusClient; raises what pymilvus raises."""
+    """A MilvusClient; raises what pymilvus raises, and EngineError where the token could be read on its way."""
     from pymilvus import MilvusClient
+
+    if address.token and not is_private(address):
+        raise EngineError(f"{address}: a token is not sent in clear to another machine; use {address.engine}+tls://")
 
     if address.file:
         return MilvusClient(address.file)

@@ -1,6 +1,5 @@
 """Collections to files that other programs read, and other programs' vectors to a collection."""
 
-import csv
 import hashlib
 import io
 import json
@@ -27,6 +26,7 @@ from lookalike.storage.store import Store
 from lookalike.types import Encoder, Ids, Progress, Vectors
 from lookalike.utils.files import reason, replacing, sync_folder
 from lookalike.utils.parquet import parquet, parquet_batches
+from lookalike.utils.tables import csv_writer
 
 Format = Literal["npy", "parquet", "csv", "faiss"]
 BLOCK = 4096
@@ -117,7 +117,7 @@ def _write_blocks(blocks: Iterator[VectorBlock], vectors: IO[bytes], keys: IO[by
 def _csv(blocks: Iterator[VectorBlock], _: int, dim: int, file: IO[bytes]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
     try:
-        writer = csv.writer(text)
+        writer = csv_writer(text, "\r\n")
         writer.writerow(["key", "width", "height", "sha256", *(f"v{number}" for number in range(dim))])
         for items, block in blocks:
             for item, vector in zip(items, block, strict=True):
@@ -287,7 +287,7 @@ def _npy_with_names(path: Path, names: Path | None) -> Iterator[Batch]:
     if names is None:
         raise SourceError(f"{path}: which images are these? --names FILE lists them, one a line")
     try:
-        with names.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with names.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             for start in range(0, len(array), BLOCK):
                 block = array[start : start + BLOCK]
                 keys = [_name(line) for line in islice(file, len(block))]

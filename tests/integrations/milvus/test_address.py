@@ -1,7 +1,7 @@
 import pytest
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus.address import parse, renamed, stored
+from lookalike.integrations.milvus.address import is_private, parse, renamed, stored
 from lookalike.integrations.milvus.client import connect
 
 
@@ -24,10 +24,30 @@ def test_what_is_shown_and_stored_holds_no_password() -> None:
     assert parse(uri).token == "me:secret"
 
 
-def test_the_environment_gives_the_token_that_the_uri_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_of_the_environment_goes_only_to_a_server_that_the_user_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("LOOKALIKE_MILVUS_TOKEN", "key-123")
-    assert parse("milvus://elsewhere/photos").token == "key-123"
+    # As collection.json has it, which may come from anyone.
+    assert parse("milvus://elsewhere/photos").token == ""
     assert parse("milvus://me:own@elsewhere/photos").token == "me:own"
+    assert parse(stored("milvus://given/photos")).token == "key-123"
+    assert parse("milvus://given:19531/photos").token == ""
+    monkeypatch.setenv("LOOKALIKE_MILVUS_SERVER", "other:1234, elsewhere")
+    assert parse("milvus://elsewhere/photos").token == parse("milvus://other:1234/photos").token == "key-123"
+    assert parse("milvus://elsewhere.evil/photos").token == parse("milvus://other/photos").token == ""
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:1", "localhost:1", "[::1]:1", "search.example"])
+def test_what_cannot_be_overheard_is_private(place: str) -> None:
+    scheme = "milvus+tls" if place == "search.example" else "milvus"
+    assert is_private(parse(f"{scheme}://{place}/photos"))
+
+
+@pytest.mark.parametrize("place", ["search.example", "192.0.2.7", "localhost.evil.example"])
+def test_a_token_is_not_sent_in_clear_to_another_machine(place: str) -> None:
+    with pytest.raises(EngineError, match=r"a token is not sent in clear to another machine; use milvus\+tls://"):
+        connect(f"milvus://me:secret@{place}/photos").count()
 
 
 def test_a_file_ends_in_db_and_its_collection_comes_after_it() -> None:

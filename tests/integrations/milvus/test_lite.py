@@ -12,10 +12,10 @@ from lookalike.collection.collection import open as open_collection
 from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.integrations.milvus import row_store as rows
 from lookalike.integrations.milvus.client import ServerRow, connect
-from lookalike.storage.metadata import put
 from tests.integrations.milvus import milvus_suite as suite
 from tests.integrations.milvus.milvus_servers import impatient, lite
 from tests.support.pictures import PixelEncoder, picture
+from tests.support.vectors import put_values
 
 __all__ = ["impatient", "lite"]
 
@@ -71,7 +71,7 @@ def test_a_removed_image_is_not_found_and_stays_out(indexed: Collection) -> None
 def test_filters_choose_the_same_images_as_the_catalog(indexed: Collection) -> None:
     with indexed.store.writing() as store:
         for number, key in enumerate(indexed.keys()):
-            put(store, key, {"year": 2000 + number} if number % 2 else {"place": 'the "Sands"'})
+            put_values(store, key, {"year": 2000 + number} if number % 2 else {"place": 'the "Sands"'})
 
     def keys_of(where: str) -> list[str]:
         chosen = indexed.gallery.view(where)
@@ -97,7 +97,7 @@ def test_a_large_selection_is_put_to_the_server_as_an_expression(
 
 def test_what_the_catalog_knows_can_be_asked_of_the_server(indexed: Collection, photos: Path, lite: str) -> None:
     with indexed.store.writing() as store:
-        put(store, "01.jpg", {"year": 1999})
+        put_values(store, "01.jpg", {"year": 1999})
     (photos / "02.jpg").rename(photos / "moved.jpg")
     indexed.index()
     row = {key: indexed.row(key) for key in ("01.jpg", "moved.jpg")}
