@@ -1,5 +1,6 @@
 """The command that serves a collection over HTTP."""
 
+import re
 import sys
 from typing import Annotated
 
@@ -30,6 +31,9 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(min=0, max=600, help="Go on answering this long after SIGTERM, not ready.")
     ] = 1.0,
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="Where a proxy mounts the service, such as /photos.")
+    ] = "",
     encoder: EncoderName = None,
 ) -> None:
     """Serve a page and a JSON API for COLLECTION, until Ctrl-C or SIGTERM. The address is printed on stdout."""
@@ -38,6 +42,8 @@ def serve(
         raise LookalikeError(f"--host {host} lets other machines in; give them a --token (or LOOKALIKE_TOKEN)")
     if token is not None and len(token) < SHORTEST:
         note(f"a token of {len(token)} letters can be guessed; take {SHORTEST} or more")
+    if not re.fullmatch(r"(/[\w.~-]+)*/?", root_path):
+        raise typer.BadParameter(f"--root-path {root_path}: begin with a slash, as in /photos")
     from lookalike.collection import collection as collections
 
     with collections.open(path, encoder=encoder) as collection:
@@ -48,7 +54,8 @@ def serve(
         from lookalike.service.settings import Settings
 
         settings = Settings(
-            token=token or None, allow_urls=allow_urls, writable=writable, origins=tuple(allow_origin or ()),
+            token=token or None, root_path=root_path.rstrip("/"), allow_urls=allow_urls, writable=writable,
+            origins=tuple(allow_origin or ()),
             hosts=("127.0.0.1", "localhost", "[::1]") if is_local and not token else None,
         )  # fmt: skip
         with server.listen(host.strip("[]"), port) as listening:

@@ -55,7 +55,7 @@ def create_app(collection: Collection, settings: Settings | None = None) -> Fast
 
     app = FastAPI(
         title="lookalike", version=VERSION, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
-        redirect_slashes=False,
+        redirect_slashes=False, root_path=settings.root_path,
     )  # fmt: skip
     app.state.served = served
     errors.install(app)
@@ -84,5 +84,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
             components["schemas"].pop(unused, None)
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}, {}]
+        if app.root_path:
+            document["servers"] = [{"url": app.root_path}]
         app.openapi_schema = document
     return app.openapi_schema

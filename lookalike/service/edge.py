@@ -7,6 +7,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.service import tokens
@@ -66,13 +67,18 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, method = time.perf_counter(), 500, scope["method"]
+        if method == "HEAD":
+            # Answered as GET is, wherever that is; the body is left out on its way.
+            scope["method"] = "GET"
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 self._complete(message, scope)
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         self._open += 1
@@ -80,12 +86,17 @@ class Edge:
             await self._admit(scope, receive, answer)
         finally:
             self._open -= 1
+            scope["method"] = method
             self._count(scope, status, time.perf_counter() - start)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = self._refusal(scope)
         if refused:
             await refused.response()(scope, receive, send)
+            return
+        if not self._settings.inner_path(scope["path"]):
+            # The page's own addresses are relative to its folder.
+            await RedirectResponse(f"{self._settings.root_path}/", 308)(scope, receive, send)
             return
         started = False
 
@@ -103,13 +114,13 @@ class Edge:
             await internal()(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
-        headers, path = Headers(scope=scope), scope["path"]
+        headers, path = Headers(scope=scope), self._settings.inner_path(scope["path"])
         if self._open > self._settings.connections:
             return try_later("overloaded", "too many requests are open")
         wrong = wrong_place(scope["method"], headers, self._settings)
         if wrong:
             return wrong
-        is_public = path in PUBLIC or path.startswith("/static/")
+        is_public = path in ("", *PUBLIC) or path.startswith("/static/")
         token = self._settings.token
         # A preflight never carries credentials; CORS answers it.
         if token and not is_public and scope["method"] != "OPTIONS":
@@ -140,10 +151,13 @@ class Edge:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         # The route's pattern, never the path: requests must not fill the memory with names.
         route = scope.get("route")
-        pattern = getattr(route, "path", None) or ("/static" if scope["path"].startswith("/static/") else "other")
+        pattern = getattr(route, "path", None) or self._kind(scope["path"])
         method = scope["method"] if scope["method"] in (*SAFE, "POST", "DELETE") else "other"
         self._metrics.requests.labels(pattern, method, status).inc()
         self._metrics.request_seconds.labels(pattern).observe(seconds)
+
+    def _kind(self, path: str) -> str:
+        return "/static" if self._settings.inner_path(path).startswith("/static/") else "other"
 
 
 def wrong_place(method: str, headers: Mapping[str, str], settings: Settings) -> ApiError | None:

@@ -45,7 +45,7 @@ class Maps:
         page, _ = maps.render(
             self._gallery(),
             title=self._title,
-            link=lambda item: f"/#q=i.{to_id(item.key)}",
+            link=lambda item: f"./#q=i.{to_id(item.key)}",
             most=MOST,
             link_text="Search with this picture",
         )

@@ -18,6 +18,8 @@ class Settings:
     """Names of this host that a request may have in its Host header (against DNS rebinding); None: any."""
     origins: tuple[str, ...] = ()
     """Other origins whose pages may call the API (CORS)."""
+    root_path: str = ""
+    """Where a proxy mounts the service, such as /photos; the proxy may take it off a request's path or leave it."""
     allow_urls: bool = False
     writable: bool = False
 
@@ -56,6 +58,11 @@ class Settings:
     connections: int = 2000
     thumbnail_bytes: int = 64 * MIB
     """Of thumbnails in memory."""
+
+    def inner_path(self, path: str) -> str:
+        """The path of a request inside the service; empty for the mount point without a slash at its end."""
+        is_below = path == self.root_path or path.startswith(f"{self.root_path}/")
+        return path.removeprefix(self.root_path) if is_below else path
 
     def upload_bytes(self) -> int:
         """The most bytes of a body with images."""

@@ -26,10 +26,13 @@ def is_allowed(token: str, authorization: str | None, cookie: str | None) -> boo
     return matches(session(token), _cookie(cookie or ""))
 
 
-def set_cookie(token: str, secure: bool) -> str:
-    """The Set-Cookie header of a login; no script can read the cookie, and no other site can make a browser send it."""
+def set_cookie(token: str, secure: bool, path: str = "/") -> str:
+    """The Set-Cookie header of a login, for all below `path`.
+
+    No script can read the cookie, and no other site can make a browser send it.
+    """
     flags = "; Secure" if secure else ""
-    return f"{COOKIE}={session(token)}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict{flags}"
+    return f"{COOKIE}={session(token)}; Path={path}; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict{flags}"
 
 
 def _cookie(header: str) -> str:

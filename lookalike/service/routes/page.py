@@ -16,8 +16,9 @@ TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", 
 # The page has a dozen modules; the browser checks each again.
 CACHING = {"Cache-Control": "no-cache"}
 WAITING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Map</title><link rel="stylesheet" href="/static/style.css"><body class="waiting"><main>
-<h1>The map is being made</h1><p>This page shows it as soon as it is there.</p><p><a href="/">Back to the search</a></p>
+<title>Map</title><link rel="stylesheet" href="static/style.css"><body class="waiting"><main>
+<h1>The map is being made</h1><p>This page shows it as soon as it is there.</p>
+<p><a href="./">Back to the search</a></p>
 </main></body></html>"""
 
 

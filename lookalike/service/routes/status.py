@@ -97,8 +97,13 @@ async def login(request: Request, served: Service) -> Response:
         raise ApiError(415, "content_type", "a login is JSON", "send application/json")
     with body_of(request, served) as body:
         candidate = (await body.json(LoginBody, LOGIN_BYTES)).token
-    token = served.settings.token
+    settings = served.settings
+    token = settings.token
     if token is not None and not tokens.matches(token, candidate):
         raise ApiError(401, "unauthorized", "that is not the token", "it was set when the service was started")
-    cookie = {"Set-Cookie": tokens.set_cookie(token, request.url.scheme == "https")} if token else {}
+    cookie = (
+        {"Set-Cookie": tokens.set_cookie(token, request.url.scheme == "https", f"{settings.root_path}/")}
+        if token
+        else {}
+    )
     return Response(status_code=204, headers=cookie)

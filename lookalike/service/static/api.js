@@ -7,10 +7,13 @@ export class Refused extends Error {
   }
 }
 
+// Where the service is mounted, which need not be the top of its host; this module lies in its folder `static`.
+export const ROOT = new URL("..", import.meta.url).pathname;
+
 async function call(path, options) {
   let response;
   try {
-    response = await fetch(path, { credentials: "same-origin", ...options });
+    response = await fetch(ROOT + path, { credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, { code: "offline", message: "", hint: "" });
@@ -34,23 +37,23 @@ function form(values) {
 
 const asked = (image) => (image.kind === "i" ? { id: image.value } : { vector_f16: image.value });
 
-export const about = () => call("/v1/collection");
-export const some = (count, signal) => call(`/v1/items?count=${count}`, { signal });
-export const item = (id) => call(`/v1/items/${id}`);
-export const login = (token) => call("/v1/login", json({ token }));
+export const about = () => call("v1/collection");
+export const some = (count, signal) => call(`v1/items?count=${count}`, { signal });
+export const item = (id) => call(`v1/items/${id}`);
+export const login = (token) => call("v1/login", json({ token }));
 export const embedFile = (file, box, preview) =>
-  call("/v1/embed", form({ file, ...(box ? { box: box.join(",") } : {}), ...(preview ? { preview: "true" } : {}) }));
-export const embedUrl = (url, box) => call("/v1/embed", json({ query: { url }, preview: true, ...(box ? { box } : {}) }));
-export const add = (files) => call("/v1/items", form({ file: files }));
-export const takeOut = (id) => call(`/v1/items/${id}`, { method: "DELETE" });
-export const embedPart = (id, box) => call("/v1/embed", json({ query: { id }, box }));
+  call("v1/embed", form({ file, ...(box ? { box: box.join(",") } : {}), ...(preview ? { preview: "true" } : {}) }));
+export const embedUrl = (url, box) => call("v1/embed", json({ query: { url }, preview: true, ...(box ? { box } : {}) }));
+export const add = (files) => call("v1/items", form({ file: files }));
+export const takeOut = (id) => call(`v1/items/${id}`, { method: "DELETE" });
+export const embedPart = (id, box) => call("v1/embed", json({ query: { id }, box }));
 
 // `picture` stands for the vector of the only query image, where the order depends on its pixels: { file or url, box }.
 export function search(state, signal, picture = null) {
   const rest = { k: state.count, exclude_self: true, ...(state.least ? { min_score: state.least } : {}), ...(state.order ? { rerank: state.order } : {}) };
   const region = picture?.box ? { box: picture.box.join(",") } : {};
-  if (picture?.file) return call("/v1/search", { ...form({ file: picture.file, ...region, ...rest }), signal });
-  return call("/v1/search", json({
+  if (picture?.file) return call("v1/search", { ...form({ file: picture.file, ...region, ...rest }), signal });
+  return call("v1/search", json({
     ...rest,
     ...(state.wanted.length ? { query: picture ? { url: picture.url } : state.wanted.map(asked) } : {}),
     ...(state.unwanted.length ? { negatives: state.unwanted.map(asked) } : {}),
@@ -62,9 +65,9 @@ export function search(state, signal, picture = null) {
 
 export function explain(query, file, box, id) {
   const region = box ? { box: box.join(",") } : {};
-  if (file) return call("/v1/explain", form({ file, item: id, ...region }));
-  return call("/v1/explain?" + new URLSearchParams({ query, item: id, ...region }));
+  if (file) return call("v1/explain", form({ file, item: id, ...region }));
+  return call("v1/explain?" + new URLSearchParams({ query, item: id, ...region }));
 }
 
-export const thumbnail = (id, size) => `/v1/items/${id}/thumbnail?size=${size}`;
-export const whole = (id) => `/v1/items/${id}/image`;
+export const thumbnail = (id, size) => `${ROOT}v1/items/${id}/thumbnail?size=${size}`;
+export const whole = (id) => `${ROOT}v1/items/${id}/image`;

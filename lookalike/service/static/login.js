@@ -11,7 +11,7 @@ const dialog = byId("login"), wrong = byId("login-error"), field = byId("token")
 export async function login() {
   const given = /^#token=(.+)$/.exec(location.hash);
   if (given) {
-    history.replaceState(null, "", "/");
+    history.replaceState(null, "", location.pathname);
     if (await tried(decoded(given[1]))) return;
   }
   dialog.showModal();
