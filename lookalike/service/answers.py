@@ -6,7 +6,7 @@ from typing import Any
 
 from lookalike.service.errors import ApiError
 from lookalike.service.ids import key_text, to_id
-from lookalike.service.queries import Resolver, Search, checked_depth, needs_pixels, search_options
+from lookalike.service.queries import Resolver, Search, checked_depth, checked_total, needs_pixels, search_options
 from lookalike.service.served import Served
 from lookalike.storage.store import Item
 from lookalike.types import Hit
@@ -17,6 +17,7 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
     start = time.perf_counter()
     options = requested.options
     checked_depth(options, served.settings)
+    checked_total([options], served.settings)
     query = Resolver(served, needs_pixels(options)).question(requested)
     collection = served.collection
     if (options.text or options.negative_text) and not collection.reads_text:

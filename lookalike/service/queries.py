@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.collection.collection import Collection
-from lookalike.errors import ImageError
+from lookalike.errors import ImageError, QueryError
 from lookalike.search import rerank
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Example, Key, Query
@@ -216,6 +216,28 @@ def checked_depth(options: Options, settings: Settings) -> None:
             limit = _most_candidates(spec, settings) if name == "top" else most
             if isinstance(value, int) and value > limit:
                 raise ApiError(422, "invalid", f"rerank: {name} may be {limit:,} at most", "ask for fewer")
+
+
+def checked_total(searches: Sequence[Options], settings: Settings) -> None:
+    """Raises ApiError 422 where the re-rankings of a whole request look at more candidates than one may."""
+    for names, most in ((PICTURES, settings.reranked), (AMONG_THEMSELVES, settings.compared)):
+        total = sum(_candidates(spec) for options in searches for spec in options.rerank if _method(spec) in names)
+        if total > most:
+            message = f"rerank: {' and '.join(names)} would look at {total:,} candidates; a request may have {most:,}"
+            raise ApiError(422, "invalid", message, "set top=, as in spatial,top=50, or send fewer searches")
+
+
+def _candidates(spec: str) -> int:
+    """How many candidates a method looks at; none where it cannot be used, which its own search says."""
+    try:
+        return int(getattr(rerank.parse(spec), "top", 0))
+    except QueryError:
+        return 0
+
+
+def is_heavy(options: Options) -> bool:
+    """Whether a search may take seconds: while one does, quick ones must not wait for it."""
+    return any(_method(spec) in (*PICTURES, *AMONG_THEMSELVES) for spec in options.rerank)
 
 
 def needs_pixels(options: Options) -> bool:

@@ -25,6 +25,8 @@ class Work:
         self._slots, self._most, self._metrics = slots, workers + more + waiting, metrics
         self._gap, self._ended = 0.05 / workers, 0.0
         self._pool = ThreadPoolExecutor(workers + more, thread_name_prefix="lookalike-work")
+        # One worker is left for what is quick, where there are several.
+        self._heavy = asyncio.Semaphore(max(1, workers - 1))
         self.pending = 0
         metrics.gauge(f"lookalike_pending_{what}", "That run or wait.", lambda: self.pending)
 
@@ -38,15 +40,21 @@ class Work:
             {"Retry-After": str(seconds)},
         )  # fmt: skip
 
-    async def run(self, job: Callable[[], T]) -> T:
-        """`job()` in a thread; raises ApiError 429 where too many wait already."""
+    async def run(self, job: Callable[[], T], heavy: bool = False) -> T:
+        """`job()` in a thread; raises ApiError 429 where too many wait already. Few `heavy` jobs run at a time."""
         if refusal := self.refusal():
             raise refusal
         self.pending += 1
+        if heavy:
+            try:
+                await self._heavy.acquire()
+            except asyncio.CancelledError:
+                self.pending -= 1
+                raise
         future = self._pool.submit(self._timed, job)
         # Counted until the thread is done, even where the client has left.
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished, heavy))
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError as error:
@@ -54,8 +62,10 @@ class Work:
                 raise
             raise try_later("ending", "the service is ending, and this took too long") from error
 
-    def _finished(self) -> None:
+    def _finished(self, heavy: bool) -> None:
         self.pending -= 1
+        if heavy:
+            self._heavy.release()
         now = time.monotonic()
         # The time between the ends of two jobs, not that of a job: several wait for one batch.
         if self._ended:

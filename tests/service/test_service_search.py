@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -110,6 +111,34 @@ def test_no_request_may_do_the_work_of_thousands(
     assert shallow.search(query=query, **allowed).status_code == 200
     answer = shallow.search(query=query, **refused)
     assert (answer.status_code, answer.json()["error"]["message"]) == (422, told)
+
+
+@pytest.mark.parametrize(
+    ("methods", "total"),
+    [(["spatial,top=10", "spatial,top=11"], 21), (["k-reciprocal,top=20", "diffusion,top=11"], 31)],
+)
+def test_methods_one_after_the_other_look_at_no_more_than_one_may(
+    shallow: Running, methods: list[str], total: int
+) -> None:
+    answer = shallow.search(query={"id": shallow.ids()["01.jpg"]}, rerank=methods)
+    assert answer.status_code == 422
+    assert f"would look at {total} candidates; a request may have" in answer.json()["error"]["message"]
+
+
+def test_the_searches_of_a_batch_share_what_a_request_may_do(shallow: Running) -> None:
+    def batch(*methods: list[str]) -> httpx.Response:
+        query = {"id": shallow.ids()["01.jpg"]}
+        searches = [{"query": query, "rerank": specs} for specs in methods]
+        return shallow.client.post("/v1/search/batch", json={"searches": searches})
+
+    assert batch(["spatial,top=10"], ["spatial,top=10"], ["alpha-qe,k=400"], ["alpha-qe,k=400"]).status_code == 200
+    refused = batch(["spatial,top=10"], ["spatial,top=10"], ["spatial,top=1"])
+    assert (refused.status_code, refused.json()["error"]["hint"]) == (
+        422,
+        "set top=, as in spatial,top=50, or send fewer searches",
+    )
+    # One that no search can have is still refused alone.
+    assert "error" in batch(["spatial,top=10"], ["no such method"]).json()["answers"][1]
 
 
 @pytest.mark.parametrize("box", [[10, 10, 10, 20], [10, 20, 30, 20], [30, 10, 10, 20]])

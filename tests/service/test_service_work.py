@@ -67,3 +67,28 @@ def test_any_other_cancelling_stays_one() -> None:
 
 def test_uvicorn_still_says_so() -> None:
     assert f"Task cancelled, {OUT_OF_TIME}" in inspect.getsource(uvicorn.Server)
+
+
+def test_quick_requests_do_not_wait_for_those_that_take_long() -> None:
+    """Four of them would take both workers for as long as they last."""
+
+    async def scene() -> list[str]:
+        work, ended, over = Work(Slots(2), 2, 8, Metrics(), "requests"), list[str](), threading.Event()
+
+        def slow() -> None:
+            over.wait(30)
+            ended.append("slow")
+
+        heavy = [asyncio.ensure_future(work.run(slow, heavy=True)) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        heavy[3].cancel()
+        await asyncio.wait_for(work.run(lambda: ended.append("quick")), 20)
+        over.set()
+        await asyncio.gather(*heavy, return_exceptions=True)
+        await asyncio.sleep(0.05)
+        assert work.pending == 0
+        await work.run(lambda: ended.append("last"), heavy=True)
+        work.close()
+        return ended
+
+    assert asyncio.run(scene()) == ["quick", "slow", "slow", "slow", "last"]

@@ -11,7 +11,7 @@ from lookalike.service import answers
 from lookalike.service.bodies import Body, kind
 from lookalike.service.errors import ApiError, json_response, of_library, responses
 from lookalike.service.models import BatchAnswer, BatchBody, SearchAnswer, SearchBody, form_fields
-from lookalike.service.queries import Search, fetched, refuse_many_urls
+from lookalike.service.queries import Search, checked_total, fetched, is_heavy, refuse_many_urls
 from lookalike.service.routes.common import FILE, Service, body_of, either, json_only
 from lookalike.service.served import Served
 
@@ -56,6 +56,7 @@ async def batch(request: Request, served: Service) -> Response:
         searches = [Search.of_body(search) for search in (await body.json(BatchBody)).searches]
         examples = [example for search in searches for example in (*search.queries, *search.negatives)]
         refuse_many_urls(examples, served.settings.files)
+        checked_total([search.options for search in searches], served.settings)
         turns = asyncio.Semaphore(TOGETHER)
 
         async def answer(search: Search) -> dict[str, Any]:
@@ -79,4 +80,4 @@ async def _answer(served: Served, requested: Search, body: Body) -> dict[str, An
     queries = await fetched(served, requested.queries, body)
     negatives = await fetched(served, requested.negatives, body)
     search = Search(queries, negatives, requested.options)
-    return await served.work.run(lambda: answers.search(served, search))
+    return await served.work.run(lambda: answers.search(served, search), is_heavy(requested.options))
