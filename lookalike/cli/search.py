@@ -124,6 +124,7 @@ class SearchResult:
     encoder: str
     took_ms: float
     distances: list[float] | None
+    damaged: list[str]
 
     def rows(self) -> list[dict[str, Any]]:
         """The hits, ready for JSON."""
@@ -144,13 +145,14 @@ def _ask(collection: "Collection", question: "Query", options: "SearchOptions", 
     if with_distances:
         distances = collection.distances(collection.resolve(question).probe, [hit.key for hit in hits]).tolist()
     scored_by = collection if question.examples else collection.text_set
-    return SearchResult(hits, scored_by.store.header.encoder, took_ms, distances)
+    return SearchResult(hits, scored_by.store.header.encoder, took_ms, distances, scored_by.damaged)
 
 
 def _print_json(query: list[str] | None, text: str | None, k: int, result: SearchResult) -> None:
     document: dict[str, Any] = {"query": query[0] if query and len(query) == 1 else query}
     document |= {"text": text} if text else {}
-    print_json(document | {"encoder": result.encoder, "k": k, "took_ms": result.took_ms, "results": result.rows()})
+    document |= {"encoder": result.encoder, "k": k, "took_ms": result.took_ms, "results": result.rows()}
+    print_json(document | {"damaged": result.damaged})
 
 
 def _print_lines(result: SearchResult) -> None:

@@ -23,7 +23,7 @@ from lookalike.integrations.milvus import address as engines
 from lookalike.search import hybrid
 from lookalike.search.combine import Combine
 from lookalike.search.gallery import StoredGallery
-from lookalike.search.hits import hits
+from lookalike.search.hits import DamagedRows, hits
 from lookalike.search.options import Fuse, SearchOptions
 from lookalike.search.query import Example, Query, Resolved, examples, query_picture, resolve
 from lookalike.search.rerank.patches import PatchEncoder
@@ -37,6 +37,8 @@ from lookalike.storage.store import Store
 from lookalike.types import Box, Encoder, Hit, Probe, Progress, Reranker, Scores, TextEncoder
 
 T = TypeVar("T")
+ROUNDS = 8
+"""How often a search that meets damaged rows is repeated without them; in a collection with more it is refused."""
 
 
 def open(
@@ -208,11 +210,24 @@ class Collection:
     def find(self, query: Query, options: SearchOptions) -> list[Hit]:
         """As `search`, with the query and the options as objects."""
 
-        def answer_hits() -> list[Hit]:
-            answer = self.rank(query, options)
-            return hits(answer.ranking, answer.space.gallery, options)
+        return self._unless_replaced(lambda: self._intact_hits(query, options))
 
-        return self._unless_replaced(answer_hits)
+    def _intact_hits(self, query: Query, options: SearchOptions) -> list[Hit]:
+        """The hits, ranked again without the damaged rows that are met on the way; raises DamagedRows for too many."""
+        for remaining in reversed(range(ROUNDS)):
+            answer = self.rank(query, options)
+            try:
+                return hits(answer.ranking, answer.space.gallery, options)
+            except DamagedRows as error:
+                if not remaining:
+                    raise
+                answer.space.gallery.leave_out(error.rows)
+        raise AssertionError("the last round returns or raises")
+
+    @property
+    def damaged(self) -> list[str]:
+        """The keys that searches left out because their vectors or entries do not match their checksums."""
+        return self.gallery.damaged
 
     def rank(self, query: Query, options: SearchOptions) -> hybrid.Answer:
         """As `find`, but rows and scores: for evaluation, which needs few of the keys."""

@@ -1,6 +1,7 @@
 """A committed state of a collection: the rows that are searched, and the way from a row to its picture."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cache, lru_cache, partial
@@ -21,6 +22,8 @@ from lookalike.storage.origins import Origins
 from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Ids, Scores, Vectors
 
+log = logging.getLogger(__name__)
+
 KEPT_SELECTIONS = 16
 """Filters whose rows are cached: a service uses the same filters again, and each takes 9 bits per row."""
 
@@ -32,6 +35,7 @@ class StoredGallery:
         """`encoder` loads the encoder that made the vectors; only re-rankers by patches need it."""
         self._store, self._load_encoder = store, encoder
         self._recall: float | None = None
+        self._damaged: dict[int, str] = {}
         self._origins = cache(partial(Origins, store))
         self._index_file = store.path / FOLDER / FILE
         with store.catalog.snapshot():
@@ -58,8 +62,21 @@ class StoredGallery:
         Raises QueryError where `where` is not a filter.
         """
         view = copy(self)
-        view._recall, view._nearest = recall, self._narrowed(where, exclude)
+        view._recall, view._nearest = recall, self._narrowed(where, exclude, frozenset(self._damaged))
         return view
+
+    @property
+    def damaged(self) -> list[str]:
+        """The keys of rows that do not match their checksums, as far as searches met them; views leave them out."""
+        return list(self._damaged.values())
+
+    def leave_out(self, rows: Sequence[int]) -> None:
+        """Leave damaged rows out of all later views of this state; a line of the log names each."""
+        for row in rows:
+            if row not in self._damaged:
+                self._damaged[row] = key = self.item(row).key
+                way = f"run `lookalike verify {self._store.path} --repair`"
+                log.warning("row %d (%s) is damaged and is left out; %s", row, ascii(key)[1:-1], way)
 
     def holds(self, row: int) -> bool:
         """Whether a row is among those that are searched."""
@@ -108,13 +125,9 @@ class StoredGallery:
         """The catalog's entry of a row."""
         return self._store.catalog.item(row)
 
-    def intact_item(self, row: int) -> Item:
-        """The catalog's entry of a row; raises CollectionError where it or its vector does not match its checksum."""
-        item = self._store.intact_item(row)
-        if item is None:
-            way = f"run `lookalike verify {self._store.path} --repair`"
-            raise CollectionError(f"{self._store.path}: row {row} ({self.item(row).key}) is damaged; {way}")
-        return item
+    def intact_item(self, row: int) -> Item | None:
+        """The catalog's entry of a row; None where it or its vector does not match its checksum."""
+        return self._store.intact_item(row)
 
     def live_items(self) -> Iterator[Item]:
         """All live items in the order of their rows."""
@@ -156,15 +169,18 @@ class StoredGallery:
         return [item.row for item in self._store.catalog.items_of_content(sha256) if not item.removed]
 
 
-def _narrowed(store: Store, whole: Nearest, where: str | None, exclude: frozenset[str]) -> Nearest:
-    """A search among the rows of `whole` for which `where` holds, without the keys `exclude`."""
-    if where is None and not exclude:
+def _narrowed(
+    store: Store, whole: Nearest, where: str | None, exclude: frozenset[str], damaged: frozenset[int]
+) -> Nearest:
+    """A search among the rows of `whole` for which `where` holds, without the keys `exclude` and the damaged rows."""
+    if where is None and not exclude and not damaged:
         return whole
     live = np.ones(whole.rows, np.bool_) if whole.live is None else whole.live.copy()
     if where is not None:
         live &= select(where, store.catalog, whole.rows)
     items = (store.catalog.live_item(key) for key in exclude)
     live[[item.row for item in items if item and item.row < whole.rows]] = False
+    live[list(damaged)] = False
     return replace(whole, live=live, where=where)
 
 

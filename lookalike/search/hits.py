@@ -1,20 +1,38 @@
 """A ranking to hits: rows and scores to keys, paths and ranks, each row verified against its checksums."""
 
+from collections.abc import Sequence
+
+from lookalike.errors import CollectionError
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.options import SearchOptions
 from lookalike.types import Hit, Ranking
 
 
+class DamagedRows(CollectionError):  # noqa: N818 - says what is wrong
+    """Rows of a ranking that do not match their checksums."""
+
+    def __init__(self, gallery: StoredGallery, rows: Sequence[int]) -> None:
+        way = f"run `lookalike verify {gallery.store.path} --repair`"
+        first = f"row {rows[0]} ({gallery.item(rows[0]).key})"
+        super().__init__(f"{gallery.store.path}: {first} and {len(rows) - 1} more are damaged; {way}")
+        self.rows = rows
+
+
 def hits(ranking: Ranking, gallery: StoredGallery, options: SearchOptions) -> list[Hit]:
     """The results of a ranking that begins after `options.offset`, without those below `options.min_score`.
 
-    Raises CollectionError where a row or its vector does not match its checksum.
+    Raises DamagedRows where a row or its vector does not match its checksum.
     """
-    least, results = options.min_score, list[Hit]()
+    least, results, damaged = options.min_score, list[Hit](), list[int]()
     with gallery.store.catalog.snapshot():
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
             if least is None or score >= least:
                 item = gallery.intact_item(row)
+                if item is None:
+                    damaged.append(row)
+                    continue
                 rank = options.offset + len(results) + 1
                 results.append(Hit(rank, item.key, gallery.origins.path(item), float(score)))
+    if damaged:
+        raise DamagedRows(gallery, damaged)
     return results

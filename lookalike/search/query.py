@@ -208,13 +208,14 @@ class _Resolver:
     def _of_bytes(self, data: bytes, own: Sequence[int], box: Box | None) -> Resolved:
         same = self.gallery.rows_of_content(hashlib.sha256(data).hexdigest())
         own = tuple(own or same)
-        if same and not box and not self.invariant:
+        intact = next((row for row in same if self.gallery.intact_item(row)), None)
+        if intact is not None and not box and not self.invariant:
             # The same bytes and the same encoder: the stored vector is the probe, and no model need be loaded.
-            return Resolved(Probe(self.gallery.vectors(np.array(same[:1])), lambda: images.decode(data).image), own)
+            return Resolved(Probe(self.gallery.vectors(np.array([intact])), lambda: images.decode(data).image), own)
         return Resolved(self._encode(data, box), own)
 
     def _of_row(self, row: int, box: Box | None) -> Resolved:
-        if box or self.invariant:
+        if box or self.invariant or self.gallery.intact_item(row) is None:
             return Resolved(self._encode(self.gallery.read(row), box), (row,))
         stored = self.gallery.vectors(np.array([row]))
         return Resolved(Probe(stored, lambda: images.decode(self.gallery.read(row)).image), (row,))

@@ -31,6 +31,7 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
         "offset": options.offset,
         "took_ms": round(1000 * (time.perf_counter() - start), 3),
         "results": as_results(served, hits),
+        "damaged": list(map(key_text, collection.damaged)),
     }
 
 

@@ -235,6 +235,9 @@ class SearchAnswer(BaseModel):
     offset: int
     took_ms: float
     results: list[Found]
+    damaged: Annotated[
+        list[str], Field(description="Keys that searches left out, because what is stored of them is damaged.")
+    ] = []
 
 
 class BatchAnswer(BaseModel):

@@ -19,6 +19,7 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as lookalike_open
 from lookalike.errors import CollectionError, CollectionLocked, EngineError, ImageError, LookalikeError
 from lookalike.search.gallery import StoredGallery
+from lookalike.search.query import Key
 from lookalike.storage import metadata
 from lookalike.storage.filters import select
 from lookalike.storage.maintenance import verify as verifying
@@ -203,7 +204,9 @@ def test_a_torn_page_of_the_vectors_loses_its_rows_and_the_next_run_brings_them_
         assert not collection.verify()
 
 
-def test_a_result_whose_vector_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
+def test_a_result_whose_vector_is_not_what_was_stored_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """One bit of the last number: the score is still right to six digits, and the vector was never embedded."""
     vectors = clustered(20)
     make(tmp_path / "c", vectors).close()
@@ -215,13 +218,19 @@ def test_a_result_whose_vector_is_not_what_was_stored_is_refused(tmp_path: Path)
     with closing(Store(tmp_path / "c")) as store:
         gallery = StoredGallery(store)
         assert [store.is_intact(row) for row in (2, 3, 4)] == [True, False, True]
-        assert gallery.intact_item(2).key == "2/000002.jpg"
-        with pytest.raises(CollectionError, match=r"row 3 \(3/000003.jpg\) is damaged; run `lookalike verify"):
-            gallery.intact_item(3)
+        assert gallery.intact_item(2)
+        assert gallery.intact_item(3) is None
     with Collection(tmp_path / "c") as opened_to_search:
         assert opened_to_search.search(vectors[2], k=1)[0].key == "2/000002.jpg"
-        with pytest.raises(CollectionError, match=r"row 3 \(3/000003.jpg\) is damaged"):
-            opened_to_search.search(vectors[3], k=1)
+        assert opened_to_search.damaged == []
+        kept = [hit.key for hit in opened_to_search.search(vectors[3], k=20)]
+        assert (len(kept), "3/000003.jpg" in kept) == (19, False)
+        assert opened_to_search.damaged == ["3/000003.jpg"]
+        order = np.argsort(-(vectors @ vectors[3]), kind="stable")
+        assert kept == [f"{row % 10}/{row:06}.jpg" for row in order if row != 3]
+        # Fewer are asked for, and as many come.
+        assert [hit.key for hit in opened_to_search.search(vectors[3], k=4)] == kept[:4]
+    assert caplog.text.count("row 3 (3/000003.jpg) is damaged and is left out; run `lookalike verify") == 1
 
 
 def test_a_copy_of_an_image_whose_vector_is_damaged_is_embedded_and_not_given_that_vector(
@@ -259,15 +268,40 @@ def test_a_gallery_with_fewer_vectors_than_rows_is_not_searched_at_all(tmp_path:
         StoredGallery(store)
 
 
-def test_a_result_whose_entry_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
+def test_a_result_whose_entry_is_not_what_was_stored_is_left_out(tmp_path: Path) -> None:
     """Another key for the same vector: its picture would be shown for it."""
     vectors = clustered(20)
     make(tmp_path / "c", vectors).close()
     spoil(tmp_path / "c", f"UPDATE items SET key = x'{b'3/000009.jpg'.hex()}' WHERE row = 3")
     with Collection(tmp_path / "c") as collection:
         assert collection.search(vectors[2], k=1)[0].key == "2/000002.jpg"
-        with pytest.raises(CollectionError, match=r"row 3 \(3/000009.jpg\) is damaged; run `lookalike verify"):
-            collection.search(vectors[3], k=1)
+        assert "3/000009.jpg" not in [hit.key for hit in collection.search(vectors[3], k=20)]
+        assert collection.damaged == ["3/000009.jpg"]
+
+
+def test_a_collection_of_damaged_rows_is_refused_and_not_searched_row_by_row(tmp_path: Path) -> None:
+    vectors = clustered(200)
+    make(tmp_path / "c", vectors).close()
+    (tmp_path / "c" / "vectors.f32").write_bytes(np.roll(vectors, 1, axis=1).tobytes())
+    with (
+        Collection(tmp_path / "c") as collection,
+        pytest.raises(CollectionError, match=r"and 2 more are damaged; run `lookalike verify"),
+    ):
+        collection.search(vectors[3], k=3)
+
+
+def test_an_image_whose_vector_is_damaged_is_encoded_when_it_is_the_query(photos: Path, encoder: PixelEncoder) -> None:
+    with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+        collection.index()
+        expected = [hit.key for hit in collection.search(Key("01.jpg"), k=5)]
+        row = collection.row("01.jpg")
+        assert row is not None
+        with (photos / ".lookalike" / "vectors.f32").open("r+b") as file:
+            file.seek(row * 4 * 192)
+            file.write(bytes(4 * 192))
+    for query in (Key("01.jpg"), photos / "01.jpg"):
+        with Collection(photos / ".lookalike", encoder, [photos]) as collection:
+            assert [hit.key for hit in collection.search(query, k=4)] == expected[1:]
 
 
 def test_what_a_damaged_entry_says_of_its_image_is_not_passed_on(photos: Path, encoder: PixelEncoder) -> None:
