@@ -181,7 +181,9 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
     from lookalike.encoders import with_options
 
     names = [with_options(name, precision=run.precision) if run.precision else name for name in encoders]
-    keeps = collection.exists and not (run.rebuild and collection.store.header.encoder not in names)
+    # What is made anew may be damaged or of another release: nothing of it is read here.
+    anew = run.rebuild and (len(names) < 2 or collection.store.header.encoder not in names)
+    keeps = collection.exists and not anew
     others = [name for name in names if _is_another(collection, name)] if keeps else names[1:]
     own = next((name for name in names if name not in others), None)
     reports = []

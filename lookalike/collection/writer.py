@@ -20,7 +20,7 @@ from lookalike.storage.maintenance.build_index import IndexBuild, optimize
 from lookalike.storage.maintenance.compact import Compaction, compact
 from lookalike.storage.maintenance.transfer import Format, export
 from lookalike.storage.maintenance.verify import Damage, verify
-from lookalike.storage.manifest import refuse_remains, remains
+from lookalike.storage.manifest import encoder_in, refuse_remains, remains
 from lookalike.storage.origins import Origins, prefix_for
 from lookalike.storage.store import Header, Store
 from lookalike.storage.swap import SETS, beside, exchange
@@ -176,7 +176,8 @@ class Writer:
             if isinstance(error, CollectionLocked | EncoderMismatch) or not places or self._is_readable():
                 raise
             with store.sole_writer(self._path):
-                report = self._rebuild_beside(places, requested.encoder or default_encoder(), progress, dtype, None)
+                encoder = requested.encoder or encoder_in(self._path) or default_encoder()
+                report = self._rebuild_beside(places, encoder, progress, dtype, None)
         self._reader.close()
         self._reader.use(self._reader.requested.encoder)
         return report

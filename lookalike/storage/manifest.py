@@ -58,9 +58,7 @@ def parse(text: str | bytes, path: Path) -> Header:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CollectionError(f"{path}/{FILE} cannot be read; {way}") from error
     if checksum is None and format_ != FORMAT:
-        raise CollectionError(
-            f"{path} has format {format_}, this version reads {FORMAT}; update lookalike or index again with --rebuild"
-        )
+        raise _of_another_release(path, format_)
     if checksum != _checksum(values):
         raise CollectionError(f"{damaged} (its checksum does not match); {way}")
     try:
@@ -68,12 +66,30 @@ def parse(text: str | bytes, path: Path) -> Header:
     except TypeError as error:
         raise CollectionError(f"{path} was made by a newer version ({error}); update lookalike") from error
     if header.format != FORMAT:
-        raise CollectionError(
-            f"{path} has format {header.format}, this version reads {FORMAT}; update lookalike or use --rebuild"
-        )
+        raise _of_another_release(path, header.format)
     if not isinstance(header.dim, int) or not 0 < header.dim <= 1_000_000 or header.dtype not in DTYPES:
         raise CollectionError(f"{damaged} (dim {header.dim!r}, {header.dtype!r}); {way}")
     return header
+
+
+def _of_another_release(path: Path, format_: object) -> CollectionError:
+    """The error that says which command brings a collection of an older release up, or that this release is older."""
+    if isinstance(format_, int) and format_ > FORMAT:
+        return CollectionError(f"{path} was made by a newer release (format {format_}); update lookalike")
+    is_inside = path.name.startswith(".")
+    places = f"{path.parent}" if is_inside else f"PHOTOS --collection {path}"
+    return CollectionError(
+        f"{path} was made by an older release (format {format_}); make it anew: `lookalike index {places} --rebuild`"
+    )
+
+
+def encoder_in(path: Path) -> str | None:
+    """The encoder that a collection.json names, which may be of another release or damaged otherwise."""
+    try:
+        encoder = json.loads((path / FILE).read_bytes())["encoder"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return encoder if isinstance(encoder, str) else None
 
 
 def read_header(path: Path) -> Header:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ def test_search_prints_rank_score_and_path(run: Run, photos: Path) -> None:
 def test_search_json_is_one_stable_document(run: Run, photos: Path) -> None:
     run("index", photos, "--encoder", "pixels")
     document = json.loads(run("search", photos, photos / "01.jpg", "-k", 2, "--json")[1])
-    assert list(document) == ["query", "encoder", "k", "took_ms", "results"]
+    assert list(document) == ["query", "encoder", "k", "took_ms", "results", "damaged"]
     assert (document["query"], document["encoder"], document["k"]) == (str(photos / "01.jpg"), "pixels", 2)
     assert list(document["results"][0]) == ["rank", "key", "path", "score"]
     assert document["results"][0] == {"rank": 1, "key": "01.jpg", "path": str(photos / "01.jpg"), "score": 1.0}
@@ -241,3 +242,24 @@ def test_a_terminal_of_another_encoding_shows_escapes(tmp_path: Path) -> None:
     for words in (["search", folder, query], ["duplicates", folder], ["verify", folder]):
         assert run(*words)[0] == 0
     assert run("index", tmp_path / "Ш") == (1, b"")
+
+
+@pytest.mark.parametrize("stated", [{"format": 1}, {"format": 0, "dim": "many"}])
+def test_the_command_that_is_named_for_a_collection_of_an_older_release_works(
+    run: Run, photos: Path, stated: dict[str, object]
+) -> None:
+    assert run("index", photos, "--encoder", "thumbnail")[0] == 0
+    header = photos / ".lookalike" / "collection.json"
+    values = json.loads(header.read_text())
+    values.pop("checksum")
+    header.write_text(json.dumps({**values, **stated}))
+    for words in (["search", photos, photos / "01.jpg"], ["index", photos], ["info", photos], ["duplicates", photos]):
+        status, _, errors = run(*words)
+        assert (status, errors.count("\n")) == (1, 1)
+    command = re.search("`lookalike (.*)`", errors)
+    assert command
+    assert command[1] == f"index {photos} --rebuild"
+    status, output, _ = run(*command[1].split())
+    assert (status, "12 added" in output) == (0, True)
+    # Its own encoder, not the default one.
+    assert json.loads(run("info", photos, "--json")[1])["encoder"] == "thumbnail"

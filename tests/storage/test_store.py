@@ -223,10 +223,13 @@ def test_a_vector_file_that_is_too_short_is_refused_and_named(tmp_path: Path) ->
     [
         ("", "cannot be read; run `lookalike verify .* --repair`, or index again with --rebuild"),
         ("[1]", "cannot be read"),
-        ('{"encoder": "x", "fingerprint": "y", "dim": 4, "dtype": "float32", "format": 99}', "has format 99"),
+        (
+            '{"encoder": "x", "fingerprint": "y", "dim": 4, "dtype": "float32", "format": 99}',
+            r"made by a newer release \(format 99\); update lookalike",
+        ),
         (
             '{"encoder": "x", "fingerprint": "y", "dim": 4, "dtype": "float32", "format": 1}',
-            "has format 1, this version",
+            r"made by an older release \(format 1\); make it anew: `lookalike index",
         ),
         (replace(HEADER, dim=-4).to_text(), r"damaged \(dim -4"),
         (HEADER.to_text().replace("pixels", "pixelt"), "damaged .its checksum does not match"),
