@@ -118,6 +118,23 @@ def test_every_group_keeps_the_promise_and_no_row_is_in_two(seed: int, threshold
     assert np.triu(rows[left] @ rows[left].T, 1).max(initial=0) < threshold + 1e-5
 
 
+@pytest.mark.parametrize(("count", "dim", "side"), [(300, 16, 16), (40, 200, 40)])
+def test_the_basis_comes_from_the_smaller_of_the_two_products(
+    count: int, dim: int, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = planted(0, count, dim, 1.0)
+    shapes: list[tuple[int, ...]] = []
+    decompose = np.linalg.eigh
+
+    def noted(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        shapes.append(matrix.shape)
+        return decompose(matrix)
+
+    monkeypatch.setattr(np.linalg, "eigh", noted)
+    stars(lambda ids: rows[ids], count, 0.9)
+    assert shapes == [(side, side)]
+
+
 def test_rows_hang_together_through_others() -> None:
     forest = Forest(7)
     forest.join(np.array([0, 3, 5]), np.array([1, 4, 4]))
