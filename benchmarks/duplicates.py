@@ -90,7 +90,7 @@ class Found:
 
 def vectors_of(encoder: Encoder, files: list[tuple[str, Callable[[], bytes]]]) -> Vectors:
     entries = (SourceEntry(name, -1, -1, read) for name, read in files)
-    rows = [result.vector for result in embed(entries, encoder, lambda _: False)]
+    rows = [result.vector for result in embed(entries, encoder, lambda _: set())]
     assert all(row is not None for row in rows), "every photo can be read"
     return np.stack([row for row in rows if row is not None])
 

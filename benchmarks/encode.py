@@ -80,7 +80,7 @@ def from_files(encoder: Dinov2, entries: list[SourceEntry]) -> Contender:
     """What `lookalike index` does for new photos, less writing them down."""
 
     def run() -> None:
-        vectors = [found.vector for found in embed(entries, encoder, lambda _: False)]
+        vectors = [found.vector for found in embed(entries, encoder, lambda _: set())]
         assert all(vector is not None for vector in vectors)
 
     return run

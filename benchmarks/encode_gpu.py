@@ -86,7 +86,7 @@ def decode_speed(encoder: Dinov2, entries: list[SourceEntry]) -> float:
 def whole_speed(encoder: Dinov2, entries: list[SourceEntry]) -> float:
     """Images a second from files to vectors, as `lookalike index` makes them."""
     start = time.perf_counter()
-    count = sum(found.vector is not None for found in embed(entries, encoder, lambda _: False))
+    count = sum(found.vector is not None for found in embed(entries, encoder, lambda _: set()))
     return count / (time.perf_counter() - start)
 
 

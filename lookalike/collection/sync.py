@@ -3,17 +3,21 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lookalike.encoders.pipeline import EmbeddedImage, embed
+from lookalike.encoders.pipeline import EmbeddedImage, embed_batches
 from lookalike.images.sources import Folder, Source, SourceEntry
+from lookalike.storage.block import Block
 from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Progress
 
 # Seconds between commits: a crash loses little, and the disk is not flushed for every image.
 COMMIT_SECONDS = float(os.environ.get("LOOKALIKE_COMMIT_SECONDS", "2"))
+
+LOOKED_UP = 256
+"""Entries that are looked up in the catalog at once."""
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +107,9 @@ class Sync:
         """Embed what is new, remove what is gone; the number of entries of the source."""
         self._clear_skipped()
         try:
-            for embedded in embed(self._entries_to_read(progress, start, total), encoder, self._is_known):
-                self._take(embedded)
-                self._report_progress(progress, start, total)
+            for batch in embed_batches(self._entries_to_read(progress, start, total), encoder, self._known):
+                self._take(batch)
+                self._report_progress(len(batch), progress, start, total)
                 if time.monotonic() - self._committed_at > COMMIT_SECONDS:
                     self._commit()
         except KeyboardInterrupt:
@@ -130,10 +134,11 @@ class Sync:
         else:
             yield from self._store.catalog.rows_of_source(self._id)
 
-    def _report_progress(self, progress: Progress | None, start: int, total: int | None) -> None:
-        self._done += 1
-        if progress:
-            progress(start + self._done, total)
+    def _report_progress(self, entries: int, progress: Progress | None, start: int, total: int | None) -> None:
+        for _ in range(entries):
+            self._done += 1
+            if progress:
+                progress(start + self._done, total)
 
     def _mark(self, row: int) -> None:
         self._seen.extend(bytes(max(0, row + 1 - len(self._seen))))
@@ -146,61 +151,72 @@ class Sync:
         self._store.commit()
         self._committed_at = time.monotonic()
 
-    def _is_known(self, sha256: str) -> bool:
-        return bool(self._same_content(sha256))
-
-    def _same_content(self, sha256: str) -> list[Item]:
-        """Intact items of these bytes: a copy of a damaged vector would get a checksum that is right."""
-        return [item for item in self._store.catalog.items_of_content(sha256) if self._store.is_intact(item.row)]
+    def _known(self, contents: Sequence[str]) -> set[str]:
+        """Which of some contents have an intact vector."""
+        return {item.sha256 for item in self._store.intact_contents(contents)}
 
     def _entries_to_read(self, progress: Progress | None, start: int, total: int | None) -> Iterator[SourceEntry]:
         """New and changed entries; the unchanged ones are counted here."""
-        for entry in self._source.entries():
-            item = self._store.catalog.live_item(self._prefix + entry.key)
+        for block in _blocks(self._source.entries()):
+            fresh = self._fresh(block)
+            self._report_progress(len(block) - len(fresh), progress, start, total)
+            yield from fresh
+
+    def _fresh(self, entries: Sequence[SourceEntry]) -> list[SourceEntry]:
+        """Those that are neither in the collection as they are nor taken out of it by hand."""
+        keys = [self._prefix + entry.key for entry in entries]
+        items, dismissed = self._store.catalog.live_items_of(keys), self._store.catalog.dismissed_of(keys)
+        fresh = []
+        for entry, key in zip(entries, keys, strict=True):
+            item = items.get(key)
             if item and item.source == self._id and (item.size, item.mtime_ns) == (entry.size, entry.mtime_ns):
                 self._mark(item.row)
                 self.report.unchanged += 1
-            elif self._store.catalog.is_dismissed(self._prefix + entry.key, entry.size, entry.mtime_ns):
-                pass
-            else:
-                yield entry
-                continue
-            self._report_progress(progress, start, total)
+            elif (key, entry.size, entry.mtime_ns) not in dismissed:
+                fresh.append(entry)
+        return fresh
 
-    def _take(self, embedded: EmbeddedImage) -> None:
-        entry, key = embedded.entry, self._prefix + embedded.entry.key
-        old = self._store.catalog.live_item(key)
+    def _take(self, batch: Sequence[EmbeddedImage]) -> None:
+        """Bring the collection into step with a batch of entries."""
+        keys = [self._prefix + embedded.entry.key for embedded in batch]
+        block = Block(self._store, keys, [embedded.sha256 for embedded in batch if embedded.reason is None])
+        for key, embedded in zip(keys, batch, strict=True):
+            self._take_one(embedded, key, block)
+        block.write()
+
+    def _take_one(self, embedded: EmbeddedImage, key: str, block: Block) -> None:
+        entry, old = embedded.entry, block.live_item(key)
         if embedded.reason is not None:
-            self._skip(key, embedded.reason)
+            self._skip(key, embedded.reason, block)
         elif old and old.source != self._id:
-            self._skip(key, "another source of this collection has an image of this name")
+            self._skip(key, "another source of this collection has an image of this name", block)
         elif old and old.sha256 == embedded.sha256:
-            self._store.catalog.rename(old.row, key, entry.size, entry.mtime_ns)
+            block.rename(old, key, entry.size, entry.mtime_ns)
             self._mark(old.row)
             self.report.unchanged += 1
         else:
-            self._store_content(embedded, key, old)
+            self._store_content(embedded, key, block)
 
-    def _skip(self, key: str, reason: str) -> None:
+    def _skip(self, key: str, reason: str, block: Block) -> None:
         if key.endswith("/"):
             self._unknown.append(key)
-        self._store.catalog.add_skipped(self._id, key, reason)
+        block.skip(self._id, key, reason)
         self.report.skipped += 1
 
-    def _store_content(self, embedded: EmbeddedImage, key: str, old: Item | None) -> None:
-        entry = embedded.entry
-        same = self._same_content(embedded.sha256)
+    def _store_content(self, embedded: EmbeddedImage, key: str, block: Block) -> None:
+        entry, old = embedded.entry, block.live_item(key)
+        same = block.items_of_content(embedded.sha256)
         renamed = next((item for item in same if self._was_renamed(item)), None) if old is None else None
         if renamed:
-            self._store.catalog.rename(renamed.row, key, entry.size, entry.mtime_ns)
+            block.rename(renamed, key, entry.size, entry.mtime_ns)
             self._mark(renamed.row)
             self.report.renamed += 1
             return
-        vector = self._store.vector(same[0].row) if same else embedded.vector
+        vector = same[0].row if same else embedded.vector
         width, height = (same[0].width, same[0].height) if same else (embedded.width, embedded.height)
         assert vector is not None, "content is either known or was encoded"
         item = Item(-1, self._id, key, entry.size, entry.mtime_ns, embedded.sha256, width, height)
-        self._mark(self._store.add(item, vector))
+        self._mark(block.add(item, vector))
         if old:
             self.report.changed += 1
         else:
@@ -220,3 +236,15 @@ class Sync:
         self._store.catalog.remove(gone)
         self.report.removed += len(gone)
         log.debug("%d images are gone from %s", len(gone), self._source.location)
+
+
+def _blocks(entries: Iterable[SourceEntry]) -> Iterator[list[SourceEntry]]:
+    """Entries that are looked up together; a sequential one is alone, since it is read before the next comes."""
+    block: list[SourceEntry] = []
+    for entry in entries:
+        block.append(entry)
+        if entry.sequential or len(block) == LOOKED_UP:
+            yield block
+            block = []
+    if block:
+        yield block

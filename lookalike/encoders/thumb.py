@@ -4,7 +4,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,9 @@ class Thumbnail:
     dim: int = field(default=GREY_COEFFICIENTS**2 + 2 * COLOUR_COEFFICIENTS**2 + 1, init=False)
     decode_size: int | None = field(default=SIDE, init=False)
     batch_size: int = field(default=1, init=False)
-    """`prepare` does most of the work, so batches gain nothing."""
+    """`prepare` does most of the work, so a query gains nothing by waiting for others."""
+    index_batch: ClassVar[int] = 64
+    """Where thousands are indexed, so many at once cost little beside decoding."""
 
     @property
     def fingerprint(self) -> str:
@@ -63,9 +65,7 @@ class Thumbnail:
 def _low_frequencies(plane: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """(n, 32, 32) to the (n, count * count) lowest DCT-II coefficients, each times its frequency."""
     basis = _cosines()[:count]
-    weights = np.hypot(*np.mgrid[:count, :count]).astype(np.float32)
-    weights[0, 0] = MEAN_WEIGHT
-    coefficients = basis @ plane @ basis.T * weights
+    coefficients = basis @ plane @ basis.T * _weights(count)
     return np.asarray(coefficients.reshape(len(plane), -1), np.float32)
 
 
@@ -76,3 +76,11 @@ def _cosines() -> NDArray[np.float32]:
     matrix = np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE)) * np.sqrt(2 / SIDE)
     matrix[0] /= np.sqrt(2)
     return np.asarray(matrix, np.float32)
+
+
+@functools.cache
+def _weights(count: int) -> NDArray[np.float32]:
+    """The frequency of each coefficient (count, count)."""
+    weights = np.hypot(*np.mgrid[:count, :count]).astype(np.float32)
+    weights[0, 0] = MEAN_WEIGHT
+    return np.asarray(weights, np.float32)

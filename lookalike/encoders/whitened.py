@@ -12,7 +12,7 @@ from lookalike.errors import EncoderError
 from lookalike.images.decode import encode_images
 from lookalike.types import Encoder, Picture, TextEncoder, Vectors
 
-FORWARDED = ("batch_size", "encode_patches", "patch_region", "preparation")
+FORWARDED = ("batch_size", "index_batch", "encode_patches", "patch_region", "preparation")
 """Attributes that only some encoders have, and that whitening does not change."""
 
 

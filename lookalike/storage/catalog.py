@@ -1,6 +1,6 @@
 """The catalog of a collection: which image is which row, where it came from, and a checksum of every entry (SQLite)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +137,17 @@ class Catalog:
         """The item of this key, unless it was removed."""
         return next(iter(self._items("WHERE key = ? AND removed = 0", (to_blob(key),))), None)
 
+    def live_items_of(self, keys: Sequence[str]) -> dict[str, Item]:
+        """The live items of some keys, by their keys."""
+        items = self._items_among("WHERE key IN ({}) AND removed = 0", [to_blob(key) for key in keys])
+        return {item.key: item for item in items}
+
+    def dismissed_of(self, keys: Sequence[str]) -> set[tuple[str, int, int]]:
+        """(key, size, mtime_ns) of those of some keys whose files were taken out by hand."""
+        sql = "SELECT key, size, mtime_ns FROM dismissed WHERE key IN ({})"
+        rows = self._among(sql, [to_blob(key) for key in keys])
+        return {(from_blob(key), size, mtime_ns) for key, size, mtime_ns in rows}
+
     def is_dismissed(self, key: str, size: int, mtime_ns: int) -> bool:
         """Whether the file of this key, size and time was taken out by hand."""
         sql = "SELECT 1 FROM dismissed WHERE key = ? AND size = ? AND mtime_ns = ?"
@@ -146,6 +157,16 @@ class Catalog:
         """Items with this content, live ones first; removed ones still have their vector."""
         where = "WHERE sha256 = ? AND sha256 != x'' AND removed < 3 ORDER BY removed, row"
         return self._items(where, (bytes.fromhex(sha256),))
+
+    def checked_contents(self, contents: Sequence[str]) -> list[tuple[Item, int]]:
+        """As `items_of_content` for several contents: the items and the checksums of their vectors.
+
+        Those whose entry does not match its own checksum are left out.
+        """
+        where = "WHERE sha256 IN ({}) AND sha256 != x'' AND removed < 3 ORDER BY removed, row"
+        sql = f"SELECT {ITEM}, crc FROM items {where}"  # noqa: S608 - constants
+        entries = self._among(sql, [bytes.fromhex(sha256) for sha256 in contents])
+        return [(to_item(entry), entry[-2]) for entry in entries if crc(*entry[:-1]) == entry[-1]]
 
     def live_items(self) -> Iterator[Item]:
         """All live items in the order of their rows, read block by block."""
@@ -157,6 +178,17 @@ class Catalog:
     def _items(self, where: str, values: Sequence[object]) -> list[Item]:
         rows = self.database.query(f"SELECT {ITEM} FROM items {where}", values)  # noqa: S608 - `where` is a constant of this file
         return [to_item(row) for row in rows]
+
+    def _items_among(self, where: str, values: Sequence[object]) -> list[Item]:
+        return [to_item(row) for row in self._among(f"SELECT {ITEM} FROM items {where}", values)]  # noqa: S608 - constants
+
+    def _among(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """The rows of a query in which `{}` stands for so many values; each value once, and few at once."""
+        values, rows = list(dict.fromkeys(values)), []
+        for start in range(0, len(values), AT_ONCE):
+            part = values[start : start + AT_ONCE]
+            rows += self.database.query(sql.format(", ".join("?" * len(part))), part)
+        return rows
 
     def rows_of_source(self, source: int) -> Iterator[tuple[int, str]]:
         """(row, key) of the live items of a source, read block by block."""
@@ -278,13 +310,26 @@ class Catalog:
         if table == "meta":
             self._touched(int(str(values[0])))
 
+    def put_many(self, table: str, rows: Sequence[Sequence[object]], verb: str = "INSERT") -> None:
+        """As `put`, for several rows of one table."""
+        marks = ", ".join("?" * (len(COVERED[table].split(", ")) + 1))
+        sql = f"{verb} INTO {table} ({COVERED[table]}, crc) VALUES ({marks})"
+        self.database.execute_many(sql, [(*values, crc(*values)) for values in rows])
+        for values in rows if table == "meta" else ():
+            self._touched(int(str(values[0])))
+
     def rename(self, row: int, key: str, size: int, mtime_ns: int) -> None:
         """Give a row another key, size and time; a damaged entry keeps its wrong checksum."""
+        self.rename_many([(row, key, size, mtime_ns)])
+
+    def rename_many(self, changes: Sequence[tuple[int, str, int, int]]) -> None:
+        """As `rename`, one after the other."""
         entry = "crc(row, source, ?1, ?2, ?3, sha256, width, height, removed, vector_crc)"
         changed = f"key = ?1, size = ?2, mtime_ns = ?3, crc = {entry}"
         sql = f"UPDATE items SET {changed} WHERE row = ?4 AND crc = crc({ITEM})"  # noqa: S608 - constants
-        self.database.execute(sql, (to_blob(key), size, mtime_ns, row))
-        self._touched(row)
+        self.database.execute_many(sql, [(to_blob(key), size, mtime_ns, row) for row, key, size, mtime_ns in changes])
+        for row, *_ in changes:
+            self._touched(row)
 
     def append(self, first: int, entries: Sequence[CatalogEntry]) -> None:
         """Write rows `first`, first + 1, … of the table of items, each with its checksum."""
@@ -292,10 +337,10 @@ class Catalog:
         marks = ", ".join("?" * 11)
         self.database.execute_many(f"INSERT INTO items ({ITEM}, crc) VALUES ({marks})", rows)  # noqa: S608 - constants
 
-    def inherit(self, row: int, old: int) -> None:
-        """Copy the columns of the row `old` to `row`."""
-        for column, value in self.database.query('SELECT "column", value FROM meta WHERE row = ?', (old,)):
-            self.put("meta", row, column, value)
+    def inherit(self, heirs: Mapping[int, int]) -> None:
+        """Copy the columns of rows to others: old row to new row."""
+        values = self._among('SELECT row, "column", value FROM meta WHERE row IN ({})', list(heirs))
+        self.put_many("meta", [(heirs[row], column, value) for row, column, value in values])
 
     def add_column(self, name: str) -> int:
         """Make a column of metadata; its number."""
@@ -320,8 +365,7 @@ class Catalog:
     def _mark(self, rows: Sequence[int], mark: int) -> None:
         covered = ITEM.replace("removed", "?1")
         sql = f"UPDATE items SET removed = ?1, crc = crc({covered}) WHERE row = ?2"  # noqa: S608 - constants
-        for row in rows:
-            self.database.execute(sql, (mark, int(row)))
+        self.database.execute_many(sql, [(mark, int(row)) for row in rows])
 
     def add_source(self, location: str, prefix: str) -> int:
         """Add a place that images come from; its id."""
@@ -339,7 +383,12 @@ class Catalog:
 
     def add_skipped(self, source: int, key: str, reason: str) -> None:
         """Record why a file could not be used."""
-        self.put("skipped", to_blob(key), source, reason, verb="INSERT OR REPLACE")
+        self.add_skipped_many([(source, key, reason)])
+
+    def add_skipped_many(self, reasons: Sequence[tuple[int, str, str]]) -> None:
+        """As `add_skipped`, one after the other."""
+        rows = [(to_blob(key), source, reason) for source, key, reason in reasons]
+        self.put_many("skipped", rows, verb="INSERT OR REPLACE")
 
 
 def _at_or_in(key: str) -> tuple[bytes, bytes, bytes]:

@@ -225,6 +225,18 @@ class Database:
         """Begin the writer's transaction."""
         self.execute("BEGIN IMMEDIATE")
 
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """All of several changes inside the writer's transaction, or none after an exception such as Ctrl-C."""
+        self.execute("SAVEPOINT whole")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK TO whole")
+            raise
+        finally:
+            self.execute("RELEASE whole")
+
     def commit(self) -> None:
         """End the writer's transaction and begin the next one."""
         # Ctrl-C may have struck between these two statements, and `commit` is called again then.

@@ -8,7 +8,9 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import groupby
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -141,6 +143,11 @@ class Store:
         entry = self.catalog.checked(row)
         return entry[0] if entry and self.vectors.matches(row, entry[1]) else None
 
+    def intact_contents(self, contents: Sequence[str]) -> list[Item]:
+        """The intact items of some contents, live ones first; a copy of a damaged vector would get a right checksum."""
+        items = self.catalog.checked_contents(contents)
+        return [item for item, checksum in items if self.vectors.matches(item.row, checksum)]
+
     def digest(self, rows: int) -> int:
         """A checksum of the checksums of 64 of the first `rows` vectors, to recognise them by."""
         sample = np.unique(np.linspace(0, rows - 1, 64).astype(np.int64)).tolist() if rows else []
@@ -184,6 +191,17 @@ class Store:
         self.vectors.flush(self._count)
         self.catalog.database.commit()
 
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """All changes of this block, or none of them where an exception strikes."""
+        count = self._count
+        try:
+            with self.catalog.database.whole():
+                yield
+        except BaseException:
+            self._count = count
+            raise
+
     def add(self, item: Item, vector: NDArray[np.float32]) -> int:
         """Append an item and its vector (dim,), and replace a live item of that key; its row. `item.row` is ignored."""
         return self.add_many([item], np.atleast_2d(np.asarray(vector, np.float32)))
@@ -197,15 +215,19 @@ class Store:
         if not new_keys:
             for row, item in enumerate(items, self._count):
                 self._replace(item.key, row)
-        return self.append_entries(
-            [
-                (
-                    *(item.source, to_blob(item.key), item.size, item.mtime_ns, bytes.fromhex(item.sha256)),
-                    *(item.width, item.height, 0, vector_crc),
-                )
-                for item, vector_crc in zip(items, vector_crcs, strict=True)
-            ]
-        )
+        return self.append_entries([_entry(item, vector) for item, vector in zip(items, vector_crcs, strict=True)])
+
+    def append(self, items: Sequence[Item], vectors: Sequence[NDArray[np.float32] | int]) -> int:
+        """As `add_many`, of items whose keys no other live item has, and perhaps removed; the row of the first.
+
+        A number in place of a vector is the row whose vector is copied.
+        """
+        vector_crcs: list[int] = []
+        for is_row, run in groupby(vectors, lambda vector: isinstance(vector, int)):
+            # A copy may be of a row before it in this very list.
+            for block in ([self.vector(cast("int", row))] for row in run) if is_row else [list(run)]:
+                vector_crcs += self.vectors.append(self._count + len(vector_crcs), np.stack(cast("Any", block)))
+        return self.append_entries([_entry(item, vector) for item, vector in zip(items, vector_crcs, strict=True)])
 
     def append_entries(self, entries: Sequence[CatalogEntry]) -> int:
         """The catalog's half of `add_many`, for vectors that are written already; the row of the first."""
@@ -221,7 +243,7 @@ class Store:
         old = self.catalog.live_item(key)
         if old:
             self.catalog.remove([old.row])
-            self.catalog.inherit(row, old.row)
+            self.catalog.inherit({old.row: row})
 
     def relocate(self, path: Path) -> None:
         """Rewrite the locations of the sources as seen from `path`, before the collection is moved there."""
@@ -231,3 +253,10 @@ class Store:
             relative = os.path.relpath(place, path.resolve()) if is_inside else str(place)
             if relative != location:
                 self.catalog.put("sources", id_, to_blob(relative), to_blob(prefix), verb="INSERT OR REPLACE")
+
+
+def _entry(item: Item, vector_crc: int) -> CatalogEntry:
+    return (
+        *(item.source, to_blob(item.key), item.size, item.mtime_ns, bytes.fromhex(item.sha256)),
+        *(item.width, item.height, int(item.removed), vector_crc),
+    )

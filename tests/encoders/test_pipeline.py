@@ -22,7 +22,7 @@ def entry(number: int, sequential: bool = False) -> SourceEntry:
 
 @pytest.mark.parametrize("sequential", [False, True])
 def test_results_keep_the_order_of_the_entries(encoder: PixelEncoder, sequential: bool) -> None:
-    results = list(embed((entry(number, sequential) for number in range(60)), encoder, lambda _: False))
+    results = list(embed((entry(number, sequential) for number in range(60)), encoder, lambda _: set()))
     assert [embedded.entry.key for embedded in results] == [f"{number}.jpg" for number in range(60)]
     for number, embedded in enumerate(results):
         if number % 5 == 3:
@@ -35,7 +35,7 @@ def test_results_keep_the_order_of_the_entries(encoder: PixelEncoder, sequential
 
 
 def test_known_content_is_not_encoded(encoder: PixelEncoder) -> None:
-    results = list(embed(map(entry, range(3)), encoder, lambda _: True))
+    results = list(embed(map(entry, range(3)), encoder, set))
     assert [embedded.vector for embedded in results] == [None] * 3
     assert all(len(embedded.sha256) == 64 for embedded in results)
     assert encoder.encoded == 0
@@ -50,7 +50,7 @@ def test_only_a_window_of_entries_is_read_ahead(encoder: PixelEncoder) -> None:
             taken += 1
             yield entry(number - number % 5)
 
-    stream = embed(entries(), encoder, lambda _: False)
+    stream = embed(entries(), encoder, lambda _: set())
     next(stream)
     assert taken < 100
     stream.close()  # type: ignore[attr-defined]
@@ -62,5 +62,5 @@ def test_a_failing_encoder_ends_the_run_and_its_threads(encoder: PixelEncoder, m
 
     monkeypatch.setattr(encoder, "encode_batch", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
-        list(embed(map(entry, range(30)), encoder, lambda _: False))
+        list(embed(map(entry, range(30)), encoder, lambda _: set()))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lookalike-decode")]

@@ -64,7 +64,7 @@ def test_an_encoder_that_outruns_threads_is_fed_by_processes() -> None:
 
     entries = [entry(seed) for seed in range(5)]
     entries.append(SourceEntry("bad.jpg", 1, 1, lambda: b"bad"))
-    results = list(embed(entries, Quick(), lambda _: False))
+    results = list(embed(entries, Quick(), lambda _: set()))
     assert [result.reason for result in results] == [None] * 5 + ["not an image"]
     for seed, result in enumerate(results[:5]):
         prepared = workers.prepare(STEP, to_jpeg(picture(seed)))
