@@ -1,22 +1,14 @@
 """The public face of a collection on disk: search it, write to it, and read what it contains."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from PIL.Image import Image
 
-from lookalike.analysis.duplicates import Group, Level, find, threshold_for
-from lookalike.analysis.explain import CONVINCING, Explanation
-from lookalike.analysis.explain import explain as matched
-from lookalike.analysis.map import MOST, make
-from lookalike.analysis.zero_shot import BLOCK, TEMPLATE, Label
-from lookalike.analysis.zero_shot import label as labelled
 from lookalike.collection.reader import FOLDER, Reader, Requested
-from lookalike.collection.sync import IndexReport
-from lookalike.collection.writer import Writer
-from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError
 from lookalike.index.exact import refuse_other_length
 from lookalike.integrations.milvus import address as engines
@@ -26,15 +18,22 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.search.hits import DamagedRows, hits
 from lookalike.search.options import Fuse, SearchOptions
 from lookalike.search.query import Example, Query, Resolved, examples, query_picture, resolve
-from lookalike.search.rerank.patches import PatchEncoder
 from lookalike.storage import store
-from lookalike.storage.maintenance.build_index import IndexBuild
-from lookalike.storage.maintenance.compact import Compaction
-from lookalike.storage.maintenance.transfer import Format
-from lookalike.storage.maintenance.verify import Damage
 from lookalike.storage.manifest import remains
 from lookalike.storage.store import Store
 from lookalike.types import Box, Encoder, Hit, Probe, Progress, Reranker, Scores, TextEncoder
+
+if TYPE_CHECKING:
+    from lookalike.analysis.duplicates import Group, Level
+    from lookalike.analysis.explain import Explanation
+    from lookalike.analysis.zero_shot import Label
+    from lookalike.collection.sync import IndexReport
+    from lookalike.collection.writer import Writer
+    from lookalike.encoders.whitening import Whitening
+    from lookalike.storage.maintenance.build_index import IndexBuild
+    from lookalike.storage.maintenance.compact import Compaction
+    from lookalike.storage.maintenance.transfer import Format
+    from lookalike.storage.maintenance.verify import Damage
 
 T = TypeVar("T")
 ROUNDS = 8
@@ -112,13 +111,19 @@ class Collection:
         """The collection in the folder `path`, made by the first `index`, which then indexes `sources`."""
         requested = Requested(encoder, tuple(sources), device, engines.stored(engine) if engine else None)
         self._reader = Reader(Path(path), requested)
-        self._writer = Writer(self._reader)
 
     @classmethod
     def _of(cls, reader: Reader) -> Self:
         collection = cls.__new__(cls)
-        collection._reader, collection._writer = reader, Writer(reader)
+        collection._reader = reader
         return collection
+
+    @cached_property
+    def _writer(self) -> "Writer":
+        # Loaded by those who write: a search in a new process takes as long to load as to do.
+        from lookalike.collection.writer import Writer
+
+        return Writer(self._reader)
 
     def __enter__(self) -> Self:
         return self
@@ -252,11 +257,15 @@ class Collection:
         space = self._reader.space(SearchOptions())
         return resolve(query, space.encoder, space.gallery)
 
-    def explain(self, query: Example, key: str, box: Box | None = None) -> Explanation:
+    def explain(self, query: Example, key: str, box: Box | None = None) -> "Explanation":
         """The matching parts of a query picture (or a region of it) and an image of the collection.
 
         Raises QueryError for a key that the collection does not have and for a query that is no picture.
         """
+        from lookalike.analysis.explain import CONVINCING
+        from lookalike.analysis.explain import explain as matched
+        from lookalike.search.rerank.patches import PatchEncoder
+
         gallery = self.gallery
         picture, image = self.picture(query, box), gallery.image(_row_of(key, gallery))
         explanation = matched(picture, image)
@@ -280,15 +289,17 @@ class Collection:
 
     def duplicates(
         self,
-        level: Level = "exact",
+        level: "Level" = "exact",
         threshold: float | None = None,
         other: "Collection | None" = None,
         progress: Progress | None = None,
-    ) -> list[Group]:
+    ) -> "list[Group]":
         """Groups of copies, or the images of `other` that have copies here; see `duplicates.find`.
 
         Raises QueryError, and EncoderMismatch where vectors of `other` are of another encoder.
         """
+        from lookalike.analysis.duplicates import find, threshold_for
+
         mine, theirs = self.store.header, (other or self).store.header
         if (threshold is not None or level != "exact") and mine.fingerprint != theirs.fingerprint:
             raise EncoderMismatch(f"{self.path} was made with {mine.encoder}, the other with {theirs.encoder}")
@@ -296,21 +307,27 @@ class Collection:
         return find([self.gallery, other.gallery] if other else [self.gallery], least, progress)
 
     def label(
-        self, labels: Sequence[str], k: int = 1, templates: Sequence[str] = (TEMPLATE,), min_score: float = -1.0
-    ) -> tuple[Iterator[str], Iterator[list[Label]]]:
+        self, labels: Sequence[str], k: int = 1, templates: Sequence[str] | None = None, min_score: float = -1.0
+    ) -> "tuple[Iterator[str], Iterator[list[Label]]]":
         """The keys of all images and, in step with them, the best `k` labels of each; see `zero_shot.label`."""
+        from lookalike.analysis.zero_shot import BLOCK, TEMPLATE
+        from lookalike.analysis.zero_shot import label as labelled
+
         reader = self._reader.text_set
         gallery, encoder = reader.gallery, reader.encoder
         assert isinstance(encoder, TextEncoder), "the encoder of text_set reads text"
         rows = np.array([item.row for item in gallery.live_items()], np.int64)
         blocks = (gallery.vectors(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK))
         keys = (item.key for item in gallery.live_items())
-        return keys, labelled(blocks, labels, encoder, k, templates, min_score)
+        return keys, labelled(blocks, labels, encoder, k, (TEMPLATE,) if templates is None else templates, min_score)
 
     def map(
-        self, out: str | Path, groups: int | None = None, most: int = MOST, progress: Progress | None = None
+        self, out: str | Path, groups: int | None = None, most: int | None = None, progress: Progress | None = None
     ) -> int:
         """Write a page to `out` that shows all images, similar ones together; how many it shows. See `map.make`."""
+        from lookalike.analysis.map import MOST, make
+
+        most = MOST if most is None else most
         return make(self.gallery, out, groups, self.folder.resolve().name, None, most, progress)
 
     # Reading
@@ -403,7 +420,7 @@ class Collection:
         precision: str | None = None,
         dtype: str | None = None,
         meta: Sequence[str | Path] = (),
-    ) -> IndexReport:
+    ) -> "IndexReport":
         """Bring the collection into step with `sources`, or with those that it was made from.
 
         New and changed images are embedded, renamed and duplicate ones are recognised by their content, missing ones
@@ -444,11 +461,11 @@ class Collection:
         """
         return self._writer.index(sources, progress, rebuild, precision, dtype, meta)
 
-    def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
+    def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> "IndexReport":
         """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""
         return self._writer.refresh(paths, progress)
 
-    def add_set(self, encoder: str | Encoder, progress: Progress | None = None) -> IndexReport:
+    def add_set(self, encoder: str | Encoder, progress: Progress | None = None) -> "IndexReport":
         """Add vectors of another encoder for the same images, beside the first vectors, which do not change.
 
         A set that exists is brought into step. `sets` contains it afterwards.
@@ -467,25 +484,25 @@ class Collection:
         """
         return self._writer.remove(keys)
 
-    def verify(self, repair: bool = False) -> Damage:
+    def verify(self, repair: bool = False) -> "Damage":
         """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""
         return self._writer.verify(repair)
 
-    def optimize(self, spec: str = "auto", progress: Progress | None = None) -> IndexBuild:
+    def optimize(self, spec: str = "auto", progress: Progress | None = None) -> "IndexBuild":
         """Build an index for fast search among many images; see `build_index.optimize`."""
         return self._writer.optimize(spec, progress)
 
-    def compact(self, dtype: str | None = None, progress: Progress | None = None) -> Compaction:
+    def compact(self, dtype: str | None = None, progress: Progress | None = None) -> "Compaction":
         """Drop the rows of removed images; see `compact.compact`."""
         return self._writer.compact(dtype, progress)
 
-    def export(self, out: str | Path, kind: Format, progress: Progress | None = None) -> list[Path]:
+    def export(self, out: str | Path, kind: "Format", progress: Progress | None = None) -> list[Path]:
         """Write vectors and keys to files of another format; see `transfer.export`."""
         return self._writer.export(out, kind, progress)
 
     def whiten(
         self, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0, source: str | Path | None = None
-    ) -> Whitening:
+    ) -> "Whitening":
         """Whiten all vectors, by a whitening fitted to this collection or to another; see `whitening.fit`.
 
         Queries and new images are whitened likewise from then on. Raises CollectionError where the collection is

@@ -47,7 +47,9 @@ class Thumbnail:
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
         """(32, 32, 3) uint8 YCbCr of the whole picture, without its proportions."""
-        return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("YCbCr"))
+        pixels = image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("YCbCr").tobytes()
+        # Not by np.asarray, which takes four times as long for so few pixels.
+        return np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE, 3)
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
         """Thumbnails to (n, dim) unit rows."""

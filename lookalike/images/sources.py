@@ -1,10 +1,8 @@
 """A folder, tar, zip or list of paths and URLs to a stream of entries, each of which is read when it is needed."""
 
-import http.client
 import lzma
 import os
 import tarfile
-import urllib.error
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,7 +14,6 @@ from typing import Protocol
 from lookalike.errors import ImageError, SourceError
 from lookalike.images import decode
 from lookalike.images.decode import EXTENSIONS, sniff
-from lookalike.utils.download import open_url
 from lookalike.utils.files import reason
 
 # Folders of photo programs, package managers and file systems; these and hidden ones are skipped.
@@ -120,7 +117,7 @@ class Folder:
 
     def entries(self) -> Iterator[SourceEntry]:
         """Files with an image's extension or signature, depth first in the order of their names."""
-        yield from self._walk(self.location, "", set(), True)
+        yield from map(_entry, self._walk(self.location, "", set(), True))
 
     def at(self, key: str) -> Iterator[SourceEntry]:
         """What `entries` gives for one relative path: the entry of a file, or all entries of a folder."""
@@ -128,9 +125,9 @@ class Folder:
         if any(_is_hidden(part) for part in key.split("/")):
             return
         if path.is_dir():
-            yield from self._walk(path, f"{key}/", set(), True)
-        elif path.is_file() and (entry := self._entry(path, path, key, True)):
-            yield entry
+            yield from map(_entry, self._walk(path, f"{key}/", set(), True))
+        elif path.is_file() and (_has_extension(path.name) or _has_signature(path)):
+            yield _entry((key, path))
 
     def count(self) -> int | None:
         """One pass over the names."""
@@ -148,7 +145,7 @@ class Folder:
         """The file itself."""
         return self.location / key
 
-    def _walk(self, folder: Path, prefix: str, visited: set[tuple[int, int]], sniffing: bool) -> Iterator[SourceEntry]:
+    def _walk(self, folder: Path, prefix: str, visited: set[tuple[int, int]], sniffing: bool) -> Iterator["_Candidate"]:
         try:
             status = folder.stat()
             if (status.st_dev, status.st_ino) in visited:
@@ -160,28 +157,39 @@ class Folder:
             if not prefix:
                 raise SourceError(f"{folder}: {reason(error)}") from error
             # The key ends in a slash: the images under it are kept, since their state is unknown.
-            yield SourceEntry(prefix, -1, -1, _refuse("folder cannot be read"))
+            yield prefix, "folder cannot be read"
             return
         for item in items:
             if _is_hidden(item.name):
                 continue
-            path = folder / item.name
             if _is_folder(item):
-                if path.suffix.lower() in EXTENSIONS:
-                    yield SourceEntry(prefix + item.name, -1, -1, _refuse("is a directory"))
-                yield from self._walk(path, f"{prefix}{item.name}/", visited, sniffing)
-            elif entry := self._entry(item, path, prefix + item.name, sniffing):
-                yield entry
+                if _has_extension(item.name):
+                    yield prefix + item.name, "is a directory"
+                yield from self._walk(folder / item.name, f"{prefix}{item.name}/", visited, sniffing)
+            elif _has_extension(item.name) or (sniffing and _has_signature(item)):
+                yield prefix + item.name, item
 
-    @staticmethod
-    def _entry(item: "os.DirEntry[str] | Path", path: Path, key: str, sniffing: bool) -> SourceEntry | None:
-        if path.suffix.lower() not in EXTENSIONS and not (sniffing and _has_signature(item)):
-            return None
-        try:
-            status = item.stat()
-        except OSError:
-            return SourceEntry(key, -1, -1, partial(decode.read, path))
-        return SourceEntry(key, status.st_size, status.st_mtime_ns, partial(decode.read, path))
+
+_Candidate = tuple[str, "str | os.DirEntry[str] | Path"]
+"""A key, and the file, or why there is none."""
+
+
+def _entry(candidate: _Candidate) -> SourceEntry:
+    key, item = candidate
+    if isinstance(item, str):
+        return SourceEntry(key, -1, -1, _refuse(item))
+    read = partial(decode.read, os.fspath(item))
+    try:
+        status = item.stat()
+    except OSError:
+        return SourceEntry(key, -1, -1, read)
+    return SourceEntry(key, status.st_size, status.st_mtime_ns, read)
+
+
+def _has_extension(name: str) -> bool:
+    """Whether a file's name says that it is an image."""
+    # A Path of every file would take longer than its entry in the catalog.
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
 
 
 def _is_folder(item: "os.DirEntry[str]") -> bool:
@@ -395,6 +403,11 @@ def fetch(url: str) -> bytes:
 
     For URLs from the user of this machine. The service checks URLs from the network itself, and more strictly.
     """
+    import http.client
+    import urllib.error
+
+    from lookalike.utils.download import open_url
+
     try:
         with open_url(url, URL_TIMEOUT_SECONDS) as response:
             data = response.read(decode.LIMITS.bytes + 1)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from lookalike.errors import CollectionError
 from lookalike.types import Ids
@@ -83,6 +82,8 @@ def is_left_open(error: Exception) -> bool:
 
 def _rolled_back(path: Path) -> bool:
     """Roll back what a crash left, with the writer's lock; whether this process or another could do so."""
+    from filelock import FileLock, Timeout
+
     if link_in(path.parent):
         return False
     try:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, CollectionLocked
@@ -84,6 +83,8 @@ def sole_writer(path: Path) -> Iterator[None]:
 
     Raises CollectionError for a collection with a symbolic link in it: nothing is written through one.
     """
+    from filelock import FileLock, Timeout
+
     if link := link_in(path):
         raise CollectionError(f"{link}: a symbolic link, and a collection is not written to through links; remove it")
     lock = FileLock(path / LOCK, timeout=0)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,7 +19,7 @@ import pytest
 from serving import command, wait_ready
 
 from lookalike.collection.collection import Collection
-from lookalike.images.sources import Folder, SourceEntry
+from lookalike.images.sources import Folder
 from lookalike.service.writing import safe_name
 from lookalike.storage.manifest import read_header, write_header
 from tests.cli.running import Run, status_of
@@ -183,9 +184,7 @@ def test_an_upload_looks_at_no_other_file_of_the_sources(writable: Running, monk
     walked: list[Path] = []
     walk = Folder._walk
 
-    def walking(
-        self: Folder, folder: Path, prefix: str, visited: set[tuple[int, int]], sniff: bool
-    ) -> Iterator[SourceEntry]:
+    def walking(self: Folder, folder: Path, prefix: str, visited: set[tuple[int, int]], sniff: bool) -> Iterator[Any]:
         walked.append(folder)
         return walk(self, folder, prefix, visited, sniff)
 
