@@ -62,11 +62,16 @@ def tensors(shape: Architecture, seed: int = 0) -> Iterator[tuple[str, NDArray[n
 
 def write(shape: Architecture, folder: Path, seed: int = 0) -> Path:
     """config.json and model.safetensors, as a folder of the hub holds them."""
+    return save(shape, dict(tensors(shape, seed)), folder)
+
+
+def save(shape: Architecture, values: dict[str, NDArray[np.float32]], folder: Path) -> Path:
+    """The same of tensors that are given."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config(shape), indent=2) + "\n", encoding="utf-8")
-    save_file(dict(tensors(shape, seed)), folder / "model.safetensors", {"format": "pt"})
+    save_file(values, folder / "model.safetensors", {"format": "pt"})
     return folder
 
 

