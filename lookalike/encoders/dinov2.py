@@ -20,7 +20,6 @@ from lookalike.errors import EncoderError
 from lookalike.images.decode import encode_images
 from lookalike.types import Box, Picture, Preparation, Vectors
 
-VERSION = 1  # of preprocessing and pooling: part of the fingerprint
 PRECISIONS = ("fp32", "int8", "auto")
 DEFAULTS = {"preprocess": str(Preprocess()), "pooling": "cls", "precision": "fp32"}
 Pixels = NDArray[np.uint8]
@@ -104,7 +103,7 @@ class Identity:
     @property
     def fingerprint(self) -> str:
         """The same for both runtimes: bf16 on a GPU agrees with fp32 to a cosine of 0.9999; int8 has its own."""
-        parts = (VERSION, self.digest, str(self.preprocess), self.pooling, self.precision)
+        parts = (self.preprocess.version, self.digest, str(self.preprocess), self.pooling, self.precision)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

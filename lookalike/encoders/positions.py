@@ -28,7 +28,7 @@ def _plain(size: int, target: int) -> NDArray[np.float32]:
     weights = np.zeros((target, size))
     for tap in range(4):
         places = np.clip(first + tap, 0, size - 1)
-        np.add.at(weights, (np.arange(target), places), _cubic(centres - first - tap, A))
+        np.add.at(weights, (np.arange(target), places), cubic(centres - first - tap, A))
     return weights.astype(np.float32)
 
 
@@ -39,12 +39,13 @@ def _antialiased(size: int, target: int) -> NDArray[np.float32]:
     pixels = np.arange(size)[None] + 0.5
     low = np.maximum(np.floor(centres - 2 * stretch + 0.5), 0)
     high = np.minimum(np.floor(centres + 2 * stretch + 0.5), size)
-    weights = _cubic((pixels - centres) / stretch, A_ANTIALIASED)
+    weights = cubic((pixels - centres) / stretch, A_ANTIALIASED)
     weights = np.where((pixels > low) & (pixels < high), weights, 0)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-def _cubic(distance: NDArray[np.float64], a: float) -> NDArray[np.float64]:
+def cubic(distance: NDArray[np.float64], a: float) -> NDArray[np.float64]:
+    """The weights of samples at these distances; `a` is the kernel's parameter."""
     x = np.abs(distance)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a

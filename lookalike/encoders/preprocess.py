@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lookalike.encoders.resample import enlarged_part
 from lookalike.errors import EncoderError
 from lookalike.types import Box
 
@@ -25,7 +26,8 @@ class Preprocess:
     """How a picture becomes pixels whose sides are multiples of 14; `kind` is one of
 
     - squash: the whole picture at `size` x `size`, without its proportions (224 in the DINOv2 paper's retrieval);
-    - crop: the shorter side at 256/224 of `size`, then the middle `size` x `size`;
+    - crop: the shorter side at 256/224 of `size`, then the middle `size` x `size` (crop-224 is the preprocessing that
+      is published with DINOv2, pixel by pixel);
     - pad: the longer side at `size`, with its proportions, filled with grey at the right and the bottom.
     """
 
@@ -48,6 +50,11 @@ class Preprocess:
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.size}"
+
+    @property
+    def version(self) -> int:
+        """Part of the fingerprint. With 1, `crop` rounded the longer side, where the published one truncates it."""
+        return 2 if self.kind == "crop" else 1
 
     @property
     def decode_size(self) -> int:
@@ -77,16 +84,19 @@ class Preprocess:
         if self.kind == "squash":
             return Box(0, 0, width, height)
         if self.kind == "crop":
-            scale, _, (left, top) = self._middle(width, height)
-            return Box(left / scale, top / scale, (left + self.size) / scale, (top + self.size) / scale)
+            (across, down), (left, top, right, bottom) = self._middle(width, height)
+            return Box(left * width / across, top * height / down, right * width / across, bottom * height / down)
         across, down = self._padded(width, height, (width, height))
         return Box(0, 0, _up(across) * width / across, _up(down) * height / down)
 
-    def _middle(self, width: int, height: int) -> tuple[float, tuple[int, int], tuple[int, int]]:
-        """With `crop`: the scale, the size after it, and the left top corner of the middle."""
-        scale = self._shorter_side / min(width, height)
-        across, down = round(width * scale), round(height * scale)
-        return scale, (across, down), ((across - self.size) // 2, (down - self.size) // 2)
+    def _middle(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+        """With `crop`: the size after resizing, and the box of the middle in it."""
+        shorter = self._shorter_side
+        # As in transformers: the longer side is truncated to a whole number, not rounded.
+        longer = int(shorter * max(width, height) / min(width, height))
+        across, down = (shorter, longer) if width <= height else (longer, shorter)
+        left, top = (across - self.size) // 2, (down - self.size) // 2
+        return (across, down), (left, top, left + self.size, top + self.size)
 
     def _padded(self, width: int, height: int, full_size: tuple[int, int]) -> tuple[int, int]:
         """With `pad`: the size to which a picture, or a region of one of `full_size`, is resized."""
@@ -96,12 +106,12 @@ class Preprocess:
         return across, down
 
     def _crop(self, image: Image.Image) -> Image.Image:
-        scale, (width, height), (left, top) = self._middle(*image.size)
-        # Of a panorama only the middle is resized: with its shorter side at 256, it could be of any width.
-        box = (left / scale, top / scale, (left + self.size) / scale, (top + self.size) / scale)
-        if width * height > 4 * self._shorter_side**2:
-            return image.resize((self.size, self.size), BICUBIC, box=_within(box, image.size))
-        return image.resize((width, height), BICUBIC).crop((left, top, left + self.size, top + self.size))
+        """As BitImageProcessor of transformers, pixel by pixel."""
+        size, box = self._middle(*image.size)
+        # A strip is enlarged to a shorter side of 256, and could be of any length.
+        if size[0] * size[1] > max(4 * self._shorter_side**2, image.width * image.height):
+            return enlarged_part(image, size, box)
+        return image.resize(size, BICUBIC).crop(box)
 
     def _pad(self, image: Image.Image, full_size: tuple[int, int]) -> Image.Image:
         width, height = self._padded(*image.size, full_size)
@@ -112,9 +122,3 @@ class Preprocess:
 
 def _up(side: int) -> int:
     return math.ceil(side / PATCH) * PATCH
-
-
-def _within(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The box cut to the image, which rounding may exceed."""
-    left, top, right, bottom = box
-    return max(0.0, left), max(0.0, top), min(float(size[0]), right), min(float(size[1]), bottom)

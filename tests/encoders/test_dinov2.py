@@ -150,6 +150,20 @@ def test_every_option_that_changes_vectors_changes_the_fingerprint(tiny: Path, t
     assert len({encoder.fingerprint for encoder in encoders}) == len(specs) + 1
 
 
+@pytest.mark.parametrize(
+    ("preprocess", "fingerprint"),
+    [
+        ("squash-224", "cd93a6e54c9a5730357a7b673b1b9baf22c9a2c8dec2996525394ad0aa9d991b"),
+        ("pad-518", "7438d97f9b4ff6cc0f2adb412e94069cdbbb5328c3c405386b8ef858cb8b19fc"),
+        ("crop-224", "9a2b577acef52ee4c5ea999ae51fde2c54c5665270fe2cff9ab71eafa6c84ecf"),
+    ],
+)
+def test_a_fingerprint_stays_what_it_was(preprocess: str, fingerprint: str) -> None:
+    """Collections are bound to it. That of crop changed when its pixels did."""
+    identity = dinov2.Identity("any", Preprocess.parse(preprocess), "cls", "fp32", "d" * 64)
+    assert identity.fingerprint == fingerprint
+
+
 def test_a_name_makes_the_same_encoder_again(tiny: Path) -> None:
     first = load_encoder(tiny, preprocess="pad-98", pooling="cls+gem", precision="int8")
     assert first.name == f"{tiny}@pad-98,pool=cls+gem,precision=int8"

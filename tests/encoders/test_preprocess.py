@@ -1,8 +1,14 @@
+import functools
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from lookalike.encoders.preprocess import PADDING, Preprocess
+from lookalike.encoders.resample import enlarged_part
 from lookalike.errors import EncoderError
 
 
@@ -35,6 +41,58 @@ def test_crop_of_a_panorama_is_its_middle_and_takes_little_memory(size: tuple[in
     assert pixels.shape == (224, 224, 3)
     along = 0 if size[0] > size[1] else 1
     assert 100 < pixels[..., along].mean() < 155
+
+
+@functools.cache
+def published() -> Any:
+    """The preprocessing in DINOv2's preprocessor_config.json, up to the scaling of the numbers."""
+    from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
+
+    return BitImageProcessorPil(size={"shortest_edge": 256}, do_rescale=False, do_normalize=False)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(width * 9973 + height).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def side() -> st.SearchStrategy[int]:
+    """Sides of strips are as likely as those of photos."""
+    return st.integers(1, 4) | st.integers(1, 700)
+
+
+@settings(max_examples=60, deadline=None)
+@given(width=side(), height=side())
+@example(width=640, height=427)
+@example(width=427, height=640)
+@example(width=1, height=300)
+@example(width=300, height=1)
+@example(width=2, height=1001)
+@example(width=256, height=256)
+def test_crop_is_the_published_preprocessing_pixel_by_pixel(width: int, height: int) -> None:
+    assume(max(width, height) / min(width, height) <= 600)  # else the published one takes gigabytes
+    image = noise(width, height)
+    expected = np.asarray(published()(image, return_tensors="np")["pixel_values"][0]).transpose(1, 2, 0)
+    assert np.array_equal(Preprocess.parse("crop-224").prepare(image), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_part_enlarged_is_that_part_of_the_whole(data: st.DataObject) -> None:
+    width, height = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60))
+    size = data.draw(st.integers(width, 400)), data.draw(st.integers(height, 400))
+    left, right = sorted(data.draw(st.lists(st.integers(0, size[0]), min_size=2, max_size=2, unique=True)))
+    top, bottom = sorted(data.draw(st.lists(st.integers(0, size[1]), min_size=2, max_size=2, unique=True)))
+    image, box = noise(width, height), (left, top, right, bottom)
+    expected = image.resize(size, Image.Resampling.BICUBIC).crop(box)
+    assert np.array_equal(np.asarray(enlarged_part(image, size, box)), np.asarray(expected))
+
+
+def test_crop_never_resizes_the_whole_of_a_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a height of 256 it would have 4 gigapixels."""
+    monkeypatch.setattr(Image.Image, "resize", None)
+    pixels = Preprocess.parse("crop-224").prepare(picture(65_000, 1))
+    assert pixels.shape == (224, 224, 3)
+    assert (pixels[..., 0] == 127).all(), "the red of the middle"
 
 
 def test_pad_keeps_proportions_and_fills_up_with_grey_at_the_right_and_bottom() -> None:
@@ -95,3 +153,17 @@ def test_what_the_pixels_show_is_where_they_say_it_is(spec: str, size: tuple[int
             continue
         assert abs(red / 255 * size[0] - (covered.left + x * (covered.right - covered.left))) < 0.03 * size[0] + 5
         assert abs(green / 255 * size[1] - (covered.top + y * (covered.bottom - covered.top))) < 0.03 * size[1] + 5
+
+
+@pytest.mark.parametrize("size", [(640, 427), (427, 640), (1000, 7), (33, 34)])
+def test_what_crop_covers_is_where_its_box_lies_in_the_resized_picture(size: tuple[int, int]) -> None:
+    """The box (left, 16, left + 224, 240) of the resized picture, of which each side has its own scale."""
+    width, height = size
+    longer = int(256 * max(size) / min(size))
+    across, down = (256, longer) if width < height else (longer, 256)
+    left, top = (across - 224) // 2, (down - 224) // 2
+    covered = Preprocess.parse("crop-224").covered(width, height)
+    assert covered.left * across / width == pytest.approx(left)
+    assert covered.right * across / width == pytest.approx(left + 224)
+    assert covered.top * down / height == pytest.approx(top)
+    assert covered.bottom * down / height == pytest.approx(top + 224)
