@@ -1,4 +1,4 @@
-"""Write a DINOv2 checkpoint of the real architecture with seeded random weights, for tests and benchmarks.
+"""Write a DINOv2 or DINOv3 checkpoint of the real architecture with seeded random weights, for tests and benchmarks.
 
     python scripts/fake_weights.py dinov2-base FOLDER [--seed 0] [--depth 12] [--meta]
 
@@ -15,10 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.encoders.checkpoint import Architecture
+from lookalike.encoders.checkpoint import AnyArchitecture, Architecture
+from lookalike.encoders.dinov3 import RotaryArchitecture
 from lookalike.encoders.meta import renamed
 
 SIZES = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16), "giant": (1536, 40, 24)}
+
+
+def rotary_architecture(name: str) -> RotaryArchitecture:
+    """Of a name such as dinov3-base."""
+    width, depth, heads = SIZES[name.removeprefix("dinov3-")]
+    return RotaryArchitecture(width, depth, heads, 4 * width, False, 4)
 
 
 def architecture(name: str) -> Architecture:
@@ -29,8 +36,10 @@ def architecture(name: str) -> Architecture:
     return Architecture(width, depth, heads, 4096 if swiglu else 4 * width, swiglu, 4 if registers else 0, 37)
 
 
-def config(shape: Architecture) -> dict[str, Any]:
+def config(shape: AnyArchitecture) -> dict[str, Any]:
     """The config.json of the hub for an architecture."""
+    if isinstance(shape, RotaryArchitecture):
+        return _rotary_config(shape)
     return {
         "architectures": ["Dinov2WithRegistersModel" if shape.registers else "Dinov2Model"],
         "model_type": "dinov2_with_registers" if shape.registers else "dinov2",
@@ -42,12 +51,24 @@ def config(shape: Architecture) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def tensors(shape: Architecture, seed: int = 0) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _rotary_config(shape: RotaryArchitecture) -> dict[str, Any]:
+    return {
+        "architectures": ["DINOv3ViTModel"], "model_type": "dinov3_vit",
+        "hidden_size": shape.width, "num_hidden_layers": shape.depth, "num_attention_heads": shape.heads,
+        "intermediate_size": shape.hidden, "hidden_act": "silu" if shape.swiglu else "gelu",
+        "use_gated_mlp": shape.swiglu, "layer_norm_eps": shape.epsilon, "rope_theta": shape.theta,
+        "query_bias": True, "key_bias": False, "value_bias": True, "proj_bias": True, "mlp_bias": True,
+        "image_size": 224, "patch_size": shape.patch, "num_channels": 3, "num_register_tokens": shape.registers,
+        "layerscale_value": 1.0, "drop_path_rate": 0.0, "pos_embed_rescale": 2.0, "torch_dtype": "float32",
+    }  # fmt: skip
+
+
+def tensors(shape: AnyArchitecture, seed: int = 0) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Values that keep activations in a sane range and leave no part of the network without effect."""
     rng = np.random.default_rng(seed)
     for name, size in shape.shapes().items():
         values = rng.standard_normal(size, np.float32)
-        if name.endswith(("norm1.weight", "norm2.weight", "layernorm.weight")):
+        if name.endswith(("norm1.weight", "norm2.weight", "norm.weight")):
             values = 1 + np.float32(0.2) * values
         elif name.endswith("lambda1"):
             values = np.float32(0.5) + np.float32(0.2) * values
@@ -60,12 +81,12 @@ def tensors(shape: Architecture, seed: int = 0) -> Iterator[tuple[str, NDArray[n
         yield name, values
 
 
-def write(shape: Architecture, folder: Path, seed: int = 0) -> Path:
+def write(shape: AnyArchitecture, folder: Path, seed: int = 0) -> Path:
     """config.json and model.safetensors, as a folder of the hub holds them."""
     return save(shape, dict(tensors(shape, seed)), folder)
 
 
-def save(shape: Architecture, values: dict[str, NDArray[np.float32]], folder: Path) -> Path:
+def save(shape: AnyArchitecture, values: dict[str, NDArray[np.float32]], folder: Path) -> Path:
     """The same of tensors that are given."""
     from safetensors.numpy import save_file
 
@@ -105,15 +126,19 @@ def meta_names(shape: Architecture) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="dinov2-small, -base, -large, -giant, each also with -reg")
+    parser.add_argument(
+        "name", help="dinov2-small, -base, -large, -giant, each also with -reg; dinov3-small, -base, -large"
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--depth", type=int, help="fewer blocks than the real one")
     parser.add_argument("--meta", action="store_true", help="Meta's layout: FOLDER/NAME.pth")
     args = parser.parse_args()
-    shape = architecture(args.name)
+    shape: AnyArchitecture = (rotary_architecture if args.name.startswith("dinov3") else architecture)(args.name)
     shape = replace(shape, depth=args.depth or shape.depth)
     if args.meta:
+        if not isinstance(shape, Architecture):
+            parser.error("--meta is for DINOv2")
         print(write_meta(shape, args.folder / f"{args.name}.pth", args.seed))
     else:
         print(write(shape, args.folder, args.seed))

@@ -8,7 +8,7 @@ from typing import Any
 from lookalike.errors import EncoderError
 from lookalike.types import Encoder
 
-DINOV2 = "lookalike.encoders.dinov2:load"
+DINOV2 = "lookalike.encoders.dinov2:load"  # and DINOv3: a checkpoint's config says which it is
 CLIP = "lookalike.encoders.clip:load"
 ENCODERS = {
     "dinov2-small": DINOV2,
@@ -19,6 +19,9 @@ ENCODERS = {
     "dinov2-base-reg": DINOV2,
     "dinov2-large-reg": DINOV2,
     "dinov2-giant-reg": DINOV2,
+    "dinov3-small": DINOV2,
+    "dinov3-base": DINOV2,
+    "dinov3-large": DINOV2,
     "rootsift": "lookalike.encoders.rootsift:RootSift",
     "thumbnail": "lookalike.encoders.thumb:Thumbnail",
     "siglip2-base": CLIP,
@@ -124,5 +127,5 @@ def _factory(name: str) -> Any:
 
 
 def _kind(path: Path) -> str:
-    """The module of a checkpoint: CLIP or SigLIP for a folder with an ONNX export, else DINOv2, which checks it."""
+    """The module of a checkpoint: CLIP or SigLIP for a folder with an ONNX export, else DINOv2 or DINOv3."""
     return "lookalike.encoders.clip" if (path / "onnx").is_dir() else "lookalike.encoders.dinov2"

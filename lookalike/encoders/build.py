@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.encoders import graph, quantize
-from lookalike.encoders.checkpoint import Architecture, open_checkpoint, read_architecture
+from lookalike.encoders.checkpoint import AnyArchitecture, architecture_from, open_checkpoint, read_architecture
 from lookalike.encoders.files import Files, checksum
 from lookalike.errors import EncoderError
 from lookalike.utils.files import reason
@@ -31,7 +31,7 @@ class BuiltGraphs:
     """
 
     folder: Path
-    architecture: Architecture
+    architecture: AnyArchitecture
     digest: str
 
 
@@ -62,9 +62,9 @@ def _write(files: Files, folder: Path, precision: str) -> None:
     (folder / SHAPE).write_text(json.dumps(dataclasses.asdict(checkpoint.architecture)), encoding="utf-8")
 
 
-def _read_shape(folder: Path) -> Architecture:
+def _read_shape(folder: Path) -> AnyArchitecture:
     try:
-        return Architecture(**json.loads((folder / SHAPE).read_text(encoding="utf-8")))
+        return architecture_from(json.loads((folder / SHAPE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise EncoderError(f"{folder} is damaged; delete it, and it is made again") from error
 

@@ -1,6 +1,5 @@
-"""A DINOv2 checkpoint file, of Hugging Face or of Meta, to checked float32 tensors under one set of names."""
+"""A checkpoint file to checked float32 tensors under one set of names: DINOv2 of Hugging Face or of Meta, or DINOv3."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,16 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from lookalike.encoders import meta, safetensors
+from lookalike.encoders import dinov3, meta, safetensors
+from lookalike.encoders.config import Config, is_positive, read_config
+from lookalike.encoders.dinov3 import RotaryArchitecture, RotaryCheckpoint
+from lookalike.encoders.positions import positions
+from lookalike.encoders.tensors import MASK, Tensor, check_tensors, linear, read_tensor
 from lookalike.errors import EncoderError
 
 PATCH = 14
-# Far above the largest published model (giant: 1536 wide, 40 deep); a larger config is a mistake or an attack.
-LARGEST = {"hidden_size": 8192, "num_hidden_layers": 256, "num_attention_heads": 256, "num_register_tokens": 1024}
-
-
-Tensor = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,10 @@ class Architecture:
     epsilon: float = 1e-6
     patch: int = PATCH
 
+    family = "DINOv2"
+    rotary = False
+    resample = Image.Resampling.BICUBIC  # as its preprocessor_config.json says
+
     @property
     def antialias(self) -> bool:
         """Whether position embeddings are resized with antialiasing: only in models with registers."""
@@ -45,7 +48,7 @@ class Architecture:
         dim = self.width
         shapes: dict[str, tuple[int, ...]] = {
             "embeddings.cls_token": (1, 1, dim),
-            "embeddings.mask_token": (1, dim),
+            MASK: (1, dim),
             "embeddings.position_embeddings": (1, 1 + self.grid**2, dim),
             "embeddings.patch_embeddings.projection.weight": (dim, 3, self.patch, self.patch),
             "embeddings.patch_embeddings.projection.bias": (dim,),
@@ -62,19 +65,19 @@ class Architecture:
         dim, hidden = self.width, self.hidden
         shapes: dict[str, tuple[int, ...]] = {}
         for name in ("query", "key", "value"):
-            shapes |= _linear(f"attention.attention.{name}", dim, dim)
-        shapes |= _linear("attention.output.dense", dim, dim)
+            shapes |= linear(f"attention.attention.{name}", dim, dim)
+        shapes |= linear("attention.output.dense", dim, dim)
         if self.swiglu:
-            shapes |= _linear("mlp.weights_in", dim, 2 * hidden) | _linear("mlp.weights_out", hidden, dim)
+            shapes |= linear("mlp.weights_in", dim, 2 * hidden) | linear("mlp.weights_out", hidden, dim)
         else:
-            shapes |= _linear("mlp.fc1", dim, hidden) | _linear("mlp.fc2", hidden, dim)
+            shapes |= linear("mlp.fc1", dim, hidden) | linear("mlp.fc2", hidden, dim)
         for name in ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"):
             shapes[name] = (dim,)
         return shapes | {"layer_scale1.lambda1": (dim,), "layer_scale2.lambda1": (dim,)}
 
-
-def _linear(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+    def place(self, stored: Tensor, rows: int, columns: int) -> Tensor:
+        """The `positions` input of the graph for a grid of patches: (1, 1 + patches, width), from the stored ones."""
+        return positions(stored, rows, columns, self.antialias)
 
 
 class Checkpoint:
@@ -83,17 +86,7 @@ class Checkpoint:
     def __init__(self, path: Path, architecture: Architecture, tensors: Mapping[str, Any]) -> None:
         """`tensors`: by Hugging Face name, anything with a shape that numpy can read. Raises EncoderError."""
         self.path, self.architecture, self._tensors = path, architecture, tensors
-        expected = architecture.shapes()
-        optional = {"embeddings.mask_token"}
-        for name, shape in expected.items():
-            if name not in tensors and name not in optional:
-                raise EncoderError(f"{path} has no tensor {name}; it is no complete DINOv2 checkpoint")
-            if name in tensors and tuple(tensors[name].shape) != shape:
-                raise EncoderError(f"{path}: tensor {name} has shape {tuple(tensors[name].shape)}, not {shape}")
-        extra = sorted(set(tensors) - set(expected))
-        if extra:
-            more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
-            raise EncoderError(f"{path} has a tensor {extra[0]!r}{more} that DINOv2 has not; give the backbone alone")
+        check_tensors(path, architecture.shapes(), tensors, architecture.family)
 
     def block(self, number: int) -> Callable[[str], Tensor]:
         """`tensor` for the names within one block."""
@@ -101,13 +94,14 @@ class Checkpoint:
 
     def tensor(self, name: str) -> Tensor:
         """One tensor in float32; raises EncoderError where a number in it is not finite."""
-        tensor = np.asarray(self._tensors[name], np.float32)
-        if not np.isfinite(tensor).all():
-            raise EncoderError(f"{self.path}: tensor {name} holds a NaN or an infinity; fetch the file again")
-        return tensor
+        return read_tensor(self.path, self._tensors, name)
 
 
-def open_checkpoint(weights: Path, config: Path | None) -> Checkpoint:
+AnyArchitecture = Architecture | RotaryArchitecture
+AnyCheckpoint = Checkpoint | RotaryCheckpoint
+
+
+def open_checkpoint(weights: Path, config: Path | None) -> AnyCheckpoint:
     """`config`: the config.json of a safetensors file; None for Meta's .pth files, which need torch to be read.
 
     Raises EncoderError, in one line, for any fault in either.
@@ -116,66 +110,60 @@ def open_checkpoint(weights: Path, config: Path | None) -> Checkpoint:
         tensors = meta.read(weights)
         return Checkpoint(weights, _infer(weights, tensors), tensors)
     architecture = read_architecture(config)
+    if isinstance(architecture, RotaryArchitecture):
+        return RotaryCheckpoint(weights, architecture, safetensors.read(weights))
     return Checkpoint(weights, architecture, _from_transformers(safetensors.read(weights)))
 
 
-def read_architecture(config: Path) -> Architecture:
-    """The architecture in a Hugging Face config.json; raises EncoderError for anything but a DINOv2 that can be run."""
-    try:
-        values = json.loads(config.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise EncoderError(f"{config} is missing; a checkpoint is model.safetensors with its config.json") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise EncoderError(f"{config} is no readable JSON file ({type(error).__name__})") from error
-    kind = values.get("model_type") if isinstance(values, dict) else None
+def read_architecture(config: Path) -> AnyArchitecture:
+    """The architecture in a Hugging Face config.json.
+
+    Raises EncoderError for anything but a DINOv2 or DINOv3 that can be run.
+    """
+    values = read_config(config)
+    kind = values.get("model_type")
+    if kind == dinov3.KIND:
+        return dinov3.architecture(Config(config, values, dinov3.FAMILY))
     if kind not in ("dinov2", "dinov2_with_registers"):
-        raise EncoderError(f"{config} describes a model of type {kind!r}, not dinov2 or dinov2_with_registers")
-    return _architecture(config, values, kind == "dinov2_with_registers")
+        kinds = "dinov2, dinov2_with_registers or dinov3_vit"
+        raise EncoderError(f"{config} describes a model of type {kind!r}, not {kinds}")
+    return _architecture(Config(config, values, Architecture.family), kind == "dinov2_with_registers")
 
 
-def _architecture(config: Path, values: dict[str, Any], with_registers: bool) -> Architecture:
-    def number(name: str, default: int) -> int:
-        value = values.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST.get(name, 2**31):
-            raise EncoderError(f"{config}: {name} is {value!r}, which no DINOv2 has")
-        return value
+def architecture_from(values: dict[str, Any]) -> AnyArchitecture:
+    """An architecture from its fields, as `dataclasses.asdict` gives them; raises TypeError for others."""
+    return RotaryArchitecture(**values) if "theta" in values else Architecture(**values)
 
-    def must_be(name: str, required: object) -> None:
-        if values.get(name, required) != required:
-            raise EncoderError(f"{config}: {name} is {values[name]!r}, not {required!r}; no DINOv2 is made so")
 
-    must_be("hidden_act", "gelu")
-    must_be("num_channels", 3)
-    must_be("qkv_bias", True)
+def _architecture(config: Config, with_registers: bool) -> Architecture:
+    path, values = config.path, config.values
+    config.must_be("hidden_act", "gelu")
+    config.must_be("num_channels", 3)
+    config.must_be("qkv_bias", True)
     # The default of transformers for a model with registers is 16.
     if values.get("patch_size", 16 if with_registers else PATCH) != PATCH:
-        raise EncoderError(f"{config}: patch_size is {values.get('patch_size', 16)!r}, not {PATCH}")
-    dim, heads = number("hidden_size", 768), number("num_attention_heads", 12)
-    if dim % heads:
-        raise EncoderError(f"{config}: hidden_size {dim} cannot be shared among {heads} heads")
-    size, ratio = number("image_size", 224), values.get("mlp_ratio", 4)
+        raise EncoderError(f"{path}: patch_size is {values.get('patch_size', 16)!r}, not {PATCH}")
+    dim = config.number("hidden_size", 768)
+    heads = config.heads(dim, 12)
+    size, ratio = config.number("image_size", 224), values.get("mlp_ratio", 4)
     eps, swiglu = values.get("layer_norm_eps", 1e-6), values.get("use_swiglu_ffn", False)
     if not PATCH <= size <= 256 * PATCH:
-        raise EncoderError(f"{config}: image_size is {size}, which no DINOv2 has")
-    if not _is_positive(ratio, 64) or not _is_positive(eps, 1) or not isinstance(swiglu, bool):
-        raise EncoderError(f"{config}: mlp_ratio {ratio!r}, layer_norm_eps {eps!r} or use_swiglu_ffn is no DINOv2's")
+        raise EncoderError(f"{path}: image_size is {size}, which no DINOv2 has")
+    if not is_positive(ratio, 64) or not is_positive(eps, 1) or not isinstance(swiglu, bool):
+        raise EncoderError(f"{path}: mlp_ratio {ratio!r}, layer_norm_eps {eps!r} or use_swiglu_ffn is no DINOv2's")
     hidden = int(dim * ratio)
     if swiglu:
         hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
     return Architecture(
         width=dim,
-        depth=number("num_hidden_layers", 12),
+        depth=config.number("num_hidden_layers", 12),
         heads=heads,
         hidden=hidden,
         swiglu=swiglu,
-        registers=number("num_register_tokens", 4) if with_registers else 0,
+        registers=config.number("num_register_tokens", 4) if with_registers else 0,
         grid=size // PATCH,
         epsilon=float(eps),
     )
-
-
-def _is_positive(value: object, limit: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= limit
 
 
 def _from_transformers(tensors: Mapping[str, Any]) -> dict[str, Any]:

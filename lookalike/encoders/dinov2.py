@@ -1,4 +1,4 @@
-"""DINOv2: a name or a local checkpoint, with options, to an encoder on ONNX Runtime or PyTorch."""
+"""DINOv2 and DINOv3: a name or a local checkpoint, with options, to an encoder on ONNX Runtime or PyTorch."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,9 @@ from PIL import Image
 from lookalike.encoders import devices, weights
 from lookalike.encoders import pooling as poolings
 from lookalike.encoders.build import build, identify
-from lookalike.encoders.checkpoint import Architecture
-from lookalike.encoders.files import locate
+from lookalike.encoders.checkpoint import AnyArchitecture, Architecture, read_architecture
+from lookalike.encoders.dinov3 import RotaryArchitecture
+from lookalike.encoders.files import Files, locate
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import EncoderError
 from lookalike.images.decode import encode_images
@@ -30,7 +31,7 @@ class Backbone(Protocol):
     """A model in one of the runtimes; the images of a batch have one size."""
 
     @property
-    def architecture(self) -> Architecture:
+    def architecture(self) -> AnyArchitecture:
         """The checkpoint's architecture."""
         ...
 
@@ -69,9 +70,11 @@ def load(
     if precision not in PRECISIONS:
         raise EncoderError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
     precision = "fp32" if precision == "auto" else precision
-    prepare, pooling = Preprocess.parse(preprocess), poolings.check(pooling)
-    runtime = devices.choose(device, precision)
+    pooling, runtime = poolings.check(pooling), devices.choose(device, precision)
+    if str(name) in weights.HUB:  # a wrong size is said before anything is fetched
+        _parse(preprocess, RotaryArchitecture if str(name).startswith("dinov3-") else Architecture)
     files = locate(weights.resolve(name))
+    prepare = _parse(preprocess, _family(files))
     identity = Identity(str(name), prepare, pooling, precision, identify(files))
     if runtime == "onnx":
         from lookalike.encoders.onnx import OnnxBackbone
@@ -80,6 +83,15 @@ def load(
     from lookalike.encoders.torch import TorchBackbone
 
     return Dinov2(identity, TorchBackbone(files, runtime))
+
+
+def _family(files: Files) -> type[AnyArchitecture]:
+    """The kind of a checkpoint's architecture; only DINOv2 has files without a config."""
+    return Architecture if files.config is None else type(read_architecture(files.config))
+
+
+def _parse(preprocess: str, family: type[AnyArchitecture]) -> Preprocess:
+    return Preprocess.parse(preprocess, family.patch, family.resample)
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ class Dinov2:
         self.preparation: Preparation | None = identity.preprocess if backbone.outruns_threads else None
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
-        """An upright RGB picture to (height, width, 3) uint8, sides multiples of 14; `full_size` as in `Preprocess`."""
+        """An upright RGB picture to (height, width, 3) uint8, sides multiples of the patch's; see `Preprocess`."""
         return self._identity.preprocess.prepare(image, full_size)
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
@@ -136,7 +148,8 @@ class Dinov2:
     def encode_patches(self, prepared: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Arrays from `prepare` to patch tokens (rows, columns, width of the model), as the model gives them.
 
-        The patch at (row, column) covers the 14 x 14 pixels that begin at (14 row, 14 column) of the array.
+        With DINOv2 the patch at (row, column) covers the 14 x 14 pixels that begin at (14 row, 14 column) of the array;
+        DINOv3's patches have 16 x 16.
         """
         patch, grids = self._backbone.architecture.patch, dict[int, NDArray[np.float32]]()
         for places, pixels in _by_shape(prepared):

@@ -24,7 +24,7 @@ def locate(path: Path) -> Files:
             return Files(path / WEIGHTS, path / CONFIG)
         candidates = sorted(path.glob("*.pth"))
         if len(candidates) != 1:
-            raise EncoderError(f"{path} holds no {WEIGHTS}, nor one .pth file; it is no checkpoint of DINOv2")
+            raise EncoderError(f"{path} holds no {WEIGHTS}, nor one .pth file; it is no checkpoint of DINOv2 or DINOv3")
         return Files(candidates[0], None)
     if path.suffix == ".safetensors":
         return Files(path, path.with_name(CONFIG))

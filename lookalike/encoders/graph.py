@@ -1,9 +1,9 @@
-"""A DINOv2 checkpoint to ONNX graphs, written tensor by tensor: no torch, no exporter.
+"""A DINOv2 or DINOv3 checkpoint to ONNX graphs, written tensor by tensor: no torch, no exporter.
 
-The inputs are pixels (n, height, width, 3) uint8 and the position embedding of their grid, so that one graph serves
-every size. Mean and deviation are folded into the patch convolution, LayerScale into the projections before it. The
-tokens of all images form one matrix, so that a projection with its bias is one operator; only attention separates them
-by image.
+The inputs are pixels (n, height, width, 3) uint8 and the positions of their grid (learned embeddings, or the rotations
+of queries and keys), so that one graph serves every size. Mean and deviation are folded into the patch convolution,
+LayerScale into the projections before it. The tokens of all images form one matrix, so that a projection with its bias
+is one operator; only attention separates them by image.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.encoders.checkpoint import Architecture, Checkpoint, Tensor
+from lookalike.encoders.checkpoint import AnyArchitecture, AnyCheckpoint
 from lookalike.encoders.onnx_writer import Graph, Weights
+from lookalike.encoders.tensors import Tensor
 
 VERSION = 1  # of the graphs; a change rebuilds every cached graph
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -25,7 +26,7 @@ Block = Callable[[str], Tensor]
 Ranges = Mapping[str, NDArray[np.float32]]
 
 
-def write_graphs(checkpoint: Checkpoint, folder: Path, ranges: Ranges | None = None) -> None:
+def write_graphs(checkpoint: AnyCheckpoint, folder: Path, ranges: Ranges | None = None) -> None:
     """Write cls.onnx (class token, (n, 1, width)), tokens.onnx (all tokens) and their weights.bin into `folder`.
 
     With `ranges`, projections are int8: the largest magnitude of each input channel of a projection, under the names
@@ -39,7 +40,7 @@ def write_graphs(checkpoint: Checkpoint, folder: Path, ranges: Ranges | None = N
         class_only.end(folder / CLS, only_class=True)
 
 
-def write_observed(checkpoint: Checkpoint, folder: Path) -> list[str]:
+def write_observed(checkpoint: AnyCheckpoint, folder: Path) -> list[str]:
     """Write an fp32 tokens.onnx whose further outputs are the inputs of projections; returns their names."""
     with (folder / WEIGHTS).open("wb") as file:
         writer = _Writer(checkpoint, Graph(Weights(file, WEIGHTS)))
@@ -52,14 +53,14 @@ def write_observed(checkpoint: Checkpoint, folder: Path) -> list[str]:
 class _Writer:
     """`stream` is the name of the current residual stream, (n * tokens, width)."""
 
-    checkpoint: Checkpoint
+    checkpoint: AnyCheckpoint
     graph: Graph
     ranges: Ranges | None = None
     stream: str = ""
     observable: list[str] = field(default_factory=list)
 
     @property
-    def shape(self) -> Architecture:
+    def shape(self) -> AnyArchitecture:
         return self.checkpoint.architecture
 
     def fork(self) -> "_Writer":
@@ -86,7 +87,6 @@ class _Writer:
     def _embed(self) -> None:
         graph, shape, tensor = self.graph, self.shape, self.checkpoint.tensor
         pixels = graph.input("pixels", "uint8", ["n", "h", "w", 3])
-        positions = graph.input("positions", "float32", [1, "p", shape.width])
         images = graph.add("Shape", [pixels], "images", start=0, end=1)
         for name, width in {"by image": shape.width, "by image, thirds": 3 * shape.width}.items():
             graph.add("Concat", [images, self._ints(f"{name}: sides", -1, width)], name, axis=0)
@@ -98,13 +98,33 @@ class _Writer:
         grid = graph.add("Conv", inputs, "grid", kernel_shape=side, strides=side)
         flat = graph.add("Reshape", [grid, self._ints("flat shape", 0, shape.width, -1)], "flat")
         patches = graph.add("Transpose", [flat], "patches", perm=[0, 2, 1])
+        self.stream = self._join_images(self._rotated(patches) if shape.rotary else self._placed(patches), "stream")
+
+    def _placed(self, patches: str) -> str:
+        """All tokens, with learned position embeddings added."""
+        graph, shape = self.graph, self.shape
+        positions = graph.input("positions", "float32", [1, "p", shape.width])
         joined = graph.add("Concat", [self._repeated("cls_token", 1), patches], "joined", axis=1)
         placed = graph.add("Add", [joined, positions], "placed")
         if shape.registers:  # they follow the class token, and have no position
             parts = [self._slice("placed", "class row", 0, 1), self._repeated("register_tokens", shape.registers)]
             parts.append(self._slice("placed", "patch rows", 1, END))
             placed = graph.add("Concat", parts, "with registers", axis=1)
-        self.stream = self._join_images(placed, "stream")
+        return placed
+
+    def _rotated(self, patches: str) -> str:
+        """All tokens, without positions: queries and keys are rotated in each block, by the cosines and sines here."""
+        graph, half = self.graph, self.shape.width // self.shape.heads // 2
+        positions = graph.input("positions", "float32", [2, "p", half])
+        for number, name in enumerate(("cosines", "sines")):
+            graph.add("Gather", [positions, graph.constant(f"{name} at", np.array(number))], name, axis=0)
+        tokens = [self._repeated("cls_token", 1), self._repeated("register_tokens", self.shape.registers), patches]
+        return graph.add("Concat", tokens, "joined", axis=1)
+
+    def _rotate(self, value: str) -> str:
+        """Queries or keys of all tokens, turned by their positions."""
+        inputs = [value, self._ints("first position", 0), "cosines", "sines"]
+        return self.graph.fused("RotaryEmbedding", inputs, f"{value} rotated")
 
     def _repeated(self, name: str, rows: int) -> str:
         """Learned tokens, repeated for each image of the batch."""
@@ -133,6 +153,8 @@ class _Writer:
         query, key, value = (f"{at} {part}" for part in ("query", "key", "value"))
         sizes = self._ints("thirds", *[self.shape.width] * 3)
         self.graph.add("Split", [joint, sizes], query, key, value, axis=2)
+        if self.shape.rotary:
+            query, key = self._rotate(query), self._rotate(key)
         if only_class:
             query = self._slice(query, f"{at} class query", 0, 1)
             stream = self._split_images(self.stream, f"{at} stream of each")

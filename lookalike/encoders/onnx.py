@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from lookalike.encoders import graph
 from lookalike.encoders.build import POSITIONS, BuiltGraphs
 from lookalike.encoders.graph_files import open_graph
-from lookalike.encoders.positions import positions
 from lookalike.utils.cores import cores
 
 
@@ -55,4 +54,4 @@ class OnnxBackbone:
 
     def _resized(self, height: int, width: int) -> NDArray[np.float32]:
         stored = np.load(self._folder / POSITIONS, allow_pickle=False)
-        return positions(stored, height, width, self.architecture.antialias)
+        return self.architecture.place(stored, height, width)

@@ -23,19 +23,21 @@ SMALLEST_REGION = 224
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes pixels whose sides are multiples of 14; `kind` is one of
+    """How a picture becomes pixels whose sides are multiples of `patch`; `kind` is one of
 
     - squash: the whole picture at `size` x `size`, without its proportions (224 in the DINOv2 paper's retrieval);
     - crop: the shorter side at 256/224 of `size`, then the middle `size` x `size` (crop-224 is the preprocessing that
-      is published with DINOv2, pixel by pixel);
+      is published with DINOv2, pixel by pixel; squash-224 that of DINOv3);
     - pad: the longer side at `size`, with its proportions, filled with grey at the right and the bottom.
     """
 
     kind: str = "squash"
     size: int = 224
+    patch: int = PATCH
+    resample: Image.Resampling = BICUBIC
 
     @classmethod
-    def parse(cls, text: str) -> "Preprocess":
+    def parse(cls, text: str, patch: int = PATCH, resample: Image.Resampling = BICUBIC) -> "Preprocess":
         """`squash-224`, `crop-224`, `pad-518`; raises EncoderError for anything else."""
         match = re.fullmatch(r"(squash|crop|pad)-([1-9]\d{0,4})", text)
         if not match:
@@ -43,10 +45,12 @@ class Preprocess:
                 f"preprocessing {text!r} is none of squash-N, crop-N, pad-N (N pixels, as in squash-224)"
             )
         kind, size = match[1], int(match[2])
-        if not PATCH <= size <= LARGEST or (kind != "pad" and size % PATCH):
-            nearest = max(PATCH, min(LARGEST, round(size / PATCH) * PATCH))
-            raise EncoderError(f"preprocessing {text}: sides are multiples of 14 up to {LARGEST}; try {kind}-{nearest}")
-        return cls(kind, size)
+        if not patch <= size <= LARGEST or (kind != "pad" and size % patch):
+            nearest = max(patch, min(LARGEST, round(size / patch) * patch))
+            raise EncoderError(
+                f"preprocessing {text}: sides are multiples of {patch} up to {LARGEST}; try {kind}-{nearest}"
+            )
+        return cls(kind, size, patch, resample)
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.size}"
@@ -72,7 +76,7 @@ class Preprocess:
         is resized by the scale of the whole picture, but to no less than 224 pixels (or `size`).
         """
         if self.kind == "squash":
-            resized = image.resize((self.size, self.size), BICUBIC)
+            resized = image.resize((self.size, self.size), self.resample)
         elif self.kind == "crop":
             resized = self._crop(image)
         else:
@@ -87,7 +91,7 @@ class Preprocess:
             (across, down), (left, top, right, bottom) = self._middle(width, height)
             return Box(left * width / across, top * height / down, right * width / across, bottom * height / down)
         across, down = self._padded(width, height, (width, height))
-        return Box(0, 0, _up(across) * width / across, _up(down) * height / down)
+        return Box(0, 0, self._up(across) * width / across, self._up(down) * height / down)
 
     def _middle(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
         """With `crop`: the size after resizing, and the box of the middle in it."""
@@ -106,19 +110,18 @@ class Preprocess:
         return across, down
 
     def _crop(self, image: Image.Image) -> Image.Image:
-        """As BitImageProcessor of transformers, pixel by pixel."""
+        """As BitImageProcessor of transformers, pixel by pixel, where `resample` is bicubic."""
         size, box = self._middle(*image.size)
         # A strip is enlarged to a shorter side of 256, and could be of any length.
         if size[0] * size[1] > max(4 * self._shorter_side**2, image.width * image.height):
-            return enlarged_part(image, size, box)
-        return image.resize(size, BICUBIC).crop(box)
+            return enlarged_part(image, size, box, self.resample)
+        return image.resize(size, self.resample).crop(box)
 
     def _pad(self, image: Image.Image, full_size: tuple[int, int]) -> Image.Image:
         width, height = self._padded(*image.size, full_size)
-        canvas = Image.new("RGB", (_up(width), _up(height)), PADDING)
-        canvas.paste(image.resize((width, height), BICUBIC))
+        canvas = Image.new("RGB", (self._up(width), self._up(height)), PADDING)
+        canvas.paste(image.resize((width, height), self.resample))
         return canvas
 
-
-def _up(side: int) -> int:
-    return math.ceil(side / PATCH) * PATCH
+    def _up(self, side: int) -> int:
+        return math.ceil(side / self.patch) * self.patch

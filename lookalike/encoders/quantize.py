@@ -7,16 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.encoders import graph
-from lookalike.encoders.checkpoint import Checkpoint
+from lookalike.encoders.checkpoint import AnyCheckpoint
 from lookalike.encoders.graph_files import open_graph
-from lookalike.encoders.positions import positions
 from lookalike.utils.cores import cores
 
 SIDE = 224
 SAMPLES = 8
 
 
-def ranges(checkpoint: Checkpoint, scratch: Path) -> dict[str, NDArray[np.float32]]:
+def ranges(checkpoint: AnyCheckpoint, scratch: Path) -> dict[str, NDArray[np.float32]]:
     """The largest magnitude of every input channel of a projection, measured on synthetic pictures.
 
     The pictures are the same everywhere, hence the int8 weights too. `scratch` holds the fp32 graph meanwhile.
@@ -27,7 +26,7 @@ def ranges(checkpoint: Checkpoint, scratch: Path) -> dict[str, NDArray[np.float3
         session = open_graph(Path(folder) / graph.TOKENS, "fp32", cores())
         stored = checkpoint.tensor("embeddings.position_embeddings")
         side = SIDE // shape.patch
-        embedding = positions(stored, side, side, shape.antialias)
+        embedding = shape.place(stored, side, side)
         for picture in pictures():
             values = session.run(names, {"pixels": picture[None], "positions": embedding})
             for name, value in zip(names, values, strict=True):

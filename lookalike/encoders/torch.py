@@ -1,4 +1,4 @@
-"""DINOv2 checkpoints on PyTorch, through transformers: bf16 on a GPU, fp32 on a CPU."""
+"""DINOv2 and DINOv3 checkpoints on PyTorch, through transformers: bf16 on a GPU, fp32 on a CPU."""
 
 import importlib
 import os
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.encoders import graph
-from lookalike.encoders.checkpoint import Architecture, Checkpoint, open_checkpoint
+from lookalike.encoders.checkpoint import AnyCheckpoint, Architecture, Checkpoint, open_checkpoint
+from lookalike.encoders.dinov3 import INNER, RotaryCheckpoint
 from lookalike.encoders.files import Files
+from lookalike.encoders.tensors import MASK
 
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.float32]
@@ -107,8 +109,39 @@ class TorchBackbone:
         return rows
 
 
-def build_model(checkpoint: Checkpoint) -> Any:
+def build_model(checkpoint: AnyCheckpoint) -> Any:
     """The transformers model of a checkpoint, in float32 and for inference, attention by SDPA."""
+    model = _rotary(checkpoint) if isinstance(checkpoint, RotaryCheckpoint) else _learned(checkpoint)
+    return model.eval()
+
+
+def _rotary(checkpoint: RotaryCheckpoint) -> Any:
+    import torch
+
+    module = importlib.import_module("transformers.models.dinov3_vit")
+    shape = checkpoint.architecture
+    options = {
+        "hidden_size": shape.width,
+        "num_hidden_layers": shape.depth,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.hidden,
+        "layer_norm_eps": shape.epsilon,
+        "rope_theta": shape.theta,
+        "patch_size": shape.patch,
+        "num_register_tokens": shape.registers,
+        "use_gated_mlp": shape.swiglu,
+        "hidden_act": "silu" if shape.swiglu else "gelu",
+        "attn_implementation": "sdpa",
+    }
+    model = module.DINOv3ViTModel(module.DINOv3ViTConfig(**options))
+    state = {name: torch.from_numpy(np.array(checkpoint.published(name))) for name in shape.shapes() if name != MASK}
+    state[MASK] = torch.zeros(1, 1, shape.width)
+    inner = {name.removeprefix(INNER): name for name in model.state_dict()}
+    model.load_state_dict({inner[name]: tensor for name, tensor in state.items()})
+    return model
+
+
+def _learned(checkpoint: Checkpoint) -> Any:
     shape = checkpoint.architecture
     name = "Dinov2WithRegisters" if shape.registers else "Dinov2"
     module = importlib.import_module(
@@ -128,7 +161,7 @@ def build_model(checkpoint: Checkpoint) -> Any:
     }
     model = getattr(module, f"{name}Model")(getattr(module, f"{name}Config")(**options))
     model.load_state_dict(_state(checkpoint, set(model.state_dict())))
-    return model.eval()
+    return model
 
 
 def _ratio(shape: Architecture) -> int:
@@ -141,7 +174,7 @@ def _state(checkpoint: Checkpoint, names: set[str]) -> dict[str, Any]:
 
     state = {}
     for name in checkpoint.architecture.shapes():
-        if name == "embeddings.mask_token":
+        if name == MASK:
             state[name] = torch.zeros(1, checkpoint.architecture.width)
             continue
         tensor = torch.from_numpy(np.array(checkpoint.tensor(name)))

@@ -9,7 +9,8 @@ import fake_weights
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.encoders.checkpoint import Architecture
+from lookalike.encoders.checkpoint import AnyArchitecture, Architecture
+from lookalike.encoders.dinov3 import RotaryArchitecture
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
@@ -24,7 +25,12 @@ def shrunken(name: str) -> Architecture:
     return replace(shape, width=128, depth=3, heads=2, hidden=344 if shape.swiglu else 512)
 
 
-def write(shape: Architecture, folder: Path, seed: int = 0) -> Path:
+def rotary(name: str, **changes: Any) -> RotaryArchitecture:
+    """A DINOv3 of the table, with parameters changed."""
+    return replace(fake_weights.rotary_architecture(name), **changes)
+
+
+def write(shape: AnyArchitecture, folder: Path, seed: int = 0) -> Path:
     return fake_weights.write(shape, folder, seed)
 
 
