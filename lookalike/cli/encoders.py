@@ -1,6 +1,6 @@
 """The command that lists encoders, and fetches their weights."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ app.add_typer(group, name="encoders")
 
 @group.callback(invoke_without_command=True, epilog="Example: lookalike encoders")
 def encoders(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the encoders, and whether their weights are on this machine."""
+    """List the encoders: whether their weights are on this machine, their size and their licence."""
     if context.invoked_subcommand:
         return
     from lookalike.encoders import ENCODERS, default, weights
@@ -24,13 +24,28 @@ def encoders(context: typer.Context, as_json: AsJson = False) -> None:
         state = "here" if weights.is_cached(name) else "to be fetched"
         if name not in weights.HUB:
             state = "needs no download"
-        rows.append({"name": name, "weights": state, "default": name == default.FIRST})
+        facts = weights.facts(name)
+        rows.append(
+            {
+                "name": name,
+                "weights": state,
+                "default": name == default.FIRST,
+                "license": facts.license if facts else None,
+                "megabytes": facts.megabytes if facts else None,
+            }
+        )
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        print(f"{row['name']:20} {row['weights']}{' (the default)' if row['default'] else ''}")
+        print(_line(row))
     note("a local folder, a file or a hub id (owner/name) is taken as well; options follow an @: dinov2-base@pool=gem")
+
+
+def _line(row: dict[str, Any]) -> str:
+    size = "" if row["megabytes"] is None else f"{row['megabytes']:,} MB"
+    default = " (the default)" if row["default"] else ""
+    return f"{row['name']:20} {row['weights']:17} {size:>8}  {row['license'] or ''}{default}".rstrip()
 
 
 @group.command(epilog="Example: lookalike encoders pull dinov2-base")
@@ -47,5 +62,8 @@ def pull(
             continue
         if name not in ENCODERS and name.count("/") != 1:
             raise EncoderError(f"{name}: no such encoder; there are {', '.join(weights.HUB)}")
+        published = weights.model(name)
+        if published.gated and not weights.is_cached(name):
+            note(f"{name}: {published.license}, which restricts use; read it at {published.page}")
         with shown("bytes") as progress:
             print(f"{name}: {weights.pull(name, progress)}")

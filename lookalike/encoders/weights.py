@@ -17,42 +17,75 @@ from lookalike.types import Progress
 from lookalike.utils.files import sha256_of, write_whole
 from lookalike.utils.paths import cache_dir
 
+APACHE, MIT, DINOV3 = "Apache-2.0", "MIT", "DINOv3 License"
+
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A repository of the hub, and the files in it that are used."""
+    """A repository of the hub, the files in it that are used, and what a user wants to know before they are fetched.
+
+    `megabytes`: of the weights on disk. `gated`: they are fetched only with the token of an account that has accepted
+    the licence, which restricts what they may be used for.
+    """
 
     repository: str
     files: tuple[str, ...] = ("config.json", "model.safetensors")
+    license: str | None = None
+    megabytes: int | None = None
+    gated: bool = False
+
+    @property
+    def page(self) -> str:
+        """Where its licence can be read and accepted."""
+        return f"https://huggingface.co/{self.repository}"
 
 
-def _towers(repository: str, suffix: str = "") -> PublishedModel:
+@dataclass(frozen=True)
+class ShippedWeights:
+    """What an encoder needs that is part of this package."""
+
+    license: str
+    megabytes: int
+
+
+def _dinov2(repository: str, megabytes: int) -> PublishedModel:
+    return PublishedModel(repository, license=APACHE, megabytes=megabytes)
+
+
+def _dinov3(repository: str, megabytes: int) -> PublishedModel:
+    return PublishedModel(repository, license=DINOV3, megabytes=megabytes, gated=True)
+
+
+def _towers(repository: str, license_name: str, megabytes: int, suffix: str = "") -> PublishedModel:
     """An ONNX export of an image and a text tower; `suffix` is the precision's."""
     described = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
-    return PublishedModel(repository, (*described, f"onnx/vision_model{suffix}.onnx", f"onnx/text_model{suffix}.onnx"))
+    graphs = (f"onnx/vision_model{suffix}.onnx", f"onnx/text_model{suffix}.onnx")
+    return PublishedModel(repository, (*described, *graphs), license_name, megabytes)
 
 
+SIGLIP2, CLIP_B32 = "onnx-community/siglip2-base-patch16-224-ONNX", "Xenova/clip-vit-base-patch32"
 HUB = {
-    "dinov2-small": PublishedModel("facebook/dinov2-small"),
-    "dinov2-base": PublishedModel("facebook/dinov2-base"),
-    "dinov2-large": PublishedModel("facebook/dinov2-large"),
-    "dinov2-giant": PublishedModel("facebook/dinov2-giant"),
-    "dinov2-small-reg": PublishedModel("facebook/dinov2-with-registers-small"),
-    "dinov2-base-reg": PublishedModel("facebook/dinov2-with-registers-base"),
-    "dinov2-large-reg": PublishedModel("facebook/dinov2-with-registers-large"),
-    "dinov2-giant-reg": PublishedModel("facebook/dinov2-with-registers-giant"),
-    "dinov3-small": PublishedModel("facebook/dinov3-vits16-pretrain-lvd1689m"),
-    "dinov3-base": PublishedModel("facebook/dinov3-vitb16-pretrain-lvd1689m"),
-    "dinov3-large": PublishedModel("facebook/dinov3-vitl16-pretrain-lvd1689m"),
-    "siglip2-base": _towers("onnx-community/siglip2-base-patch16-224-ONNX"),
-    "siglip2-base-fp16": _towers("onnx-community/siglip2-base-patch16-224-ONNX", "_fp16"),
-    "siglip2-base-int8": _towers("onnx-community/siglip2-base-patch16-224-ONNX", "_quantized"),
-    "clip-vit-b32": _towers("Xenova/clip-vit-base-patch32"),
-    "clip-vit-b32-fp16": _towers("Xenova/clip-vit-base-patch32", "_fp16"),
-    "clip-vit-b32-int8": _towers("Xenova/clip-vit-base-patch32", "_quantized"),
-    "clip-vit-b16": _towers("Xenova/clip-vit-base-patch16"),
-    "clip-vit-l14": _towers("Xenova/clip-vit-large-patch14"),
+    "dinov2-small": _dinov2("facebook/dinov2-small", 88),
+    "dinov2-base": _dinov2("facebook/dinov2-base", 346),
+    "dinov2-large": _dinov2("facebook/dinov2-large", 1217),
+    "dinov2-giant": _dinov2("facebook/dinov2-giant", 4546),
+    "dinov2-small-reg": _dinov2("facebook/dinov2-with-registers-small", 88),
+    "dinov2-base-reg": _dinov2("facebook/dinov2-with-registers-base", 346),
+    "dinov2-large-reg": _dinov2("facebook/dinov2-with-registers-large", 1217),
+    "dinov2-giant-reg": _dinov2("facebook/dinov2-with-registers-giant", 4546),
+    "dinov3-small": _dinov3("facebook/dinov3-vits16-pretrain-lvd1689m", 86),
+    "dinov3-base": _dinov3("facebook/dinov3-vitb16-pretrain-lvd1689m", 343),
+    "dinov3-large": _dinov3("facebook/dinov3-vitl16-pretrain-lvd1689m", 1213),
+    "siglip2-base": _towers(SIGLIP2, APACHE, 1501),
+    "siglip2-base-fp16": _towers(SIGLIP2, APACHE, 751, "_fp16"),
+    "siglip2-base-int8": _towers(SIGLIP2, APACHE, 382, "_quantized"),
+    "clip-vit-b32": _towers(CLIP_B32, MIT, 606),
+    "clip-vit-b32-fp16": _towers(CLIP_B32, MIT, 303, "_fp16"),
+    "clip-vit-b32-int8": _towers(CLIP_B32, MIT, 154, "_quantized"),
+    "clip-vit-b16": _towers("Xenova/clip-vit-base-patch16", MIT, 599),
+    "clip-vit-l14": _towers("Xenova/clip-vit-large-patch14", MIT, 1711),
 }
+SHIPPED = {"rootsift": ShippedWeights(APACHE, 4), "thumbnail": ShippedWeights(APACHE, 0)}
 TIMEOUT_SECONDS = 10.0
 DECIDE_SECONDS = 2.0
 """For how long the hub may be silent before it counts as out of reach."""
@@ -73,6 +106,11 @@ class Unavailable(EncoderError):  # noqa: N818 - says what is wrong
 def model(name: str) -> PublishedModel:
     """The entry of a name in `HUB`; any other name is a hub id."""
     return HUB.get(name) or PublishedModel(name)
+
+
+def facts(name: str) -> PublishedModel | ShippedWeights | None:
+    """Licence and size of the encoder of this name; None where nothing is known of it."""
+    return HUB.get(name) or SHIPPED.get(name)
 
 
 def resolve(name: str | Path) -> Path:
@@ -161,11 +199,15 @@ def _out_of_reach() -> str:
 def _published(name: str, published: PublishedModel, revision: str | None) -> tuple[str | None, dict[str, str]]:
     """The revision, and the SHA-256 of those files for which the hub has one."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         info = HfApi().model_info(published.repository, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
+    except GatedRepoError as error:
+        raise _gated(published) from error
     except RepositoryNotFoundError as error:
+        if published.gated:
+            raise _gated(published) from error
         raise EncoderError(
             f"{published.repository}: no such model on the hub, or it wants a token (HF_TOKEN)"
         ) from error
@@ -180,7 +222,7 @@ def _published(name: str, published: PublishedModel, revision: str | None) -> tu
 def _fetch(name: str, published: PublishedModel, file: str, revision: str | None, progress: Progress | None) -> Path:
     """One file into the hub's cache; fetched here, as the hub's own client always starts from the beginning."""
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 
     from lookalike.utils.download import fetch
 
@@ -194,10 +236,20 @@ def _fetch(name: str, published: PublishedModel, file: str, revision: str | None
         fetch(metadata.location, blob, progress, headers, metadata.size)
         # The blob is there already: this makes the link with its name.
         return Path(hf_hub_download(published.repository, file, revision=revision, cache_dir=hub_cache()))
+    except GatedRepoError as error:
+        raise _gated(published) from error
     except EntryNotFoundError as error:
         raise EncoderError(f"{published.repository} has no {file}; only models with safetensors are read") from error
     except Exception as error:
         raise Unavailable(name, _short(error)) from error
+
+
+def _gated(published: PublishedModel) -> EncoderError:
+    under = f"under the {published.license}" if published.license else "under a licence"
+    return EncoderError(
+        f"{published.repository} is published {under}, which must be accepted: do so at {published.page} and set "
+        "HF_TOKEN to a token of that account"
+    )
 
 
 def _short(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lookalike.encoders import weights
+from lookalike.cli import main
+from lookalike.encoders import ENCODERS, weights
 from lookalike.errors import EncoderError
+from tests.encoders import checkpoints
 
 REVISION = "a" * 40
+GATED = "facebook/dinov3-vits16-pretrain-lvd1689m"
 FILES = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 4000}
 
 
@@ -39,6 +43,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         type(self).requests.append((self.command, path, self.headers.get("Range")))
         type(self).tokens.append((path, self.headers.get("Authorization")))
+        if f"/{GATED}/resolve/" in path and self.headers.get("Authorization") != "Bearer hf_accepted":
+            # What the hub answers without a token, and with one whose account has not accepted the licence.
+            status = 403 if self.headers.get("Authorization") else 401
+            return self.reply(b"", body, {"X-Error-Code": "GatedRepo"}, status)
+        path = path.replace(GATED, "facebook/dinov2-small")
         if path == "/store/model.safetensors":
             return self.reply(self.files["model.safetensors"], body, {})
         if path.startswith("/api/models/facebook/dinov2-small"):
@@ -222,6 +231,68 @@ def test_the_command_fetches_from_hf_endpoint(hub: type[Hub], tmp_path: Path) ->
     listed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert "dinov2-small         here" in listed
     assert "dinov2-base          to be fetched" in listed
+
+
+@pytest.mark.parametrize("token", [None, "hf_not_accepted"])
+@pytest.mark.parametrize("name", ["dinov3-small", GATED])
+def test_a_gated_model_says_where_its_licence_is_accepted(
+    hub: type[Hub], monkeypatch: pytest.MonkeyPatch, token: str | None, name: str
+) -> None:
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(EncoderError) as caught:
+        weights.resolve(name)
+    text = str(caught.value)
+    assert f"do so at https://huggingface.co/{GATED} and set HF_TOKEN" in text
+    assert ("DINOv3 License" in text) == (name == "dinov3-small")
+    assert "\n" not in text
+    assert not weights.is_cached(name)
+
+
+def test_a_gated_model_is_fetched_with_the_token_of_one_who_accepted(
+    hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_accepted")
+    folder = weights.pull("dinov3-small")
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+def test_a_licence_that_restricts_use_is_shown_before_its_weights_are_fetched(hub: type[Hub]) -> None:
+    environment = dict(os.environ) | {"HF_ENDPOINT": hub.address, "no_proxy": "127.0.0.1", "HF_TOKEN": "hf_accepted"}
+    command = [sys.executable, "-m", "lookalike", "encoders", "pull", "dinov3-small"]
+    pulled = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    page = f"https://huggingface.co/{GATED}"
+    assert pulled.returncode == 0
+    assert pulled.stderr == f"lookalike: dinov3-small: DINOv3 License, which restricts use; read it at {page}\n"
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert again.stderr == "", "it is here already"
+
+
+def test_the_list_says_size_and_licence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENCODERS, "one-more", "lookalike.encoders.thumb:Thumbnail")
+    with pytest.raises(SystemExit):
+        main(["encoders"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "dinov2-base          to be fetched       346 MB  Apache-2.0 (the default)" in lines
+    assert "dinov3-large         to be fetched     1,213 MB  DINOv3 License" in lines
+    assert "one-more             needs no download" in lines, "nothing is known of it"
+    with pytest.raises(SystemExit):
+        main(["encoders", "--json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["clip-vit-b32"]["license"], rows["clip-vit-b32"]["megabytes"]) == ("MIT", 606)
+    assert (rows["one-more"]["license"], rows["one-more"]["megabytes"]) == (None, None)
+
+
+@pytest.mark.parametrize("name", [name for name in weights.HUB if name.startswith("dinov")])
+def test_the_size_is_that_of_the_tensors(name: str) -> None:
+    shape = checkpoints.rotary(name) if name.startswith("dinov3") else checkpoints.real(name)
+    numbers = sum(math.prod(size) for size in shape.shapes().values())
+    assert weights.HUB[name].megabytes == round(4 * numbers / 1e6)
+
+
+def test_the_size_of_what_is_shipped_is_that_of_its_file() -> None:
+    data = Path(weights.__file__).parent / "data"
+    assert weights.SHIPPED["rootsift"].megabytes == round((data / "rootsift.safetensors").stat().st_size / 1e6)
 
 
 def test_an_unknown_model_is_one_line(hub: type[Hub]) -> None:
