@@ -41,6 +41,7 @@ def build(files: Files, precision: str) -> BuiltGraphs:
     Raises EncoderError for a checkpoint that cannot be used; the cache then stays as it was.
     """
     digest = identify(files)
+    # Of DINOv3 too: the digest tells them apart.
     folder = cache_dir("dinov2", f"{digest[:24]}-{precision}-{graph.VERSION}")
     if not (folder / SHAPE).is_file():
         with _appearing(folder) as unfinished:

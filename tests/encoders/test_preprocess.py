@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lookalike.encoders.preprocess import PADDING, Preprocess
-from lookalike.encoders.resample import enlarged_part
+from lookalike.encoders.resample import KERNELS, enlarged_part
 from lookalike.errors import EncoderError
 
 
@@ -82,9 +82,9 @@ def test_a_part_enlarged_is_that_part_of_the_whole(data: st.DataObject) -> None:
     size = data.draw(st.integers(width, 400)), data.draw(st.integers(height, 400))
     left, right = sorted(data.draw(st.lists(st.integers(0, size[0]), min_size=2, max_size=2, unique=True)))
     top, bottom = sorted(data.draw(st.lists(st.integers(0, size[1]), min_size=2, max_size=2, unique=True)))
-    image, box = noise(width, height), (left, top, right, bottom)
-    expected = image.resize(size, Image.Resampling.BICUBIC).crop(box)
-    assert np.array_equal(np.asarray(enlarged_part(image, size, box)), np.asarray(expected))
+    image, box, resample = noise(width, height), (left, top, right, bottom), data.draw(st.sampled_from(list(KERNELS)))
+    expected = image.resize(size, resample).crop(box)
+    assert np.array_equal(np.asarray(enlarged_part(image, size, box, resample)), np.asarray(expected))
 
 
 def test_crop_never_resizes_the_whole_of_a_strip(monkeypatch: pytest.MonkeyPatch) -> None:
