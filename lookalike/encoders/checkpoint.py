@@ -102,7 +102,7 @@ AnyCheckpoint = Checkpoint | RotaryCheckpoint
 
 
 def open_checkpoint(weights: Path, config: Path | None) -> AnyCheckpoint:
-    """`config`: the config.json of a safetensors file; None for Meta's .pth files, which need torch to be read.
+    """`config`: the config.json of a safetensors file; None for Meta's .pth files.
 
     Raises EncoderError, in one line, for any fault in either.
     """

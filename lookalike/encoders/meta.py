@@ -1,8 +1,11 @@
 """Meta's own DINOv2 files (`dinov2_vitb14_pretrain.pth`) to tensors under the names that Hugging Face gave them."""
 
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.encoders import torch_file
 from lookalike.errors import EncoderError
 
 # Meta's names to Hugging Face's; the second table is for the tensors of a block.
@@ -29,14 +32,14 @@ SCALES = {"ls1.gamma": "layer_scale1.lambda1", "ls2.gamma": "layer_scale2.lambda
 THIRDS = ("query", "key", "value")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The tensors (torch, float32) by Hugging Face name; raises EncoderError without torch, or for another file."""
-    tensors: dict[str, Any] = {}
-    for name, tensor in _load(path).items():
+def read(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The tensors (float32) by Hugging Face name; raises EncoderError for another file."""
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for name, tensor in torch_file.read(path).items():
         names = renamed(name)
         if len(names) > 1 and (not tensor.ndim or tensor.shape[0] % len(names)):
-            raise EncoderError(f"{path}: tensor {name} has shape {tuple(tensor.shape)}, which is not three parts")
-        parts = tensor.chunk(len(names)) if len(names) > 1 else [tensor]
+            raise EncoderError(f"{path}: tensor {name} has shape {tensor.shape}, which is not three parts")
+        parts = np.split(tensor, len(names)) if len(names) > 1 else [tensor]
         tensors |= dict(zip(names, parts, strict=True))
     return tensors
 
@@ -52,21 +55,3 @@ def renamed(name: str) -> list[str]:
     if stem == "attn.qkv":
         return [f"{at}.attention.attention.{third}.{tail}" for third in THIRDS]
     return [f"{at}.{SCALES.get(part) or f'{BLOCK.get(stem, stem)}.{tail}'}"]
-
-
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise EncoderError(f"{path}: no such file")
-    try:
-        import torch
-    except ImportError as error:
-        raise EncoderError(f"{path}: reading .pth files needs `pip install lookalike[torch]`") from error
-    # The unpickler admits only tensors and plain containers, whatever the file holds.
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:100]
-        raise EncoderError(f"{path} is no file of weights that torch can read ({reason})") from error
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
-        raise EncoderError(f"{path} holds something else than tensors by name")
-    return {str(name): tensor.detach().float() for name, tensor in tensors.items()}

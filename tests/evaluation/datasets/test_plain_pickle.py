@@ -207,7 +207,7 @@ NUMBERS = b"".join(KEYS)
     ids=["items", "an item at a time", "a dict", "a set", "a frozenset", "a call of set", "the memo"],
 )
 def test_there_is_an_end_to_numbers_that_can_be_made_to_collide(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_pickle, "MOST_NUMBERS", 50)
+    monkeypatch.setattr("lookalike.utils.plain_pickle.MOST_NUMBERS", 50)
     with pytest.raises(EvaluationError, match=r"more than 50 keys that are numbers|a memo without order"):
         plain_pickle.loads(data)
 
