@@ -22,6 +22,7 @@ ENCODERS = {
     "dinov3-small": DINOV2,
     "dinov3-base": DINOV2,
     "dinov3-large": DINOV2,
+    "efficientnet-lite0": "lookalike.encoders.efficientnet:load",
     "rootsift": "lookalike.encoders.rootsift:RootSift",
     "thumbnail": "lookalike.encoders.thumb:Thumbnail",
     "siglip2-base": CLIP,

@@ -44,7 +44,7 @@ def build(files: Files, precision: str) -> BuiltGraphs:
     # Of DINOv3 too: the digest tells them apart.
     folder = cache_dir("dinov2", f"{digest[:24]}-{precision}-{graph.VERSION}")
     if not (folder / SHAPE).is_file():
-        with _appearing(folder) as unfinished:
+        with appearing(folder, SHAPE) as unfinished:
             _write(files, unfinished, precision)
     return BuiltGraphs(folder, _read_shape(folder), digest)
 
@@ -71,8 +71,11 @@ def _read_shape(folder: Path) -> AnyArchitecture:
 
 
 @contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to write into, renamed to `folder` after success; another process may do the same at the same time."""
+def appearing(folder: Path, part: str) -> Iterator[Path]:
+    """A folder to write into, renamed to `folder` after success; another process may do the same at the same time.
+
+    `part` is a file that the folder has when it is whole. Raises EncoderError where the disk does not take it.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -86,7 +89,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
         try:
             unfinished.rename(folder)
         except OSError:
-            if not (folder / SHAPE).is_file():
+            if not (folder / part).is_file():
                 raise
     except OSError as error:
         raise EncoderError(f"{folder} cannot be written ({reason(error)}); set LOOKALIKE_CACHE") from error

@@ -1,0 +1,105 @@
+"""A convolutional network's graph on ONNX Runtime as an encoder: pixels to unit vectors."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike.encoders import conv_graph
+from lookalike.encoders.build import appearing
+from lookalike.encoders.graph_files import open_session
+from lookalike.encoders.onnx_writer import Weights
+from lookalike.encoders.pooling import unit
+from lookalike.encoders.resize import Resize
+from lookalike.errors import EncoderError
+from lookalike.images.decode import encode_images
+from lookalike.types import Picture, Vectors
+from lookalike.utils.cores import cores
+from lookalike.utils.paths import cache_dir
+
+VERSION = 1  # of preprocessing and pooling: part of the fingerprint
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The parameters that decide an encoder's vectors; `digest` is that of the weights, `default` of preprocessing."""
+
+    checkpoint: str
+    preprocess: Resize
+    default: Resize
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The name for `load_encoder`, with the options that differ from the defaults."""
+        return self.checkpoint if self.preprocess == self.default else f"{self.checkpoint}@{self.preprocess}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the weights and of the preprocessing."""
+        return hashlib.sha256(repr((VERSION, self.digest, str(self.preprocess), "fp32")).encode()).hexdigest()
+
+
+def built(digest: str, write: Callable[[Weights, Path], None]) -> Path:
+    """The folder of the cache with the graph of these weights; `write` makes it where it is not there yet.
+
+    Raises EncoderError for a checkpoint that cannot be used; the cache then stays as it was.
+    """
+    folder = cache_dir("convnet", f"{digest[:24]}-fp32-{conv_graph.VERSION}")
+    if not (folder / conv_graph.MODEL).is_file():
+        with appearing(folder, conv_graph.MODEL) as unfinished, (unfinished / conv_graph.WEIGHTS).open("wb") as file:
+            write(Weights(file, conv_graph.WEIGHTS), unfinished)
+    return folder
+
+
+class ConvEncoder:
+    """Resizing, a graph of `conv_graph` in the cache, and unit length. Meets `types.Encoder`; thread-safe."""
+
+    batch_size = 8
+
+    def __init__(self, identity: Identity, folder: Path, dim: int) -> None:
+        self._identity, self._path = identity, folder / conv_graph.MODEL
+        self.name, self.fingerprint, self.dim = identity.name, identity.fingerprint, dim
+        self.decode_size: int | None = identity.preprocess.size
+        self._session: Any = None
+        self._lock = threading.Lock()
+
+    def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
+        """An upright RGB picture to (height, width, 3) uint8; `full_size` as in `Resize`."""
+        return self._identity.preprocess.prepare(image, full_size)
+
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
+        """Arrays from `prepare`, of any sizes, to (n, dim) unit rows.
+
+        Each image is a run of its own on one thread, and as many are run at once as there are cores. A convolution
+        gains nothing from a batch and little from a second thread, and so a vector does not depend on its batch.
+        """
+        session = self._opened()
+
+        def run(pixels: NDArray[Any]) -> NDArray[np.float32]:
+            return np.asarray(session.run([conv_graph.VECTORS], {conv_graph.PIXELS: pixels[None]})[0][0])
+
+        if len(prepared) == 1 or cores() == 1:
+            return unit(np.stack([run(pixels) for pixels in prepared]))
+        with ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-encode") as pool:
+            return unit(np.stack(list(pool.map(run, prepared))))
+
+    def encode(self, images: Sequence[Picture]) -> Vectors:
+        """Images or paths to (n, dim) unit rows."""
+        return encode_images(self, images)
+
+    def _opened(self) -> Any:
+        with self._lock:
+            if self._session is None:
+                try:
+                    self._session = open_session(self._path, threads=1)
+                except EncoderError as error:
+                    raise EncoderError(f"{error}; delete {self._path.parent}, and it is made again") from error
+            return self._session
