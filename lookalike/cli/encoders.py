@@ -22,7 +22,7 @@ def encoders(context: typer.Context, as_json: AsJson = False) -> None:
     rows = []
     for name in ENCODERS:
         state = "here" if weights.is_cached(name) else "to be fetched"
-        if name not in weights.HUB:
+        if not weights.is_fetched(name):
             state = "needs no download"
         facts = weights.facts(name)
         rows.append(
@@ -57,7 +57,7 @@ def pull(
     from lookalike.utils.progress import shown
 
     for name in names:
-        if name in ENCODERS and name not in weights.HUB:
+        if name in ENCODERS and not weights.is_fetched(name):
             print(f"{name}: needs no download")
             continue
         if name not in ENCODERS and name.count("/") != 1:

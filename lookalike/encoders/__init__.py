@@ -10,6 +10,7 @@ from lookalike.types import Encoder
 
 DINOV2 = "lookalike.encoders.dinov2:load"  # and DINOv3: a checkpoint's config says which it is
 CLIP = "lookalike.encoders.clip:load"
+SSCD = "lookalike.encoders.sscd:load"
 ENCODERS = {
     "dinov2-small": DINOV2,
     "dinov2-base": DINOV2,
@@ -23,6 +24,7 @@ ENCODERS = {
     "dinov3-base": DINOV2,
     "dinov3-large": DINOV2,
     "efficientnet-lite0": "lookalike.encoders.efficientnet:load",
+    "sscd": SSCD,
     "rootsift": "lookalike.encoders.rootsift:RootSift",
     "thumbnail": "lookalike.encoders.thumb:Thumbnail",
     "siglip2-base": CLIP,
@@ -128,5 +130,7 @@ def _factory(name: str) -> Any:
 
 
 def _kind(path: Path) -> str:
-    """The module of a checkpoint: CLIP or SigLIP for a folder with an ONNX export, else DINOv2 or DINOv3."""
+    """The module of a checkpoint: CLIP or SigLIP for a folder with an ONNX export, SSCD for a .pt file, else DINOv2 or 3."""
+    if path.suffix == ".pt" and path.is_file():
+        return SSCD.partition(":")[0]
     return "lookalike.encoders.clip" if (path / "onnx").is_dir() else "lookalike.encoders.dinov2"

@@ -27,12 +27,11 @@ class Checkpoint:
     def __init__(self, path: Path, tensors: Tensors, kind: str) -> None:
         """`kind` is what the file should hold, for messages."""
         self.path, self._tensors, self._kind = path, tensors, kind
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._tensors
+        self._used: set[str] = set()
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float64]:
         """A tensor of this shape, in double precision; raises EncoderError."""
+        self._used.add(name)
         if name not in self._tensors:
             raise EncoderError(f"{self.path} has no tensor {name}; it is no checkpoint of {self._kind}")
         tensor = self._tensors[name]
@@ -41,6 +40,13 @@ class Checkpoint:
         if not np.isfinite(tensor).all():
             raise EncoderError(f"{self.path}: tensor {name} holds a NaN or an infinity; fetch the file again")
         return np.asarray(tensor, np.float64)
+
+    def refuse_others(self) -> None:
+        """Raise EncoderError for a tensor that was not used: it is of another, larger network."""
+        others = sorted(name for name in {*self._tensors} - self._used if not name.endswith("num_batches_tracked"))
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise EncoderError(f"{self.path} has a tensor {others[0]!r}{more} that {self._kind} has not")
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,11 @@ class ConvGraph:
     def __post_init__(self) -> None:
         self.graph = Graph(self.weights)
 
-    def pixels(self, mean: NDArray[np.float32]) -> str:
+    def pixels(self, mean: NDArray[np.float64]) -> str:
         """The input: pixels (n, height, width, 3) uint8 to planes with this mean (3,) of the channels subtracted."""
         self.graph.input(PIXELS, "uint8", ("n", "height", "width", 3))
         floats = self.graph.add("Cast", [PIXELS], "floats", to=1)
-        centred = self.graph.add("Sub", [floats, self.graph.constant("mean", mean)], "centred")
+        centred = self.graph.add("Sub", [floats, self._constant("mean", mean)], "centred")
         return self.graph.add("Transpose", [centred], "planes", perm=[0, 3, 1, 2])
 
     def conv(

@@ -89,7 +89,7 @@ def read(path: Path) -> Checkpoint:
 def write(checkpoint: Checkpoint, weights: Weights, folder: Path) -> None:
     """Write the graph; raises EncoderError for tensors of another model."""
     net = ConvGraph(checkpoint, weights, EPSILON)
-    pixels = net.pixels(np.full(3, MEAN, np.float32))
+    pixels = net.pixels(np.full(3, MEAN))
     stem = net.conv(pixels, "_conv_stem", "_bn0", Layer(3, STEM, 3, 2), np.full(3, DEVIATION))
     stream, channels, number = net.relu(stem, 6.0), STEM, 0
     for stage in STAGES:

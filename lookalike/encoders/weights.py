@@ -5,17 +5,15 @@ use). URLs and the layout of the cache are those of `huggingface_hub`, with its 
 HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN. It is imported only where something is fetched.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from lookalike.encoders import ledger, web_weights
 from lookalike.errors import EncoderError
 from lookalike.types import Progress
-from lookalike.utils.files import sha256_of, write_whole
-from lookalike.utils.paths import cache_dir
+from lookalike.utils.files import sha256_of
 
 APACHE, MIT, DINOV3 = "Apache-2.0", "MIT", "DINOv3 License"
 
@@ -123,16 +121,26 @@ def resolve(name: str | Path) -> Path:
     return find(str(name)) or pull(str(name))
 
 
+def is_fetched(name: str) -> bool:
+    """Whether the weights of this name come from the hub or a URL; other encoders bring their own."""
+    return name in HUB or name in web_weights.FILES
+
+
 def is_cached(name: str) -> bool:
     """Whether a name's weights are on this machine."""
     return find(name) is not None
 
 
 def find(name: str) -> Path | None:
-    """The folder with a model's files in the hub's cache, or None; does not use the network."""
+    """The folder with a model's files in the hub's cache, or the file from a URL; None where it is not here.
+
+    Does not use the network.
+    """
+    if name in web_weights.FILES:
+        return web_weights.find(name)
     published = model(name)
     repository = repository_folder(published)
-    recorded = _recorded(published)
+    recorded = ledger.recorded(published.repository)
     try:
         revision = recorded["revision"] if recorded else (repository / "refs" / "main").read_text("utf-8").strip()
     except OSError:
@@ -159,6 +167,8 @@ def pull(name: str, progress: Progress | None = None) -> Path:
 
     `progress` counts the bytes of the current file. Raises EncoderError.
     """
+    if name in web_weights.FILES:
+        return web_weights.pull(name, progress)
     published = model(name)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         folder = find(name)
@@ -167,7 +177,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
         return folder
     if why := _out_of_reach():
         raise Unavailable(name, why)
-    record = _recorded(published)
+    record = ledger.recorded(published.repository)
     revision, digests = _published(name, published, record["revision"] if record else None)
     # Several models may share a repository: files that only this one has are not recorded yet.
     recorded = record["sha256"] if record else {}
@@ -183,7 +193,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
                 "it was deleted, fetch it again"
             )
     if not actual.keys() <= recorded.keys():
-        _record(published, {"revision": revision, "sha256": recorded | actual})
+        ledger.record(published.repository, {"revision": revision, "sha256": recorded | actual})
     return Path(paths[0]).parents[published.files[0].count("/")]
 
 
@@ -257,27 +267,3 @@ def _short(error: BaseException) -> str:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return " ".join(str(error).split())[:80] or type(error).__name__
-
-
-def _ledger() -> Path:
-    return cache_dir("weights.json")
-
-
-def _recorded(published: PublishedModel) -> dict[str, Any] | None:
-    """The record of this model's first download; None where there is none, or it cannot be read."""
-    try:
-        entry = json.loads(_ledger().read_text("utf-8"))[published.repository]
-        return entry if isinstance(entry["revision"], str) and isinstance(entry["sha256"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _record(published: PublishedModel, entry: dict[str, Any]) -> None:
-    ledger = _ledger()
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        entries = json.loads(ledger.read_text("utf-8"))
-    except (OSError, ValueError):
-        entries = {}
-    text = json.dumps({**entries, published.repository: entry}, indent=1) + "\n"
-    write_whole(ledger, text, durable=False)

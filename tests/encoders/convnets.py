@@ -68,3 +68,65 @@ def lite0(tensors: Tensors, images: NDArray[np.uint8]) -> torch.Tensor:
 def any_tensors(values: Any) -> dict[str, torch.Tensor]:
     """Arrays by name as tensors."""
     return {name: torch.from_numpy(np.array(array)) for name, array in values.items()}
+
+
+class Bottleneck(torch.nn.Module):
+    """A block of Torchvision's ResNet, with its names."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(width)
+        self.conv2 = torch.nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = torch.nn.BatchNorm2d(width)
+        self.conv3 = torch.nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = torch.nn.BatchNorm2d(4 * width)
+        self.downsample: torch.nn.Module = torch.nn.Identity()
+        if stride != 1 or inputs != 4 * width:
+            parts = torch.nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), torch.nn.BatchNorm2d(4 * width)
+            self.downsample = torch.nn.Sequential(*parts)
+
+    def forward(self, source: torch.Tensor) -> torch.Tensor:
+        stream = F.relu(self.bn1(self.conv1(source)))
+        stream = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(stream)))))
+        return F.relu(stream + self.downsample(source))
+
+
+class Backbone(torch.nn.Module):
+    """Torchvision's ResNet with the generalised mean, p = 3, and a linear layer."""
+
+    def __init__(self, stages: tuple[tuple[int, int], ...]) -> None:
+        super().__init__()
+        width = stages[0][1]
+        self.conv1, self.bn1 = torch.nn.Conv2d(3, width, 7, 2, 3, bias=False), torch.nn.BatchNorm2d(width)
+        layers, inputs = list[torch.nn.Module](), width
+        for number, (blocks, width) in enumerate(stages):
+            sides = [inputs] + [4 * width] * (blocks - 1)
+            strides = [2 if number else 1] + [1] * (blocks - 1)
+            layers.append(torch.nn.Sequential(*map(Bottleneck, sides, [width] * blocks, strides)))
+            inputs = 4 * width
+        self.layer1, self.layer2, self.layer3, self.layer4 = layers
+        self.fc = torch.nn.Linear(inputs, 512)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        stream = F.max_pool2d(F.relu(self.bn1(self.conv1(values))), 3, 2, 1)
+        stream = self.layer4(self.layer3(self.layer2(self.layer1(stream))))
+        pooled = stream.flatten(2).clamp(min=1e-6).pow(3.0).mean(2).pow(1 / 3.0)
+        vectors: torch.Tensor = self.fc(pooled)
+        return vectors
+
+
+class Sscd(torch.nn.Module):
+    """SSCD as its authors assemble it, of random weights."""
+
+    def __init__(self, stages: tuple[tuple[int, int], ...], seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.backbone = Backbone(stages)
+        for name, values in self.named_buffers():
+            if not name.endswith("num_batches_tracked"):
+                values.copy_(torch.rand_like(values) + 0.5 if name.endswith("var") else torch.randn_like(values) / 4)
+        self.eval()
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.backbone(values))

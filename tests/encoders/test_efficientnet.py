@@ -181,4 +181,4 @@ def test_the_figure_on_real_photos(shared_data: Path, tmp_path: Path) -> None:
     from lookalike.evaluation import evaluate
 
     report = evaluate("vgg", shared_data / "paris250", "efficientnet-lite0", cache=tmp_path)
-    assert report.map == pytest.approx(0.951, abs=0.005)
+    assert report.map == pytest.approx(0.953, abs=0.005)
