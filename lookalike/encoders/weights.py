@@ -83,7 +83,11 @@ HUB = {
     "clip-vit-b16": _towers("Xenova/clip-vit-base-patch16", MIT, 599),
     "clip-vit-l14": _towers("Xenova/clip-vit-large-patch14", MIT, 1711),
 }
-SHIPPED = {"rootsift": ShippedWeights(APACHE, 4), "thumbnail": ShippedWeights(APACHE, 0)}
+SHIPPED = {
+    "efficientnet-lite0": ShippedWeights(APACHE, 19),
+    "rootsift": ShippedWeights(APACHE, 4),
+    "thumbnail": ShippedWeights(APACHE, 0),
+}
 TIMEOUT_SECONDS = 10.0
 DECIDE_SECONDS = 2.0
 """For how long the hub may be silent before it counts as out of reach."""
@@ -106,9 +110,9 @@ def model(name: str) -> PublishedModel:
     return HUB.get(name) or PublishedModel(name)
 
 
-def facts(name: str) -> PublishedModel | ShippedWeights | None:
+def facts(name: str) -> PublishedModel | web_weights.PublishedFile | ShippedWeights | None:
     """Licence and size of the encoder of this name; None where nothing is known of it."""
-    return HUB.get(name) or SHIPPED.get(name)
+    return HUB.get(name) or web_weights.FILES.get(name) or SHIPPED.get(name)
 
 
 def resolve(name: str | Path) -> Path:

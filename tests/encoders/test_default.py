@@ -1,6 +1,5 @@
 """Which encoder a new collection gets where none is named."""
 
-import importlib.util
 import logging
 import socket
 import threading
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.encoders import default, weights
+from lookalike.encoders import default, efficientnet, weights
 from lookalike.errors import EncoderError
 from lookalike.utils.download import out_of_reach
 from tests.encoders.checkpoints import shrunken, write
@@ -82,8 +81,7 @@ def test_without_the_package_of_its_weights_rootsift_is_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    real = importlib.util.find_spec
-    monkeypatch.setattr(default, "find_spec", lambda name: None if name.startswith("efficientnet") else real(name))
+    monkeypatch.setattr(efficientnet, "PACKAGE", "not-installed-here")
     assert default.default_encoder() == "rootsift"
     assert caplog.text.count("using rootsift") == 1
 
