@@ -131,7 +131,7 @@ def published(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Iterator[dict
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/sscd.pt"
-    monkeypatch.setattr(web_weights, "FILES", {"sscd": PublishedFile(url, 1_000_000)})
+    monkeypatch.setattr(web_weights, "FILES", {"sscd": PublishedFile(url, 1_000_000, "MIT", 1)})
     (own_cache / "weights" / "sscd.pt").unlink(missing_ok=True)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     yield files
