@@ -39,7 +39,10 @@ def encoders(context: typer.Context, as_json: AsJson = False) -> None:
         return
     for row in rows:
         print(_line(row))
-    note("a local folder, a file or a hub id (owner/name) is taken as well; options follow an @: dinov2-base@pool=gem")
+    note(
+        "a local folder, a checkpoint, an ONNX file or a hub id (owner/name) is taken as well; options follow an @: "
+        "dinov2-base@pool=gem, model.onnx@squash-256,mean=0.5,std=0.5"
+    )
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -10,7 +10,10 @@ from lookalike.types import Encoder
 
 DINOV2 = "lookalike.encoders.dinov2:load"  # and DINOv3: a checkpoint's config says which it is
 CLIP = "lookalike.encoders.clip:load"
+ONNX = "lookalike.encoders.onnx_file:load"
 SSCD = "lookalike.encoders.sscd:load"
+KINDS = {"dinov2": DINOV2, "clip": CLIP, "onnx": ONNX, "sscd": SSCD}
+"""What a file, a folder or a hub id holds (see `repository.kind_of`), to what loads it."""
 ENCODERS = {
     "dinov2-small": DINOV2,
     "dinov2-base": DINOV2,
@@ -46,13 +49,17 @@ def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
     Parameters
     ----------
     name_or_path
-        A name in `ENCODERS`, a local checkpoint (folder or file), or a hub id such as ``owner/name``. Options may
-        follow an ``@``, as in ``dinov2-base@pad-518,pool=gem``.
+        A name in `ENCODERS`, a local checkpoint or ONNX file (or a folder that holds one), or a hub id such as
+        ``owner/name``. Options may follow an ``@``, as in ``dinov2-base@pad-518,pool=gem``.
     **options
         The same options as keywords, where the encoder has them: `preprocess` (``squash-N``, ``crop-N`` or ``pad-N``, N
         in pixels; the part of a name without a key), `pooling` (``cls``, ``mean``, ``gem``, ``cls+gem``), `precision`
         (``fp32``, ``int8``, and ``fp16`` or ``auto`` where there is one) and `device` (``cuda``, ``mps``, ``cpu`` for
-        PyTorch, ``onnx`` for ONNX Runtime). A keyword takes precedence over the name; None leaves the name's.
+        PyTorch, ``onnx`` for ONNX Runtime). An ONNX file has `preprocess` (sides in any number of pixels, also
+        ``squash-WxH`` and ``pad-WxH``), `mean` and `std` (one number, or three: ``0.5:0.5:0.5``, in RGB), `factor` (by
+        which pixels are multiplied, 1/255), `order` (``rgb``, ``bgr``), `resample` (Pillow's filters: ``bilinear``),
+        `layout` (``nchw``, ``nhwc``), `output` (a name), `pooling` of tokens and feature maps, and `prefix` (the number
+        of tokens before the patches). A keyword takes precedence over the name; None leaves the name's.
 
     Returns
     -------
@@ -91,7 +98,10 @@ def split_name(text: str) -> tuple[str, dict[str, str]]:
     """`name@word,key=value` as the name and its options; an `@` in an existing path is part of the path."""
     if Path(text).exists():
         return text, {}
-    name, _, tail = text.partition("@")
+    places = [place for place, sign in enumerate(text) if sign == "@"]
+    # The longest path that exists: a folder's name may have an `@`, too.
+    at = next((place for place in reversed(places) if Path(text[:place]).exists()), places[0] if places else len(text))
+    name, tail = text[:at], text[at + 1 :]
     options: dict[str, str] = {}
     for part in tail.split(",") if tail else []:
         key, equals, value = part.partition("=")
@@ -107,7 +117,10 @@ def reads_text(name: str) -> bool:
     name, _ = split_name(name)
     if name in ENCODERS:
         return ENCODERS[name] == CLIP
-    return Path(name).exists() and _kind(Path(name)) == CLIP.partition(":")[0]
+    from lookalike.encoders import weights
+
+    place = Path(name) if Path(name).exists() else weights.find(name) if name.count("/") == 1 else None
+    return place is not None and _kind(place) == CLIP
 
 
 def with_options(name: str, **changes: str | None) -> str:
@@ -120,17 +133,25 @@ def with_options(name: str, **changes: str | None) -> str:
 
 
 def _factory(name: str) -> Any:
-    if name in ENCODERS:
-        module, _, attribute = ENCODERS[name].partition(":")
-    elif Path(name).exists() or name.count("/") == 1:
-        module, attribute = _kind(Path(name)), "load"
-    else:
-        raise EncoderError(f"{name}: no such encoder, file or folder; there are {', '.join(ENCODERS)}")
+    module, _, attribute = _entry(name).partition(":")
     return getattr(import_module(module), attribute)
 
 
+def _entry(name: str) -> str:
+    """What loads a name, as in `ENCODERS`; a hub id is fetched first, as its files decide."""
+    from lookalike.encoders import weights
+    from lookalike.encoders.repository import is_graph
+
+    if name in ENCODERS:
+        return ENCODERS[name]
+    if Path(name).exists() or is_graph(name):
+        return _kind(Path(name))
+    if name.count("/") == 1:
+        return _kind(weights.resolve(name))
+    raise EncoderError(f"{name}: no such encoder, file or folder; there are {', '.join(ENCODERS)}")
+
+
 def _kind(path: Path) -> str:
-    """The module of a checkpoint: CLIP or SigLIP for an ONNX export, SSCD for a .pt file, else DINOv2 or DINOv3."""
-    if path.suffix == ".pt" and path.is_file():
-        return SSCD.partition(":")[0]
-    return "lookalike.encoders.clip" if (path / "onnx").is_dir() else "lookalike.encoders.dinov2"
+    from lookalike.encoders.repository import kind_of
+
+    return KINDS[kind_of(path)]

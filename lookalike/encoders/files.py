@@ -6,7 +6,7 @@ from pathlib import Path
 from lookalike.errors import EncoderError
 from lookalike.utils.files import known_sha256
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 
 
 @dataclass(frozen=True)

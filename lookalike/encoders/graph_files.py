@@ -1,12 +1,15 @@
 """An ONNX file to a session on ONNX Runtime: a file of `graph`, or an untrusted one whose references are checked."""
 
 import functools
-import mmap
 import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.encoders.protobuf import Buffer, fields, reading
 from lookalike.errors import EncoderError
 
 # Field numbers of onnx.proto3: the fields of each message in which a tensor can be nested, and the messages they hold.
@@ -23,7 +26,14 @@ NESTED: dict[str, dict[int, str]] = {
 # ONNX Runtime would fuse operators that `graph` separates because they are faster apart.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion"]
 DEEPEST = 100
-Buffer = memoryview
+# The name under which ONNX Runtime looks for weights at an address in its own memory.
+MEMORY = "_ORT_MEM_ADDR_"
+TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+}
 
 
 def open_session(path: Path, threads: int = 0) -> Any:
@@ -88,73 +98,47 @@ def run_session(session: Any, path: Path, inputs: dict[str, Any], outputs: list[
         raise EncoderError(f"{path} failed ({_line(error)})") from error
 
 
+def rows_of(session: Any, path: Path, inputs: dict[str, Any], output: str) -> NDArray[np.float32]:
+    """One output of one run, as float32; raises EncoderError."""
+    return np.asarray(run_session(session, path, inputs, [output])[0], np.float32)
+
+
 def check_external(path: Path) -> list[Path]:
     """The files beside an ONNX file that hold its weights; raises EncoderError for one outside its folder."""
-    paths = []
-    for location in external_locations(path):
+    locations = inner_locations(path)
+    if missing := next((location for location in locations if not (path.parent / location).is_file()), None):
+        raise EncoderError(f"{path} needs {missing!r} beside it, which is missing")
+    return [path.parent / location for location in locations]
+
+
+def inner_locations(path: Path) -> list[str]:
+    """As `external_locations`; raises EncoderError for one outside the folder of the file."""
+    locations = external_locations(path)
+    for location in locations:
         inner, windows = PurePosixPath(location), PureWindowsPath(location)
-        if inner.is_absolute() or windows.drive or windows.root or ".." in (*inner.parts, *windows.parts):
+        is_outside = inner.is_absolute() or windows.drive or windows.root or ".." in (*inner.parts, *windows.parts)
+        if is_outside or MEMORY in location:
             raise EncoderError(f"{path} wants to read {location!r}, which is outside its folder; do not use this file")
-        if not (path.parent / location).is_file():
-            raise EncoderError(f"{path} needs {location!r} beside it, which is missing")
-        paths.append(path.parent / location)
-    return paths
+    return locations
 
 
 def external_locations(path: Path) -> list[str]:
     """The names of the files that hold the weights of an ONNX file, read without loading it."""
-    try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return sorted(set(_locations(memoryview(data), "model", 0)))
-    except (OSError, ValueError, IndexError, RecursionError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "damaged"
-        raise EncoderError(f"{path} is no usable ONNX file ({reason})") from error
+    with reading(path) as model:
+        return sorted(set(_locations(model, "model", 0)))
 
 
 def _locations(message: Buffer, kind: str, depth: int) -> Iterator[str]:
     if depth > DEEPEST:
         raise ValueError("nested too deeply")
     nested = NESTED[kind]
-    for field, value in _fields(message):
+    for field, value in fields(message):
         if nested.get(field) == "entry":
-            entry = dict(_fields(value))
+            entry = dict(fields(value))
             if bytes(entry.get(1, b"")) == b"location":
                 yield bytes(entry.get(2, b"")).decode("utf-8")
         elif field in nested:
             yield from _locations(value, nested[field], depth + 1)
-
-
-def _fields(message: Buffer) -> Iterator[tuple[int, Buffer]]:
-    """Field numbers and contents of the length-delimited fields; other fields are skipped."""
-    at, end = 0, len(message)
-    while at < end:
-        tag, at = _varint(message, at)
-        kind = tag & 7
-        if kind == 2:
-            length, at = _varint(message, at)
-            if at + length > end:
-                raise ValueError("a field ends beyond its message")
-            yield tag >> 3, message[at : at + length]
-            at += length
-        elif kind == 0:
-            _, at = _varint(message, at)
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"wire type {kind}")
-
-
-def _varint(message: Buffer, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-        if shift > 63:
-            raise ValueError("a number is too long")
 
 
 def _line(error: Exception) -> str:

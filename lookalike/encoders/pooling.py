@@ -11,6 +11,7 @@ POWER = 3
 """The exponent of GeM (Radenović et al., TPAMI 2019)."""
 
 
+UNUSABLE = "the model gave a vector that is not finite or zero; its weights cannot be used"
 POOLINGS = {"cls": ("cls",), "mean": ("mean",), "gem": ("gem",), "cls+gem": ("cls", "gem")}
 
 
@@ -26,9 +27,9 @@ def width(pooling: str, token: int) -> int:
     return len(POOLINGS[pooling]) * token
 
 
-def pool(pooling: str, class_tokens: Rows, patches: Rows) -> Vectors:
+def pool(pooling: str, class_tokens: Rows, patches: Rows, message: str = UNUSABLE) -> Vectors:
     """(n, width) and (n, patches, width) to unit rows; several parts have equal weights."""
-    parts = [unit(_part(name, class_tokens, patches)) for name in POOLINGS[pooling]]
+    parts = [unit(_part(name, class_tokens, patches), message) for name in POOLINGS[pooling]]
     return parts[0] if len(parts) == 1 else unit(np.concatenate(parts, axis=1))
 
 
@@ -43,9 +44,9 @@ def gem(patches: Rows) -> Rows:
     return np.asarray(np.cbrt((patches**POWER).mean(axis=1)), np.float32)
 
 
-def unit(rows: Rows) -> Vectors:
+def unit(rows: Rows, message: str = UNUSABLE) -> Vectors:
     """Rows divided by their lengths; raises EncoderError for a length of zero or one that is not finite."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or not lengths.all():
-        raise EncoderError("the model gave a vector that is not finite or zero; its weights cannot be used")
+        raise EncoderError(message)
     return np.asarray(rows / lengths, np.float32)

@@ -6,11 +6,12 @@ HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN. It is imported only where something is
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lookalike.encoders import ledger, web_weights
+from lookalike.encoders import repository as repositories
 from lookalike.errors import EncoderError
 from lookalike.types import Progress
 from lookalike.utils.files import sha256_of
@@ -150,7 +151,8 @@ def find(name: str) -> Path | None:
     except OSError:
         return None
     folder = repository / "snapshots" / Path(revision).name
-    return folder if all((folder / file).is_file() for file in published.files) else None
+    is_whole = all((folder / file).is_file() for file in published.files)
+    return folder if is_whole or (name not in HUB and repositories.is_whole(folder)) else None
 
 
 def repository_folder(published: PublishedModel) -> Path:
@@ -182,11 +184,16 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     if why := _out_of_reach():
         raise Unavailable(name, why)
     record = ledger.recorded(published.repository)
-    revision, digests = _published(name, published, record["revision"] if record else None)
+    revision, digests, listed = _published(name, published, record["revision"] if record else None)
+    if name not in HUB:
+        published = replace(published, files=repositories.chosen(published.repository, *listed))
     # Several models may share a repository: files that only this one has are not recorded yet.
     recorded = record["sha256"] if record else {}
     expected = digests | recorded
     paths = [_fetch(name, published, file, revision, progress) for file in published.files]
+    if name not in HUB and (beside := repositories.beside(published.files, paths)):
+        paths += [_fetch(name, published, file, revision, progress) for file in beside]
+        published = replace(published, files=(*published.files, *beside))
     actual = {file: sha256_of(path) for file, path in zip(published.files, paths, strict=True)}
     for file, sha256 in actual.items():
         if expected.get(file, sha256) != sha256:
@@ -210,8 +217,10 @@ def _out_of_reach() -> str:
     return out_of_reach(constants.ENDPOINT, DECIDE_SECONDS)
 
 
-def _published(name: str, published: PublishedModel, revision: str | None) -> tuple[str | None, dict[str, str]]:
-    """The revision, and the SHA-256 of those files for which the hub has one."""
+def _published(
+    name: str, published: PublishedModel, revision: str | None
+) -> tuple[str | None, dict[str, str], tuple[list[str], str | None]]:
+    """The revision, the SHA-256 of those files for which the hub has one, and the names of all with the model_type."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -229,8 +238,10 @@ def _published(name: str, published: PublishedModel, revision: str | None) -> tu
         raise EncoderError(f"{published.repository}: the hub no longer has revision {revision}") from error
     except Exception as error:
         raise Unavailable(name, _short(error)) from error
-    digests = {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs}
-    return info.sha, digests
+    files = info.siblings or []
+    digests = {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
+    kind = (info.config or {}).get("model_type")
+    return info.sha, digests, ([file.rfilename for file in files], kind)
 
 
 def _fetch(name: str, published: PublishedModel, file: str, revision: str | None, progress: Progress | None) -> Path:
@@ -253,7 +264,7 @@ def _fetch(name: str, published: PublishedModel, file: str, revision: str | None
     except GatedRepoError as error:
         raise _gated(published) from error
     except EntryNotFoundError as error:
-        raise EncoderError(f"{published.repository} has no {file}; only models with safetensors are read") from error
+        raise EncoderError(f"{published.repository} has no {file}, which this model needs") from error
     except Exception as error:
         raise Unavailable(name, _short(error)) from error
 

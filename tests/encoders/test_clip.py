@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.encoders import clip, load_encoder, weights
-from lookalike.encoders.clip import ClipEncoder, ClipPreprocessing
+from lookalike.encoders import clip, load_encoder, processor, weights
+from lookalike.encoders.clip import ClipEncoder
 from lookalike.encoders.graph_files import external_locations
+from lookalike.encoders.processor import Processor
 from lookalike.encoders.tokens import Tokens
 from lookalike.errors import EncoderError
 from lookalike.types import TextEncoder
@@ -259,6 +260,16 @@ def test_the_fingerprint_is_of_weights_tokenizer_and_preprocessing(copied: Calla
     assert ClipEncoder(folder).fingerprint != first
 
 
+def test_the_fingerprint_of_the_same_files_stays_the_same_in_every_release(tmp_path: Path) -> None:
+    """A change would orphan collections."""
+    (tmp_path / "onnx").mkdir()
+    for tower in ("vision", "text"):
+        (tmp_path / "onnx" / f"{tower}_model.onnx").write_bytes(b"\x08\x08")
+    steps = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 8, "width": 8}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(steps))
+    assert ClipEncoder(tmp_path).fingerprint == "30029ea0d20d91667310e961caa1d39770c1798e7d05014ffbb303155f548f66"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -297,14 +308,14 @@ def test_preprocessing_that_makes_no_sense_is_refused(copied: Callable[[str], Pa
     path = copied("clip") / "preprocessor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(EncoderError, match="cannot be used"):
-        ClipPreprocessing.read(path)
+        Processor.read(path)
 
 
 def test_old_preprocessing_files_give_bare_numbers(tmp_path: Path) -> None:
     path = tmp_path / "preprocessor_config.json"
     config = {"size": 224, "crop_size": 224, "do_center_crop": True, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
     path.write_text(json.dumps(config))
-    read = ClipPreprocessing.read(path)
+    read = Processor.read(path)
     assert (read.resize, read.crop, read.decode_size) == (224, (224, 224), 224)
     assert read.pixels(Image.new("RGB", (500, 300))).shape == (224, 224, 3)
 
@@ -312,9 +323,9 @@ def test_old_preprocessing_files_give_bare_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(500, 300), (301, 997), (7, 900), (900, 7)])
 def test_of_a_long_strip_only_the_middle_is_made(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     image = pictures()[2].resize(size)
-    preprocessing = ClipPreprocessing(32, (32, 32), Image.Resampling.BICUBIC, 1, (0, 0, 0), (1, 1, 1))
+    preprocessing = Processor(32, (32, 32), Image.Resampling.BICUBIC, 1, (0, 0, 0), (1, 1, 1))
     expected = preprocessing.pixels(image).astype(int)
-    monkeypatch.setattr(clip, "LARGEST_RESIZED", 0)
+    monkeypatch.setattr(processor, "LARGEST_RESIZED", 0)
     sizes: list[tuple[int, int]] = []
     resize = Image.Image.resize
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lookalike.cli import main
-from lookalike.encoders import ENCODERS, weights
+from lookalike.encoders import ENCODERS, load_encoder, reads_text, repository, weights
 from lookalike.errors import EncoderError
-from tests.encoders import checkpoints
+from tests.encoders import checkpoints, graphs
 
 REVISION = "a" * 40
 GATED = "facebook/dinov3-vits16-pretrain-lvd1689m"
@@ -26,7 +28,9 @@ FILES = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(
 class Hub(http.server.BaseHTTPRequestHandler):
     """The few answers of the hub that a download needs."""
 
-    files = FILES
+    repository = "facebook/dinov2-small"
+    kind: str | None = None
+    files = published = FILES
     requests: ClassVar[list[tuple[str, str, str | None]]] = []
     tokens: ClassVar[list[tuple[str, str | None]]] = []
     cuts: ClassVar[list[int]] = []
@@ -50,12 +54,12 @@ class Hub(http.server.BaseHTTPRequestHandler):
         path = path.replace(GATED, "facebook/dinov2-small")
         if path == "/store/model.safetensors":
             return self.reply(self.files["model.safetensors"], body, {})
-        if path.startswith("/api/models/facebook/dinov2-small"):
+        if path.startswith(f"/api/models/{self.repository}"):
             return self.reply(json.dumps(self.info()).encode(), body, {"Content-Type": "application/json"})
-        name = path.rpartition("/")[2]
-        if f"/facebook/dinov2-small/resolve/{REVISION}/" not in path or name not in self.files:
+        name = path.partition(f"/{self.repository}/resolve/{REVISION}/")[2]
+        if name not in self.files:
             return self.reply(b"{}", body, {"X-Error-Code": "RepoNotFound"}, 404)
-        headers = {"X-Repo-Commit": REVISION, "ETag": f'"{digest(FILES[name])}"'}
+        headers = {"X-Repo-Commit": REVISION, "ETag": f'"{digest(self.published[name])}"'}
         if self.elsewhere and name == "model.safetensors":
             large = {
                 "X-Linked-Size": str(len(FILES[name])),
@@ -66,10 +70,16 @@ class Hub(http.server.BaseHTTPRequestHandler):
         return self.reply(self.files[name], body, headers)
 
     def info(self) -> dict[str, object]:
-        sha = "0" * 64 if self.lied else digest(FILES["model.safetensors"])
-        lfs = {"sha256": sha, "size": len(FILES["model.safetensors"]), "pointerSize": 1}
-        files = [{"rfilename": "config.json"}, {"rfilename": "model.safetensors", "lfs": lfs}]
-        return {"id": "facebook/dinov2-small", "modelId": "facebook/dinov2-small", "sha": REVISION, "siblings": files}
+        files = [{"rfilename": name} if name.endswith(".json") else self.large(name) for name in self.published]
+        config = {"config": {"model_type": self.kind}} if self.kind else {}
+        return {"id": self.repository, "modelId": self.repository, "sha": REVISION, "siblings": files, **config}
+
+    def large(self, name: str) -> dict[str, object]:
+        data = self.published[name]
+        return {
+            "rfilename": name,
+            "lfs": {"sha256": "0" * 64 if self.lied else digest(data), "size": len(data), "pointerSize": 1},
+        }
 
     def reply(self, data: bytes, body: bool, headers: dict[str, str], status: int = 200) -> None:
         start = 0
@@ -293,6 +303,123 @@ def test_the_size_is_that_of_the_tensors(name: str) -> None:
 def test_the_size_of_what_is_shipped_is_that_of_its_file() -> None:
     data = Path(weights.__file__).parent / "data"
     assert weights.SHIPPED["rootsift"].megabytes == round((data / "rootsift.safetensors").stat().st_size / 1e6)
+
+
+def published(hub: type[Hub], repository: str, files: dict[str, bytes]) -> None:
+    hub.repository = repository
+    hub.files = hub.published = files
+
+
+def fetched(hub: type[Hub]) -> set[str]:
+    """The files whose content was sent."""
+    return {path.partition(f"/{REVISION}/")[2] for method, path, _ in hub.requests if method == "GET"} - {""}
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> dict[str, bytes]:
+    """A graph whose weights lie beside it."""
+    path = graphs.weighted(tmp_path / "made" / "model.onnx", "model.onnx_data")
+    return {"model.onnx": path.read_bytes(), "model.onnx_data": path.with_name("model.onnx_data").read_bytes()}
+
+
+PLAIN = json.dumps({"size": 4, "do_normalize": False}).encode()
+
+
+def test_of_a_repository_with_a_graph_no_more_is_fetched_than_it_needs(
+    hub: type[Hub], graph: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = {f"onnx/{name}": data for name, data in graph.items()} | {"preprocessor_config.json": PLAIN}
+    others = {
+        "model.safetensors": b"0" * 9999,
+        "onnx/model_fp16.onnx": b"1",
+        "onnx/other.bin": b"2",
+        "README.json": b"{}",
+    }
+    published(hub, "somebody/vit", used | others)
+    assert not reads_text("somebody/vit")
+    encoder = load_encoder("somebody/vit")
+    assert fetched(hub) == set(used)
+    assert encoder.encode([Image.new("RGB", (9, 9), (9, 9, 9))])[0] == pytest.approx(np.array([1, 2, 3]) / 14**0.5)
+    assert encoder.name == "somebody/vit"
+    hub.requests.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    named = load_encoder("somebody/vit@order=bgr")
+    assert named.name == "somebody/vit@order=bgr"
+    assert hub.requests == []
+
+
+def test_a_graph_without_its_weights_is_not_whole_and_its_download_goes_on(
+    hub: type[Hub], graph: dict[str, bytes]
+) -> None:
+    published(hub, "somebody/vit", {**graph, "preprocessor_config.json": PLAIN})
+    folder = weights.pull("somebody/vit")
+    (folder / "model.onnx_data").resolve().unlink()
+    (folder / "model.onnx_data").unlink()
+    assert weights.find("somebody/vit") is None
+    assert weights.resolve("somebody/vit") == folder
+    assert (folder / "model.onnx_data").read_bytes() == graph["model.onnx_data"]
+
+
+def test_a_repository_of_towers_is_a_text_encoder_without_being_loaded(hub: type[Hub]) -> None:
+    towers = {"onnx/vision_model.onnx": b"\x08\x08", "onnx/text_model.onnx": b"\x08\x09"}
+    steps = json.dumps({"size": {"height": 4, "width": 4}, "do_normalize": False}).encode()
+    used = {**towers, "preprocessor_config.json": steps, "tokenizer.json": b"{}"}
+    published(hub, "somebody/clip", {**used, "onnx/model.onnx": b"\x08\x08", "model.safetensors": b"1"})
+    assert not reads_text("somebody/clip")
+    assert load_encoder("somebody/clip").name == "somebody/clip"
+    assert fetched(hub) == set(used)
+    assert reads_text("somebody/clip@precision=fp32")
+
+
+def test_the_weights_beside_a_graph_are_checked_too(hub: type[Hub], graph: dict[str, bytes]) -> None:
+    published(hub, "somebody/vit", graph)
+    hub.files = {**graph, "model.onnx_data": bytes(12)}
+    with pytest.raises(EncoderError, match=r"vit/model.onnx_data has SHA-256 .* as published"):
+        weights.pull("somebody/vit")
+
+
+def test_a_graph_that_names_files_outside_its_folder_is_refused_before_they_are_requested(
+    hub: type[Hub], tmp_path: Path
+) -> None:
+    path = graphs.weighted(tmp_path / "made" / "model.onnx", "../secret", data=False)
+    published(hub, "somebody/vit", {"onnx/model.onnx": path.read_bytes(), "secret": b"1"})
+    with pytest.raises(EncoderError, match=r"wants to read '../secret', which is outside its folder"):
+        load_encoder("somebody/vit")
+    assert fetched(hub) == {"onnx/model.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "expected"),
+    [
+        ("config.json model.safetensors", None, "config.json model.safetensors"),
+        ("config.json model.safetensors onnx/model.onnx", "dinov2", "config.json model.safetensors"),
+        ("config.json model.safetensors onnx/model.onnx", "vit", "config.json onnx/model.onnx"),
+        ("onnx/model.onnx model.onnx other.onnx", None, "onnx/model.onnx"),
+        ("model.onnx preprocessor_config.json vocab.txt", None, "preprocessor_config.json model.onnx"),
+        ("resnet50.onnx README.md", None, "resnet50.onnx"),
+        (
+            "onnx/vision_model.onnx onnx/text_model.onnx onnx/model.onnx config.json tokenizer.json",
+            "clip",
+            "config.json tokenizer.json onnx/vision_model.onnx onnx/text_model.onnx",
+        ),
+    ],
+)
+def test_the_files_of_a_repository_are_chosen_by_a_rule(names: str, kind: str | None, expected: str) -> None:
+    assert repository.chosen("a/b", names.split(), kind) == tuple(expected.split())
+
+
+@pytest.mark.parametrize(
+    "names", ["README.md", "a.onnx b.onnx", "deep/model.onnx", "model.safetensors", "pytorch_model.bin config.json"]
+)
+def test_a_repository_without_a_model_is_one_line(hub: type[Hub], names: str) -> None:
+    published(hub, "somebody/nothing", dict.fromkeys(names.split(), b"1"))
+    with pytest.raises(EncoderError) as caught:
+        load_encoder("somebody/nothing")
+    assert str(caught.value) == (
+        "somebody/nothing on the hub has neither model.safetensors with config.json nor one ONNX file "
+        "(onnx/model.onnx, model.onnx); download the file that you want, and give its path"
+    )
+    assert fetched(hub) == set()
 
 
 def test_an_unknown_model_is_one_line(hub: type[Hub]) -> None:
