@@ -194,13 +194,13 @@ class Store:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """All changes of this block, or none of them where an exception strikes."""
-        count = self._count
+        """All changes of this block, or none of them where an exception strikes; a second one may leave some."""
         try:
             with self.catalog.database.whole():
                 yield
         except BaseException:
-            self._count = count
+            # Asked and not remembered: Ctrl-C may also strike when all was written, or when it is rolled back.
+            self._count = self.catalog.count_rows()
             raise
 
     def add(self, item: Item, vector: NDArray[np.float32]) -> int:

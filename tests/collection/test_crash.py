@@ -154,11 +154,13 @@ def test_a_first_run_that_was_killed_in_the_catalog_can_be_run_again(
         assert not collection.verify()
 
 
+@pytest.mark.parametrize(("batch", "least"), [(1, 12 * 3), (8, 12)])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_interrupt_at_any_statement_leaves_a_whole_collection(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, batch: int, least: int
 ) -> None:
     monkeypatch.setattr(sync, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(PixelEncoder, "batch_size", batch, raising=False)
     originals = {name: getattr(Database, name) for name in ("execute", "execute_many")}
     at, statements = 0, 0
 
@@ -189,4 +191,4 @@ def test_an_interrupt_at_any_statement_leaves_a_whole_collection(
             assert sorted(collection.keys()) == sorted(entry.key for entry in Folder(photos).entries())
             assert not collection.verify()
             statements = reached
-    assert at > 12 * 3
+    assert at > least
