@@ -69,9 +69,17 @@ def test_the_encoding_benchmark_sets_the_reports_pipeline_beside_ours(run: Run, 
     assert "random weights (the same work, no meaning)" in printed
 
 
-def test_the_indexing_benchmark_has_a_row(run: Run, jpegs: Path) -> None:
-    row = run("index", jpegs, "--encoder", "thumbnail", "--repeats", 1).splitlines()[-1]
-    assert row.startswith("| thumbnail | 9 |")
+@pytest.mark.parametrize(
+    ("options", "name"), [(("--encoder", "thumbnail"), "thumbnail"), (("--stand-in", 0.1), "stand-in of 0.1 ms")]
+)
+def test_the_indexing_benchmark_sets_a_run_beside_the_bare_encoder(
+    run: Run, jpegs: Path, options: tuple[object, ...], name: str
+) -> None:
+    printed = run("index", jpegs, *options, "--repeats", 1)
+    bare, whole = printed.splitlines()[-2:]
+    assert bare.startswith(f"| {name}, bare | 9 |")
+    assert whole.startswith(f"| {name}, indexing | 9 |")
+    assert whole.endswith("% |")
 
 
 def test_the_search_benchmark_sets_ours_beside_faiss_and_keeps_what_it_built(run: Run, tmp_path: Path) -> None:
