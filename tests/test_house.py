@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import lookalike
+from lookalike.collection.collection import Collection
 from tests.support import ROOT
 
 PACKAGE = Path(lookalike.__file__).parent
@@ -62,6 +63,24 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_a_search_for_a_stored_image_loads_what_searches_and_nothing_else(photos: Path) -> None:
+    with Collection(photos / ".lookalike", "thumbnail", [photos]) as collection:
+        collection.index()
+    code = """
+import sys
+from lookalike.cli import _run
+assert _run(["search", sys.argv[1], sys.argv[2]], debug=False) == 0
+needless = {"faiss", "cv2", "onnxruntime", "huggingface_hub", "rich", "filelock", "ssl", "http.client",
+            "lookalike.encoders.thumb", "lookalike.encoders.pipeline", "lookalike.collection.writer",
+            "lookalike.analysis.duplicates", "lookalike.storage.maintenance.verify"}
+assert not needless & set(sys.modules), needless & set(sys.modules)
+"""
+    command = [sys.executable, "-c", code, str(photos), str(photos / "01.jpg")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "01.jpg" in run.stdout
 
 
 def test_the_process_that_decodes_hostile_bytes_loads_no_archives_and_no_network() -> None:

@@ -89,13 +89,14 @@ _PrepareChunk = Callable[[Sequence[SourceEntry]], list[_Prepared]]
 def _embed(entries: Iterable[SourceEntry], encoder: Encoder, prepare: _PrepareChunk) -> Iterator[list[EmbeddedImage]]:
     batch = batch_of(encoder)
     most = max(1, batch // CHUNKS)
+    window = batch // most + 2 * cores()
     pool = ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-decode")
     chunks = _chunks(entries, most)
     running: deque[Future[list[_Prepared]]] = deque()
     try:
         ready: list[_Prepared] = []
         arrays = 0
-        while _fill(running, chunks, batch // most + 2 * cores(), pool, prepare):
+        while _fill(running, chunks, window, pool, prepare):
             for prepared in running.popleft().result():
                 ready.append(prepared)
                 arrays += prepared.array is not None
