@@ -7,7 +7,6 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -24,6 +23,7 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.storage.store import Item
 from lookalike.types import Ids, Progress
 from lookalike.utils.files import reason
+from lookalike.utils.threads import Threads
 
 # 64 pixels look sharp at the size of a group on most screens, and take about 2 kB an image in the file.
 SIDE = 64
@@ -107,7 +107,7 @@ def _tiles(gallery: StoredGallery, items: Sequence[Item], progress: Progress | N
         return np.asarray(ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS), np.uint8)
 
     missing = 0
-    with ThreadPoolExecutor(thread_name_prefix="lookalike-map") as pool:
+    with Threads(thread_name_prefix="lookalike-map") as pool:
         for number, pixels in enumerate(pool.map(tile, [item.row for item in items])):
             missing += pixels is None
             if pixels is not None:

@@ -11,13 +11,17 @@ import typer
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
 from lookalike.cli.cluster import take
 from lookalike.cli.maintenance import StoreAs, watch
-from lookalike.cli.output import listed, note, print_json, printable, tell_skipped
+from lookalike.cli.output import by_reason, listed, note, print_json, printable, tell_skipped
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
     from lookalike.collection.sync import IndexReport
     from lookalike.types import Progress
+
+
+LISTED = 20
+"""Files of one reason that `info --skipped` prints as text."""
 
 
 @app.command(epilog="Example: lookalike index ~/Pictures")
@@ -51,6 +55,10 @@ def index(
     meta: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A CSV or Parquet of columns for `search --where`.")
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Pass over what it names, as in .gitignore; kept. '' forgets all."),
+    ] = None,
     watching: Annotated[bool, typer.Option("--watch", help="Go on: follow every change until Ctrl-C.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
     as_json: AsJson = False,
@@ -69,13 +77,17 @@ def index(
     if engine and len(folders) > 1 and not path:
         raise typer.BadParameter("--engine holds one collection: give one FOLDER, or --collection")
     settings = {"device": device, "engine": engine}
+    ignore = None if exclude is None else [pattern for pattern in exclude if pattern]
     jobs = [(collections.open(folders[0], collection=path, **settings), folders)] if path else []
     skipped, printed = 0, []
     for collection, sources in jobs or [(collections.open(folder, **settings), [folder]) for folder in folders]:
         start = time.monotonic()
         with collection, shown("images") as progress:
             report = _index(
-                collection, sources, names, Run(progress, rebuild, precision, device, engine, stored, meta or ())
+                collection,
+                sources,
+                names,
+                Run(progress, rebuild, precision, device, engine, stored, meta or (), ignore),
             )
             images, reasons = len(collection), collection.skipped()
         printed.append({"collection": str(collection.path), "images": images, **report.to_json()})
@@ -114,8 +126,11 @@ def info(
             facts["skipped"] = [{"key": key, "reason": reason} for key, reason in reasons]
         print_json(facts)
     elif skipped:
-        for key, reason in reasons:
-            print(f"{printable(key)}\t{printable(reason)}")
+        for reason, keys in by_reason(reasons).items():
+            for key in keys[:LISTED]:
+                print(f"{printable(key)}\t{printable(reason)}")
+            if len(keys) > LISTED:
+                print(f"and {len(keys) - LISTED:,} more, {len(keys):,} in all; --json has them\t{printable(reason)}")
     else:
         for name, value in facts.items():
             print(f"{name:12} {printable(listed(value))}")
@@ -170,6 +185,7 @@ class Run:
     engine: str | None
     dtype: str | None
     meta: Sequence[Path]
+    ignore: Sequence[str] | None
 
 
 def _index(collection: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
@@ -191,7 +207,7 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
         # The name says what `--precision` asks for; without a name, the collection's encoder gets it.
         precision = None if own else run.precision
         first = Collection(collection.path, own, sources, run.device, run.engine)
-        reports.append(first.index(sources, run.progress, run.rebuild, precision, run.dtype))
+        reports.append(first.index(sources, run.progress, run.rebuild, precision, run.dtype, ignore=run.ignore))
         # Another object may have put another collection in its place.
         collection.close()
     reports += [collection.add_set(name, run.progress) for name in others]

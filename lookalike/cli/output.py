@@ -5,6 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+FEW = 3
+"""Files that are named one by one; of more with one reason, the first stands for all."""
+REASONS = 5
+"""Reasons that a run tells."""
+
 
 def number(value: object) -> str:
     """A number as text, with commas between thousands."""
@@ -42,8 +47,20 @@ def note(text: str) -> None:
 
 
 def tell_skipped(reasons: Sequence[tuple[str, str]], path: Path) -> None:
-    """Name the first three on stderr, and the command that lists the rest."""
-    for key, reason in reasons[:3]:
-        note(f"skipped {key}: {reason}")
-    if len(reasons) > 3:
+    """Say on stderr how many files have which reason, and the command that lists them all; name them where few have."""
+    groups = by_reason(reasons)
+    for reason, keys in list(groups.items())[:REASONS]:
+        for key in keys if len(keys) <= FEW else ():
+            note(f"skipped {key}: {reason}")
+        if len(keys) > FEW:
+            note(f"skipped {len(keys):,}, as {keys[0]}: {reason}")
+    if len(reasons) > FEW:
         note(f"{len(reasons):,} skipped in all; `lookalike info {path} --skipped` lists them")
+
+
+def by_reason(reasons: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """The keys of every reason, the rarest reasons first: a damaged photo is not lost among a thousand videos."""
+    groups: dict[str, list[str]] = {}
+    for key, reason in reasons:
+        groups.setdefault(reason, []).append(key)
+    return dict(sorted(groups.items(), key=lambda group: len(group[1])))

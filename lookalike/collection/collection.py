@@ -420,6 +420,7 @@ class Collection:
         precision: str | None = None,
         dtype: str | None = None,
         meta: Sequence[str | Path] = (),
+        ignore: Sequence[str] | None = None,
     ) -> "IndexReport":
         """Bring the collection into step with `sources`, or with those that it was made from.
 
@@ -440,6 +441,9 @@ class Collection:
             How a new collection stores its vectors: float32, float16 or int8.
         meta
             CSV or Parquet files with columns about the images, which `where` can then test.
+        ignore
+            Patterns of files to pass over, in the syntax of .gitignore, beside those of the ``.lookalikeignore`` files
+            in the folders. They are remembered with each source; None keeps what the last run had, ``[]`` forgets it.
 
         Returns
         -------
@@ -459,7 +463,7 @@ class Collection:
         >>> photos.search("door.jpg", k=1, where="label = beach")[0].key
         'beach.jpg'
         """
-        return self._writer.index(sources, progress, rebuild, precision, dtype, meta)
+        return self._writer.index(sources, progress, rebuild, precision, dtype, meta, ignore)
 
     def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> "IndexReport":
         """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""

@@ -233,12 +233,16 @@ class Reader:
 
     def registered(self) -> list[tuple[Source, int, str]]:
         """(source, id, prefix) of every source to index again; raises SourceError where one is not readable here."""
-        sources = self.store.catalog.sources()
+        catalog = self.store.catalog
+        sources = catalog.sources()
         if remote := next((location for _, location, _ in sources if is_remote(location)), None):
             way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
             raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
         origins = self.gallery.origins
-        return [(open_source(origins.locate(location)), id_, prefix) for id_, location, prefix in sources]
+        return [
+            (open_source(origins.locate(location), catalog.ignored(id_)), id_, prefix)
+            for id_, location, prefix in sources
+        ]
 
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of every file that the last run could not use."""
@@ -266,6 +270,8 @@ class Reader:
         header = self.store.header
         index = facts(self.path, header.id, self.store.catalog.count_rows())
         precision = precisions.facts(self.path)
+        catalog = self.store.catalog
+        ignored = [pattern for id_, _, _ in catalog.sources() for pattern in catalog.ignored(id_)]
         return {
             "path": str(self.path),
             "encoder": header.encoder,
@@ -280,6 +286,7 @@ class Reader:
             "whitened": whitening.load(self.path) is not None,
             "sources": [located(self.path, location) for _, location, _ in self.store.catalog.sources()],
             "format": header.format,
+            **({"ignore": ignored} if ignored else {}),
             **({"index": index} if index else {}),
             **self.store.vectors.facts(),
             **({"precision": precision} if precision else {}),

@@ -49,6 +49,11 @@ class Part:
         """The whole folder."""
         return self.whole.location
 
+    @property
+    def ignore(self) -> tuple[str, ...]:
+        """The patterns of the whole folder."""
+        return self.whole.ignore
+
     def entries(self) -> Iterator[SourceEntry]:
         """The files at these keys or under them."""
         seen: set[str] = set()

@@ -12,6 +12,7 @@ from typing import Any
 from lookalike.collection.collection import Collection
 from lookalike.collection.sync import IndexReport
 from lookalike.errors import CollectionLocked, LookalikeError
+from lookalike.images import ignore
 from lookalike.images.sources import SYSTEM_FOLDERS
 
 DEBOUNCE_MS = 1600
@@ -69,6 +70,8 @@ def watch(
                 _report(replace(update, skipped=0), on_report)
                 ready()
                 begun = True
+            elif any(Path(path).name == ignore.FILE for path in paths):
+                _report(_retried(collection.index, ended), on_report)
             elif paths:
                 _report(_retried(partial(collection.refresh, paths), ended), on_report)
     except KeyboardInterrupt:
@@ -81,10 +84,11 @@ def _report(report: IndexReport, on_report: Callable[[IndexReport], None]) -> No
 
 
 def is_visible(path: Path, roots: Sequence[Path]) -> bool:
-    """Whether a path below `roots` is one that is indexed: hidden files and system folders are not."""
+    """Whether a path below `roots` is one that counts: hidden files do not, but for `.lookalikeignore`."""
     for root in roots:
         if path.is_relative_to(root):
             parts = path.relative_to(root).parts
+            parts = parts[:-1] if path.name == ignore.FILE else parts
             return not any(part.startswith(".") or part in SYSTEM_FOLDERS for part in parts)
     return False
 

@@ -49,6 +49,7 @@ class Writer:
         precision: str | None = None,
         dtype: str | None = None,
         meta: Sequence[str | Path] = (),
+        ignore: Sequence[str] | None = None,
     ) -> IndexReport:
         """Bring the collection into step with `sources`, or with its own; see `Collection.index`."""
         if dtype and self._reader.exists and not rebuild and dtype != self._reader.store.header.dtype:
@@ -60,13 +61,40 @@ class Writer:
             if encoder is not None and not isinstance(encoder, str):
                 raise CollectionError(f"precision {precision!r} goes with the name of an encoder, not with an open one")
             self._reader.use(with_options(self._reader.encoder_name, precision=precision))
-        begin = self._rebuild if rebuild and (self._reader.exists or remains(self._path)) else self._index
-        report = begin(sources, progress, dtype)
+        again = rebuild and (self._reader.exists or bool(remains(self._path)))
+        begin = self._rebuild if again else self._index
+        report = begin(self._named(sources, ignore, again), progress, dtype)
         for further in self._further():
-            further.index([source.location for source, _, _ in self._reader.registered()], progress, rebuild)
+            further._follow(self._reader, progress, rebuild)
         for table in meta:
             self.attach(table)
         return report
+
+    def _named(self, places: Sequence[str | Path], ignore: Sequence[str] | None, rebuild: bool) -> list[Source]:
+        """The sources that a run names, or is to give other patterns; each with these, or those of its last run."""
+        known = self._known()
+        if not places and not rebuild:
+            places = self._reader.requested.sources
+        if not places and ignore is not None:
+            places = list(known)
+        kept = {place: known.get(Path(place).expanduser().resolve(), ()) for place in places}
+        return [open_source(place, kept[place] if ignore is None else ignore) for place in places]
+
+    def _known(self) -> dict[Path, tuple[str, ...]]:
+        """Where the sources of the last run lie, and their patterns; empty where the catalog cannot be read."""
+        if not self._reader.exists:
+            return {}
+        try:
+            catalog, origins = self._reader.store.catalog, Origins(self._reader.store)
+            return {origins.locate(place).resolve(): catalog.ignored(id_) for id_, place, _ in catalog.sources()}
+        except CollectionError:
+            return {}
+
+    def _follow(self, first: Reader, progress: Progress | None, rebuild: bool = False) -> IndexReport:
+        """Bring a further vector set into step with the sources of the first one."""
+        sources = [source for source, _, _ in first.registered()]
+        again = rebuild and (self._reader.exists or remains(self._path))
+        return (self._rebuild if again else self._index)(sources, progress, None)
 
     def attach(self, table: str | Path) -> tuple[int, int]:
         """Store the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
@@ -98,16 +126,15 @@ class Writer:
         further = self._reader.sets.get(name)
         if further is None:
             further = self._reader.open_set(self._path / SETS / (slug.strip(".") or "set"), encoder)
-        report = Writer(further).index([source.location for source, _, _ in self._reader.registered()], progress)
+        report = Writer(further)._follow(self._reader, progress)
         if further.store.catalog.count_values() < self._reader.store.catalog.count_values():
             with further.store.writing() as written:
                 metadata.carry(self._reader.store, written)
         return report
 
-    def _index(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
+    def _index(self, named: Sequence[Source], progress: Progress | None, dtype: str | None) -> IndexReport:
         if not self._reader.exists:
             refuse_remains(self._path)
-        named = [open_source(source) for source in sources or self._reader.requested.sources]
         if not self._reader.exists:
             if not named:
                 raise CollectionError(f"{self._path}: nothing to index; name a folder")
@@ -154,25 +181,28 @@ class Writer:
         registered, origins = self._reader.store.catalog.sources(), Origins(self._reader.store)
         for id_, location, prefix in registered:
             if origins.locate(location).resolve() == source.location.resolve():
+                self._reader.store.catalog.set_ignored(id_, source.ignore)
                 return source, id_, prefix
         prefix = prefix_for(source, [prefix for _, _, prefix in registered], not registered)
         place = source.location.resolve()
         is_inside = self._path.resolve().is_relative_to(place)
         # A collection inside its folder moves with it.
         location = os.path.relpath(place, self._path.resolve()) if is_inside else str(place)
-        return source, self._reader.store.catalog.add_source(location, prefix), prefix
+        id_ = self._reader.store.catalog.add_source(location, prefix)
+        self._reader.store.catalog.set_ignored(id_, source.ignore)
+        return source, id_, prefix
 
-    def _rebuild(self, sources: Sequence[str | Path], progress: Progress | None, dtype: str | None) -> IndexReport:
+    def _rebuild(self, sources: Sequence[Source], progress: Progress | None, dtype: str | None) -> IndexReport:
         """Make a new collection beside the old one, then replace the old one; nothing is read of a damaged one."""
         requested = self._reader.requested
         try:
             with self._reader.store.locked() as old:
-                registered = [source.location for source, _, _ in self._reader.registered()]
+                registered = [source for source, _, _ in self._reader.registered()]
                 encoder, dtype = requested.encoder or old.header.encoder, dtype or old.header.dtype
-                places = [*sources] or [*registered] or [*requested.sources]
+                places = [*sources] or [*registered] or [*map(open_source, requested.sources)]
                 report = self._rebuild_beside(places, encoder, progress, dtype, old)
         except CollectionError as error:
-            places = [*sources] or [*requested.sources]
+            places = [*sources] or [*map(open_source, requested.sources)]
             if isinstance(error, CollectionLocked | EncoderMismatch) or not places or self._is_readable():
                 raise
             with store.sole_writer(self._path):
@@ -190,7 +220,7 @@ class Writer:
 
     def _rebuild_beside(
         self,
-        places: Sequence[str | Path],
+        places: Sequence[Source],
         encoder: str | Encoder,
         progress: Progress | None,
         dtype: str | None,
@@ -203,7 +233,7 @@ class Writer:
         new_engine = engines.renamed(engine) if engine else None
         draft = Reader(fresh, Requested(encoder, device=self._reader.requested.device, engine=new_engine))
         with closing(draft):
-            report = Writer(draft).index([Path(place).absolute() for place in places], progress, dtype=dtype)
+            report = Writer(draft)._index(places, progress, dtype)
             with draft.store.writing() as written:
                 written.relocate(self._path)
                 if old is not None:
@@ -213,7 +243,7 @@ class Writer:
             old.vectors.drop()
         return report
 
-    def _continues(self, fresh: Path, places: Sequence[str | Path], encoder: str | Encoder, dtype: str | None) -> bool:
+    def _continues(self, fresh: Path, places: Sequence[Source], encoder: str | Encoder, dtype: str | None) -> bool:
         """Whether an interrupted rebuild of these places with this very encoder can go on."""
         name = encoder if isinstance(encoder, str) else encoder.name
         try:
@@ -223,7 +253,7 @@ class Writer:
                 return (
                     precisions.settled(name, header.encoder) == header.encoder
                     and header.dtype == (dtype or "float32")
-                    and registered <= {Path(place).resolve() for place in places}
+                    and registered <= {place.location.resolve() for place in places}
                     # Last, since it loads the weights; raises EncoderMismatch where they have changed since.
                     and draft.encoder.fingerprint == header.fingerprint
                 )

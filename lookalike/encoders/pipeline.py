@@ -18,6 +18,7 @@ from lookalike.errors import ImageError
 from lookalike.images.sources import SourceEntry
 from lookalike.types import Encoder
 from lookalike.utils.cores import cores
+from lookalike.utils.threads import Threads
 
 BATCH = 8
 CHUNKS = 4
@@ -90,7 +91,7 @@ def _embed(entries: Iterable[SourceEntry], encoder: Encoder, prepare: _PrepareCh
     batch = batch_of(encoder)
     most = max(1, batch // CHUNKS)
     window = batch // most + 2 * cores()
-    pool = ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-decode")
+    pool = Threads(cores(), thread_name_prefix="lookalike-decode")
     chunks = _chunks(entries, most)
     running: deque[Future[list[_Prepared]]] = deque()
     try:

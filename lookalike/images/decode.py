@@ -1,46 +1,41 @@
 """Bytes or a path to an upright RGB picture: the only place where hostile image data is decoded."""
 
-import functools
-import importlib.util
 import io
-import logging
 import math
 import os
-import re
 import stat
-import struct
-import warnings
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms
 
 from lookalike.errors import ImageError
+from lookalike.images import depth, effort
+from lookalike.images.ground import on_ground
+from lookalike.images.killable import Processes, TooSlow, answer_all
+from lookalike.images.kinds import EXTENSIONS
+from lookalike.images.opening import DRAFTED, FORMATS, Opened, is_risky, opened, reasons, short_reason, sniff
 from lookalike.types import Box, Encoder, Picture, Preparation, Vectors
-from lookalike.utils.files import reason
+from lookalike.utils.cores import cores
 
-# Formats with a real signature that Pillow decodes without a helper program (EPS runs Ghostscript).
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI", "PCX")
-DRAFTED = ("JPEG", "MPO")
-"""Formats that can be decoded at a reduced size."""
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm .jp2 .j2k .jpx .avif "
-    ".heic .heif .hif .qoi .pcx".split()
-)
-HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+__all__ = [
+    "DRAFTED", "EXTENSIONS", "FORMATS", "LIMITS", "REDUCING_GAP", "SECONDS", "Decoded", "Facts", "Limits", "clip",
+    "decode", "encode_images", "examine", "is_risky", "load", "prepare", "read", "sniff", "thumbnail", "to_jpeg",
+    "to_rgb",
+]  # fmt: skip
+
 # Pillow's own default (`reducing_gap`): decoding to twice the target size keeps the later resize free of artefacts.
 REDUCING_GAP = 2
-# Each scan of a JPEG is a pass over all its pixels: a small file with a million scans would take hours. Real files have
-# about ten; 500 is the limit of libjpeg-turbo's own fuzzers.
-JPEG_SCANS = 500
-SCAN = b"\xff\xda"
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd8]")
+SECONDS: ContextVar[float | None] = ContextVar("seconds", default=60.0)
+"""How long decoding a picture may take that its header shows to be costly: it is decoded in a process that is killed
+then. None decodes everything here, as such a process does itself."""
+GDAL_NO_DATA = 42113
 
 
 @dataclass(frozen=True)
@@ -85,21 +80,93 @@ def read(path: str | Path, limits: Limits = LIMITS) -> bytes:
             data = file.read(status.st_size + 1)
             return data if len(data) <= status.st_size else data + file.read(limits.bytes + 1 - len(data))
     except (OSError, ValueError) as error:
-        raise ImageError(_reason(error)) from error
+        raise ImageError(short_reason(error)) from error
 
 
 def decode(data: bytes, *, size: int | None = None, box: Box | None = None, limits: Limits = LIMITS) -> Decoded:
     """Decode `data` to upright RGB, cut to `box` (pixels of the full upright image).
 
     A JPEG may be decoded at 1/2, 1/4 or 1/8 as long as the shorter side of what is returned stays at or above
-    `REDUCING_GAP` x `size`. Raises ImageError with a short reason for anything that cannot or may not be decoded.
+    `REDUCING_GAP` x `size`. Raises ImageError with a short reason for anything that cannot or may not be decoded, and
+    for what takes longer than `SECONDS`.
     """
+    _check(data, limits)
+    is_bounded = SECONDS.get() is not None
+    if is_bounded and _is_hidden(data):
+        return _apart(data, size, box, limits)
+    with reasons(limits.pixels):
+        source = opened(data, limits.pixels)
+        with source.image as image:
+            is_costly = effort.cost(str(image.format), *image.size, source.passes) > effort.TRIED_COST
+            if not is_bounded or not is_costly or image.width * image.height > limits.pixels:
+                return _decode(source, size, box, limits)
+    return _apart(data, size, box, limits)
+
+
+def _check(data: bytes, limits: Limits) -> None:
     if not data:
         raise ImageError("empty file")
     if len(data) > limits.bytes:
         raise ImageError(f"{len(data):,} bytes, over the limit of {limits.bytes:,}")
-    with _reasons(limits), _open(data) as image:
-        return _decode(image, size, box, limits)
+
+
+def _is_hidden(data: bytes) -> bool:
+    """Whether reading the header alone could take long, or runs a large decoder."""
+    return sniff(data[:32]) and (effort.is_crowded(data) or is_risky(data))
+
+
+# Costly pictures are decoded by this module in processes of their own. Their answers are facts and plain pixels.
+
+_PROCESSES = Processes(f"from {__name__} import serve; serve()", cores())
+STRIPE = 16 * 1024 * 1024
+
+
+def _apart(data: bytes, size: int | None, box: Box | None, limits: Limits) -> Decoded:
+    corners = [box.left, box.top, box.right, box.bottom] if box else None
+    facts, pixels = _asked({"size": size, "box": corners}, data, limits)
+    image = Image.frombytes("RGB", (facts["columns"], facts["rows"]), pixels)
+    return Decoded(image, facts["width"], facts["height"], facts["scale"])
+
+
+def _asked(question: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
+    seconds = SECONDS.get() or 0.0
+    asked = {**question, "pixels": limits.pixels}
+    try:
+        facts, pixels = _PROCESSES.ask(asked, data, seconds, 3 * LIMITS.pixels)
+    except TooSlow as error:
+        raise ImageError(f"takes more than {seconds:g} seconds to decode") from error
+    except (OSError, ValueError) as error:
+        raise ImageError("cannot be decoded: the process that tried ended") from error
+    if "reason" in facts:
+        raise ImageError(str(facts["reason"]))
+    return facts, pixels
+
+
+def serve() -> None:
+    """The loop of a process that decodes."""
+    SECONDS.set(None)
+    answer_all(_answer)
+
+
+def _answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], int, Iterator[bytes]]:
+    limits = Limits(question["pixels"], len(data))
+    try:
+        if question.get("examine"):
+            return vars(examine(data, limits)), 0, iter(())
+        box = Box(*question["box"]) if question["box"] else None
+        decoded = decode(data, size=question["size"], box=box, limits=limits)
+    except ImageError as error:
+        return {"reason": str(error)}, 0, iter(())
+    (columns, rows), facts = decoded.image.size, {"width": decoded.width, "height": decoded.height}
+    facts |= {"columns": columns, "rows": rows}
+    return {**facts, "scale": decoded.scale}, 3 * columns * rows, _stripes(decoded.image)
+
+
+def _stripes(image: Image.Image) -> Iterator[bytes]:
+    """The pixels of an RGB image in parts: as a whole they would be in memory twice."""
+    rows = max(1, STRIPE // (3 * image.width))
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(image.height, top + rows))).tobytes()
 
 
 @dataclass(frozen=True)
@@ -114,23 +181,23 @@ class Facts:
 
 def examine(data: bytes, limits: Limits = LIMITS) -> Facts:
     """Read the header without decoding; raises ImageError for bytes that are no image or are over the limits."""
-    if not data:
-        raise ImageError("empty file")
-    if len(data) > limits.bytes:
-        raise ImageError(f"{len(data):,} bytes, over the limit of {limits.bytes:,}")
-    with _reasons(limits), _open(data) as image:
-        width, height = image.size
-        if width * height > limits.pixels:
-            raise ImageError(f"{width} x {height} pixels, over the limit of {limits.pixels:,}")
-        passes = _scans(data) if image.format in DRAFTED else 1
-        return Facts(str(image.format), width, height, max(1, passes))
+    _check(data, limits)
+    if SECONDS.get() is not None and _is_hidden(data):
+        return Facts(**_asked({"examine": True}, data, limits)[0])
+    with reasons(limits.pixels):
+        source = opened(data, limits.pixels)
+        with source.image as image:
+            width, height = image.size
+            if width * height > limits.pixels:
+                raise ImageError(f"{width} x {height} pixels, over the limit of {limits.pixels:,}")
+            return Facts(str(image.format), width, height, source.passes if image.format in DRAFTED else 1)
 
 
 def load(source: bytes | Picture, *, size: int | None = None, box: Box | None = None) -> Decoded:
     """`decode` for every source that the Python API takes: bytes, a path, or an image that is already open."""
     if isinstance(source, Image.Image):
-        with _reasons(LIMITS):
-            return _decode(source, None, box, LIMITS)
+        with reasons(LIMITS.pixels):
+            return _decode(Opened(source, b""), None, box, LIMITS)
     return decode(source if isinstance(source, bytes) else read(source), size=size, box=box)
 
 
@@ -145,19 +212,6 @@ def prepare(encoder: Preparation, decoded: Decoded) -> NDArray[Any]:
     """`encoder.prepare` for a decoded picture, with the size of the whole picture at that scale."""
     whole = max(1, round(decoded.width * decoded.scale)), max(1, round(decoded.height * decoded.scale))
     return encoder.prepare(decoded.image, whole)
-
-
-def sniff(head: bytes) -> bool:
-    """Whether the first bytes of a file (32 suffice) are an image's signature; PPM and PCX have no reliable one."""
-    if head[:4] == b"RIFF":
-        return head[8:12] == b"WEBP"
-    if head[4:8] == b"ftyp":
-        return head[8:12] in (b"avif", b"avis", b"jp2 ", *HEIC_BRANDS)
-    if head[:2] == b"BM":
-        return head[14:18] in {struct.pack("<I", size) for size in (12, 16, 40, 52, 56, 64, 108, 124)}
-    tiffs = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"qoif", *tiffs)
-    return head.startswith((*starts, b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"))
 
 
 def thumbnail(image: Image.Image, size: int) -> Image.Image:
@@ -190,75 +244,24 @@ def _numbers(box: Box) -> str:
     return ",".join(f"{value:g}" for value in (box.left, box.top, box.right, box.bottom))
 
 
-@contextmanager
-def _reasons(limits: Limits) -> Iterator[None]:
-    """Turns any error of a decoder into an ImageError with a short reason."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"over the limit of {limits.pixels:,} pixels") from error
-    # A dozen decoders get hostile bytes here; any of their errors means "cannot be decoded".
-    except (OSError, ValueError, SyntaxError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
-        raise ImageError(_reason(error)) from error
-    except (EOFError, struct.error, zlib.error, MemoryError, BufferError, RuntimeError, AssertionError) as error:
-        raise ImageError(_reason(error)) from error
-
-
-def _open(data: bytes) -> Image.Image:
-    # Counting all bytes that look like a scan takes a tenth of the time, and never gives fewer.
-    if data.startswith(b"\xff\xd8") and data.count(SCAN) > JPEG_SCANS and _scans(data) > JPEG_SCANS:
-        raise ImageError(f"JPEG with more than {JPEG_SCANS} scans")
-    try:
-        return Image.open(io.BytesIO(data), formats=_readable_formats())
-    except UnidentifiedImageError as error:
-        if not sniff(data[:32]):
-            raise ImageError("not an image") from error
-        if data[8:12] in HEIC_BRANDS and "HEIF" not in _readable_formats():
-            raise ImageError("HEIC needs `pip install lookalike[heic]`") from error
-        raise ImageError("damaged or unsupported image") from error
-
-
-def _scans(data: bytes) -> int:
-    """The number of scans in a JPEG's first picture; counting stops one above the limit."""
-    scans, position = 0, 2
-    while scans <= JPEG_SCANS and (marker := _JPEG_MARKER.search(data, position)):
-        if marker[0] == b"\xff\xd9":
-            break
-        scans += marker[0] == SCAN
-        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-    return scans
-
-
-@functools.cache
-def _readable_formats() -> tuple[str, ...]:
-    """Pillow's formats, and HEIC where the extra `heic` is installed."""
-    # Pillow also warns of faults in a file; here a file is either readable or refused with a reason.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
-    Image.init()
-    if importlib.util.find_spec("pillow_heif"):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _decode(image: Image.Image, size: int | None, box: Box | None, limits: Limits) -> Decoded:
+def _decode(source: Opened, size: int | None, box: Box | None, limits: Limits) -> Decoded:
+    image = source.image
     width, height = image.size
     if not width * height:
         raise ImageError("no pixels")
     if width * height > limits.pixels:
         raise ImageError(f"{width} x {height} pixels, over the limit of {limits.pixels:,}")
+    mode = depth.raw_mode(image) if source.data else ""
     if image.format not in DRAFTED:
         image.load()  # turns a TIFF upright; a PNG's orientation may follow its pixels
-    orientation, (width, height) = _orientation(image), image.size
+    orientation, (width, height) = _orientation(image, source.orientation), image.size
     if orientation in (5, 6, 7, 8):
         width, height = height, width
     region = clip(box, width, height) if box else Box(0, 0, width, height)
     if size:
         _reduce(image, min(region.right - region.left, region.bottom - region.top), size)
+    if depth.is_deep(mode):
+        image = depth.of_high_bytes(image, mode, partial(Opened.reread, source))
     upright = _upright(to_rgb(image), orientation)
     scale = upright.width / width
     if box:
@@ -280,9 +283,9 @@ def _reduce(image: Image.Image, shorter: float, size: int) -> None:
         image.draft(image.mode, (image.width // factor, image.height // factor))
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, default: int = 1) -> int:
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        value = image.getexif().get(ExifTags.Base.Orientation, default)
     except Exception:  # noqa: BLE001 - EXIF is hostile too, and an image is usable without it
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -304,47 +307,46 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB: alpha on white, 16 and 32 bits scaled to 8."""
+    """Any Pillow mode to RGB: alpha on a ground that shows the picture, 16 and 32 bits by `depth.to_bytes`."""
     image.load()
     if image.mode.startswith(("I", "F")):
         return _from_deep(image)
     if image.has_transparency_data:
-        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-        white = Image.new("RGB", rgba.size, "white")
-        white.paste(rgba, mask=rgba)
-        return white
+        return on_ground(_rgba(image))
     if image.mode == "RGB":
         return image if type(image) is Image.Image else image.copy()
+    if image.mode == "LAB":
+        return ImageCms.applyTransform(image, _lab_to_srgb()) or image
     return image.convert("RGB")
 
 
+def _rgba(image: Image.Image) -> Image.Image:
+    straight = image.convert("LA") if image.mode == "La" else image
+    return straight if straight.mode == "RGBA" else straight.convert("RGBA")
+
+
+@cache
+def _lab_to_srgb() -> ImageCms.ImageCmsTransform:
+    """CIE L*a*b*, which Pillow itself does not convert, to sRGB."""
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(*profiles, "LAB", "RGB")
+
+
 def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit integers by their high byte; other depths are scaled by their range, as no scale is recorded."""
-    values = np.asarray(image)
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    values = np.maximum(values, 0)
-    highest = float(values.max(initial=0))
-    if image.mode.startswith("I;16") or (image.mode == "I" and 255 < highest <= 65535):
-        values = values >> 8
-    elif highest > 255:
-        values = values * (255 / highest)
-    elif image.mode == "F" and highest <= 1:
-        values = values * 255
-    return Image.fromarray(np.rint(np.minimum(values, 255)).astype(np.uint8)).convert("RGB")
+    """One channel of more than 8 bits; a TIFF may say which value is no data, and that 0 is white."""
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    grey = depth.to_bytes(values, _number(tags.get(GDAL_NO_DATA)))
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
+        grey = 255 - grey
+    key = image.info.get("transparency")
+    if not isinstance(key, int):
+        return Image.fromarray(grey).convert("RGB")
+    opaque = np.where(values == key, 0, 255).astype(np.uint8)
+    return on_ground(Image.fromarray(np.dstack((grey, opaque))).convert("RGBA"))
 
 
-def _reason(error: BaseException) -> str:
-    """The reason of an error in one short line, for the list of skipped files."""
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, PermissionError):
-        return "permission denied"
-    if isinstance(error, MemoryError):
-        return "too large to decode in memory"
-    text = "".join(letter for letter in " ".join(str(error).split()) if letter.isprintable())
-    if "truncated" in text.lower() or isinstance(error, EOFError):
-        return "truncated image"
-    if isinstance(error, OSError) and error.strerror:
-        return reason(error)
-    return f"damaged image ({text[:80]})" if text else "damaged image"
+def _number(text: object) -> float | None:
+    try:
+        return float(str(text).strip("\0 ")) if text is not None else None
+    except ValueError:
+        return None

@@ -5,15 +5,17 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
 from lookalike.errors import ImageError, SourceError
 from lookalike.images import decode
-from lookalike.images.decode import EXTENSIONS, sniff
+from lookalike.images.decode import sniff
+from lookalike.images.ignore import FILE, Rules
+from lookalike.images.kinds import is_image, unread
 from lookalike.utils.files import reason
 
 # Folders of photo programs, package managers and file systems; these and hidden ones are skipped.
@@ -39,6 +41,8 @@ class SourceEntry:
     mtime_ns: int
     read: Callable[[], bytes]
     sequential: bool = False
+    reason: str | None = None
+    """Why it is not even tried."""
 
 
 class Source(Protocol):
@@ -47,6 +51,11 @@ class Source(Protocol):
     @property
     def location(self) -> Path:
         """The folder or file."""
+        ...
+
+    @property
+    def ignore(self) -> tuple[str, ...]:
+        """The user's patterns of what to pass over, as in a .gitignore."""
         ...
 
     def entries(self) -> Iterator[SourceEntry]:
@@ -70,8 +79,17 @@ class Source(Protocol):
         ...
 
 
-def open_source(location: str | Path) -> Source:
-    """The source at `location`, recognised by its content and not by its name; raises SourceError."""
+def open_source(location: str | Path, ignore: Sequence[str] = ()) -> Source:
+    """The source at `location`, recognised by its content and not by its name; raises SourceError.
+
+    `ignore` are patterns of what to pass over, in the syntax of .gitignore.
+    """
+    rules = Rules.of(ignore)
+    rules.ignores("")  # a mistake in a pattern is found now, before anything is done
+    return replace(_recognised(location), ignore=tuple(ignore))
+
+
+def _recognised(location: str | Path) -> "Folder | Tar | Zip | TextList":
     path = Path(location).expanduser()
     if path.is_dir():
         return Folder(path)
@@ -100,6 +118,11 @@ def _refuse(message: str) -> Callable[[], bytes]:
     return read
 
 
+def unreadable(key: str, why: str) -> SourceEntry:
+    """The entry of a file that is not tried, as its name says that it cannot be read."""
+    return SourceEntry(key, -1, -1, _refuse(why), reason=why)
+
+
 def _within_limit(size: int) -> None:
     if size > decode.LIMITS.bytes:
         raise ImageError(f"{size:,} bytes, over the limit of {decode.LIMITS.bytes:,}")
@@ -111,12 +134,17 @@ def _is_hidden(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Folder:
-    """All images under a folder; the names of one directory at a time are in memory."""
+    """All images under a folder; the names of one directory at a time are in memory.
+
+    What a `.lookalikeignore` in it or below names is passed over, and what the patterns of `ignore` do.
+    """
 
     location: Path
+    ignore: tuple[str, ...] = ()
 
     def entries(self) -> Iterator[SourceEntry]:
-        """Files with an image's extension or signature, depth first in the order of their names."""
+        """Files with an image's extension or signature, depth first in the order of their names; others named like
+        pictures, such as videos, are entries that say why they are not read."""
         yield from map(_entry, self._walk(self.location, "", set(), True))
 
     def at(self, key: str) -> Iterator[SourceEntry]:
@@ -126,8 +154,8 @@ class Folder:
             return
         if path.is_dir():
             yield from map(_entry, self._walk(path, f"{key}/", set(), True))
-        elif path.is_file() and (_has_extension(path.name) or _has_signature(path)):
-            yield _entry((key, path))
+        elif path.is_file() and self._is_wanted(key) and (candidate := _candidate(path, path.name, key, True)):
+            yield _entry(candidate)
 
     def count(self) -> int | None:
         """One pass over the names."""
@@ -145,7 +173,29 @@ class Folder:
         """The file itself."""
         return self.location / key
 
+    def _is_wanted(self, key: str) -> bool:
+        parent, slash, _ = key.rpartition("/")
+        rules = self._rules_above(parent + slash)
+        return rules is not None and not rules.within(self.location / parent, parent + slash).ignores(key)
+
+    def _rules_above(self, prefix: str) -> Rules | None:
+        """The rules of a folder without its own file; None where it, or one that it lies in, is ignored."""
+        rules, above = Rules.of(self.ignore), ""
+        for part in prefix.split("/")[:-1]:
+            rules = rules.within(self.location / above, above)
+            above += f"{part}/"
+            if rules.ignores(above):
+                return None
+        return rules
+
     def _walk(self, folder: Path, prefix: str, visited: set[tuple[int, int]], sniffing: bool) -> Iterator["_Candidate"]:
+        rules = self._rules_above(prefix)
+        if rules is not None:
+            yield from self._below(folder, prefix, visited, sniffing, rules)
+
+    def _below(
+        self, folder: Path, prefix: str, visited: set[tuple[int, int]], sniffing: bool, rules: Rules
+    ) -> Iterator["_Candidate"]:
         try:
             status = folder.stat()
             if (status.st_dev, status.st_ino) in visited:
@@ -159,25 +209,37 @@ class Folder:
             # The key ends in a slash: the images under it are kept, since their state is unknown.
             yield prefix, "folder cannot be read"
             return
+        if any(item.name == FILE for item in items):
+            rules = rules.within(folder, prefix)
         for item in items:
-            if _is_hidden(item.name):
+            is_folder = _is_folder(item)
+            if _is_hidden(item.name) or rules.ignores(prefix + item.name + ("/" if is_folder else "")):
                 continue
-            if _is_folder(item):
-                if _has_extension(item.name):
+            if is_folder:
+                if is_image(item.name):
                     yield prefix + item.name, "is a directory"
-                yield from self._walk(folder / item.name, f"{prefix}{item.name}/", visited, sniffing)
-            elif _has_extension(item.name) or (sniffing and _has_signature(item)):
-                yield prefix + item.name, item
+                yield from self._below(folder / item.name, f"{prefix}{item.name}/", visited, sniffing, rules)
+            elif candidate := _candidate(item, item.name, prefix + item.name, sniffing):
+                yield candidate
 
 
-_Candidate = tuple[str, "str | os.DirEntry[str] | Path"]
-"""A key, and the file, or why there is none."""
+_File = os.DirEntry[str] | Path
+_Candidate = tuple[str, str | _File]
+"""A key, and the file, or why it is not read."""
+
+
+def _candidate(item: _File, name: str, key: str, sniffing: bool) -> _Candidate | None:
+    """The entry of a file that is an image or that a person takes for one; None for any other."""
+    if is_image(name) or (sniffing and _has_signature(item)):
+        return key, item
+    why = unread(name)
+    return (key, why) if why and _is_file(item) else None
 
 
 def _entry(candidate: _Candidate) -> SourceEntry:
     key, item = candidate
     if isinstance(item, str):
-        return SourceEntry(key, -1, -1, _refuse(item))
+        return unreadable(key, item)
     read = partial(decode.read, os.fspath(item))
     try:
         status = item.stat()
@@ -186,16 +248,17 @@ def _entry(candidate: _Candidate) -> SourceEntry:
     return SourceEntry(key, status.st_size, status.st_mtime_ns, read)
 
 
-def _has_extension(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
-    # A Path of every file would take longer than its entry in the catalog.
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
-
-
 def _is_folder(item: "os.DirEntry[str]") -> bool:
     """Whether it is a folder or a link to one; a circle of links is none."""
     try:
         return item.is_dir()
+    except OSError:
+        return False
+
+
+def _is_file(item: "os.DirEntry[str] | Path") -> bool:
+    try:
+        return item.is_file()
     except OSError:
         return False
 
@@ -213,8 +276,17 @@ def _has_signature(item: "os.DirEntry[str] | Path") -> bool:
 
 def is_candidate(name: str) -> bool:
     """Whether an archive's member is worth reading: an image's extension, and in no hidden folder."""
-    parts = name.split("/")
-    return Path(name).suffix.lower() in EXTENSIONS and not any(_is_hidden(part) for part in parts if part)
+    return is_image(name) and not is_hidden(name)
+
+
+def is_listed(name: str) -> bool:
+    """Whether an archive's member is an entry: an image, or something that a person would take for a picture."""
+    return is_candidate(name) or (unread(name) is not None and not is_hidden(name))
+
+
+def is_hidden(key: str) -> bool:
+    """Whether a path has a part that is passed over."""
+    return any(_is_hidden(part) for part in key.split("/") if part)
 
 
 def nanoseconds(seconds: float) -> int:
@@ -225,14 +297,21 @@ def nanoseconds(seconds: float) -> int:
 
 @dataclass(frozen=True)
 class Tar:
-    """A tar, compressed or not (also a webdataset shard); only its images are read, nothing is unpacked to disk."""
+    """A tar, compressed or not (also a webdataset shard); only its images are read, nothing is unpacked to disk.
+
+    A `.lookalikeignore` in it is not read: it may come after the files that it names.
+    """
 
     location: Path
+    ignore: tuple[str, ...] = ()
 
     def entries(self) -> Iterator[SourceEntry]:
         """Members in the order of the archive. A compressed tar cannot seek back, so the entries are sequential."""
         with self._open() as archive:
             for member in self._members(archive):
+                if not is_image(member.name):
+                    yield unreadable(member.name, str(unread(member.name)))
+                    continue
                 mtime = nanoseconds(member.mtime)
                 yield SourceEntry(
                     member.name, member.size, mtime, partial(self._bytes, archive, member), sequential=True
@@ -266,11 +345,12 @@ class Tar:
             raise SourceError(f"{self.location}: cannot be read as a tar ({error})") from error
 
     def _members(self, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        rules = Rules.of(self.ignore)
         try:
             while member := archive.next():
                 # tarfile keeps a list of all members, which would grow with the archive.
                 archive.members = []  # type: ignore[attr-defined]
-                if member.isfile() and is_candidate(member.name):
+                if member.isfile() and is_listed(member.name) and not rules.ignores(member.name):
                     yield member
             self._check_end(archive)
         except (tarfile.TarError, OSError, EOFError, ValueError, *PACKING_ERRORS) as error:
@@ -298,9 +378,10 @@ class Tar:
 
 @dataclass(frozen=True)
 class Zip:
-    """A zip; its members are read one by one and not unpacked to disk."""
+    """A zip; its members are read one by one and not unpacked to disk. A `.lookalikeignore` in it is not read."""
 
     location: Path
+    ignore: tuple[str, ...] = ()
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
@@ -310,11 +391,15 @@ class Zip:
             raise SourceError(f"{self.location}: cannot be read as a zip ({error})") from error
 
     def _members(self) -> Iterator[zipfile.ZipInfo]:
-        return (info for info in self._archive.infolist() if not info.is_dir() and is_candidate(info.filename))
+        rules, members = Rules.of(self.ignore), (info for info in self._archive.infolist() if not info.is_dir())
+        return (info for info in members if is_listed(info.filename) and not rules.ignores(info.filename))
 
     def entries(self) -> Iterator[SourceEntry]:
         """Members in the order of the archive's directory."""
         for info in self._members():
+            if not is_image(info.filename):
+                yield unreadable(info.filename, str(unread(info.filename)))
+                continue
             stamp = int("".join(f"{part:02d}" for part in info.date_time))
             yield SourceEntry(info.filename, info.file_size, stamp, partial(self._bytes, info))
 
@@ -355,18 +440,23 @@ class TextList:
     """A UTF-8 text file with one path (relative to the file) or http(s) URL per line; `#` begins a comment."""
 
     location: Path
+    ignore: tuple[str, ...] = ()
 
     def _lines(self) -> Iterator[str]:
+        rules = Rules.of(self.ignore)
         with self.location.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             while line := file.readline(LONGEST_LINE):
                 line = line.rstrip("\r\n")
-                if line.strip() and not line.startswith("#"):
+                if line.strip() and not line.startswith("#") and not rules.ignores(line):
                     yield line
 
     def entries(self) -> Iterator[SourceEntry]:
         """Lines in their order; a URL is fetched once and counts as unchanged from then on."""
         for line in self._lines():
             path = self.path(line)
+            if path and (why := unread(line)) and path.is_file() and not _has_signature(path):
+                yield unreadable(line, why)
+                continue
             try:
                 status = path.stat() if path else None
             except (OSError, ValueError):

@@ -8,18 +8,14 @@ from queue import Empty, SimpleQueue
 
 from lookalike.errors import ImageError
 from lookalike.images import decode as images
+from lookalike.images import effort
 from lookalike.images.decode import Limits
+from lookalike.images.effort import PARTS, TRIED_BYTES
 from lookalike.service.batching import Slots
 from lookalike.service.decode_worker import HEAD
 from lookalike.service.errors import ApiError, of_image
 
-PARTS = 2000
-"""Segments or chunks above which a file goes to the process: Pillow takes seconds over 100,000 empty ones."""
-TRIED_BYTES = 256 * 1024
-"""Bytes above which files of other formats, whose parts are not counted here, go to the process."""
-TRIED_COST = 30_000_000
-"""Pixels times passes above which an image goes to the process; below, no format takes a second or two."""
-COSTS = {"JPEG2000": 10, "AVIF": 3, "HEIF": 4, "WEBP": 2, "TIFF": 2}
+__all__ = ["PARTS", "TRIED_BYTES", "Examiner"]
 MEMORY_MIB = 4096
 PROCESSES = 2
 
@@ -43,10 +39,9 @@ class Examiner:
                 raise ImageError("not an image" if data else "empty file")
             if len(data) > self._limits.bytes:
                 raise ImageError(f"{len(data):,} bytes, over the limit of {self._limits.bytes:,}")
-            if not is_crowded(data):
+            if not effort.is_crowded(data) and not images.is_risky(data):
                 facts = images.examine(data, self._limits)
-                cost = facts.width * facts.height * facts.passes * COSTS.get(facts.format, 1)
-                if cost <= TRIED_COST:
+                if effort.cost(facts.format, facts.width, facts.height, facts.passes) <= effort.TRIED_COST:
                     return
             with self._slots.lent():
                 self._try(data, size)
@@ -94,34 +89,6 @@ class Examiner:
             worker.kill()
             worker.wait()
             _close(worker)
-
-
-def is_crowded(data: bytes) -> bool:
-    """Whether a file has so many parts that reading its header alone could take long."""
-    if data.startswith(b"\x89PNG"):
-        return _count_chunks(data) > PARTS
-    if data.startswith(b"\xff\xd8"):
-        return _count_segments(data) > PARTS
-    return len(data) > TRIED_BYTES
-
-
-def _count_chunks(data: bytes) -> int:
-    """The chunks of a PNG, counted up to one above the limit."""
-    count, at = 0, 8
-    while at + 8 <= len(data) and count <= PARTS:
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
-        count += 1
-    return count
-
-
-def _count_segments(data: bytes) -> int:
-    """The segments of a JPEG before its first scan, counted likewise; bytes between segments count too."""
-    count, at = 0, 2
-    while at + 4 <= len(data) and data[at : at + 2] != b"\xff\xda" and count <= PARTS:
-        is_segment = data[at] == 0xFF and data[at + 1] not in (0, 0xFF)
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big") if is_segment else 1
-        count += 1
-    return count
 
 
 def _answer(worker: "subprocess.Popen[bytes]", message: bytes) -> str:

@@ -3,12 +3,13 @@
 import re
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from html import unescape
 
 from lookalike.analysis import map as maps
 from lookalike.search.gallery import StoredGallery
 from lookalike.service.ids import to_id
+from lookalike.utils.threads import Threads
 
 MOST = 10_000
 """The most images on one map: more make a page of over 20 MB, which a phone does not show."""
@@ -21,7 +22,7 @@ class Maps:
     def __init__(self, gallery: Callable[[], StoredGallery], title: str) -> None:
         """`gallery()` gives the last committed state."""
         self._gallery, self._title = gallery, title
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lookalike-maps")
+        self._pool = Threads(1, thread_name_prefix="lookalike-maps")
         self._lock = threading.Lock()
         self._version: tuple[int, int] | None = None
         self._rendering: Future[str] | None = None

@@ -43,7 +43,8 @@ class Served:
         self.metrics.gauge("lookalike_images", "In the collection.", self._count)
 
     def _work(self, more: int = 0) -> Work:
-        return Work(self.slots, self.settings.workers, self.settings.waiting, self.metrics, "requests", more)
+        workers, waiting, seconds = self.settings.workers, self.settings.waiting, self.settings.decode_seconds
+        return Work(self.slots, workers, waiting, self.metrics, "requests", more, seconds)
 
     @property
     def reason_not_ready(self) -> str | None:

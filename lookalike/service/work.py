@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from lookalike.images.decode import SECONDS
 from lookalike.service.batching import Slots
 from lookalike.service.errors import ApiError, try_later
 from lookalike.service.metrics import Metrics
@@ -20,8 +21,21 @@ OUT_OF_TIME = "timeout graceful shutdown exceeded"
 class Work:
     """Threads that compute within `slots`, and more that may wait for a batch of the encoder."""
 
-    def __init__(self, slots: Slots, workers: int, waiting: int, metrics: Metrics, what: str, more: int = 0) -> None:
-        """There are `workers` + `more` threads, and `waiting` jobs may wait for one."""
+    def __init__(
+        self,
+        slots: Slots,
+        workers: int,
+        waiting: int,
+        metrics: Metrics,
+        what: str,
+        more: int = 0,
+        seconds: float = 10.0,
+    ) -> None:
+        """There are `workers` + `more` threads, and `waiting` jobs may wait for one.
+
+        A job may decode a picture for `seconds`, whoever has tried it before.
+        """
+        self._seconds = seconds
         self._slots, self._most, self._metrics = slots, workers + more + waiting, metrics
         self._gap, self._ended = 0.05 / workers, 0.0
         self._pool = ThreadPoolExecutor(workers + more, thread_name_prefix="lookalike-work")
@@ -74,6 +88,7 @@ class Work:
 
     def _timed(self, job: Callable[[], T]) -> T:
         with self._slots.taken(), listening() as stages:
+            SECONDS.set(self._seconds)
             try:
                 return job()
             finally:

@@ -1,5 +1,6 @@
 """The catalog of a collection: which image is which row, where it came from, and a checksum of every entry (SQLite)."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ COVERED = {
     "meta": 'row, "column", value',
 }
 CATALOG = "catalog.sqlite"
+IGNORE = "ignore:"
+"""Before the id of a source: the name of the fact that has its patterns, as JSON."""
 
 
 CatalogEntry = tuple[Any, ...]
@@ -238,6 +241,16 @@ class Catalog:
         rows = self.database.query("SELECT id, location, prefix FROM sources ORDER BY id")
         return [(id_, from_blob(place), from_blob(prefix)) for id_, place, prefix in rows]
 
+    def ignored(self, source: int) -> tuple[str, ...]:
+        """The user's patterns of what to pass over in a source."""
+        rows = self.database.query("SELECT value FROM facts WHERE name = ?", (f"{IGNORE}{source}",))
+        try:
+            return tuple(map(str, json.loads(rows[0][0]))) if rows else ()
+        except (ValueError, TypeError) as error:
+            raise CollectionError(
+                f"{self.path}: the patterns of what to ignore are damaged; name them again"
+            ) from error
+
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of every file that the last run could not use."""
         rows = self.database.query("SELECT key, reason FROM skipped ORDER BY key")
@@ -372,6 +385,16 @@ class Catalog:
         id_ = self._number("SELECT COALESCE(MAX(id), 0) + 1 FROM sources")
         self.put("sources", id_, to_blob(location), to_blob(prefix))
         return id_
+
+    def set_ignored(self, source: int, patterns: Sequence[str]) -> None:
+        """Remember the patterns of what to pass over in a source."""
+        self.database.execute("DELETE FROM facts WHERE name = ?", (f"{IGNORE}{source}",))
+        if patterns:
+            self.put("facts", f"{IGNORE}{source}", json.dumps(list(patterns)))
+
+    def clear_ignored(self) -> None:
+        """Forget the patterns of all sources, which get other ids."""
+        self.database.execute("DELETE FROM facts WHERE name LIKE ?", (f"{IGNORE}%",))
 
     def clear_skipped(self, source: int) -> None:
         """Delete what was skipped of a source, before it is read again."""

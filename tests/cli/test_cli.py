@@ -88,6 +88,44 @@ def test_info_counts_and_lists_what_was_skipped(run: Run, photos: Path) -> None:
     ]
 
 
+def test_many_files_of_one_kind_are_a_count_in_text_and_all_in_json(run: Run, photos: Path) -> None:
+    for number in range(40):
+        (photos / f"clip {number:02d}.mp4").write_bytes(b"film")
+    (photos / "zebra.psd").write_bytes(b"8BPS")
+    _, _, errors = run("index", photos, "--encoder", "pixels")
+    video = "a video is not read; save a frame of it as JPEG"
+    layers = "a project of an image editor is not read; export it as PNG"
+    assert errors.splitlines() == [
+        f"lookalike: skipped zebra.psd: {layers}",
+        f"lookalike: skipped 40, as clip 00.mp4: {video}",
+        f"lookalike: 41 skipped in all; `lookalike info {photos / '.lookalike'} --skipped` lists them",
+    ]
+    lines = run("info", photos, "--skipped")[1].splitlines()
+    assert lines[:2] == [f"zebra.psd\t{layers}", f"clip 00.mp4\t{video}"]
+    assert lines[21:] == [f"and 20 more, 40 in all; --json has them\t{video}"]
+    assert len(json.loads(run("info", photos, "--skipped", "--json")[1])["skipped"]) == 41
+
+
+def test_index_passes_over_what_exclude_names_and_remembers_it(run: Run, photos: Path) -> None:
+    (photos / "clip.mp4").write_bytes(b"film")
+    status, output, errors = run("index", photos, "--encoder", "pixels", "--exclude", "trip/", "--exclude", "*.mp4")
+    assert (status, errors) == (0, "")
+    count = int(output.split(":")[1].split()[0])
+    assert 0 < count < 12
+    assert f"{count} images ({count} unchanged)" in run("index", photos)[1]
+    assert json.loads(run("index", photos, "--json")[1])["images"] == count
+    assert "ignore       trip/, *.mp4\n" in run("info", photos)[1]
+    output, errors = run("index", photos, "--exclude", "")[1:]
+    assert f"12 images ({12 - count} added, {count} unchanged, 1 skipped)" in output
+    assert errors == "lookalike: skipped clip.mp4: a video is not read; save a frame of it as JPEG\n"
+
+
+def test_a_wrong_pattern_is_named_in_a_line(run: Run, photos: Path) -> None:
+    status, _, errors = run("index", photos, "--encoder", "pixels", "--exclude", "*a*b*c*d*")
+    assert status == 1
+    assert errors == ("lookalike: error: --exclude: '*a*b*c*d*' has more than 3 asterisks between slashes\n")
+
+
 def test_strict_turns_skipped_files_into_status_three(run: Run, photos: Path) -> None:
     (photos / "bad.jpg").write_bytes(b"text")
     assert run("index", photos, "--encoder", "pixels", "--strict")[0] == 3

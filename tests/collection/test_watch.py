@@ -109,12 +109,33 @@ def test_a_change_while_another_writes_is_taken_up_afterwards(photos: Path, watc
     assert {"last.png", "late.png", "later/late.png"} <= keys(photos)
 
 
+def test_a_watched_folder_follows_its_patterns(photos: Path, own_cache: Path) -> None:
+    running = Watching(photos, "--encoder", "thumbnail", "--exclude", "*.tmp.png")
+    try:
+        running.line("watching")
+        before = keys(photos)
+        picture(70).save(photos / "new.tmp.png")
+        picture(71).save(photos / "new.png")
+        running.line("1 added")
+        assert keys(photos) == before | {"new.png"}
+        (photos / ".lookalikeignore").write_text("trip/\n")
+        running.line("removed")
+        assert keys(photos) == {key for key in before if "trip/" not in key} | {"new.png"}
+        (photos / ".lookalikeignore").unlink()
+        running.line("added")
+        assert keys(photos) == before | {"new.png"}
+    finally:
+        running.end()
+
+
 def test_what_is_hidden_is_not_looked_at(tmp_path: Path) -> None:
     roots = [tmp_path / ".hidden" / "photos"]
     assert is_visible(roots[0] / "a" / "b.jpg", roots)
     for hidden in (".lookalike/catalog.sqlite", "a/.git/x.jpg", "@eaDir/a.jpg"):
         assert not is_visible(roots[0] / hidden, roots)
     assert not is_visible(tmp_path / "other.jpg", roots)
+    assert is_visible(roots[0] / "a" / ".lookalikeignore", roots)
+    assert not is_visible(roots[0] / ".git" / ".lookalikeignore", roots)
 
 
 @pytest.fixture

@@ -46,6 +46,13 @@ def _outside_tiff() -> bytes:
     return b"II*\0" + struct.pack("<I", 0x7FFFFFFF) + bytes(64)
 
 
+def _sensor() -> bytes:
+    """A sensor's pixels at gigabytes from the beginning, and nothing that could be shown."""
+    tags = [(256, 4, 1, 1 << 20), (257, 4, 1, 1 << 20), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 32803),
+            (273, 4, 1, 0x7FFFFFFF), (279, 4, 1, 0x7FFFFFFF), (50706, 1, 4, 1 | 4 << 8)]  # fmt: skip
+    return tiff(tags, bytes(16))
+
+
 def _gif(width: int, height: int, body: bytes) -> bytes:
     return b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6) + body + b";"
 
@@ -116,5 +123,9 @@ BAD: dict[str, Maker] = {
     "enormous tile.tif": _enormous_tile,
     "directory outside.tif": _outside_tiff,
     "no tags.tif": lambda: tiff([], b""),
+    "sensor alone.dng": _sensor,
+    "fuji header.raf": lambda: b"FUJIFILMCCD-RAW 0201FF383501" + bytes(400),
+    "canon header.cr3": lambda: struct.pack(">I", 24) + b"ftypcrx " + bytes(300),
+    "jpeg xl header.jxl": lambda: b"\xff\x0a" + bytes(60),
 }
 """Name to what makes the bytes; every one is refused."""

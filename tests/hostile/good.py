@@ -47,6 +47,12 @@ def _frames(kind: str, seed: int) -> bytes:
     return saved(scene(seed), kind, save_all=True, append_images=rest)
 
 
+def _white_on_clear() -> bytes:
+    image = Image.new("RGBA", (96, 64), (255, 255, 255, 0))
+    image.putalpha(scene(96, "L"))
+    return saved(image, "PNG")
+
+
 def _tiled_tiff() -> bytes:
     pixels = np.asarray(scene(7, "L", (32, 32)))
     tiles = b"".join(pixels[y : y + 16, x : x + 16].tobytes() for y in (0, 16) for x in (0, 16))
@@ -116,6 +122,10 @@ GOOD: dict[str, Maker] = {
     "integers.tif": lambda: saved(scene(75, "L").convert("I"), "TIFF"),
     "many pages.tif": lambda: _frames("TIFF", 76),
     "tiled.tif": _tiled_tiff,
+    "12 bits of 16.png": lambda: saved(Image.fromarray(np.asarray(scene(92, "L"), np.uint16) << 4), "PNG"),
+    "white on clear.png": _white_on_clear,
+    "preview first.tif": lambda: saved(scene(93, size=(12, 8)), "TIFF", save_all=True, append_images=[scene(94)]),
+    "lab.tif": lambda: saved(Image.frombytes("LAB", (96, 64), scene(95).tobytes()), "TIFF"),
     "looping directory.tif": _looping_tiff,
     "cmyk.tif": _save(79, "CMYK", "TIFF"),
     "squeezed.tif": _save(80, "RGB", "TIFF", compression="tiff_lzw"),

@@ -1,5 +1,6 @@
 """Bytes to upright RGB: every mode, orientation, box and limit, with colours that can be checked by hand."""
 
+import hashlib
 import io
 import os
 import struct
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
+from lookalike.encoders import load_encoder
 from lookalike.errors import ImageError
 from lookalike.images.decode import Limits, clip, decode, encode_images, load, read, sniff, thumbnail, to_jpeg, to_rgb
 from lookalike.types import Box, Encoder
 from tests.hostile.craft import bmp, png, saved, scene
+from tests.hostile.good import GOOD
 
 WHITE, RED, GREEN, BLUE = (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -344,3 +347,60 @@ def test_a_jpeg_with_many_scans_is_refused_and_one_with_several_is_not() -> None
     last = sound.rindex(b"\xff\xda")
     with pytest.raises(ImageError, match="more than 500 scans"):
         decode(sound[:-2] + sound[last:-2] * 600 + b"\xff\xd9")
+
+
+PINNED = {
+    "plain.jpg": "7977565004af5a37",
+    "grey.jpg": "d6f0657d8f3cca01",
+    "progressive.jpg": "06640bff7386b7ad",
+    "cmyk.jpg": "a6452dad366965e1",
+    "cmyk without adobe.jpg": "855af9de19f45bd8",
+    "orientation 6.jpg": "6c81e44791f386bf",
+    "one bit.png": "db087cde09565812",
+    "really a webp.gif": "8dfbde11f0c7af21",
+    "tiled.tif": "e130762535564065",
+    "many pages.tif": "5e26441a68a96d37",
+    "cmyk.tif": "b0f363cd2c767cca",
+    "squeezed.tif": "fbf1e15002c6df1e",
+    "jpeg inside.tif": "fe8ee1025a51c5d4",
+    "top down.bmp": "b9229b2c2c7cbedb",
+    "palette.bmp": "f3eae7026320b7c8",
+    "plain.ppm": "3cd555774940027e",
+    "plain.pcx": "05c3610267c9c18b",
+    "plain.jp2": "1d2df679217d33c9",
+    "plain.qoi": "01fc22a6b78133f2",
+    "grey16.png": "5ee03a6d70164705",
+    "rgb16.png": "18b421dd63d3718f",
+    "animated.gif": "807c554c7fd4a107",
+    "animated.webp": "8b0fcb540c927d58",
+    "looping directory.tif": "de7dc2063cc5c50a",
+}
+"""Opaque pictures of 8 bits, and of 16 that are filled: the first 16 digits of the SHA-256 of their pixels."""
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_an_opaque_picture_decodes_to_the_same_bytes_as_ever(name: str) -> None:
+    assert hashlib.sha256(decode(GOOD[name]()).image.tobytes()).hexdigest()[:16] == PINNED[name]
+
+
+def test_the_colours_of_lab_are_those_of_the_picture() -> None:
+    stored = quarters((8, 8))
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    lab = ImageCms.applyTransform(stored, to_lab)
+    assert lab is not None
+    assert close(decode(saved(lab, "TIFF")).image, stored, 7)  # in steps of L*, whose green is 14 off
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "LAB"])
+def test_a_picture_and_its_copy_in_another_colour_model_look_alike(mode: str) -> None:
+    picture = scene(12)
+    if mode == "CMYK":
+        copies: list[Image.Image | bytes] = [saved(picture.convert("CMYK"), kind) for kind in ("JPEG", "TIFF")]
+    elif mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        copies = [ImageCms.applyTransform(picture, ImageCms.buildTransform(*profiles, "RGB", "LAB")) or picture]
+    else:
+        copies = [picture.convert(mode)]
+    encoder = load_encoder("thumbnail")
+    (original, *others) = encoder.encode([picture, *(load(copy).image for copy in copies)])
+    assert all(original @ other > 0.98 for other in others)

@@ -481,3 +481,62 @@ def test_memory_does_not_grow_with_the_number_of_images(kind: str, tmp_path: Pat
     tracemalloc.stop()
     assert passed == 11_000
     assert late - early < 100_000  # 9,000 members kept would be 4 MB
+
+
+UNREAD = {
+    "clip.MP4": "video", "b/clip.mov": "video", "drawing.svg": "vector drawing", "layers.psd": "image editor",
+    "paper.pdf": "PDF", "sky.fits": "astronomical", "sun.exr": "dynamic range", "icon.ico": "icon",
+}  # fmt: skip
+"""What people take for pictures, and a word of the reason."""
+
+
+def with_unread(root: Path, kind: str) -> Path:
+    """A picture and everything of `UNREAD`, in a folder, an archive or a list."""
+    files = {"photo.jpg": PHOTO, "notes.txt": b"a note", **dict.fromkeys(UNREAD, b"\x00" * 40)}
+    folder = root / "mixed"
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    if kind == "tar":
+        with tarfile.open(root / "mixed.tar", "w") as archive:
+            for name in files:
+                archive.add(folder / name, name)
+        return root / "mixed.tar"
+    if kind == "zip":
+        with zipfile.ZipFile(root / "mixed.zip", "w") as packed:
+            for name in files:
+                packed.write(folder / name, name)
+        return root / "mixed.zip"
+    if kind == "list":
+        (folder / "list.txt").write_text("\n".join(name for name in files if name != "notes.txt"))
+        return folder / "list.txt"
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "zip", "list"])
+def test_what_people_take_for_pictures_is_listed_with_a_reason_and_a_way_out(kind: str, tmp_path: Path) -> None:
+    keys_seen, reasons = [], dict[str, str]()
+    for entry in open_source(with_unread(tmp_path, kind)).entries():
+        keys_seen.append(entry.key)
+        try:
+            assert entry.read() == PHOTO
+        except ImageError as error:
+            reasons[entry.key] = str(error)
+            assert entry.reason == reasons[entry.key]
+    assert sorted(keys_seen) == sorted(["photo.jpg", *UNREAD])
+    assert set(reasons) == set(UNREAD)
+    for name, word in UNREAD.items():
+        assert word in reasons[name]
+        assert "save" in reasons[name] or "export" in reasons[name]
+
+
+def test_a_picture_with_the_name_of_a_video_is_read(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(PHOTO)
+    (tmp_path / "folder.svg").mkdir()
+    assert [entry.read() for entry in Folder(tmp_path).entries()] == [PHOTO]
+
+
+def test_videos_are_counted_and_listed_for_a_cluster_too(tmp_path: Path) -> None:
+    folder = with_unread(tmp_path, "folder")
+    assert Folder(folder).count() == len(UNREAD) + 1
+    assert {entry.key for entry in listed(str(folder)) if entry.reason} == set(UNREAD)

@@ -91,7 +91,7 @@ def _local(source: str, columns: ParquetColumns) -> Iterator[Listed]:
     for entry in local.entries():
         file = local.path(entry.key)
         place, kind = (str(file), "file") if file else (entry.key, "url")
-        yield Listed(entry.key, place, kind, bytes=entry.size, mtime_ns=entry.mtime_ns)
+        yield Listed(entry.key, place, kind, bytes=entry.size, mtime_ns=entry.mtime_ns, reason=entry.reason)
 
 
 def _packed(folder: str) -> bool:

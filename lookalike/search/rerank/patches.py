@@ -1,7 +1,6 @@
 """Re-ranking by the patch tokens of a vision transformer: which parts of two pictures look alike."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -16,6 +15,7 @@ from lookalike.search.rerank.candidates import Values, by_value, check
 from lookalike.search.rerank.spatial import picture
 from lookalike.types import Gallery, Probe, Ranking
 from lookalike.utils.cores import cores
+from lookalike.utils.threads import Threads
 
 How = Literal["mutual", "chamfer"]
 MAGIC = b"lkt1"
@@ -100,7 +100,7 @@ class Patches:
         """The cosine plus the score of the patches (n,), which is 0 for a picture that cannot be read."""
         encoder = self._encoder(gallery)
         query = encode(encoder, picture("patches", probe)).unit()
-        with ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-patches") as pool:
+        with Threads(cores(), thread_name_prefix="lookalike-patches") as pool:
             tokens = remembered(
                 ranking.ids,
                 gallery,

@@ -15,6 +15,7 @@ from lookalike.search.rerank.keypoints import Keypoints, detect, unit
 from lookalike.search.rerank.matching import FEWEST, GeometricModel, fitted, mutual
 from lookalike.types import Gallery, Ids, Probe, Ranking
 from lookalike.utils.cores import cores
+from lookalike.utils.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Spatial:
         def count(row: int, pairs: NDArray[np.int64]) -> int:
             return len(fitted(query, keypoints[row], pairs, self.model, self.pixels))
 
-        with ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-spatial") as pool:
+        with Threads(cores(), thread_name_prefix="lookalike-spatial") as pool:
             keypoints = self.keypoints(ranking.ids, gallery, pool)
             # Matrix products have threads of their own, and are slow when several threads start them at once.
             counts = {row: pool.submit(count, row, matches(row)) for row in keypoints}

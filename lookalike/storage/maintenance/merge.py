@@ -50,6 +50,7 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
             with closing(store.create(draft, replace(parts[0].header, engine=None))) as new:
                 with new.writing():
                     copy_tables(parts[0], new, ("facts",))
+                    new.catalog.clear_ignored()
                     shared = sum(_add_part(part, new, into, progress) for part in parts)
                 report = Merge(new.catalog.count_rows(), shared)
             learned = whitening.load(parts[0].path)
@@ -92,6 +93,7 @@ def _add_part(part: Store, new: Store, into: Path, progress: Progress | None) ->
         place = located(part.path.resolve(), location)
         sources[id_], new_prefix = registered.get(place) or _add_source(new, into, place, prefix)
         prefixes[id_] = (prefix, new_prefix)
+        new.catalog.set_ignored(sources[id_], new.catalog.ignored(sources[id_]) or part.catalog.ignored(id_))
     shared = 0
 
     def new_key(source: int, key: bytes) -> bytes | None:

@@ -90,7 +90,7 @@ def _learned(old: Store, source: Path | None, dim: int | None, power: float, shr
 
 def _fill(old: Store, new: Store, learned: Whitening) -> None:
     """Copy every row to the same number, whitened."""
-    copy_tables(old, new, ("sources", "dismissed", "skipped", "columns"))
+    copy_tables(old, new, ("facts", "sources", "dismissed", "skipped", "columns"))
     copy_rows(old, new, RowChanges(learned.apply, with_removed=True))
     learned.save(new.path)
     # What `verify --repair` restores the file from.
