@@ -2,6 +2,10 @@
 
 Batch norms are folded into the convolutions before them, and the deviation of the pixels into the first one. Their mean
 is subtracted in the graph: a convolution pads with zeros, which must mean "the mean of all pictures" and not black.
+
+In int8 a convolution is written between QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses to one operator.
+Weights have a scale a channel; activations have one for the whole map, from ranges that were measured once, so that a
+vector depends on its own picture alone.
 """
 
 from collections.abc import Mapping
@@ -19,6 +23,8 @@ VERSION = 1  # of the graphs; a change rebuilds every cached graph
 MODEL, WEIGHTS = "model.onnx", "weights.bin"
 PIXELS, VECTORS = "pixels", "vectors"
 Tensors = Mapping[str, NDArray[Any]]
+Ranges = Mapping[str, tuple[float, float]]
+"""The least and largest value of an activation, by its name in the graph."""
 
 
 class Checkpoint:
@@ -79,10 +85,15 @@ class ConvGraph:
     checkpoint: Checkpoint
     weights: Weights
     epsilon: float
+    ranges: Ranges | None = None
+    """What int8 needs; None for fp32."""
     graph: Graph = field(init=False)
+    observable: list[str] = field(default_factory=list)
+    """The activations of which int8 needs the range."""
 
     def __post_init__(self) -> None:
         self.graph = Graph(self.weights)
+        self._scales: dict[str, float] = {}  # of activations in 8 bits, by their names
 
     def pixels(self, mean: NDArray[np.float64]) -> str:
         """The input: pixels (n, height, width, 3) uint8 to planes with this mean (3,) of the channels subtracted."""
@@ -90,6 +101,35 @@ class ConvGraph:
         floats = self.graph.add("Cast", [PIXELS], "floats", to=1)
         centred = self.graph.add("Sub", [floats, self._constant("mean", mean)], "centred")
         return self.graph.add("Transpose", [centred], "planes", perm=[0, 3, 1, 2])
+
+    def rounded_conv(self, source: str, name: str, norm: str, layer: Layer) -> str:
+        """A convolution as `conv`, which is in int8 where there are ranges."""
+        restored = self.rounded(source)
+        if self.ranges is None:
+            return self.conv(source, name, norm, layer)
+        weight, bias = self._folded(name, norm, layer)
+        scales = np.abs(weight).max(axis=(1, 2, 3)) / 127
+        scales = np.where(scales > 0, scales, 1.0)
+        products = scales * self._scales[restored]
+        integers = np.rint(weight / scales[:, None, None, None]).astype(np.int8)
+        sums = np.clip(np.rint(bias / products), -(2**31), 2**31 - 1).astype(np.int32)
+        weights = self._restored(f"{name}.w8", integers, scales), self._restored(f"{name}.b32", sums, products)
+        return self.graph.add("Conv", [restored, *weights], f"{name}.out", **layer.attributes())
+
+    def rounded(self, source: str) -> str:
+        """The activation in 8 bits where there are ranges; else itself, noted as observable."""
+        if self.ranges is None:
+            self.observable += [source] if source not in self.observable else []
+            return source
+        restored = f"{source}.rounded"
+        if source in self._scales or restored in self._scales:
+            return source if source in self._scales else restored
+        # The fp32 graph, of which the ranges are, has the same names without this word.
+        self._scales[restored], zero = _scale(*self.ranges[source.replace(".rounded", "")])
+        scale = self._constant(f"{source}.scale", np.array(self._scales[restored]))
+        places = [scale, self.graph.constant(f"{source}.zero", np.array(zero, np.uint8))]
+        small = self.graph.add("QuantizeLinear", [source, *places], f"{source}.small")
+        return self.graph.add("DequantizeLinear", [small, *places], restored)
 
     def conv(
         self, source: str, name: str, norm: str, layer: Layer, deviation: NDArray[np.float64] | None = None
@@ -134,13 +174,22 @@ class ConvGraph:
         bias = self._constant(f"{name}.b", self.checkpoint.tensor(f"{name}.bias", outputs))
         return self.graph.add("Gemm", [source, weight, bias], f"{name}.out", transB=1)
 
-    def write(self, source: str, dim: int, folder: Path) -> None:
-        """Make (n, dim) the output, and write the model."""
+    def write(self, source: str, dim: int, folder: Path, observe: bool = False) -> None:
+        """Make (n, dim) the output, with `observe` what is observable too, and write the model."""
+        for name in self.observable if observe else ():
+            self.graph.output(name, "float32", ("n", f"{name} channels", f"{name} rows", f"{name} columns"))
         self.graph.output(self.graph.add("Identity", [source], VECTORS), "float32", ("n", dim))
         self.graph.write(folder / MODEL)
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:
         return self.graph.constant(name, np.asarray(array, np.float32))
+
+    def _restored(self, name: str, integers: NDArray[Any], scales: NDArray[np.float64]) -> str:
+        """Integers with a scale for each output channel, as floats."""
+        inputs = [self.graph.constant(name, integers), self._constant(f"{name}.scale", scales)]
+        if integers.dtype == np.int8:
+            inputs.append(self.graph.constant(f"{name}.zero", np.zeros(len(scales), np.int8)))
+        return self.graph.add("DequantizeLinear", inputs, f"{name}.restored", axis=0)
 
     def _folded(self, name: str, norm: str, layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Weight and bias of the convolution with its batch norm."""
@@ -153,3 +202,9 @@ class ConvGraph:
         scale = gamma / np.sqrt(variance + self.epsilon)
         weight = self.checkpoint.tensor(f"{name}.weight", *layer.shape)
         return weight * scale[:, None, None, None], beta - mean * scale
+
+
+def _scale(least: float, most: float) -> tuple[float, int]:
+    """The scale of 8 bits that cover a range, and the integer that stands for zero, which is in the range."""
+    scale = (max(0.0, most) - min(0.0, least)) / 255 or 1.0
+    return scale, round(-min(0.0, least) / scale)

@@ -35,24 +35,27 @@ class Identity:
     preprocess: Resize
     default: Resize
     digest: str
+    precision: str = "fp32"
 
     @property
     def name(self) -> str:
         """The name for `load_encoder`, with the options that differ from the defaults."""
-        return self.checkpoint if self.preprocess == self.default else f"{self.checkpoint}@{self.preprocess}"
+        words = [] if self.preprocess == self.default else [str(self.preprocess)]
+        words += [] if self.precision == "fp32" else [f"precision={self.precision}"]
+        return f"{self.checkpoint}@{','.join(words)}" if words else self.checkpoint
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the weights and of the preprocessing."""
-        return hashlib.sha256(repr((VERSION, self.digest, str(self.preprocess), "fp32")).encode()).hexdigest()
+        """A digest of the weights, the preprocessing and the precision."""
+        return hashlib.sha256(repr((VERSION, self.digest, str(self.preprocess), self.precision)).encode()).hexdigest()
 
 
-def built(digest: str, write: Callable[[Weights, Path], None]) -> Path:
+def built(digest: str, write: Callable[[Weights, Path], object], precision: str = "fp32") -> Path:
     """The folder of the cache with the graph of these weights; `write` makes it where it is not there yet.
 
     Raises EncoderError for a checkpoint that cannot be used; the cache then stays as it was.
     """
-    folder = cache_dir("convnet", f"{digest[:24]}-fp32-{conv_graph.VERSION}")
+    folder = cache_dir("convnet", f"{digest[:24]}-{precision}-{conv_graph.VERSION}")
     if not (folder / conv_graph.MODEL).is_file():
         with appearing(folder, conv_graph.MODEL) as unfinished, (unfinished / conv_graph.WEIGHTS).open("wb") as file:
             write(Weights(file, conv_graph.WEIGHTS), unfinished)
@@ -99,7 +102,7 @@ class ConvEncoder:
         with self._lock:
             if self._session is None:
                 try:
-                    self._session = open_session(self._path, threads=1)
+                    self._session = open_session(self._path, 1, self._identity.precision == "int8")
                 except EncoderError as error:
                     raise EncoderError(f"{error}; delete {self._path.parent}, and it is made again") from error
             return self._session

@@ -36,8 +36,8 @@ TYPES = {
 }
 
 
-def open_session(path: Path, threads: int = 0) -> Any:
-    """An ONNX Runtime session of this file on the CPU; `threads` 0: one per core.
+def open_session(path: Path, threads: int = 0, rounded: bool = False) -> Any:
+    """An ONNX Runtime session of this file on the CPU; `threads` 0: one per core. `rounded`: its products are int8.
 
     Raises EncoderError for a file that is missing, no ONNX graph, or keeps its weights outside its own folder.
     """
@@ -47,6 +47,8 @@ def open_session(path: Path, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
+    if rounded and not _adds_products_exactly():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     # The errors of ONNX Runtime have no common base class.
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

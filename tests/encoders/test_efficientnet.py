@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lookalike.encoders import conv_graph, efficientnet, load_encoder, reads_text
+from lookalike.encoders import conv_graph, efficientnet, load_encoder, quantize, reads_text
 from lookalike.encoders.graph_files import open_session
 from lookalike.encoders.onnx_writer import Weights
 from lookalike.errors import EncoderError
@@ -86,7 +87,7 @@ def test_its_name_and_its_options() -> None:
     assert small.prepare(picture(1, (400, 300))).shape == (168, 224, 3)
     with pytest.raises(EncoderError, match="preprocessing 'pad-224' is none of fit-N, short-N, squash-N"):
         load_encoder("efficientnet-lite0@pad-224")
-    with pytest.raises(EncoderError, match="does not take the options pooling; it takes preprocess"):
+    with pytest.raises(EncoderError, match="does not take the options pooling; it takes preprocess, precision"):
         load_encoder("efficientnet-lite0@pool=gem")
 
 
@@ -102,16 +103,49 @@ def test_fingerprints_are_kept() -> None:
     )
 
 
+def test_int8_agrees_with_fp32_and_has_a_fingerprint_of_its_own(encoder: Encoder) -> None:
+    rounded = load_encoder("efficientnet-lite0@precision=int8")
+    assert (rounded.name, rounded.dim) == ("efficientnet-lite0@precision=int8", 1280)
+    assert rounded.fingerprint == "aeaeea5a542ba66932b9ec529406e27d14c018fb78bc7e60b51e9ff1f7622736"
+    arrays = [*quantize.pictures(3, 192), convnets.pixels(150, 200)[0]]
+    vectors = rounded.encode_batch(arrays)
+    cosines = (vectors * encoder.encode_batch(arrays)).sum(axis=1)
+    assert 0.99 < cosines.min() < 0.99999, "as close as 8 bits are, and no closer"
+    assert np.array_equal(vectors, np.concatenate([rounded.encode_batch([array]) for array in arrays]))
+
+
+def test_int8_is_run_as_int8(own_cache: Path, tmp_path: Path) -> None:
+    """ONNX Runtime fuses what is written around a convolution into one operator."""
+    import onnx
+    import onnxruntime
+
+    load_encoder("efficientnet-lite0@precision=int8")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    (path,) = own_cache.glob("convnet/*-int8-*/model.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx", load_external_data=False).graph.node)
+    assert kinds["QLinearConv"] == 11 * 3  # blocks 5 to 15
+    assert kinds["Conv"] + kinds["FusedConv"] == 1 + 2 + 4 * 3 + 1  # stem, block 0, blocks 1 to 4, head
+
+
+def test_the_precision_is_one_of_three() -> None:
+    assert load_encoder("efficientnet-lite0", precision="auto").name == "efficientnet-lite0"
+    with pytest.raises(EncoderError, match="precision 'int4' is none of fp32, int8, auto"):
+        load_encoder("efficientnet-lite0@precision=int4")
+
+
 def test_the_graph_is_built_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_encoder("efficientnet-lite0")
-    (folder,) = own_cache.glob("convnet/*")
+    (folder,) = own_cache.glob("convnet/*-fp32-*")
     assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "weights.bin"]
     monkeypatch.setattr(efficientnet, "write", None)
     load_encoder("efficientnet-lite0@fit-256")
 
 
 def test_a_damaged_graph_names_the_folder_to_delete(own_cache: Path, encoder: Encoder) -> None:
-    (folder,) = own_cache.glob("convnet/*")
+    (folder,) = own_cache.glob("convnet/*-fp32-*")
     whole = (folder / "model.onnx").read_bytes()
     try:
         (folder / "model.onnx").write_bytes(whole[:1000])
