@@ -39,6 +39,8 @@ def entries(message: Buffer) -> Iterator[tuple[int, Buffer | int]]:
     while at < end:
         tag, at = _varint(message, at)
         kind = tag & 7
+        if tag < 8:
+            raise ValueError("a field without a number")
         if kind == 2:
             length, at = _varint(message, at)
             if at + length > end:

@@ -1,4 +1,6 @@
 import contextlib
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,16 @@ def test_graphs_nested_beyond_reason_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(long(7, graph))
     with pytest.raises(EncoderError, match="damaged"):
         external_locations(tmp_path / "model.onnx")
+
+
+def test_a_file_of_zeros_is_refused_without_being_read_through(tmp_path: Path) -> None:
+    path = tmp_path / "zeros.onnx"
+    path.touch()
+    os.truncate(path, 1 << 30)
+    began = time.monotonic()
+    with pytest.raises(EncoderError, match="damaged"):
+        external_locations(path)
+    assert time.monotonic() - began < 5
 
 
 @settings(max_examples=300, deadline=None)
