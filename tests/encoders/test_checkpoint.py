@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,17 @@ def test_a_pth_file_that_would_run_code_is_refused(tmp_path: Path, own_cache: Pa
 
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"cls_token": print}))
     refused(tmp_path, own_cache, r"evil.pth is refused: it holds the name 'builtins.print'")
+
+
+def test_metas_files_are_read_without_torch(tmp_path: Path) -> None:
+    pth = checkpoints.write_meta(checkpoints.shrunken("dinov2-small"), tmp_path / "small.pth")
+    program = f"""
+import pathlib, sys
+from lookalike.encoders.checkpoint import open_checkpoint
+print(open_checkpoint(pathlib.Path({str(pth)!r}), None).architecture.depth)
+assert "torch" not in sys.modules
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout.strip() == b"3"
 
 
 @pytest.mark.parametrize("content", [{"cls_token": 3}, [1, 2], {"a": None}])
