@@ -22,9 +22,10 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
 import fake_weights
 
-from lookalike.encoders import load_encoder, quantize, weights
+from lookalike.encoders import dead_leaves, load_encoder, weights
 from lookalike.encoders.checkpoint import Architecture
 from lookalike.storage import store
 from lookalike.storage.store import Header, Item
@@ -85,7 +86,7 @@ def prepare(scratch: Path, name: str, count: int, shape: Architecture | None = N
     encoder = load_encoder(name, device="onnx")
     (scratch / "photos").mkdir()
     fill(scratch / "collection", Header(name, encoder.fingerprint, encoder.dim), count)
-    Image.fromarray(quantize.pictures(1, 640)[0]).save(scratch / "query.jpg", quality=90)
+    Image.fromarray(dead_leaves.pictures(1, 640)[0]).save(scratch / "query.jpg", quality=90)
     return Place(scratch / "collection", scratch / "query.jpg", environment)
 
 

@@ -1,7 +1,7 @@
 """Draw docs/results.jpg: three of the demo's queries, each with its best results in frames.
 
-They are the best query of each of three buildings: those with the highest average precision, the first by name where two
-have the same. README.md says so, and gives the mean of all queries.
+They are the best query of each of three buildings: those with the highest average precision, the first by name where
+two have the same. README.md says so, and gives the mean of all queries.
 
 lookalike demo --out DIR && python scripts/readme_picture.py DIR
 """

@@ -82,6 +82,20 @@ def test_the_indexing_benchmark_sets_a_run_beside_the_bare_encoder(
     assert whole.endswith("% |")
 
 
+def test_the_precision_benchmark_compares_random_and_trained_weights(run: Run, jpegs: Path, tmp_path: Path) -> None:
+    folder = checkpoints.write(checkpoints.shrunken("dinov2-small"), tmp_path / "mine", seed=1)
+    printed = run("precision", jpegs, "--rounds", 1, "--checkpoint", folder)
+    rows = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")][1:]
+    assert [row[:2] for row in rows] == [
+        ["dinov2-small, random", "fp32"],
+        ["dinov2-small, random", "int8"],
+        ["mine", "fp32"],
+        ["mine", "int8"],
+    ]
+    assert rows[0][2:6] == ["1.00000", "1.00000", "100.0%", "100.0%"]
+    assert 0.99 < float(rows[1][2]) < 1
+
+
 def test_the_search_benchmark_sets_ours_beside_faiss_and_keeps_what_it_built(run: Run, tmp_path: Path) -> None:
     options = ["--cache", tmp_path, "--rows", 2000, "--dim", 32, "--index", "IVF16,SQ8", "--alone"]
     assert run("search", *options, "--build") == ""

@@ -149,6 +149,11 @@ class Reader:
                     self._encoder = encoder
         if current is not None and encoder.fingerprint != current.header.fingerprint:
             stored = current.header.encoder
+            if stored == encoder.name:
+                raise EncoderMismatch(
+                    f"{self.path} was made with {stored} of other weights or of an earlier release "
+                    f"({current.header.fingerprint[:12]}, now {encoder.fingerprint[:12]}); index again with --rebuild"
+                )
             raise EncoderMismatch(
                 f"{self.path} was made with {stored} ({current.header.fingerprint[:12]}), not "
                 f"{encoder.name} ({encoder.fingerprint[:12]}); open it with --encoder {stored}, keep both: "

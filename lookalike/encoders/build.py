@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.encoders import graph, quantize
+from lookalike.encoders import graph
 from lookalike.encoders.checkpoint import AnyArchitecture, architecture_from, open_checkpoint, read_architecture
 from lookalike.encoders.files import Files, checksum
+from lookalike.encoders.rotation import Rotated
 from lookalike.errors import EncoderError
 from lookalike.utils.files import reason
 from lookalike.utils.paths import cache_dir
@@ -57,9 +58,9 @@ def identify(files: Files) -> str:
 
 def _write(files: Files, folder: Path, precision: str) -> None:
     checkpoint = open_checkpoint(files.weights, files.config)
-    ranges = quantize.ranges(checkpoint, folder) if precision == "int8" else None
-    graph.write_graphs(checkpoint, folder, ranges)
-    np.save(folder / POSITIONS, checkpoint.tensor("embeddings.position_embeddings"))
+    rotated = Rotated(checkpoint) if precision == "int8" else None
+    graph.write_graphs(rotated or checkpoint, folder, rotated.readout if rotated else None)
+    np.save(folder / POSITIONS, (rotated or checkpoint).tensor("embeddings.position_embeddings"))
     (folder / SHAPE).write_text(json.dumps(dataclasses.asdict(checkpoint.architecture)), encoding="utf-8")
 
 

@@ -21,6 +21,7 @@ from lookalike.errors import EncoderError
 from lookalike.images.decode import encode_images
 from lookalike.types import Box, Picture, Preparation, Vectors
 
+INT8 = "int8, version 2"  # of the vectors in int8; a change makes collections of earlier ones unsearchable
 PRECISIONS = ("fp32", "int8", "auto")
 DEFAULTS = {"preprocess": str(Preprocess()), "pooling": "cls", "precision": "fp32"}
 Pixels = NDArray[np.uint8]
@@ -115,7 +116,8 @@ class Identity:
     @property
     def fingerprint(self) -> str:
         """The same for both runtimes: bf16 on a GPU agrees with fp32 to a cosine of 0.9999; int8 has its own."""
-        parts = (self.preprocess.version, self.digest, str(self.preprocess), self.pooling, self.precision)
+        precision = INT8 if self.precision == "int8" else self.precision
+        parts = (self.preprocess.version, self.digest, str(self.preprocess), self.pooling, precision)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

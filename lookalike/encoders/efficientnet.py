@@ -15,10 +15,10 @@ import numpy as np
 from lookalike.encoders import torch_file
 from lookalike.encoders.conv_graph import MODEL, PIXELS, WEIGHTS, Checkpoint, ConvGraph, Layer, Ranges
 from lookalike.encoders.convnet import ConvEncoder, Identity, built
+from lookalike.encoders.dead_leaves import pictures
 from lookalike.encoders.files import checksum
 from lookalike.encoders.graph_files import open_session
 from lookalike.encoders.onnx_writer import Weights
-from lookalike.encoders.quantize import pictures
 from lookalike.encoders.resize import Resize
 from lookalike.errors import EncoderError
 

@@ -6,8 +6,8 @@ LayerScale into the projections before it. The tokens of all images form one mat
 is one operator; only attention separates them by image.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,49 +15,39 @@ from numpy.typing import NDArray
 
 from lookalike.encoders.checkpoint import AnyArchitecture, AnyCheckpoint
 from lookalike.encoders.onnx_writer import Graph, Weights
+from lookalike.encoders.rotation import Rotated
 from lookalike.encoders.tensors import Tensor
 
-VERSION = 1  # of the graphs; a change rebuilds every cached graph
+VERSION = 2  # of the graphs; a change rebuilds every cached graph
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 WEIGHTS, CLS, TOKENS = "weights.bin", "cls.onnx", "tokens.onnx"
-SMOOTHING = 0.5  # alpha of SmoothQuant (Xiao et al., ICML 2023): how much of the outliers goes to the weights
+GELU_ZERO, SWIGLU_ZERO = 24, 128  # the uint8 that stands for 0: what GELU returns is above -0.17, so most is positive
 END = np.iinfo(np.int64).max
 Block = Callable[[str], Tensor]
-Ranges = Mapping[str, NDArray[np.float32]]
+Readout = tuple[Tensor, Tensor]
 
 
-def write_graphs(checkpoint: AnyCheckpoint, folder: Path, ranges: Ranges | None = None) -> None:
+def write_graphs(checkpoint: AnyCheckpoint | Rotated, folder: Path, readout: Readout | None = None) -> None:
     """Write cls.onnx (class token, (n, 1, width)), tokens.onnx (all tokens) and their weights.bin into `folder`.
 
-    With `ranges`, projections are int8: the largest magnitude of each input channel of a projection, under the names
-    that `write_observed` returns.
+    With `readout`, that of a `Rotated` checkpoint, projections are int8.
     """
     with (folder / WEIGHTS).open("wb") as file:
-        writer = _Writer(checkpoint, Graph(Weights(file, WEIGHTS)), ranges)
+        writer = _Writer(checkpoint, Graph(Weights(file, WEIGHTS)), readout)
         writer.trunk()
         class_only = writer.fork()
         writer.end(folder / TOKENS)
         class_only.end(folder / CLS, only_class=True)
 
 
-def write_observed(checkpoint: AnyCheckpoint, folder: Path) -> list[str]:
-    """Write an fp32 tokens.onnx whose further outputs are the inputs of projections; returns their names."""
-    with (folder / WEIGHTS).open("wb") as file:
-        writer = _Writer(checkpoint, Graph(Weights(file, WEIGHTS)))
-        writer.trunk()
-        writer.end(folder / TOKENS, observe=True)
-        return writer.observable
-
-
 @dataclass
 class _Writer:
     """`stream` is the name of the current residual stream, (n * tokens, width)."""
 
-    checkpoint: AnyCheckpoint
+    checkpoint: AnyCheckpoint | Rotated
     graph: Graph
-    ranges: Ranges | None = None
+    readout: Readout | None = None
     stream: str = ""
-    observable: list[str] = field(default_factory=list)
 
     @property
     def shape(self) -> AnyArchitecture:
@@ -65,7 +55,7 @@ class _Writer:
 
     def fork(self) -> "_Writer":
         """A copy of the graph so far, for another ending."""
-        return _Writer(self.checkpoint, self.graph.copy(), self.ranges, self.stream, list(self.observable))
+        return _Writer(self.checkpoint, self.graph.copy(), self.readout, self.stream)
 
     def trunk(self) -> None:
         """All but the last block."""
@@ -73,15 +63,16 @@ class _Writer:
         for number in range(self.shape.depth - 1):
             self._block(number)
 
-    def end(self, path: Path, only_class: bool = False, observe: bool = False) -> None:
+    def end(self, path: Path, only_class: bool = False) -> None:
         """Write the last block and norm; for the class token alone they take a quarter of the work."""
         self._block(self.shape.depth - 1, only_class)
         tensor = self.checkpoint.tensor
         rows = self._norm("out", tensor("layernorm.weight"), tensor("layernorm.bias"))
+        if self.readout:
+            weight, bias = self.readout
+            rows = self._exact("readout", rows, weight, self._constant("readout bias", bias))
         self._split_images(rows, "tokens")
         self.graph.output("tokens", "float32", ["n", "t", self.shape.width])
-        for name in self.observable if observe else ():
-            self.graph.output(name, "float32", ["rows", self.shape.width])
         self.graph.write(path)
 
     def _embed(self) -> None:
@@ -144,11 +135,7 @@ class _Writer:
         weight = np.concatenate([_weight(block, name) for name in names], axis=1)
         bias = np.concatenate([block(f"{name}.bias") for name in names])
         out = _weight(block, "attention.output.dense") * factor
-        # Attention only averages the values, so dividing them by `scales` can be undone after it.
-        scales = self._smoothing(f"{at} attended", out)
-        weight[:, -self.shape.width :] /= scales
-        bias[-self.shape.width :] /= scales
-        normal, weight = self._norm_into(f"{at} norm1", block, "norm1", weight)
+        normal = self._norm(f"{at} norm1", block("norm1.weight"), block("norm1.bias"))
         joint = self._split_images(self._linear(f"{at} qkv", normal, weight, bias), f"{at} qkv of each", 3)
         query, key, value = (f"{at} {part}" for part in ("query", "key", "value"))
         sizes = self._ints("thirds", *[self.shape.width] * 3)
@@ -161,34 +148,26 @@ class _Writer:
             self.stream = self._join_images(self._slice(stream, f"{at} class stream", 0, 1), f"{at} class rows")
         mixed = self.graph.fused("MultiHeadAttention", [query, key, value], f"{at} mixed", num_heads=self.shape.heads)
         attended = self._join_images(mixed, f"{at} attended")
-        self.observable.append(attended)
         output_bias = block("attention.output.dense.bias") * factor
-        self._add(self._linear(f"{at} out", attended, out * scales[:, None], output_bias))
+        self._add(self._linear(f"{at} out", attended, out, output_bias))
 
     def _mlp(self, at: str, block: Block, factor: Tensor) -> None:
-        normal, weight = self._norm_into(f"{at} norm2", block, "norm2", _weight(block, "mlp.fc1"))
-        hidden = self._linear(f"{at} fc1", normal, weight, block("mlp.fc1.bias"))
+        normal = self._norm(f"{at} norm2", block("norm2.weight"), block("norm2.bias"))
+        hidden = self._linear(f"{at} fc1", normal, _weight(block, "mlp.fc1"), block("mlp.fc1.bias"))
         active = self.graph.fused("Gelu", [hidden], f"{at} gelu")
         down = _weight(block, "mlp.fc2") * factor
-        self._add(self._linear(f"{at} fc2", active, down, block("mlp.fc2.bias") * factor))
+        self._add(self._linear(f"{at} fc2", active, down, block("mlp.fc2.bias") * factor, GELU_ZERO))
 
     def _swiglu(self, at: str, block: Block, factor: Tensor) -> None:
         graph = self.graph
-        normal, weight = self._norm_into(f"{at} norm2", block, "norm2", _weight(block, "mlp.weights_in"))
-        both = self._linear(f"{at} in", normal, weight, block("mlp.weights_in.bias"))
+        normal = self._norm(f"{at} norm2", block("norm2.weight"), block("norm2.bias"))
+        both = self._linear(f"{at} in", normal, _weight(block, "mlp.weights_in"), block("mlp.weights_in.bias"))
         sizes = self._ints("halves", self.shape.hidden, self.shape.hidden)
         graph.add("Split", [both, sizes], f"{at} gate", f"{at} up", axis=1)
         gate = graph.fused("QuickGelu", [f"{at} gate"], f"{at} silu", alpha=1.0)  # x * sigmoid(x)
         active = graph.add("Mul", [gate, f"{at} up"], f"{at} gated")
         down = _weight(block, "mlp.weights_out") * factor
-        self._add(self._linear(f"{at} down", active, down, block("mlp.weights_out.bias") * factor))
-
-    def _norm_into(self, name: str, block: Block, norm: str, weight: Tensor) -> tuple[str, Tensor]:
-        """A LayerNorm and the weight (in, out) after it, with the outliers of the norm moved into the weight."""
-        scales = self._smoothing(name, weight)
-        output = self._norm(name, block(f"{norm}.weight") / scales, block(f"{norm}.bias") / scales)
-        self.observable.append(output)
-        return output, weight * scales[:, None]
+        self._add(self._linear(f"{at} down", active, down, block("mlp.weights_out.bias") * factor, SWIGLU_ZERO))
 
     def _norm(self, name: str, gamma: Tensor, beta: Tensor) -> str:
         # ONNX Runtime's SkipLayerNormalization, which adds too, takes five times as long as the two operators.
@@ -198,17 +177,40 @@ class _Writer:
     def _add(self, value: str) -> None:
         self.stream = self.graph.add("Add", [self.stream, value], f"{value} added")
 
-    def _linear(self, name: str, value: str, weight: Tensor, bias: Tensor) -> str:
-        """Rows times a weight (in, out), plus a bias."""
+    def _linear(self, name: str, value: str, weight: Tensor, bias: Tensor, zero: int | None = None) -> str:
+        """Rows times a weight (in, out), plus a bias; with `zero`, in int8 every row has a scale of its own."""
         bias_name = self._constant(f"{name} bias", bias)
-        if self.ranges is None:
-            return self.graph.add("Gemm", [value, self._constant(f"{name} weight", weight), bias_name], name)
+        if self.readout is None:
+            return self._exact(name, value, weight, bias_name)
         rounded, scales = quantized(weight)
-        inputs = [value, self._constant(f"{name} int8", rounded), self._constant(f"{name} scales", scales)]
-        return self.graph.fused("DynamicQuantizeMatMul", [*inputs, "", bias_name], name)
+        inputs = [self._constant(f"{name} int8", rounded), self._constant(f"{name} scales", scales)]
+        if zero is not None:
+            return self._by_row(name, value, inputs, bias_name, zero)
+        return self.graph.fused("DynamicQuantizeMatMul", [value, *inputs, "", bias_name], name)
 
-    def _smoothing(self, name: str, weight: Tensor) -> Tensor:
-        return np.ones(len(weight), np.float32) if self.ranges is None else smoothing(self.ranges[name], weight)
+    def _exact(self, name: str, value: str, weight: Tensor, bias: str) -> str:
+        return self.graph.add("Gemm", [value, self._constant(f"{name} weight", weight), bias], name)
+
+    def _by_row(self, name: str, value: str, weight: list[str], bias: str, zero: int) -> str:
+        """An int8 product whose rows are rounded each by its own range: nothing evens out the hidden layer's."""
+        graph, scale = self.graph, self._row_scales(name, value, zero)
+        zeros = [self._constant(f"zero {zero}", np.array(zero, np.uint8)), graph.add("Shape", [scale], f"{name} rows")]
+        rounded = [value, scale, graph.add("Expand", zeros, f"{name} zeros")]
+        graph.add("QuantizeLinear", rounded, f"{name} uint8", axis=0)
+        inputs = [f"{name} uint8", weight[0], self._constant("one", np.array(1, np.float32)), weight[1], zeros[0]]
+        product = graph.fused("MatMulIntegerToFloat", inputs, f"{name} product")
+        column = graph.add("Unsqueeze", [scale, self._ints("as column", 1)], f"{name} scale column")
+        return graph.add("Add", [graph.add("Mul", [product, column], f"{name} scaled"), bias], name)
+
+    def _row_scales(self, name: str, value: str, zero: int) -> str:
+        """(rows,): the step with which 0 at `zero` leaves room for the largest and the smallest number of a row."""
+        steps = {"ReduceMax": 1 / (255 - zero), "ReduceMin": -1 / zero}
+        scales = [self._constant("smallest scale", np.array(1e-12, np.float32))]
+        for kind, step in steps.items():
+            bound = self.graph.add(kind, [value], f"{name} {kind}", axes=[1], keepdims=0)
+            factor = self._constant(f"step of {kind}, {zero}", np.array(step, np.float32))
+            scales.append(self.graph.add("Mul", [bound, factor], f"{name} scale by {kind}"))
+        return self.graph.add("Max", scales, f"{name} scale")
 
     def _split_images(self, rows: str, output: str, times: int = 1) -> str:
         """(n * tokens, times * width) to (n, tokens, times * width)."""
@@ -235,12 +237,6 @@ def quantized(weight: Tensor) -> tuple[NDArray[np.int8], Tensor]:
     """A weight (in, out) as int8 with one scale for each output, symmetric around zero."""
     scales = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127
     return np.rint(weight / scales).astype(np.int8), scales.astype(np.float32)
-
-
-def smoothing(values: NDArray[np.float32], weight: Tensor) -> Tensor:
-    """SmoothQuant scales: channels are divided by them, and the rows of the weight (in, out) multiplied."""
-    weights = np.maximum(np.abs(weight).max(axis=1), 1e-5)
-    return np.asarray(np.maximum(values, 1e-5) ** SMOOTHING / weights ** (1 - SMOOTHING), np.float32)
 
 
 def _weight(block: Block, name: str) -> Tensor:

@@ -58,9 +58,9 @@ def choose_precision(
         _encoded(encoder, pictures, progress, before) for encoder, before in ((fp32, 0), (int8, len(pictures)))
     )
     cosine = float((exact * rounded).sum(axis=1).min())
-    overlap = _overlap(exact, rounded)
-    is_close = len(pictures) >= FEWEST and cosine >= SMALLEST_COSINE and overlap >= SMALLEST_OVERLAP
-    return PrecisionFinding("int8" if is_close else "fp32", cosine, overlap, len(pictures))
+    shared = overlap(exact, rounded)
+    is_close = len(pictures) >= FEWEST and cosine >= SMALLEST_COSINE and shared >= SMALLEST_OVERLAP
+    return PrecisionFinding("int8" if is_close else "fp32", cosine, shared, len(pictures))
 
 
 def _encoded(encoder: Encoder, pictures: Sequence[Picture], progress: Progress | None, before: int) -> Vectors:
@@ -73,17 +73,18 @@ def _encoded(encoder: Encoder, pictures: Sequence[Picture], progress: Progress |
     return np.concatenate(parts)
 
 
-def _overlap(exact: Vectors, rounded: Vectors) -> float:
+def overlap(exact: Vectors, rounded: Vectors) -> float:
     """The mean overlap of the neighbours in int8 and in fp32; an image is not its own neighbour."""
     count = min(NEIGHBOURS, len(exact) - 1)
     if count < 1:
         return 1.0
-    pairs = zip(_nearest(exact, count), _nearest(rounded, count), strict=True)
+    pairs = zip(nearest(exact, count), nearest(rounded, count), strict=True)
     shared = [len(np.intersect1d(ids, rounded_ids)) for ids, rounded_ids in pairs]
     return float(np.mean(shared)) / count
 
 
-def _nearest(rows: Vectors, count: int) -> NDArray[np.int64]:
+def nearest(rows: Vectors, count: int) -> NDArray[np.int64]:
+    """(n, count): the other rows of the largest cosines, best first."""
     scores = rows @ rows.T
     np.fill_diagonal(scores, -np.inf)
     return np.argsort(-scores, axis=1, kind="stable")[:, :count]

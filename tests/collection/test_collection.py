@@ -231,6 +231,17 @@ class OtherEncoder(PixelEncoder):
     fingerprint = "0" * 64
 
 
+class NewerEncoder(PixelEncoder):
+    fingerprint = "0" * 64
+
+
+def test_an_encoder_whose_vectors_changed_is_refused_with_the_way_out(photos: Path, encoder: PixelEncoder) -> None:
+    indexed(photos, encoder).close()
+    expected = r"was made with pixels of other weights or of an earlier release .*; index again with --rebuild$"
+    with pytest.raises(EncoderMismatch, match=expected):
+        collections.open(photos, encoder=NewerEncoder()).search(picture(1))
+
+
 def test_another_encoder_is_refused_with_the_way_out(photos: Path, encoder: PixelEncoder) -> None:
     indexed(photos, encoder).close()
     collection = collections.open(photos, encoder=OtherEncoder())

@@ -1,4 +1,5 @@
 import functools
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -162,6 +163,15 @@ def test_a_fingerprint_stays_what_it_was(preprocess: str, fingerprint: str) -> N
     """Collections are bound to it. That of crop changed when its pixels did."""
     identity = dinov2.Identity("any", Preprocess.parse(preprocess), "cls", "fp32", "d" * 64)
     assert identity.fingerprint == fingerprint
+
+
+def test_int8_has_another_fingerprint_than_in_earlier_releases_and_fp32_the_same() -> None:
+    identities = [dinov2.Identity("x", Preprocess(), "cls", precision, "digest") for precision in ("fp32", "int8")]
+    earlier = [
+        hashlib.sha256(repr((1, "digest", "squash-224", "cls", name)).encode()).hexdigest() for name in ("fp32", "int8")
+    ]
+    assert identities[0].fingerprint == earlier[0]
+    assert identities[1].fingerprint != earlier[1]
 
 
 def test_a_name_makes_the_same_encoder_again(tiny: Path) -> None:

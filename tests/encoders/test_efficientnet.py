@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lookalike.encoders import conv_graph, efficientnet, load_encoder, quantize, reads_text
+from lookalike.encoders import conv_graph, dead_leaves, efficientnet, load_encoder, reads_text
 from lookalike.encoders.graph_files import open_session
 from lookalike.encoders.onnx_writer import Weights
 from lookalike.errors import EncoderError
@@ -107,7 +107,7 @@ def test_int8_agrees_with_fp32_and_has_a_fingerprint_of_its_own(encoder: Encoder
     rounded = load_encoder("efficientnet-lite0@precision=int8")
     assert (rounded.name, rounded.dim) == ("efficientnet-lite0@precision=int8", 1280)
     assert rounded.fingerprint == "aeaeea5a542ba66932b9ec529406e27d14c018fb78bc7e60b51e9ff1f7622736"
-    arrays = [*quantize.pictures(3, 192), convnets.pixels(150, 200)[0]]
+    arrays = [*dead_leaves.pictures(3, 192), convnets.pixels(150, 200)[0]]
     vectors = rounded.encode_batch(arrays)
     cosines = (vectors * encoder.encode_batch(arrays)).sum(axis=1)
     assert 0.99 < cosines.min() < 0.99999, "as close as 8 bits are, and no closer"

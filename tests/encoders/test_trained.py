@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from lookalike.encoders import dinov2, load_encoder
 from lookalike.encoders.build import build
@@ -93,3 +94,27 @@ def test_what_the_trial_of_int8_finds_is_how_far_int8_is_from_transformers(train
     assert abs(finding.smallest_cosine - cosines.min()) < 1e-5
     is_close = finding.smallest_cosine >= SMALLEST_COSINE and finding.top10_overlap >= SMALLEST_OVERLAP
     assert finding.chosen == ("int8" if is_close else "fp32")
+
+
+def photos(folder: Path, count: int) -> list[Image]:
+    """Photos spread evenly over a folder."""
+    paths = sorted(folder.iterdir())
+    return [load(paths[number * len(paths) // count]).image for number in range(count)]
+
+
+def test_int8_is_close_on_trained_weights(trained: Path, six_buildings: Path) -> None:
+    pictures = [load(path).image for path in sorted(six_buildings.rglob("*.jpg"))]
+    exact, rounded = (load_encoder(trained, precision=precision, device="onnx") for precision in ("fp32", "int8"))
+    cosines = (exact.encode(pictures) * rounded.encode(pictures)).sum(axis=1)
+    assert len(cosines) == 30
+    assert cosines.mean() > 0.9993
+    assert cosines.min() > 0.995
+
+
+@pytest.mark.photos
+def test_auto_chooses_int8_on_trained_weights(trained: Path, shared_data: Path) -> None:
+    exact, rounded = (load_encoder(trained, precision=precision, device="onnx") for precision in ("fp32", "int8"))
+    finding = choose_precision(exact, rounded, photos(shared_data / "photos", 64))
+    assert finding.smallest_cosine > 0.998
+    assert finding.top10_overlap >= SMALLEST_OVERLAP
+    assert finding.chosen == "int8"
