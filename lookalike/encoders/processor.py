@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike.encoders.preprocess import PADDING
+from lookalike.encoders.resample import KERNELS, enlarged_part
 from lookalike.errors import EncoderError
 
 # A strip one pixel high would be resized to gigabytes, of which only the middle is used.
@@ -83,7 +84,7 @@ class Processor:
         if self.pad and isinstance(self.resize, tuple):
             return np.asarray(_padded(image, self.resize, self.resample))
         size = self._resized(image.width, image.height)
-        if self.crop and size[0] * size[1] > LARGEST_RESIZED:
+        if self.crop and size[0] * size[1] > max(LARGEST_RESIZED, image.width * image.height):
             return np.asarray(_resize_middle(image, size, self.crop, self.resample))
         if size != image.size:
             image = image.resize(size, self.resample)
@@ -147,8 +148,13 @@ def _padded(image: Image.Image, size: tuple[int, int], resample: Image.Resamplin
 def _resize_middle(
     image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
 ) -> Image.Image:
-    """The middle of `image.resize(size)` up to rounding; the rest is never computed."""
+    """The middle of `image.resize(size)`, which is larger than the image; the rest is never computed.
+
+    Number by number as in the whole for bicubic and bilinear; up to rounding for the other filters.
+    """
     left, top = (size[0] - crop[0]) // 2, (size[1] - crop[1]) // 2
+    if resample in KERNELS and min(left, top) >= 0:
+        return enlarged_part(image, size, (left, top, left + crop[0], top + crop[1]), resample)
     scale_x, scale_y = image.width / size[0], image.height / size[1]
     # Rounding must not lead out of the image.
     right = min((left + crop[0]) * scale_x, image.width)

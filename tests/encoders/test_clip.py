@@ -320,22 +320,33 @@ def test_old_preprocessing_files_give_bare_numbers(tmp_path: Path) -> None:
     assert read.pixels(Image.new("RGB", (500, 300))).shape == (224, 224, 3)
 
 
-@pytest.mark.parametrize("size", [(500, 300), (301, 997), (7, 900), (900, 7)])
-def test_of_a_long_strip_only_the_middle_is_made(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("filter_", [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
+@pytest.mark.parametrize("size", [(1, 300), (7, 900), (900, 7), (31, 2000), (32, 500), (1200, 20)])
+def test_of_a_long_strip_only_the_middle_is_made_and_is_the_same(
+    size: tuple[int, int], filter_: Image.Resampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = pictures()[2].resize(size)
-    preprocessing = Processor(32, (32, 32), Image.Resampling.BICUBIC, 1, (0, 0, 0), (1, 1, 1))
-    expected = preprocessing.pixels(image).astype(int)
+    preprocessing = Processor(32, (32, 32), filter_, 1, (0, 0, 0), (1, 1, 1))
+    expected = preprocessing.pixels(image)
     monkeypatch.setattr(processor, "LARGEST_RESIZED", 0)
-    sizes: list[tuple[int, int]] = []
+    made: list[tuple[int, int]] = []
     resize = Image.Image.resize
 
     def noted(self: Image.Image, size: tuple[int, int], *options: Any, **named: Any) -> Image.Image:
-        sizes.append(size)
+        made.append(size)
         return resize(self, size, *options, **named)
 
     monkeypatch.setattr(Image.Image, "resize", noted)
+    assert np.array_equal(preprocessing.pixels(image), expected)
+    assert made == ([] if min(size) < 32 else [preprocessing._resized(*size)] if size[0] != 32 else [])
+
+
+def test_another_filter_makes_the_middle_of_a_strip_up_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pictures()[2].resize((7, 900))
+    preprocessing = Processor(32, (32, 32), Image.Resampling.LANCZOS, 1, (0, 0, 0), (1, 1, 1))
+    expected = preprocessing.pixels(image).astype(int)
+    monkeypatch.setattr(processor, "LARGEST_RESIZED", 0)
     assert np.abs(preprocessing.pixels(image) - expected).max() <= 1
-    assert sizes == [(32, 32)]
 
 
 def test_towers_in_the_wrong_place_are_recognised_by_their_inputs(copied: Callable[[str], Path]) -> None:
