@@ -151,13 +151,13 @@ def show(seconds: dict[str, list[float]], count: int, work: float, peak: float, 
     speeds = {name: count / min(times) for name, times in seconds.items()}
     first = next(iter(speeds))
     weights = "random weights (the same work, no meaning)" if args.checkpoint is None else args.checkpoint.name
-    print(f"{args.model}, {weights}, 224 x 224, {count} photos, {cores()} threads; best of {args.rounds} rounds")
+    print(f"{args.model}, {weights}, 224 x 224, {count} photos, {cores()} threads; best of {args.rounds} rounds\n")
     print(f"one image is {work:.1f} GFLOP; a matrix product in fp32 reaches {peak:.0f} GFLOP/s here\n")
-    print(f"{'':24}{'images/s':>9}{'x report':>10}{'of peak':>9}{'of bare':>9}")
+    print("| | images/s | x report | of peak | of bare |\n|---|---|---|---|---|")
     for name, speed in speeds.items():
         whole = speeds.get(f"{name}, bare")
-        share = f"{speed / whole:9.0%}" if whole else ""
-        print(f"{name:24}{speed:9.2f}{speed / speeds[first]:10.2f}{speed * work / peak:9.0%}{share}")
+        share = f"{speed / whole:.0%}" if whole else ""
+        print(f"| {name} | {speed:.2f} | {speed / speeds[first]:.2f} | {speed * work / peak:.0%} | {share} |")
 
 
 if __name__ == "__main__":
