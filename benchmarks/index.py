@@ -1,15 +1,16 @@
 """Images a second and peak memory of indexing a folder, and what the bookkeeping costs over the bare encoder.
 
-    python benchmarks/index.py FOLDER [--encoder rootsift | --stand-in MS] [--images 1000]
+    python benchmarks/index.py FOLDER [--encoder efficientnet-lite0 rootsift | --stand-in MS] [--images 1000]
 
-The bare encoder reads, decodes, prepares and encodes the same files by the same threads and batches, and keeps nothing:
-what is beyond it are checksums, the catalog, the vector file and the flushes. Both are timed alternately; the medians
-count. On a machine that does other work too, the CPU time is steadier than the clock. The stand-in takes MS
+The bare encoder reads, decodes, prepares and encodes the same files by the same threads and batches, and keeps
+nothing: what is beyond it are checksums, the catalog, the vector file and the flushes. All are timed in turn; the
+medians count. On a machine that does other work too, the CPU time is steadier than the clock. The stand-in takes MS
 milliseconds of matrix products an image, as a light learned encoder does.
 """
 
 import argparse
 import hashlib
+import itertools
 import resource
 import shutil
 import statistics
@@ -18,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -111,28 +113,30 @@ def line(name: str, count: int, times: list[tuple[float, float]], bare_times: li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--encoder", default="rootsift")
+    parser.add_argument("--encoder", nargs="+", default=["efficientnet-lite0", "rootsift"])
     parser.add_argument("--stand-in", type=float, metavar="MS")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    encoder: Encoder = StandIn(args.stand_in) if args.stand_in else load_encoder(args.encoder)
+    encoders: list[Encoder] = [StandIn(args.stand_in)] if args.stand_in else [*map(load_encoder, args.encoder)]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for number, entry in enumerate(islice(Folder(args.folder).entries(), args.images)):
             shutil.copy(args.folder / entry.key, folder / f"{number:06}{Path(entry.key).suffix}")
         paths = sorted(folder.iterdir())
-        bare(encoder, paths[:50])  # libraries are loaded, and files are in memory, for both alike
-        alone, whole = [], []
-        for _ in range(args.repeats):
-            alone.append(measured(lambda: bare(encoder, paths)))
-            whole.append(measured(lambda: index(encoder, folder)))
+        alone, whole = ([list[tuple[float, float]]() for _ in encoders] for _ in range(2))
+        for encoder in encoders:
+            bare(encoder, paths[:50])  # libraries are loaded, and files are in memory, for all alike
+        for _, (number, encoder) in itertools.product(range(args.repeats), enumerate(encoders)):
+            alone[number].append(measured(partial(bare, encoder, paths)))
+            whole[number].append(measured(partial(index, encoder, folder)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"Peak memory {peak:.0f} MiB.\n")
     print("| encoder | images | images/s | CPU, ms an image | over the bare encoder | of CPU |")
     print("|---|---|---|---|---|---|")
-    print(line(f"{encoder.name}, bare", len(paths), alone, alone))
-    print(line(f"{encoder.name}, indexing", len(paths), whole, alone))
+    for encoder, by_itself, indexing in zip(encoders, alone, whole, strict=True):
+        print(line(f"{encoder.name}, bare", len(paths), by_itself, by_itself))
+        print(line(f"{encoder.name}, indexing", len(paths), indexing, by_itself))
 
 
 if __name__ == "__main__":
