@@ -11,7 +11,7 @@ import typer
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
 from lookalike.cli.cluster import take
 from lookalike.cli.maintenance import StoreAs, watch
-from lookalike.cli.output import by_reason, listed, note, print_json, printable, tell_skipped
+from lookalike.cli.output import by_reason, listed, note, print_json, printable, tell_skipped, tell_withheld
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
@@ -60,7 +60,12 @@ def index(
         typer.Option(metavar="PATTERN", help="Pass over what it names, as in .gitignore; kept. '' forgets all."),
     ] = None,
     watching: Annotated[bool, typer.Option("--watch", help="Go on: follow every change until Ctrl-C.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
+    allow_removals: Annotated[
+        bool, typer.Option("--allow-removals", help="Take out what is gone, even where most of a source is.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if anything was skipped, with 1 if a source may be away.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make the collection of a folder, or bring it into step with the folder. May be interrupted at any moment."""
@@ -79,7 +84,7 @@ def index(
     settings = {"device": device, "engine": engine}
     ignore = None if exclude is None else [pattern for pattern in exclude if pattern]
     jobs = [(collections.open(folders[0], collection=path, **settings), folders)] if path else []
-    skipped, printed = 0, []
+    skipped, withheld, printed = 0, 0, []
     for collection, sources in jobs or [(collections.open(folder, **settings), [folder]) for folder in folders]:
         start = time.monotonic()
         with collection, shown("images") as progress:
@@ -87,7 +92,7 @@ def index(
                 collection,
                 sources,
                 names,
-                Run(progress, rebuild, precision, device, engine, stored, meta or (), ignore),
+                Run(progress, rebuild, precision, device, engine, stored, meta or (), ignore, allow_removals),
             )
             images, reasons = len(collection), collection.skipped()
         printed.append({"collection": str(collection.path), "images": images, **report.to_json()})
@@ -95,8 +100,9 @@ def index(
             counts = ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count)
             seconds = time.monotonic() - start
             print(f"{collection.path}: {images:,} images ({counts or 'nothing to do'}) in {seconds:.1f} s")
-        skipped += report.skipped
+        skipped, withheld = skipped + report.skipped, withheld + report.withheld
         tell_skipped(reasons, collection.path)
+        tell_withheld(report)
         if not images and report.skipped:
             raise LookalikeError(f"{sources[0]}: none of {report.skipped:,} images could be used")
         if not images:
@@ -106,6 +112,8 @@ def index(
     if watching:
         with collection:
             watch(collection, sources)
+    if strict and withheld:
+        raise typer.Exit(1)
     if strict and skipped:
         raise typer.Exit(3)
 
@@ -186,6 +194,7 @@ class Run:
     dtype: str | None
     meta: Sequence[Path]
     ignore: Sequence[str] | None
+    allow_removals: bool
 
 
 def _index(collection: "Collection", sources: list[Path], encoders: list[str], run: Run) -> "IndexReport":
@@ -207,10 +216,19 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
         # The name says what `--precision` asks for; without a name, the collection's encoder gets it.
         precision = None if own else run.precision
         first = Collection(collection.path, own, sources, run.device, run.engine)
-        reports.append(first.index(sources, run.progress, run.rebuild, precision, run.dtype, ignore=run.ignore))
+        report = first.index(
+            sources,
+            run.progress,
+            run.rebuild,
+            precision,
+            run.dtype,
+            ignore=run.ignore,
+            allow_removals=run.allow_removals,
+        )
+        reports.append(report)
         # Another object may have put another collection in its place.
         collection.close()
-    reports += [collection.add_set(name, run.progress) for name in others]
+    reports += [collection.add_set(name, run.progress, run.allow_removals) for name in others]
     for table in run.meta:
         read, used = collection.attach(table)
         note(f"{table}: {used:,} of {read:,} lines name an image here")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
-from lookalike.cli.output import note, print_json
+from lookalike.cli.output import note, print_json, tell_withheld
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
+    from lookalike.collection.sync import IndexReport
 
 StoreAs = Annotated[
     Literal["float32", "float16", "int8"] | None,
@@ -127,12 +128,9 @@ def watch(collection: "Collection", folders: list[Path]) -> None:
     """`index --watch` after its first run: prints a line for each burst of changes."""
     from lookalike.collection.watch import watch as watched
 
-    watched(
-        collection,
-        folders,
-        lambda report: print(
-            ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count), flush=True
-        ),
-        ready=lambda: note(f"watching {', '.join(map(str, folders))}; Ctrl-C ends it"),
-    )
+    def tell(report: "IndexReport") -> None:
+        print(", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count), flush=True)
+        tell_withheld(report)
+
+    watched(collection, folders, tell, ready=lambda: note(f"watching {', '.join(map(str, folders))}; Ctrl-C ends it"))
     note("no longer watching; what was committed stays")

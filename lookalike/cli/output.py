@@ -4,6 +4,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lookalike.collection.sync import IndexReport
 
 FEW = 3
 """Files that are named one by one; of more with one reason, the first stands for all."""
@@ -64,3 +68,12 @@ def by_reason(reasons: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     for key, reason in reasons:
         groups.setdefault(reason, []).append(key)
     return dict(sorted(groups.items(), key=lambda group: len(group[1])))
+
+
+def tell_withheld(report: "IndexReport") -> None:
+    """Name the sources that are perhaps only away, how many of their images stay, and the way out."""
+    if report.withheld:
+        note(
+            f"{', '.join(report.away)}: {report.withheld:,} images are gone, most of what was there, and stay in the "
+            "collection; if that is right, run the same command with --allow-removals"
+        )

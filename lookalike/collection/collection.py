@@ -421,11 +421,14 @@ class Collection:
         dtype: str | None = None,
         meta: Sequence[str | Path] = (),
         ignore: Sequence[str] | None = None,
+        allow_removals: bool = False,
     ) -> "IndexReport":
         """Bring the collection into step with `sources`, or with those that it was made from.
 
         New and changed images are embedded, renamed and duplicate ones are recognised by their content, missing ones
-        are removed. May be interrupted at any moment and run again.
+        are removed. Nothing is removed where a source yields nothing, or has lost more than half of 20 images or more:
+        its disk may be away. The report counts these images as `withheld`; a rebuild is refused instead. May be
+        interrupted at any moment and run again.
 
         Parameters
         ----------
@@ -444,11 +447,14 @@ class Collection:
         ignore
             Patterns of files to pass over, in the syntax of .gitignore, beside those of the ``.lookalikeignore`` files
             in the folders. They are remembered with each source; None keeps what the last run had, ``[]`` forgets it.
+        allow_removals
+            Remove missing images even where a source yields nothing or has lost most of what it had.
 
         Returns
         -------
         IndexReport
-            How many images were added, changed, renamed, removed, left unchanged and skipped; `skipped()` says why.
+            How many images were added, changed, renamed, removed, left unchanged, skipped (`skipped()` says why) and
+            withheld from removal.
 
         Raises
         ------
@@ -463,18 +469,22 @@ class Collection:
         >>> photos.search("door.jpg", k=1, where="label = beach")[0].key
         'beach.jpg'
         """
-        return self._writer.index(sources, progress, rebuild, precision, dtype, meta, ignore)
+        return self._writer.index(sources, progress, rebuild, precision, dtype, meta, ignore, allow_removals)
 
-    def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> "IndexReport":
+    def refresh(
+        self, paths: Sequence[str | Path], progress: Progress | None = None, allow_removals: bool = False
+    ) -> "IndexReport":
         """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""
-        return self._writer.refresh(paths, progress)
+        return self._writer.refresh(paths, progress, allow_removals)
 
-    def add_set(self, encoder: str | Encoder, progress: Progress | None = None) -> "IndexReport":
+    def add_set(
+        self, encoder: str | Encoder, progress: Progress | None = None, allow_removals: bool = False
+    ) -> "IndexReport":
         """Add vectors of another encoder for the same images, beside the first vectors, which do not change.
 
         A set that exists is brought into step. `sets` contains it afterwards.
         """
-        return self._writer.add_set(encoder, progress)
+        return self._writer.add_set(encoder, progress, allow_removals)
 
     def attach(self, table: str | Path) -> tuple[int, int]:
         """Store the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""

@@ -1,6 +1,7 @@
 """A collection on disk, opened for reading: its store, encoder, gallery and further vector sets."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -236,10 +237,15 @@ class Reader:
             self.encoder  # noqa: B018
         return Space(self.gallery.view(options.where, options.exclude, options.recall), lambda: self.encoder)
 
-    def registered(self) -> list[tuple[Source, int, str]]:
-        """(source, id, prefix) of every source to index again; raises SourceError where one is not readable here."""
+    def registered(self, holding: Sequence[Path] | None = None) -> list[tuple[Source, int, str]]:
+        """(source, id, prefix) of every source to index again; raises SourceError where one is not readable here.
+
+        With `holding`, only of those that some of these paths lie in.
+        """
         catalog = self.store.catalog
         sources = catalog.sources()
+        if holding is not None:
+            sources = [entry for entry in sources if self._holds(entry[1], holding)]
         if remote := next((location for _, location, _ in sources if is_remote(location)), None):
             way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
             raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
@@ -248,6 +254,11 @@ class Reader:
             (open_source(origins.locate(location), catalog.ignored(id_)), id_, prefix)
             for id_, location, prefix in sources
         ]
+
+    def _holds(self, location: str, paths: Sequence[Path]) -> bool:
+        place = self.gallery.origins.locate(location)
+        bases = (place.absolute(), place.resolve())
+        return any(path.absolute().is_relative_to(base) for path in paths for base in bases)
 
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of every file that the last run could not use."""

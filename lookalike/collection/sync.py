@@ -3,10 +3,11 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from lookalike.collection.lost import is_gone, is_suspicious
 from lookalike.encoders.pipeline import EmbeddedImage, embed_batches
 from lookalike.images.sources import Folder, Source, SourceEntry
 from lookalike.storage.block import Block
@@ -54,6 +55,11 @@ class Part:
         """The patterns of the whole folder."""
         return self.whole.ignore
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is one folder, which somebody named, and not files that changed."""
+        return len(self.keys) == 1 and (self.whole.location / self.keys[0]).is_dir()
+
     def entries(self) -> Iterator[SourceEntry]:
         """The files at these keys or under them."""
         seen: set[str] = set()
@@ -82,7 +88,11 @@ class Part:
 
 @dataclass
 class IndexReport:
-    """How many images were added, changed, renamed, removed, left unchanged, and skipped for a reason."""
+    """How many images were added, changed, renamed, removed, left unchanged, and skipped for a reason.
+
+    `withheld` images are gone, but stay in the collection, since their source lost most of what it had and is perhaps
+    only away: `index(allow_removals=True)` takes them out. `away` names these sources.
+    """
 
     added: int = 0
     changed: int = 0
@@ -90,22 +100,32 @@ class IndexReport:
     removed: int = 0
     unchanged: int = 0
     skipped: int = 0
+    withheld: int = 0
+    away: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def to_json(self) -> dict[str, int]:
         """The counts by name."""
-        return asdict(self)
+        return {name: count for name, count in asdict(self).items() if name != "away"}
 
 
 class Sync:
     """A run over a source. The store must be open for writing; the run ends with a commit."""
 
-    def __init__(self, store: Store, source: Source, source_id: int, prefix: str, report: IndexReport) -> None:
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        source_id: int,
+        prefix: str,
+        report: IndexReport,
+        allow_removals: bool = False,
+    ) -> None:
         self._store, self._source, self._id, self._prefix = store, source, source_id, prefix
-        self.report = report
+        self.report, self._allow_removals = report, allow_removals
         # A byte per row: a set of numbers would take sixty.
         self._seen = bytearray(store.catalog.count_rows())
         self._unknown: list[str] = []
-        self._done = 0
+        self._done = self._added = 0
         self._committed_at = time.monotonic()
 
     def run(self, encoder: Encoder, progress: Progress | None, start: int, total: int | None) -> int:
@@ -226,6 +246,7 @@ class Sync:
             self.report.changed += 1
         else:
             self.report.added += 1
+            self._added += 1
 
     def _was_renamed(self, item: Item) -> bool:
         """Whether the file of an item is gone, so that the same content elsewhere is a renamed file."""
@@ -234,13 +255,50 @@ class Sync:
         return not self._source.contains(item.key.removeprefix(self._prefix))
 
     def _remove_gone(self) -> None:
-        """Remove the items that the source no longer has, except in folders that could not be read."""
-        gone = [
-            row for row, key in self._expected() if not self._is_seen(row) and not key.startswith(tuple(self._unknown))
-        ]
-        self._store.catalog.remove(gone)
-        self.report.removed += len(gone)
-        log.debug("%d images are gone from %s", len(gone), self._source.location)
+        """Remove the items that the source no longer has, except in folders that could not be read.
+
+        Where it lost most of what it had, those whose files are not there stay: the disk may be away.
+        """
+        unknown, gone, expected = tuple(self._unknown), {}, 0
+        for row, key in self._expected():
+            expected += 1
+            if not self._is_seen(row) and not key.startswith(unknown):
+                gone[row] = key
+        withheld = self._withheld(gone, expected - self._added) if gone and not self._allow_removals else set()
+        self._store.catalog.remove([row for row in gone if row not in withheld])
+        self.report.removed += len(gone) - len(withheld)
+        self.report.withheld += len(withheld)
+        self.report.away += [str(self._source.location)] if withheld else []
+        log.debug("%d images are gone from %s, %d stay", len(gone), self._source.location, len(withheld))
+
+    def _withheld(self, gone: Mapping[int, str], expected: int) -> set[int]:
+        """Which rows stay although they are gone: all that are lost, or none."""
+        had, is_empty = self._before(expected)
+        if not is_suspicious(len(gone), had, is_empty):
+            return set()
+        lost = self._lost(gone)
+        return lost if is_suspicious(len(lost), had, is_empty) else set()
+
+    def _before(self, expected: int) -> tuple[int, bool]:
+        """How many images the source had before this run, and whether it yields nothing now.
+
+        What a watcher reports is a part of the folder, and deleting all of a part is nothing unusual.
+        """
+        if not isinstance(self._source, Part) or self._source.is_folder:
+            return expected, self._done == 0
+        count = self._store.catalog.count_live(self._id) - self._added
+        return count, next(iter(self._source.whole.entries()), None) is None
+
+    def _lost(self, gone: Mapping[int, str]) -> set[int]:
+        """Rows whose file is not there, and whose content has no other name in this source."""
+        contents = self._store.catalog.contents_of(list(gone))
+        live = self._store.catalog.live_contents(list(contents.values()))
+        kept = {sha256 for sha256, rows in live.items() if any(map(self._is_seen, rows))}
+        return {
+            row
+            for row, key in gone.items()
+            if contents.get(row) not in kept and is_gone(self._source, key.removeprefix(self._prefix))
+        }
 
 
 def _blocks(entries: Iterable[SourceEntry]) -> Iterator[list[SourceEntry]]:

@@ -79,7 +79,7 @@ def watch(
 
 
 def _report(report: IndexReport, on_report: Callable[[IndexReport], None]) -> None:
-    if any((report.added, report.changed, report.renamed, report.removed, report.skipped)):
+    if any((report.added, report.changed, report.renamed, report.removed, report.skipped, report.withheld)):
         on_report(report)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+from lookalike.collection.lost import refuse_losses
 from lookalike.collection.reader import FOLDER, Reader, Requested
 from lookalike.collection.sync import IndexReport, Part, Sync
 from lookalike.encoders import precision as precisions
@@ -50,6 +51,7 @@ class Writer:
         dtype: str | None = None,
         meta: Sequence[str | Path] = (),
         ignore: Sequence[str] | None = None,
+        allow_removals: bool = False,
     ) -> IndexReport:
         """Bring the collection into step with `sources`, or with its own; see `Collection.index`."""
         if dtype and self._reader.exists and not rebuild and dtype != self._reader.store.header.dtype:
@@ -63,9 +65,11 @@ class Writer:
             self._reader.use(with_options(self._reader.encoder_name, precision=precision))
         again = rebuild and (self._reader.exists or bool(remains(self._path)))
         begin = self._rebuild if again else self._index
-        report = begin(self._named(sources, ignore, again), progress, dtype)
+        named = self._named(sources, ignore, again)
+        report = begin(named, progress, dtype, allow_removals)
         for further in self._further():
-            further._follow(self._reader, progress, rebuild)
+            # What was named, where something was: another source may be away.
+            further._follow(self._reader, progress, rebuild, allow_removals, named)
         for table in meta:
             self.attach(table)
         return report
@@ -90,11 +94,18 @@ class Writer:
         except CollectionError:
             return {}
 
-    def _follow(self, first: Reader, progress: Progress | None, rebuild: bool = False) -> IndexReport:
-        """Bring a further vector set into step with the sources of the first one."""
-        sources = [source for source, _, _ in first.registered()]
+    def _follow(
+        self,
+        first: Reader,
+        progress: Progress | None,
+        rebuild: bool = False,
+        allow_removals: bool = False,
+        named: Sequence[Source] = (),
+    ) -> IndexReport:
+        """Bring a further vector set into step with these sources of the first one; without `named`, with all."""
+        sources = list(named) or [source for source, _, _ in first.registered()]
         again = rebuild and (self._reader.exists or remains(self._path))
-        return (self._rebuild if again else self._index)(sources, progress, None)
+        return (self._rebuild if again else self._index)(sources, progress, None, allow_removals)
 
     def attach(self, table: str | Path) -> tuple[int, int]:
         """Store the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
@@ -103,20 +114,24 @@ class Writer:
         with self._reader.store.writing() as written:
             return metadata.attach(written, Path(table))
 
-    def refresh(self, paths: Sequence[str | Path], progress: Progress | None = None) -> IndexReport:
+    def refresh(
+        self, paths: Sequence[str | Path], progress: Progress | None = None, allow_removals: bool = False
+    ) -> IndexReport:
         """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""
         report, encoder = IndexReport(), self._reader.encoder
         with self._reader.store.writing():
-            for source, id_, prefix in self._reader.registered():
+            for source, id_, prefix in self._reader.registered([Path(path) for path in paths]):
                 part = Part.of(source, paths)
                 if part is not None:
-                    Sync(self._reader.store, part, id_, prefix, report).run(encoder, progress, 0, None)
+                    Sync(self._reader.store, part, id_, prefix, report, allow_removals).run(encoder, progress, 0, None)
         self._reader.forget_gallery()
         for further in self._further():
-            further.refresh(paths, progress)
+            further.refresh(paths, progress, allow_removals)
         return report
 
-    def add_set(self, encoder: str | Encoder, progress: Progress | None = None) -> IndexReport:
+    def add_set(
+        self, encoder: str | Encoder, progress: Progress | None = None, allow_removals: bool = False
+    ) -> IndexReport:
         """Add vectors of another encoder for the same images, beside the first vectors, which do not change.
 
         A set that exists is brought into step. `sets` contains it afterwards.
@@ -126,13 +141,15 @@ class Writer:
         further = self._reader.sets.get(name)
         if further is None:
             further = self._reader.open_set(self._path / SETS / (slug.strip(".") or "set"), encoder)
-        report = Writer(further)._follow(self._reader, progress)
+        report = Writer(further)._follow(self._reader, progress, allow_removals=allow_removals)
         if further.store.catalog.count_values() < self._reader.store.catalog.count_values():
             with further.store.writing() as written:
                 metadata.carry(self._reader.store, written)
         return report
 
-    def _index(self, named: Sequence[Source], progress: Progress | None, dtype: str | None) -> IndexReport:
+    def _index(
+        self, named: Sequence[Source], progress: Progress | None, dtype: str | None, allow_removals: bool
+    ) -> IndexReport:
         if not self._reader.exists:
             refuse_remains(self._path)
         if not self._reader.exists:
@@ -151,7 +168,8 @@ class Writer:
             total = None if None in counts else sum(count or 0 for count in counts)
             done = 0
             for source, id_, prefix in registered:
-                done += Sync(self._reader.store, source, id_, prefix, report).run(encoder, progress, done, total)
+                sync = Sync(self._reader.store, source, id_, prefix, report, allow_removals)
+                done += sync.run(encoder, progress, done, total)
         self._reader.forget_gallery()
         return report
 
@@ -192,22 +210,25 @@ class Writer:
         self._reader.store.catalog.set_ignored(id_, source.ignore)
         return source, id_, prefix
 
-    def _rebuild(self, sources: Sequence[Source], progress: Progress | None, dtype: str | None) -> IndexReport:
+    def _rebuild(
+        self, sources: Sequence[Source], progress: Progress | None, dtype: str | None, allow_removals: bool
+    ) -> IndexReport:
         """Make a new collection beside the old one, then replace the old one; nothing is read of a damaged one."""
         requested = self._reader.requested
         try:
             with self._reader.store.locked() as old:
-                registered = [source for source, _, _ in self._reader.registered()]
+                # Those that are registered need not be here where others are named.
+                registered = [] if sources else [source for source, _, _ in self._reader.registered()]
                 encoder, dtype = requested.encoder or old.header.encoder, dtype or old.header.dtype
                 places = [*sources] or [*registered] or [*map(open_source, requested.sources)]
-                report = self._rebuild_beside(places, encoder, progress, dtype, old)
+                report = self._rebuild_beside(places, encoder, progress, dtype, old, allow_removals)
         except CollectionError as error:
             places = [*sources] or [*map(open_source, requested.sources)]
             if isinstance(error, CollectionLocked | EncoderMismatch) or not places or self._is_readable():
                 raise
             with store.sole_writer(self._path):
                 encoder = requested.encoder or encoder_in(self._path) or default_encoder()
-                report = self._rebuild_beside(places, encoder, progress, dtype, None)
+                report = self._rebuild_beside(places, encoder, progress, dtype, None, allow_removals)
         self._reader.close()
         self._reader.use(self._reader.requested.encoder)
         return report
@@ -225,6 +246,7 @@ class Writer:
         progress: Progress | None,
         dtype: str | None,
         old: Store | None,
+        allow_removals: bool,
     ) -> IndexReport:
         fresh = beside(self._path, "new")
         if not self._continues(fresh, places, encoder, dtype):
@@ -233,7 +255,10 @@ class Writer:
         new_engine = engines.renamed(engine) if engine else None
         draft = Reader(fresh, Requested(encoder, device=self._reader.requested.device, engine=new_engine))
         with closing(draft):
-            report = Writer(draft)._index(places, progress, dtype)
+            # What a draft of an interrupted rebuild has is not the user's yet.
+            report = Writer(draft)._index(places, progress, dtype, allow_removals=True)
+            if old is not None and not allow_removals:
+                refuse_losses(old, draft.store, self._path)
             with draft.store.writing() as written:
                 written.relocate(self._path)
                 if old is not None:

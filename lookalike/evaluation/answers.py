@@ -71,7 +71,8 @@ def embed_gallery(
     folder.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     collection = Collection(folder, encoder, engine=engine)
-    report = collection.index(sources, progress)
+    # A cache, which has to have exactly what the data set has.
+    report = collection.index(sources, progress, allow_removals=True)
     log.debug("%s: %s", folder, report)
     return EmbeddedGallery(collection, time.perf_counter() - started, report.added)
 

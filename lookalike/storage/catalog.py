@@ -171,6 +171,23 @@ class Catalog:
         entries = self._among(sql, [bytes.fromhex(sha256) for sha256 in contents])
         return [(to_item(entry), entry[-2]) for entry in entries if crc(*entry[:-1]) == entry[-1]]
 
+    def live_contents(self, contents: Sequence[str]) -> dict[str, list[int]]:
+        """Those of some contents that live items have, and the rows of these."""
+        blobs = [bytes.fromhex(sha256) for sha256 in contents if sha256]
+        rows: dict[str, list[int]] = {}
+        for row, sha256 in self._among("SELECT row, sha256 FROM items WHERE sha256 IN ({}) AND removed = 0", blobs):
+            rows.setdefault(sha256.hex(), []).append(row)
+        return rows
+
+    def contents_of(self, rows: Sequence[int]) -> dict[int, str]:
+        """The SHA-256 of some rows, by their numbers."""
+        entries = self._among("SELECT row, sha256 FROM items WHERE row IN ({})", rows)
+        return {row: sha256.hex() for row, sha256 in entries}
+
+    def count_live(self, source: int) -> int:
+        """How many live items a source has."""
+        return self._number("SELECT COUNT(*) FROM items WHERE source = ? AND removed = 0", (source,))
+
     def live_items(self) -> Iterator[Item]:
         """All live items in the order of their rows, read block by block."""
         last = -1
