@@ -148,11 +148,15 @@ def info(
 def remove(
     path: CollectionPath,
     key: Annotated[list[str], typer.Argument(metavar="KEY", help="As `lookalike search` prints them in --json.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Let them in again, with the next `lookalike index`.")] = False,
 ) -> None:
-    """Take images out of the collection. Their files stay; they come back when they change or with --rebuild."""
+    """Take images out of the collection. Their files stay; they come back when they change, or with --undo."""
     from lookalike.collection import collection as collections
 
     with collections.open(path) as collection:
+        if undo:
+            print(f"{collection.path}: {collection.restore(key):,} come back with the next `lookalike index`")
+            return
         count = collection.remove(key)
         print(f"{collection.path}: {count:,} removed, {len(collection):,} images left")
 

@@ -493,10 +493,17 @@ class Collection:
     def remove(self, keys: Sequence[str]) -> int:
         """Take images out of the collection, but leave their files; how many were removed.
 
-        They stay out until their files change or the collection is rebuilt. Raises QueryError, and removes nothing,
-        where a key is not in the collection.
+        They stay out, also where they are moved, copied anew or embedded again, until their content changes or
+        `restore` names them. Raises QueryError, and removes nothing, where a key is not in the collection.
         """
         return self._writer.remove(keys)
+
+    def restore(self, keys: Sequence[str]) -> int:
+        """Undo `remove`: the next `index` takes these images in again; how many.
+
+        Raises QueryError, and changes nothing, where a key was not taken out by hand.
+        """
+        return self._writer.restore(keys)
 
     def verify(self, repair: bool = False) -> "Damage":
         """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""

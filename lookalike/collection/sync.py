@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from lookalike.collection.lost import is_gone, is_suspicious
 from lookalike.encoders.pipeline import EmbeddedImage, embed_batches
 from lookalike.images.sources import Folder, Source, SourceEntry
 from lookalike.storage.block import Block
+from lookalike.storage.kept_columns import Returning
 from lookalike.storage.store import Item, Store
+from lookalike.storage.taken_out import TakenOut
 from lookalike.types import Encoder, Progress
 
 # Seconds between commits: a crash loses little, and the disk is not flushed for every image.
@@ -122,6 +124,7 @@ class Sync:
     ) -> None:
         self._store, self._source, self._id, self._prefix = store, source, source_id, prefix
         self.report, self._allow_removals = report, allow_removals
+        self._returning, self._taken_out = Returning(store), TakenOut(store)
         # A byte per row: a set of numbers would take sixty.
         self._seen = bytearray(store.catalog.count_rows())
         self._unknown: list[str] = []
@@ -204,12 +207,17 @@ class Sync:
     def _take(self, batch: Sequence[EmbeddedImage]) -> None:
         """Bring the collection into step with a batch of entries."""
         keys = [self._prefix + embedded.entry.key for embedded in batch]
-        block = Block(self._store, keys, [embedded.sha256 for embedded in batch if embedded.reason is None])
-        for key, embedded in zip(keys, batch, strict=True):
-            self._take_one(embedded, key, block)
-        block.write()
+        contents = [embedded.sha256 for embedded in batch if embedded.reason is None]
+        block = Block(self._store, keys, contents)
+        marks = self._taken_out.keys(contents)
+        with self._store.whole():
+            for key, embedded in zip(keys, batch, strict=True):
+                self._take_one(embedded, key, block, marks.get(embedded.sha256, ()))
+            block.write()
+            self._returning.give(block.arrivals)
 
-    def _take_one(self, embedded: EmbeddedImage, key: str, block: Block) -> None:
+    def _take_one(self, embedded: EmbeddedImage, key: str, block: Block, marks: Collection[str]) -> None:
+        """`marks` are the keys that this content was taken out under."""
         entry, old = embedded.entry, block.live_item(key)
         if embedded.reason is not None:
             self._skip(key, embedded.reason, block)
@@ -219,8 +227,18 @@ class Sync:
             block.rename(old, key, entry.size, entry.mtime_ns)
             self._mark(old.row)
             self.report.unchanged += 1
+        elif (marked := self._mark_of(embedded.sha256, key, block, marks)) is not None:
+            self._taken_out.follow(embedded.sha256, marked, key, entry.size, entry.mtime_ns)
         else:
             self._store_content(embedded, key, block)
+
+    def _mark_of(self, sha256: str, key: str, block: Block, marks: Collection[str]) -> str | None:
+        """The key that this file was taken out under; None where it was not, or where it is a copy of one that was."""
+        if key in marks:
+            return key
+        if not marks or not all(item.removed for item in block.items_of_content(sha256)):
+            return None
+        return next((marked for marked in sorted(marks) if self._taken_out.has_moved(marked, key)), None)
 
     def _skip(self, key: str, reason: str, block: Block) -> None:
         if key.endswith("/"):
@@ -265,7 +283,9 @@ class Sync:
             if not self._is_seen(row) and not key.startswith(unknown):
                 gone[row] = key
         withheld = self._withheld(gone, expected - self._added) if gone and not self._allow_removals else set()
-        self._store.catalog.remove([row for row in gone if row not in withheld])
+        removed = [row for row in gone if row not in withheld]
+        self._store.catalog.remove(removed)
+        self._returning.pass_on(removed)
         self.report.removed += len(gone) - len(withheld)
         self.report.withheld += len(withheld)
         self.report.away += [str(self._source.location)] if withheld else []

@@ -16,13 +16,14 @@ from lookalike.encoders.precision import PrecisionFinding
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
 from lookalike.images.sources import Source, open_source
 from lookalike.integrations.milvus import address as engines
-from lookalike.storage import metadata, store
+from lookalike.storage import kept_columns, metadata, store, taken_out
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
 from lookalike.storage.maintenance.compact import Compaction, compact
 from lookalike.storage.maintenance.transfer import Format, export
 from lookalike.storage.maintenance.verify import Damage, verify
 from lookalike.storage.manifest import encoder_in, refuse_remains, remains
 from lookalike.storage.origins import Origins, prefix_for
+from lookalike.storage.rekey import rekeyed
 from lookalike.storage.store import Header, Store
 from lookalike.storage.swap import SETS, beside, exchange
 from lookalike.types import Encoder, Progress
@@ -142,9 +143,10 @@ class Writer:
         if further is None:
             further = self._reader.open_set(self._path / SETS / (slug.strip(".") or "set"), encoder)
         report = Writer(further)._follow(self._reader, progress, allow_removals=allow_removals)
-        if further.store.catalog.count_values() < self._reader.store.catalog.count_values():
-            with further.store.writing() as written:
-                metadata.carry(self._reader.store, written)
+        with further.store.writing() as written:
+            taken_out.carry(self._reader.store, written)
+            if written.catalog.count_values() < self._reader.store.catalog.count_values():
+                kept_columns.carry(self._reader.store, written)
         return report
 
     def _index(
@@ -260,9 +262,11 @@ class Writer:
             if old is not None and not allow_removals:
                 refuse_losses(old, draft.store, self._path)
             with draft.store.writing() as written:
-                written.relocate(self._path)
                 if old is not None:
-                    metadata.carry(old, written)
+                    key_of = rekeyed(old, written)
+                    taken_out.carry(old, written, key_of)
+                    kept_columns.carry(old, written, key_of)
+                written.relocate(self._path)
         exchange(self._path, fresh)
         if old is not None:
             old.vectors.drop()
@@ -292,11 +296,23 @@ class Writer:
             missing = [key for key, item in items.items() if item is None]
             if missing:
                 raise QueryError(f"{missing[0]}: no such key in {self._path}; nothing was removed")
-            written.catalog.dismiss([item for item in items.values() if item])
+            taken_out.take_out(written, [item for item in items.values() if item])
         self._reader.forget_gallery()
         for further in self._further():
             further.remove([key for key in keys if further._reader.row(key) is not None])
         return len(items)
+
+    def restore(self, keys: Sequence[str]) -> int:
+        """Let images that were taken out by hand in again; how many. See `Collection.restore`."""
+        with self._reader.store.writing() as written:
+            missing = [key for key in dict.fromkeys(keys) if not taken_out.let_in(written, key)]
+            if missing:
+                raise QueryError(f"{missing[0]}: was not taken out of {self._path} by hand; nothing was changed")
+        for further in self._further():
+            with further._reader.store.writing() as written:
+                for key in keys:
+                    taken_out.let_in(written, key)
+        return len(dict.fromkeys(keys))
 
     def verify(self, repair: bool = False) -> Damage:
         """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""

@@ -62,6 +62,12 @@ class Block:
         self._contents[item.sha256][row] = new
         return row
 
+    @property
+    def arrivals(self) -> list[Item]:
+        """New items of keys that had none."""
+        heirs = {row for _, row in self._heirs}
+        return [item for item in self._new if item.row not in heirs]
+
     def _put(self, item: Item) -> bool:
         """Have the changed item of a row; whether the row is one of this block, and not in the catalog yet."""
         known = self._contents.get(item.sha256, {})

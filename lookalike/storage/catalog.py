@@ -148,7 +148,7 @@ class Catalog:
     def dismissed_of(self, keys: Sequence[str]) -> set[tuple[str, int, int]]:
         """(key, size, mtime_ns) of those of some keys whose files were taken out by hand."""
         sql = "SELECT key, size, mtime_ns FROM dismissed WHERE key IN ({})"
-        rows = self._among(sql, [to_blob(key) for key in keys])
+        rows = self.among(sql, [to_blob(key) for key in keys])
         return {(from_blob(key), size, mtime_ns) for key, size, mtime_ns in rows}
 
     def is_dismissed(self, key: str, size: int, mtime_ns: int) -> bool:
@@ -168,20 +168,20 @@ class Catalog:
         """
         where = "WHERE sha256 IN ({}) AND sha256 != x'' AND removed < 3 ORDER BY removed, row"
         sql = f"SELECT {ITEM}, crc FROM items {where}"  # noqa: S608 - constants
-        entries = self._among(sql, [bytes.fromhex(sha256) for sha256 in contents])
+        entries = self.among(sql, [bytes.fromhex(sha256) for sha256 in contents])
         return [(to_item(entry), entry[-2]) for entry in entries if crc(*entry[:-1]) == entry[-1]]
 
     def live_contents(self, contents: Sequence[str]) -> dict[str, list[int]]:
         """Those of some contents that live items have, and the rows of these."""
         blobs = [bytes.fromhex(sha256) for sha256 in contents if sha256]
         rows: dict[str, list[int]] = {}
-        for row, sha256 in self._among("SELECT row, sha256 FROM items WHERE sha256 IN ({}) AND removed = 0", blobs):
+        for row, sha256 in self.among("SELECT row, sha256 FROM items WHERE sha256 IN ({}) AND removed = 0", blobs):
             rows.setdefault(sha256.hex(), []).append(row)
         return rows
 
     def contents_of(self, rows: Sequence[int]) -> dict[int, str]:
         """The SHA-256 of some rows, by their numbers."""
-        entries = self._among("SELECT row, sha256 FROM items WHERE row IN ({})", rows)
+        entries = self.among("SELECT row, sha256 FROM items WHERE row IN ({})", rows)
         return {row: sha256.hex() for row, sha256 in entries}
 
     def count_live(self, source: int) -> int:
@@ -200,9 +200,9 @@ class Catalog:
         return [to_item(row) for row in rows]
 
     def _items_among(self, where: str, values: Sequence[object]) -> list[Item]:
-        return [to_item(row) for row in self._among(f"SELECT {ITEM} FROM items {where}", values)]  # noqa: S608 - constants
+        return [to_item(row) for row in self.among(f"SELECT {ITEM} FROM items {where}", values)]  # noqa: S608 - constants
 
-    def _among(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    def among(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """The rows of a query in which `{}` stands for so many values; each value once, and few at once."""
         values, rows = list(dict.fromkeys(values)), []
         for start in range(0, len(values), AT_ONCE):
@@ -246,6 +246,24 @@ class Catalog:
         """(key as a blob, size, mtime_ns) of every file that was taken out by hand."""
         rows = self.database.query("SELECT key, size, mtime_ns FROM dismissed")
         return [(key, size, mtime_ns) for key, size, mtime_ns in rows]
+
+    @property
+    def has_dismissed(self) -> bool:
+        """Whether any file was taken out by hand."""
+        return bool(self.database.query("SELECT 1 FROM dismissed LIMIT 1"))
+
+    def facts(self, names: Sequence[str]) -> dict[str, Any]:
+        """The values of those of some facts that there are, and that match their checksums."""
+        return _checked(self.among("SELECT name, value, crc FROM facts WHERE name IN ({})", names))
+
+    def facts_named(self, prefix: str) -> Iterator[tuple[str, Any]]:
+        """(name, value) of the facts whose names begin so, and that match their checksums, read block by block."""
+        # Names go on with digits, which all come before this character.
+        last, end = prefix, prefix + "~"
+        sql = "SELECT name, value, crc FROM facts WHERE name > ? AND name < ? ORDER BY name LIMIT 4096"
+        while block := self.database.query(sql, (last, end)):
+            yield from _checked(block).items()
+            last = block[-1][0]
 
     def has_keys_between(self, first: bytes, last: bytes) -> bool:
         """Whether a live item, or a file that was taken out by hand, has a key from `first` to before `last`."""
@@ -369,7 +387,7 @@ class Catalog:
 
     def inherit(self, heirs: Mapping[int, int]) -> None:
         """Copy the columns of rows to others: old row to new row."""
-        values = self._among('SELECT row, "column", value FROM meta WHERE row IN ({})', list(heirs))
+        values = self.among('SELECT row, "column", value FROM meta WHERE row IN ({})', list(heirs))
         self.put_many("meta", [(heirs[row], column, value) for row, column, value in values])
 
     def add_column(self, name: str) -> int:
@@ -391,6 +409,14 @@ class Catalog:
         for item in items:
             self.put("dismissed", to_blob(item.key), item.size, item.mtime_ns, verb="INSERT OR REPLACE")
         self._mark([item.row for item in items], 2)
+
+    def forget_dismissed(self, key: str) -> int:
+        """Delete that a file was taken out by hand; how many entries there were."""
+        return self.database.execute("DELETE FROM dismissed WHERE key = ?", (to_blob(key),))
+
+    def forget_facts(self, names: Sequence[str]) -> None:
+        """Delete facts."""
+        self.database.execute_many("DELETE FROM facts WHERE name = ?", [(name,) for name in names])
 
     def _mark(self, rows: Sequence[int], mark: int) -> None:
         covered = ITEM.replace("removed", "?1")
@@ -429,6 +455,10 @@ class Catalog:
         """As `add_skipped`, one after the other."""
         rows = [(to_blob(key), source, reason) for source, key, reason in reasons]
         self.put_many("skipped", rows, verb="INSERT OR REPLACE")
+
+
+def _checked(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    return {name: value for name, value, stored in rows if crc(name, value) == stored}
 
 
 def _at_or_in(key: str) -> tuple[bytes, bytes, bytes]:

@@ -155,15 +155,3 @@ def column(store: Store, name: str) -> int:
 def columns_in(new: Store, old: Store) -> dict[int, int]:
     """Column numbers of `old` to those of `new`, inside `new.writing()`."""
     return {number: column(new, name) for number, name in old.catalog.columns()}
-
-
-def carry(old: Store, new: Store) -> None:
-    """Copy the metadata of `old` to the images of `new` that have the same keys, inside `new.writing()`."""
-    numbers = columns_in(new, old)
-    for block, start in enumerate(range(0, old.catalog.count_rows(), BLOCK), 1):
-        for key, number, value in old.catalog.values_by_key(start, start + BLOCK):
-            item = new.catalog.live_item(key)
-            if item is not None and number in numbers:
-                new.catalog.put("meta", item.row, numbers[number], value, verb="INSERT OR REPLACE")
-        if block % COMMIT_EVERY == 0:
-            new.commit()

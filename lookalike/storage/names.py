@@ -49,7 +49,7 @@ class Names:
         return Origins(self._store)
 
     def _folded_row(self, key: str) -> int | None:
-        with closing(self._folded.execute("SELECT row FROM names WHERE name = ?", (_fold(key),))) as found:
+        with closing(self._folded.execute("SELECT row FROM names WHERE name = ?", (fold(key),))) as found:
             row = found.fetchone()
         return None if row is None else row[0]
 
@@ -61,11 +61,12 @@ class Names:
         index.execute("BEGIN")
         index.executemany(
             "INSERT INTO names VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = NULL",
-            ((_fold(item.key), item.row) for item in self._store.catalog.live_items()),
+            ((fold(item.key), item.row) for item in self._store.catalog.live_items()),
         )
         index.execute("COMMIT")
         return index
 
 
-def _fold(key: str) -> bytes:
+def fold(key: str) -> bytes:
+    """A key without upper and lower case, and with accents composed in one way."""
     return to_blob(unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold()))

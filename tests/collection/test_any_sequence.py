@@ -39,7 +39,8 @@ def vector(number: int) -> Vectors:
 class Photos(RuleBasedStateMachine):
     """A folder of pictures, its collection, and `expected_pictures`: which picture is searched under which key.
 
-    `files` has picture and time of each file; `dismissed` which keys of which time were taken out by hand.
+    `files` has picture and time of each file; `dismissed` which keys of which time are out, and `marks` the keys under
+    which each picture was taken out by hand.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class Photos(RuleBasedStateMachine):
         self.folder = self.place / "photos"
         self.files: dict[str, tuple[int, int]] = {}
         self.dismissed: set[tuple[str, int]] = set()
+        self.marks: dict[int, set[str]] = {}
         self.clock = 1_700_000_000
         self.collection = self.open()
 
@@ -70,7 +72,21 @@ class Photos(RuleBasedStateMachine):
         Image.fromarray(pixels(number)).save(path)
         self.clock += 1  # the clock of a file system may stand still between two writes
         os.utime(path, (self.clock, self.clock))
+        before = self.expected_pictures
         self.files[key] = (number, self.clock)
+        self.mark(key, before)
+
+    def mark(self, key: str, before: dict[str, int]) -> None:
+        """Whether the file of a key is one that was taken out: by its name, or since the marked one is not there."""
+        number, at = self.files[key]
+        marks = self.marks.setdefault(number, set())
+        if (key, at) in self.dismissed or before.get(key) == number:
+            return
+        gone = sorted(marked for marked in marks if marked not in self.files) if number not in before.values() else []
+        if key in marks or gone:
+            marks -= set() if key in marks else {gone[0]}
+            marks.add(key)
+            self.dismissed.add((key, at))
 
     def sync(self, by_refresh: bool, *keys: str) -> None:
         if by_refresh:
@@ -104,7 +120,9 @@ class Photos(RuleBasedStateMachine):
         if key and key != to:
             (self.folder / to).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / key).replace(self.folder / to)
+            before = self.expected_pictures
             self.files[to] = self.files.pop(key)
+            self.mark(to, before)
             self.sync(by_refresh, key, to)
 
     @rule(at=st.integers(0, 99), by_refresh=st.booleans())
@@ -118,7 +136,9 @@ class Photos(RuleBasedStateMachine):
     def remove(self, at: int) -> None:
         if key := self.pick(at, self.expected_pictures):
             self.collection.remove([key])
-            self.dismissed.add((key, self.files[key][1]))
+            number, at = self.files[key]
+            self.dismissed.add((key, at))
+            self.marks.setdefault(number, set()).add(key)
 
     @rule(spec=st.sampled_from(["IVF2,Flat", "Flat", "exact"]))
     def optimise(self, spec: str) -> None:

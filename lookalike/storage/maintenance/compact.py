@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike.errors import CollectionError
+from lookalike.storage import kept_columns, taken_out
 from lookalike.storage.copy_rows import copy_rows, copy_tables
 from lookalike.storage.store import Store
 from lookalike.storage.swap import made_beside
@@ -40,6 +41,9 @@ def compact(old: Store, dtype: str | None = None, progress: Progress | None = No
 def _copy(old: Store, new: Store, progress: Progress | None) -> None:
     copy_tables(old, new, ("facts", "sources", "dismissed", "skipped", "columns"))
     copy_rows(old, new, progress=progress)
+    kept_columns.clear(new)
+    kept_columns.keep(old, new)
+    taken_out.remember(old, new)
 
 
 def size(path: Path) -> int:

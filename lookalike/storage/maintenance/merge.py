@@ -10,11 +10,12 @@ from pathlib import Path
 from lookalike.encoders import whitening
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch
 from lookalike.images.remote import is_remote, located
-from lookalike.storage import store
+from lookalike.storage import kept_columns, store, taken_out
 from lookalike.storage.catalog import Item, from_blob, to_blob
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.filters import after
 from lookalike.storage.metadata import columns_in
+from lookalike.storage.rekey import KeyOf
 from lookalike.storage.store import Store
 from lookalike.storage.swap import beside
 from lookalike.types import Progress
@@ -51,6 +52,7 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
                 with new.writing():
                     copy_tables(parts[0], new, ("facts",))
                     new.catalog.clear_ignored()
+                    kept_columns.clear(new)
                     shared = sum(_add_part(part, new, into, progress) for part in parts)
                 report = Merge(new.catalog.count_rows(), shared)
             learned = whitening.load(parts[0].path)
@@ -111,6 +113,8 @@ def _add_part(part: Store, new: Store, into: Path, progress: Progress | None) ->
         return None
 
     copy_rows(part, new, RowChanges(key=new_key, sources=sources, columns=columns_in(new, part)), progress)
+    kept_columns.keep(part, new, _key_of(prefixes.values()))
+    taken_out.remember(part, new, _key_of(prefixes.values()))
     for key, size, mtime_ns in part.catalog.dismissed():
         new.catalog.put("dismissed", _dismissed(key, prefixes.values()), size, mtime_ns, verb="INSERT OR REPLACE")
     return shared
@@ -126,6 +130,10 @@ def _dismissed(key: bytes, prefixes: Iterable[tuple[str, str]]) -> bytes:
     name = from_blob(key)
     before, after = max((pair for pair in prefixes if name.startswith(pair[0])), key=_length, default=("", ""))
     return to_blob(after + name.removeprefix(before))
+
+
+def _key_of(prefixes: Iterable[tuple[str, str]]) -> KeyOf:
+    return lambda key: from_blob(_dismissed(to_blob(key), prefixes))
 
 
 def _length(pair: tuple[str, str]) -> int:

@@ -20,7 +20,7 @@ from lookalike.collection.collection import open as lookalike_open
 from lookalike.errors import CollectionError, CollectionLocked, EngineError, ImageError, LookalikeError
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.query import Key
-from lookalike.storage import metadata
+from lookalike.storage import kept_columns, metadata
 from lookalike.storage.filters import select
 from lookalike.storage.maintenance import verify as verifying
 from lookalike.storage.maintenance.merge import merge
@@ -379,7 +379,7 @@ def test_values_of_a_column_that_an_older_repair_left_are_not_carried_on(whole: 
     spoil(path, "DELETE FROM columns WHERE name = 'year'")
     with closing(Store(path)) as old, closing(make(tmp_path / "new", clustered(ROWS), keys=KEYS)) as new:
         with new.writing():
-            metadata.carry(old, new)
+            kept_columns.carry(old, new)
         assert {name for (name,) in new.catalog.database.query("SELECT name FROM columns")} == {"place"}
         assert new.catalog.database.query("SELECT COUNT(*) FROM meta") == [(133,)]
     assert verify(path).faults
