@@ -69,7 +69,6 @@ def index(
     as_json: AsJson = False,
 ) -> None:
     """Make the collection of a folder, or bring it into step with the folder. May be interrupted at any moment."""
-    from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
     if source:
@@ -81,19 +80,15 @@ def index(
     names = list(encoder or ())
     if engine and len(folders) > 1 and not path:
         raise typer.BadParameter("--engine holds one collection: give one FOLDER, or --collection")
-    settings = {"device": device, "engine": engine}
     ignore = None if exclude is None else [pattern for pattern in exclude if pattern]
-    jobs = [(collections.open(folders[0], collection=path, **settings), folders)] if path else []
+    whole = rebuild or bool(engine or precision or stored or watching or exclude is not None)
+    jobs = _jobs(folders, path, {"device": device, "engine": engine}, whole)
     skipped, withheld, printed = 0, 0, []
-    for collection, sources in jobs or [(collections.open(folder, **settings), [folder]) for folder in folders]:
-        start = time.monotonic()
+    for job in jobs:
+        collection, sources, start = job.collection, job.sources, time.monotonic()
         with collection, shown("images") as progress:
-            report = _index(
-                collection,
-                sources,
-                names,
-                Run(progress, rebuild, precision, device, engine, stored, meta or (), ignore, allow_removals),
-            )
+            run = Run(progress, rebuild, precision, device, engine, stored, meta or (), ignore, allow_removals)
+            report = (_refresh if job.is_part else _index)(collection, sources, names, run)
             images, reasons = len(collection), collection.skipped()
         printed.append({"collection": str(collection.path), "images": images, **report.to_json()})
         if not as_json:
@@ -104,18 +99,64 @@ def index(
         tell_skipped(reasons, collection.path)
         tell_withheld(report)
         if not images and report.skipped:
-            raise LookalikeError(f"{sources[0]}: none of {report.skipped:,} images could be used")
+            raise LookalikeError(f"{job.name}: none of {report.skipped:,} images could be used")
         if not images:
-            note(f"{sources[0]} holds no images")
+            note(f"{job.name} holds no images")
     if as_json:
         print_json(printed[0] if len(printed) == 1 else printed)
     if watching:
         with collection:
-            watch(collection, sources)
+            watch(collection, sources or _folders(collection))
     if strict and withheld:
         raise typer.Exit(1)
     if strict and skipped:
         raise typer.Exit(3)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `index` does for one collection: bring it into step with `sources` (none: its own), or these parts of it."""
+
+    collection: "Collection"
+    name: Path
+    sources: list[Path]
+    is_part: bool = False
+
+
+def _jobs(folders: list[Path], path: Path | None, settings: dict[str, str | None], whole: bool) -> list[Job]:
+    """A job for each folder, or one for all in the collection `path`. `whole` says that no part will do."""
+    from lookalike.collection import collection as collections
+
+    if path is None:
+        return [_job(folder, settings, whole) for folder in folders]
+    collection = collections.open(folders[0], collection=path, **settings)
+    return [Job(collection, folders[0], _photos(collection, folders))]
+
+
+def _job(folder: Path, settings: dict[str, str | None], whole: bool) -> Job:
+    from lookalike.collection import collection as collections
+    from lookalike.collection.parents import parent_of
+
+    parent = parent_of(folder)
+    if parent is None:
+        collection = collections.open(folder, **settings)
+        return Job(collection, folder, _photos(collection, [folder]))
+    if whole:
+        raise LookalikeError(
+            f"{folder} lies in {parent.folder}, which is indexed; give these options with {parent.folder}, or with "
+            "--collection DIR for a collection of its own"
+        )
+    note(f"{folder} lies in {parent.folder}, which is indexed: bringing that part into step")
+    return Job(collections.open(parent.folder, **settings), folder, [folder], is_part=True)
+
+
+def _photos(collection: "Collection", sources: list[Path]) -> list[Path]:
+    """The sources without the folder of the collection itself, which stands for those that it was made from."""
+    return [source for source in sources if source.expanduser().resolve() != collection.path.resolve()]
+
+
+def _folders(collection: "Collection") -> list[Path]:
+    return [Path(source.location) for source in collection.sources() if Path(source.location).is_dir()]
 
 
 @app.command(epilog="Example: lookalike info ~/Pictures --skipped")
@@ -142,6 +183,34 @@ def info(
     else:
         for name, value in facts.items():
             print(f"{name:12} {printable(listed(value))}")
+
+
+@app.command(epilog="Example: lookalike sources ~/index --move /media/old /media/new")
+def sources(
+    path: CollectionPath,
+    move: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="OLD NEW", help="The images of OLD lie in NEW now; none is embedded."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --move: also if NEW holds other images.")] = False,
+    forget: Annotated[str | None, typer.Option(metavar="SOURCE", help="Drop a source with its images.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List where the images come from, and whether that can be reached; move a source, or forget it."""
+    from lookalike.collection import collection as collections
+
+    with collections.open(path) as collection:
+        if move:
+            collection.move_source(*move, force=force)
+            note(f"{move[0]} is {move[1]} now; `lookalike index {collection.folder}` brings it into step")
+        if forget:
+            note(f"{forget}: {collection.forget_source(forget):,} images are no longer in {collection.path}")
+        places = collection.sources()
+    if as_json:
+        print_json([place.to_json() for place in places])
+    else:
+        for place in places:
+            print(f"{place.state:11}  {place.images:9,}  {printable(place.location)}")
 
 
 @app.command(epilog="Example: lookalike remove ~/Pictures 2019/blurred.jpg")
@@ -237,6 +306,21 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
         read, used = collection.attach(table)
         note(f"{table}: {used:,} of {read:,} lines name an image here")
     return reports[0]
+
+
+def _refresh(collection: "Collection", paths: list[Path], encoders: list[str], run: Run) -> "IndexReport":
+    """Bring a part of a collection into step; a name of an encoder that it does not have asks for the whole."""
+    missing = [name for name in encoders if name not in collection.sets]
+    if missing:
+        raise LookalikeError(
+            f"{collection.path} has no vectors of {missing[0]}; add them to the whole: lookalike index "
+            f"{collection.folder} --encoder {missing[0]}"
+        )
+    report = collection.refresh(paths, run.progress, run.allow_removals)
+    for table in run.meta:
+        read, used = collection.attach(table)
+        note(f"{table}: {used:,} of {read:,} lines name an image here")
+    return report
 
 
 def _is_another(collection: "Collection", name: str) -> bool:

@@ -76,6 +76,7 @@ def search(
     from lookalike.search.query import Query
 
     region = parse_box(box)
+    path, where = within(path, where)
     if as_json + paths + null > 1:
         raise typer.BadParameter("--json, --paths and -0 exclude each other")
     if not query and not text:
@@ -114,6 +115,17 @@ def search(
             write(str(hit.path or hit.key), "\0" if null else "\n")
     else:
         _print_lines(result)
+
+
+def within(path: Path, where: str | None) -> tuple[Path, str | None]:
+    """A collection and a filter: of a folder inside an indexed one, that one's collection with only these images."""
+    from lookalike.collection.parents import parent_of
+
+    parent = parent_of(path)
+    if parent is None:
+        return path, where
+    note(f"{path} lies in {parent.folder}, which is indexed: searching its images there")
+    return parent.folder, f"{parent.where} and ({where})" if where else parent.where
 
 
 @dataclass(frozen=True)

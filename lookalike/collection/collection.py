@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lookalike.analysis.duplicates import Group, Level
     from lookalike.analysis.explain import Explanation
     from lookalike.analysis.zero_shot import Label
+    from lookalike.collection.places import IndexedSource
     from lookalike.collection.sync import IndexReport
     from lookalike.collection.writer import Writer
     from lookalike.encoders.whitening import Whitening
@@ -406,6 +407,12 @@ class Collection:
         """(key, reason) of every file that the last run could not use."""
         return self._reader.skipped()
 
+    def sources(self) -> "list[IndexedSource]":
+        """Where the images come from, whether that can be reached now, and how many images each has."""
+        from lookalike.collection.places import listed
+
+        return listed(self.store)
+
     def info(self) -> dict[str, Any]:
         """Facts about the collection, ready for JSON."""
         return self._reader.info()
@@ -504,6 +511,31 @@ class Collection:
         Raises QueryError, and changes nothing, where a key was not taken out by hand.
         """
         return self._writer.restore(keys)
+
+    def move_source(self, old: str | Path, new: str | Path, force: bool = False) -> None:
+        """Let a source lie elsewhere from now on (another drive letter or mount point), without embedding anything.
+
+        Images keep their keys. Raises CollectionError where `new` does not hold the same images as the source: a sample
+        of them is compared, unless `force` is given. Further vector sets follow.
+
+        Examples
+        --------
+        >>> import shutil
+        >>> with lookalike.open("photos", collection="kept", encoder="thumbnail") as kept:
+        ...     kept.index().added
+        ...     moved = shutil.copytree("photos", "moved")
+        ...     kept.move_source("photos", "moved")
+        ...     kept.index(["moved"]).added
+        ...     [source.state for source in kept.sources()]
+        4
+        0
+        ['reachable']
+        """
+        self._writer.move_source(old, new, force)
+
+    def forget_source(self, source: str | Path) -> int:
+        """Drop a source with its images; how many. Columns come back with the images if they are indexed again."""
+        return self._writer.forget_source(source)
 
     def verify(self, repair: bool = False) -> "Damage":
         """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""

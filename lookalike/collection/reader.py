@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lookalike.collection import parents
 from lookalike.encoders import load_encoder, reads_text, whitening
 from lookalike.encoders import precision as precisions
 from lookalike.encoders.default import default_encoder
@@ -24,7 +25,7 @@ from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
 from lookalike.types import Encoder, TextEncoder
 
-FOLDER = ".lookalike"
+FOLDER = parents.FOLDER
 KEPT_OPEN = 2
 """Stores of collections that were replaced, for searches that began before."""
 
@@ -73,6 +74,11 @@ class Reader:
         """Open the gallery again at its next use: `version` does not show commits of this object's own connection."""
         self._open_gallery = None
 
+    def forget_sources(self) -> None:
+        """Index what the catalog says from now on, not what the collection was opened with: a source was changed."""
+        self.requested = replace(self.requested, sources=())
+        self.forget_gallery()
+
     def use(self, encoder: str | Encoder | None) -> None:
         """Load this encoder, or the same one again, when it is needed next."""
         self.requested, self._encoder = replace(self.requested, encoder=encoder), None
@@ -115,6 +121,7 @@ class Reader:
     def _open(self) -> Store:
         if not self.exists:
             refuse_remains(self.path)
+            self.refuse_part()
             folder = self.requested.sources[0] if self.requested.sources else self.path
             raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
         new = Store(self.path)
@@ -126,6 +133,12 @@ class Reader:
                 f"{self.path} keeps its vectors in {place}, not in {engine}; give another --collection"
             )
         return new
+
+    def refuse_part(self) -> None:
+        """Raise CollectionError where this is a folder in another that is indexed, and has no collection itself."""
+        for folder in self.requested.sources[:1] if not self.exists else ():
+            if parent := parents.parent_of(folder):
+                raise CollectionError(f"{folder} lies in {parent.folder}, which is indexed; name that folder")
 
     @property
     def gallery(self) -> StoredGallery:
@@ -250,10 +263,15 @@ class Reader:
             way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
             raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
         origins = self.gallery.origins
-        return [
-            (open_source(origins.locate(location), catalog.ignored(id_)), id_, prefix)
-            for id_, location, prefix in sources
-        ]
+        try:
+            return [
+                (open_source(origins.locate(location), catalog.ignored(id_)), id_, prefix)
+                for id_, location, prefix in sources
+            ]
+        except SourceError as error:
+            raise SourceError(
+                f"{error}; `lookalike sources {self.folder}` lists the sources, and moves them"
+            ) from error
 
     def _holds(self, location: str, paths: Sequence[Path]) -> bool:
         place = self.gallery.origins.locate(location)

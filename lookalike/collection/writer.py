@@ -1,11 +1,11 @@
 """Everything that changes a collection: index, refresh, remove, repair, optimize, compact, whiten."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+from lookalike.collection import places
 from lookalike.collection.lost import refuse_losses
 from lookalike.collection.reader import FOLDER, Reader, Requested
 from lookalike.collection.sync import IndexReport, Part, Sync
@@ -13,7 +13,7 @@ from lookalike.encoders import precision as precisions
 from lookalike.encoders import whitening, with_options
 from lookalike.encoders.default import default_encoder
 from lookalike.encoders.precision import PrecisionFinding
-from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError
+from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError, SourceError
 from lookalike.images.sources import Source, open_source
 from lookalike.integrations.milvus import address as engines
 from lookalike.storage import kept_columns, metadata, store, taken_out
@@ -22,7 +22,7 @@ from lookalike.storage.maintenance.compact import Compaction, compact
 from lookalike.storage.maintenance.transfer import Format, export
 from lookalike.storage.maintenance.verify import Damage, verify
 from lookalike.storage.manifest import encoder_in, refuse_remains, remains
-from lookalike.storage.origins import Origins, prefix_for
+from lookalike.storage.origins import Origins, location_of, prefix_for
 from lookalike.storage.rekey import rekeyed
 from lookalike.storage.store import Header, Store
 from lookalike.storage.swap import SETS, beside, exchange
@@ -66,7 +66,7 @@ class Writer:
             self._reader.use(with_options(self._reader.encoder_name, precision=precision))
         again = rebuild and (self._reader.exists or bool(remains(self._path)))
         begin = self._rebuild if again else self._index
-        named = self._named(sources, ignore, again)
+        named = self._named(self._photos(sources), ignore, again)
         report = begin(named, progress, dtype, allow_removals)
         for further in self._further():
             # What was named, where something was: another source may be away.
@@ -107,6 +107,14 @@ class Writer:
         sources = list(named) or [source for source, _, _ in first.registered()]
         again = rebuild and (self._reader.exists or remains(self._path))
         return (self._rebuild if again else self._index)(sources, progress, None, allow_removals)
+
+    def _photos(self, sources: Sequence[str | Path]) -> list[str | Path]:
+        """Sources without this collection's own folder, which stands for its own; raises SourceError for another's."""
+        others = [source for source in sources if Path(source).expanduser().resolve() != self._path.resolve()]
+        for source in others:
+            if store.is_collection(Path(source).expanduser()):
+                raise SourceError(f"{source} is a collection, not a folder of photos; `lookalike merge` joins two")
+        return others
 
     def attach(self, table: str | Path) -> tuple[int, int]:
         """Store the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
@@ -163,6 +171,7 @@ class Writer:
             self._reader.adopt(store.create(self._path, self._header(dtype)))
             if finding:
                 precisions.save(finding, self._path)
+        places.refuse_moved(self._reader.store, named, self._reader.folder)
         encoder, report = self._reader.encoder, IndexReport()
         with self._reader.store.writing():
             registered = [self._register(source) for source in named] if named else self._reader.registered()
@@ -204,10 +213,7 @@ class Writer:
                 self._reader.store.catalog.set_ignored(id_, source.ignore)
                 return source, id_, prefix
         prefix = prefix_for(source, [prefix for _, _, prefix in registered], not registered)
-        place = source.location.resolve()
-        is_inside = self._path.resolve().is_relative_to(place)
-        # A collection inside its folder moves with it.
-        location = os.path.relpath(place, self._path.resolve()) if is_inside else str(place)
+        location = location_of(self._path, source.location.resolve())
         id_ = self._reader.store.catalog.add_source(location, prefix)
         self._reader.store.catalog.set_ignored(id_, source.ignore)
         return source, id_, prefix
@@ -302,6 +308,28 @@ class Writer:
             further.remove([key for key in keys if further._reader.row(key) is not None])
         return len(items)
 
+    def move_source(self, old: str | Path, new: str | Path, force: bool = False) -> None:
+        """Let a source lie elsewhere from now on, without embedding anything. See `Collection.move_source`."""
+        place = Path(new).expanduser().absolute()
+        if not force:
+            places.refuse_other(self._reader.store, str(old), open_source(place))
+        for further in self._further():
+            if places.find(further._reader.store, str(old)):
+                further.move_source(old, new, force=True)
+        with self._reader.store.writing() as written:
+            places.move(written, str(old), place)
+        self._reader.forget_sources()
+
+    def forget_source(self, source: str | Path) -> int:
+        """Drop a source with its images; how many. See `Collection.forget_source`."""
+        with self._reader.store.writing() as written:
+            count = places.forget(written, str(source))
+        self._reader.forget_sources()
+        for further in self._further():
+            if places.find(further._reader.store, str(source)):
+                further.forget_source(source)
+        return count
+
     def restore(self, keys: Sequence[str]) -> int:
         """Let images that were taken out by hand in again; how many. See `Collection.restore`."""
         with self._reader.store.writing() as written:
@@ -316,6 +344,8 @@ class Writer:
 
     def verify(self, repair: bool = False) -> Damage:
         """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""
+        if not self._path.is_dir():
+            self._reader.refuse_part()
         damage = verify(self._path, repair)
         if repair and damage:
             self._reader.close()

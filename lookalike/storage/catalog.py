@@ -439,6 +439,12 @@ class Catalog:
         """Forget the patterns of all sources, which get other ids."""
         self.database.execute("DELETE FROM facts WHERE name LIKE ?", (f"{IGNORE}%",))
 
+    def forget_source(self, source: int) -> None:
+        """Delete a source, what was skipped of it, and what it ignores: its number may be given to another."""
+        self.clear_skipped(source)
+        self.database.execute("DELETE FROM sources WHERE id = ?", (source,))
+        self.set_ignored(source, ())
+
     def clear_skipped(self, source: int) -> None:
         """Delete what was skipped of a source, before it is read again."""
         self.database.execute("DELETE FROM skipped WHERE source = ?", (source,))

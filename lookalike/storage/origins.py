@@ -64,6 +64,12 @@ class Origins:
         return self._sources[item.source]
 
 
+def location_of(collection: Path, place: Path) -> str:
+    """The location of a source as it is stored: relative where the collection lies inside it, and moves with it."""
+    own = collection.resolve()
+    return os.path.relpath(place, own) if own.is_relative_to(place) else str(place)
+
+
 def prefix_for(source: Source, taken: Sequence[str], is_first: bool) -> str:
     """What a source puts before its keys: nothing for the first source of a collection, its name for later ones."""
     if is_first:
