@@ -12,6 +12,7 @@ from lookalike.images import decode as images
 from lookalike.service.bodies import Upload
 from lookalike.service.errors import ApiError, of_image, try_later
 from lookalike.service.served import Served
+from lookalike.storage import taken_out
 from lookalike.storage.store import Item
 from lookalike.utils.files import write_whole
 
@@ -32,6 +33,7 @@ def add(served: Served, files: Sequence[Upload]) -> list[Item]:
                     written.append(_write(folder / name, file.data))
             if written:
                 with _writer(served) as writer:
+                    _readmit(writer, files)
                     writer.refresh(written)
         except (LookalikeError, OSError) as error:
             for path in written:
@@ -43,6 +45,13 @@ def add(served: Served, files: Sequence[Upload]) -> list[Item]:
     if not all(items):
         raise try_later("not_indexed", "the image was stored, but not indexed")
     return [item for item in items if item]
+
+
+def _readmit(writer: Collection, files: Sequence[Upload]) -> None:
+    """Whoever uploads an image wants it, even if it was taken out before."""
+    contents = [hashlib.sha256(file.data).hexdigest() for file in files]
+    if keys := taken_out.keys_of(writer.store, contents):
+        writer.restore(keys)
 
 
 def remove(served: Served, id_: str) -> str:

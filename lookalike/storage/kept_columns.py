@@ -27,14 +27,15 @@ class Returning:
 
     def __init__(self, store: Store) -> None:
         self._store, self._catalog, self._first = store, store.catalog, store.count()
-        self._has_columns = bool(self._catalog.columns())
-        if self._has_columns:
-            _list_removed(store)
+        self._has_columns, self._is_listed = bool(self._catalog.columns()), False
 
     def give(self, items: Sequence[Item]) -> None:
         """Give new items what the last image of their content, or else of their key, had."""
         if not items or not self._has_columns:
             return
+        if not self._is_listed:
+            _list_removed(self._store)
+            self._is_listed = True
         donors = self._donors(items)
         for item in items:
             if item.row in donors:

@@ -41,6 +41,11 @@ def let_in(store: Store, key: str) -> bool:
     return bool(store.catalog.forget_dismissed(key) or contents)
 
 
+def keys_of(store: Store, contents: Sequence[str]) -> list[str]:
+    """The keys that some contents were taken out under."""
+    return sorted({key for keys in _marks(store, contents).values() for key in keys})
+
+
 class TakenOut:
     """The marks of a collection during a run, inside `store.writing()`."""
 
@@ -95,7 +100,8 @@ def _is_there(store: Store, key: str) -> bool:
     if not sources:
         return False
     _, location, prefix = max(sources, key=lambda entry: len(entry[2]))
-    return is_remote(location) or (origins.locate(location) / key.removeprefix(prefix)).is_file()
+    place = origins.locate(location)
+    return is_remote(location) or ((place if place.is_dir() else place.parent) / key.removeprefix(prefix)).is_file()
 
 
 def _all(store: Store) -> Iterator[tuple[str, set[str]]]:

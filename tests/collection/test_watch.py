@@ -97,6 +97,21 @@ def test_a_watched_folder_is_followed_whatever_happens_in_it(photos: Path, watch
     assert watching.end() == 0
 
 
+def test_pictures_that_vanish_all_at_once_stay_and_are_told_of(photos: Path, watching: Watching) -> None:
+    before, away = keys(photos), photos.with_name("away")
+    away.mkdir()
+    for name in [path.name for path in photos.iterdir() if path.name != ".lookalike"]:
+        (photos / name).rename(away / name)
+    watching.line("withheld")
+    watching.line("stay in the collection; if that is right", "--allow-removals")
+    assert keys(photos) == before
+    for name in [path.name for path in away.iterdir()]:
+        (away / name).rename(photos / name)
+    picture(50).save(photos / "new.png")
+    watching.line("1 added")
+    assert keys(photos) == before | {"new.png"}
+
+
 def test_a_change_while_another_writes_is_taken_up_afterwards(photos: Path, watching: Watching) -> None:
     store = Store(photos / ".lookalike")
     with contextlib.closing(store), store.writing():

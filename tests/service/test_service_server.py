@@ -177,6 +177,15 @@ def test_an_image_is_added_found_and_taken_out_again(writable: Running) -> None:
     assert stored.exists()
 
 
+def test_an_image_that_was_taken_out_comes_back_when_it_is_uploaded_again(writable: Running) -> None:
+    upload = {"file": ("photo.jpg", jpeg(77))}
+    (item,) = writable.client.post("/v1/items", files=upload).json()["items"]
+    writable.client.delete(f"/v1/items/{item['id']}")
+    answer = writable.client.post("/v1/items", files=upload)
+    assert (answer.status_code, answer.json()["items"][0]["id"]) == (200, item["id"])
+    assert writable.client.get("/v1/collection").json()["images"] == 13
+
+
 def test_an_upload_looks_at_no_other_file_of_the_sources(writable: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     (writable.folder / "broken.jpg").write_bytes(b"not an image")
     picture(80).save(writable.folder / "trip" / "nobody indexed it.png")
