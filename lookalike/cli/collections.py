@@ -147,7 +147,7 @@ def _job(folder: Path, settings: dict[str, str | None], whole: bool) -> Job:
             "--collection DIR for a collection of its own"
         )
     note(f"{folder} lies in {parent.folder}, which is indexed: bringing that part into step")
-    return Job(collections.open(parent.folder, **settings), folder, [folder], is_part=True)
+    return Job(collections.open(parent.folder, **settings), folder, [folder, folder.resolve()], is_part=True)
 
 
 def _photos(collection: "Collection", sources: list[Path]) -> list[Path]:

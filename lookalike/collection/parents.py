@@ -9,8 +9,8 @@ from pathlib import Path
 from lookalike.errors import CollectionError
 from lookalike.images.remote import is_remote, located
 from lookalike.images.sources import SYSTEM_FOLDERS
+from lookalike.storage.catalog import Catalog
 from lookalike.storage.manifest import is_collection
-from lookalike.storage.store import Store
 
 FOLDER = ".lookalike"
 """The name of a collection beside its photos."""
@@ -33,26 +33,28 @@ class Parent:
 def parent_of(folder: Path) -> Parent | None:
     """The nearest indexed folder that `folder` lies in; None where there is none, or it has a collection of its own.
 
-    What lies in a hidden folder, or in one of the system's, is not indexed with the folder around it.
+    It may lie there by a link. What is in a hidden folder, or in one of the system's, is not indexed with the others.
     """
-    place = folder.expanduser().resolve()
-    if not place.is_dir() or is_collection(place) or place.name == FOLDER or is_collection(place / FOLDER):
+    folder = folder.expanduser()
+    if not folder.is_dir() or is_collection(folder) or folder.name == FOLDER or is_collection(folder / FOLDER):
         return None
-    return next((parent for outer in place.parents if (parent := _in(place, outer))), None)
+    # Not `absolute`, which keeps `..`; and not `resolve` alone, which follows links.
+    places = dict.fromkeys((Path(os.path.abspath(folder)), folder.resolve()))  # noqa: PTH100
+    candidates = ((place, outer) for place in places for outer in place.parents if is_collection(outer / FOLDER))
+    return next((parent for place, outer in candidates if (parent := _in(place, outer))), None)
 
 
 def _in(place: Path, outer: Path) -> Parent | None:
-    if not is_collection(outer / FOLDER):
-        return None
     try:
-        with closing(Store(outer / FOLDER)) as store:
-            sources = store.catalog.sources()
+        with closing(Catalog(outer / FOLDER)) as catalog:
+            sources = catalog.sources()
     except CollectionError:
         return None
     for _, location, prefix in sources:
-        root = Path(os.path.realpath(located(outer / FOLDER, location)))
-        if not is_remote(location) and root.is_dir() and place != root and place.is_relative_to(root):
-            parts = place.relative_to(root).parts
+        root = Path(located(outer / FOLDER, location))
+        roots = [] if is_remote(location) else [base for base in (root, root.resolve()) if place.is_relative_to(base)]
+        if roots and root.is_dir() and place != roots[0]:
+            parts = place.relative_to(roots[0]).parts
             if not any(part.startswith(".") or part in SYSTEM_FOLDERS for part in parts):
                 return Parent(outer, f"{prefix}{'/'.join(parts)}/")
     return None

@@ -100,9 +100,12 @@ def test_a_folder_inside_an_indexed_one_is_a_part_of_it(run: Run, photos: Path) 
     assert "13 images (1 added, 4 unchanged)" in output
     assert errors == f"lookalike: {trip} lies in {photos}, which is indexed: bringing that part into step\n"
     assert not (trip / ".lookalike").exists()
+    photos.with_name("pics").symlink_to(photos)
+    picture(52).save(trip / "newer.png")
+    assert "14 images (1 added, 5 unchanged)" in run("index", photos.with_name("pics") / "trip")[1]
     status, _, errors = run("index", trip, "--rebuild")
     assert (status, f"give these options with {photos}" in errors) == (1, True)
-    assert "5 images" in run("index", trip, "--encoder", "pixels", "--collection", photos.with_name("kept"))[1]
+    assert "6 images" in run("index", trip, "--encoder", "pixels", "--collection", photos.with_name("kept"))[1]
 
 
 def test_a_search_in_a_folder_inside_an_indexed_one_finds_its_images(run: Run, photos: Path) -> None:
