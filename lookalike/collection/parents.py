@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lookalike.errors import CollectionError
 from lookalike.images.remote import is_remote, located
-from lookalike.images.sources import SYSTEM_FOLDERS
+from lookalike.images.sources import Folder
 from lookalike.storage.catalog import Catalog
 from lookalike.storage.manifest import is_collection
 
@@ -33,7 +33,7 @@ class Parent:
 def parent_of(folder: Path) -> Parent | None:
     """The nearest indexed folder that `folder` lies in; None where there is none, or it has a collection of its own.
 
-    It may lie there by a link. What is in a hidden folder, or in one of the system's, is not indexed with the others.
+    It may lie there by a link. What is in a hidden or ignored folder is not indexed with the others.
     """
     folder = folder.expanduser()
     if not folder.is_dir() or is_collection(folder) or folder.name == FOLDER or is_collection(folder / FOLDER):
@@ -47,14 +47,14 @@ def parent_of(folder: Path) -> Parent | None:
 def _in(place: Path, outer: Path) -> Parent | None:
     try:
         with closing(Catalog(outer / FOLDER)) as catalog:
-            sources = catalog.sources()
+            sources = [(*source[1:], catalog.ignored(source[0])) for source in catalog.sources()]
     except CollectionError:
         return None
-    for _, location, prefix in sources:
+    for location, prefix, ignored in sources:
         root = Path(located(outer / FOLDER, location))
         roots = [] if is_remote(location) else [base for base in (root, root.resolve()) if place.is_relative_to(base)]
         if roots and root.is_dir() and place != roots[0]:
-            parts = place.relative_to(roots[0]).parts
-            if not any(part.startswith(".") or part in SYSTEM_FOLDERS for part in parts):
-                return Parent(outer, f"{prefix}{'/'.join(parts)}/")
+            inner = f"{place.relative_to(roots[0]).as_posix()}/"
+            if Folder(root, ignored).looks_into(inner):
+                return Parent(outer, prefix + inner)
     return None

@@ -178,6 +178,10 @@ class Folder:
         rules = self._rules_above(parent + slash)
         return rules is not None and not rules.within(self.location / parent, parent + slash).ignores(key)
 
+    def looks_into(self, folder: str) -> bool:
+        """Whether the images of a folder, by its relative path with a slash at the end, are not passed over."""
+        return not any(_is_hidden(part) for part in folder.split("/")) and self._rules_above(folder) is not None
+
     def _rules_above(self, prefix: str) -> Rules | None:
         """The rules of a folder without its own file; None where it, or one that it lies in, is ignored."""
         rules, above = Rules.of(self.ignore), ""

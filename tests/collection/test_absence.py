@@ -116,6 +116,13 @@ def test_files_that_are_there_but_no_longer_pictures_are_not_lost(usb: Path, col
     assert collection.index() == IndexReport(removed=20, skipped=20)
 
 
+def test_files_that_are_passed_over_on_purpose_are_not_lost(usb: Path, collection: Collection) -> None:
+    (usb / ".lookalikeignore").write_text("old/\n1[0-8].png\n")
+    assert collection.index() == IndexReport(removed=19, unchanged=1)
+    assert collection.index(ignore=["*"]) == IndexReport(removed=1)
+    assert collection.index(ignore=[]) == IndexReport(added=1)
+
+
 # Other sources
 
 
@@ -134,6 +141,7 @@ def test_an_archive_that_lost_most_of_its_members_loses_no_image(usb: Path, enco
     assert collection.index() == IndexReport(withheld=15, unchanged=5)
     packed(usb, archive, "", range(0))
     assert collection.index() == IndexReport(withheld=20)
+    assert collection.index(ignore=["1*.png"]) == IndexReport(removed=10, withheld=10)
 
 
 def test_an_archive_whose_members_have_other_names_now_lost_nothing(usb: Path, encoder: PixelEncoder) -> None:

@@ -197,7 +197,8 @@ def test_another_collection_is_no_source(photos: Path, collection: Collection, e
 def test_a_folder_inside_an_indexed_one_is_recognised(photos: Path, encoder: PixelEncoder) -> None:
     with collections.open(photos, encoder=encoder) as outer:
         outer.index()
-    for name in ("trip/a [b]*", ".hidden", "@eaDir/x"):
+        outer.index(ignore=["drafts/"])
+    for name in ("trip/a [b]*", ".hidden", "@eaDir/x", "drafts/2019"):
         (photos / name).mkdir(parents=True)
     assert parent_of(photos / "trip") == Parent(photos, "trip/")
     assert parent_of(photos / "trip" / "a [b]*") == Parent(photos, "trip/a [b]*/")
