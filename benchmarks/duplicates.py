@@ -1,171 +1,172 @@
-"""How well `duplicates` finds planted copies, by the kind of change, and the thresholds that this gives an encoder.
+"""How well `duplicates` finds planted copies, by the kind of change, and whether it keeps look-alikes apart.
 
-    python benchmarks/duplicates.py PHOTOS [--encoder thumbnail --encoder rootsift] [--copies 500] [--photos 4577]
+    python benchmarks/duplicates.py PHOTOS [--copies 500] [--photos 4577] [--alike 60] [--peers PYTHON]
 
-Photos are split in two by a hash of their names. Thresholds are chosen on one half and everything printed comes from
-the other. For each kind of change the gallery is that half and one changed copy of each of `--copies` of its photos.
-Recall: copies in one group with their original. Precision: pairs of images in one group that are copies of one photo.
-(A folder with copies of its own would need them taken out first; they count as wrong.)
+One folder holds the photos, one changed copy of each kind of some of them, and different pictures of one layout (on one
+page, in one frame, on one screen, invoices, chats, nearly blank pages, white art on a transparent ground). Ours and
+other tools group all of it. Recall: copies in one group with their original. Wrong: images beside a kept one, or beside
+the first of a peer's group, that show something else. (Copies among the photos themselves would count as wrong.)
+`--peers` is a Python that has difPy and czkawka installed; they find what they call similar at their own settings.
 """
 
 import argparse
-import hashlib
-import io
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from duplicate_pictures import CHANGES, negatives
+from PIL import Image
 
-from lookalike.encoders import load_encoder
-from lookalike.encoders.pipeline import embed
-from lookalike.images.decode import decode
-from lookalike.images.sources import SourceEntry
-from lookalike.index.self_join import stars
-from lookalike.types import Encoder, Vectors
+from lookalike.collection.collection import Collection
+from lookalike.encoders.thumb import Thumbnail
 
-Change = Callable[[Image.Image], bytes]
-
-
-def saved(image: Image.Image, kind: str = "JPEG", quality: int = 90) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=quality)
-    return buffer.getvalue()
-
-
-def cropped(image: Image.Image, share: float) -> Image.Image:
-    """Without `share` of the width and the height, half of it on either side."""
-    x, y = image.width * share / 2, image.height * share / 2
-    return image.crop((round(x), round(y), round(image.width - x), round(image.height - y)))
-
-
-def watermarked(image: Image.Image) -> Image.Image:
-    marked = image.copy()
-    draw = ImageDraw.Draw(marked, "RGBA")
-    font = ImageFont.load_default(size=max(10, image.height // 10))
-    box = (0.05 * image.width, 0.8 * image.height, 0.95 * image.width, 0.95 * image.height)
-    draw.rectangle(box, fill=(255, 255, 255, 110))
-    draw.text(box[:2], "(c) somebody, 2026", font=font, fill=(0, 0, 0, 200))
-    return marked
-
-
-def scaled(image: Image.Image, factor: float) -> Image.Image:
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
-CHANGES: dict[str, Change] = {
-    "re-encoded, JPEG 30": lambda image: saved(image, quality=30),
-    "re-encoded, WebP 50": lambda image: saved(image, "WEBP", 50),
-    "resized to 1/2": lambda image: saved(scaled(image, 1 / 2)),
-    "resized to 1/3": lambda image: saved(scaled(image, 1 / 3)),
-    "enlarged twice": lambda image: saved(scaled(image, 2)),
-    "brighter by 25 %": lambda image: saved(ImageEnhance.Brightness(image).enhance(1.25)),
-    "watermarked": lambda image: saved(watermarked(image)),
-    "cropped 5 %": lambda image: saved(cropped(image, 0.05)),
-    "cropped 10 %": lambda image: saved(cropped(image, 0.10)),
-    "rotated 3 degrees": lambda image: saved(image.rotate(3, Image.Resampling.BICUBIC)),
-    "rotated 90 degrees": lambda image: saved(image.transpose(Image.Transpose.ROTATE_90)),
-    "mirrored": lambda image: saved(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
-}
-SAME_PICTURE = [name for name in CHANGES if name.startswith(("re-encoded", "resized", "enlarged"))]
+ALIKE = "alike"
+DIFPY = """
+import sys, json, difPy
+built = difPy.build(sys.argv[1], recursive=True, show_progress=False)
+found = difPy.search(built, similarity="similar", rotate=True, show_progress=False).result
+groups = [[first, *(match[0] for match in matches)] for first, matches in found.items()]
+json.dump(groups, sys.stdout)
+"""
+CZKAWKA = """
+import sys, json, pathlib, czkawka
+finder = czkawka.ImageSimilarity()
+finder.set_directories([pathlib.Path(sys.argv[1])])
+finder.set_similarity(10)
+json.dump([[str(path) for path in group] for group in finder.find_similar()], sys.stdout)
+"""
 
 
 @dataclass(frozen=True)
-class Half:
-    """Vectors of a half's photos, and of the copies of its first photos by kind of change."""
+class Outcome:
+    """Recall by kind of change, and how many images are in a group of another picture, by where they come from."""
 
-    photos: Vectors
-    copies: dict[str, Vectors]
+    recall: dict[str, float]
+    wrong: Counter[str]
+    right: int
+    seconds: float
 
-
-@dataclass(frozen=True)
-class Found:
-    recall: float
-    precision: float
-    pairs: int
-
-
-def vectors_of(encoder: Encoder, files: list[tuple[str, Callable[[], bytes]]]) -> Vectors:
-    entries = (SourceEntry(name, -1, -1, read) for name, read in files)
-    rows = [result.vector for result in embed(entries, encoder, lambda _: set())]
-    assert all(row is not None for row in rows), "every photo can be read"
-    return np.stack([row for row in rows if row is not None])
+    @property
+    def precision(self) -> float:
+        return self.right / max(1, self.right + sum(self.wrong.values()))
 
 
-def halves(folder: Path, limit: int, copies: int, encoder: Encoder) -> list[Half]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    parts: list[list[Path]] = [[], []]
-    for path in paths[:limit]:
-        parts[hashlib.sha256(path.name.encode()).digest()[0] % 2].append(path)
-    return [half(part, copies, encoder) for part in parts]
+def plant(photos: Sequence[Path], copies: int, alike: int, folder: Path) -> int:
+    """Fill the folder; how many photos have copies."""
+    shown = photos[:: max(1, len(photos) // copies)][:copies] if copies else []
+    rest = [path for path in photos if path not in set(shown)]
+    layouts = rest[:: max(1, len(rest) // alike)][:alike] if alike else []
+    for path in photos:
+        # A photo that is shown on a screen must not be found beside itself.
+        if path not in set(layouts):
+            (folder / path.name).write_bytes(path.read_bytes())
+    for kind, change in CHANGES.items():
+        (folder / named(kind)).mkdir()
+        suffix = ".webp" if "WebP" in kind else ".jpg"
+        for path in shown:
+            (folder / named(kind) / f"{path.stem}.img{suffix}").write_bytes(change(opened(path)))
+    for kind, number, data in negatives([opened(path) for path in layouts], np.random.default_rng(0)):
+        place = folder / ALIKE / named(kind)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.png").write_bytes(data)
+    return len(shown)
 
 
-def half(paths: list[Path], copies: int, encoder: Encoder) -> Half:
-    def changed(path: Path, change: Change) -> Callable[[], bytes]:
-        return lambda: change(decode(path.read_bytes()).image)
-
-    photos = vectors_of(encoder, [(path.name, path.read_bytes) for path in paths])
-    planted = {
-        name: vectors_of(encoder, [(path.name, changed(path, change)) for path in paths[:copies]])
-        for name, change in CHANGES.items()
-    }
-    return Half(photos, planted)
+def named(kind: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in kind)
 
 
-def groups(vectors: Vectors, threshold: float) -> Iterator[list[int]]:
-    for star in stars(lambda ids: vectors[ids], len(vectors), threshold):
-        yield [star.centre, *star.members.tolist()]
+def opened(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGB")
 
 
-def measure(half: Half, names: list[str], threshold: float) -> Found:
-    """All kinds in `names` planted, one at a time, with the pairs of all runs taken together."""
-    found = right = pairs = 0
-    count = len(half.photos)
-    for name in names:
-        planted = half.copies[name]
-        for group in groups(np.concatenate([half.photos, planted]), threshold):
-            origins = [row if row < count else row - count for row in group]
-            found += sum(1 for row in group if row >= count and row - count in group)
-            for a, b in combinations(origins, 2):
-                pairs += 1
-                right += a == b
-    total = sum(len(half.copies[name]) for name in names)
-    return Found(found / total, right / pairs if pairs else 1.0, pairs)
+def judged(groups: Iterable[Sequence[str]], copies: int, seconds: float) -> Outcome:
+    """The groups, as paths below the folder with the kept one first, against what was planted."""
+    found: dict[str, set[str]] = {named(kind): set() for kind in CHANGES}
+    wrong: Counter[str] = Counter()
+    right = 0
+    for group in groups:
+        origins = [_origin(key) for key in group]
+        for key, origin in zip(group[1:], origins[1:], strict=True):
+            if origin == origins[0]:
+                right += 1
+            else:
+                wrong[" ".join(key.split("/")[:-1]) or "photos"] += 1
+        whole = {origin for key, origin in zip(group, origins, strict=True) if "/" not in key}
+        for key, origin in zip(group, origins, strict=True):
+            if (kind := key.partition("/")[0]) in found and origin in whole:
+                found[kind].add(origin)
+    return Outcome({kind: len(found[named(kind)]) / max(1, copies) for kind in CHANGES}, wrong, right, seconds)
 
 
-def calibrate(half: Half) -> dict[str, float]:
-    """near: the strictest with a recall of 99.5 % of the same pictures; similar: the loosest with 99 % precision."""
-    steps = np.round(np.arange(0.99, 0.30, -0.01), 2).tolist()
-    near = next((step for step in steps if measure(half, SAME_PICTURE, step).recall >= 0.995), steps[-1])
-    similar = near
-    for step in (step for step in steps if step < near):
-        if measure(half, list(CHANGES), step).precision < 0.99:
-            break
-        similar = step
-    return {"near": near, "similar": similar}
+def _origin(key: str) -> str:
+    return key if key.startswith(ALIKE) else key.rpartition("/")[2].partition(".")[0]
+
+
+def ours(folder: Path, copies: int) -> dict[str, Outcome]:
+    outcomes = {}
+    with Collection(folder.parent / "collection", Thumbnail(), [folder]) as collection:
+        began = time.perf_counter()
+        collection.index()
+        print(f"{len(collection):,} images, indexed in {time.perf_counter() - began:.0f} s")
+        for level in ("near", "similar"):
+            began = time.perf_counter()
+            groups = collection.duplicates(level)
+            took = time.perf_counter() - began
+            outcomes[level] = judged([[member.item.key for member in group.members] for group in groups], copies, took)
+    return outcomes
+
+
+def peers(python: Path, folder: Path, copies: int) -> dict[str, Outcome]:
+    outcomes = {}
+    for name, program in {"czkawka": CZKAWKA, "difPy": DIFPY}.items():
+        began = time.perf_counter()
+        run = subprocess.run([python, "-c", program, folder], stdout=subprocess.PIPE, text=True, check=False)
+        took = time.perf_counter() - began
+        if run.returncode:
+            print(f"{name}: ended with {run.returncode}")
+            continue
+        groups = json.loads(run.stdout[run.stdout.index("[") :])
+        keys = [[Path(path).relative_to(folder).as_posix() for path in group] for group in groups]
+        outcomes[name] = judged(keys, copies, took)
+    return outcomes
+
+
+def table(outcomes: dict[str, Outcome]) -> None:
+    print(f"\n| recall | {' | '.join(outcomes)} |\n|---|{'---|' * len(outcomes)}")
+    for kind in CHANGES:
+        print(f"| {kind} | " + " | ".join(f"{outcome.recall[kind]:.3f}" for outcome in outcomes.values()) + " |")
+    print("| precision | " + " | ".join(f"{outcome.precision:.4f}" for outcome in outcomes.values()) + " |")
+    print("| seconds | " + " | ".join(f"{outcome.seconds:.0f}" for outcome in outcomes.values()) + " |\n")
+    for name, outcome in outcomes.items():
+        wrong = ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.wrong.items())) or "none"
+        print(f"{name}: {outcome.right:,} right; wrong: {wrong}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--encoder", action="append", default=[])
     parser.add_argument("--copies", type=int, default=500)
     parser.add_argument("--photos", type=int, default=1_000_000)
+    parser.add_argument("--alike", type=int, default=60)
+    parser.add_argument("--peers", type=Path)
     options = parser.parse_args()
-    for name in options.encoder or ["thumbnail", "rootsift"]:
-        calibration, report = halves(options.folder, options.photos, options.copies, load_encoder(name))
-        levels = calibrate(calibration)
-        print(
-            f"\n{name}: thresholds {levels} from {len(calibration.photos)} photos; below, {len(report.photos)} others"
-        )
-        print(f"{'':22}" + "".join(f"{f'{level} {value:.2f}':>22}" for level, value in levels.items()))
-        print(f"{'':22}" + f"{'recall':>11}{'precision':>11}" * len(levels))
-        for kind in CHANGES:
-            results = [measure(report, [kind], value) for value in levels.values()]
-            print(f"{kind:22}" + "".join(f"{result.recall:11.3f}{result.precision:11.3f}" for result in results))
+    suffixes = (".jpg", ".jpeg", ".png")
+    photos = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in suffixes)[: options.photos]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "library"
+        folder.mkdir()
+        copies = plant(photos, options.copies, options.alike, folder)
+        outcomes = ours(folder, copies)
+        if options.peers:
+            outcomes |= peers(options.peers, folder, copies)
+    table(outcomes)
 
 
 if __name__ == "__main__":

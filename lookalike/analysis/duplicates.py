@@ -17,9 +17,9 @@ from lookalike.storage.store import Item
 from lookalike.types import Ids, Progress, Vectors
 from lookalike.utils.tables import csv_writer
 
-Level = Literal["exact", "near", "similar"]
+Level = Literal["exact", "same", "near", "similar"]
 UNKNOWN_AGE = 1 << 63
-FIELDS = ("group", "suggestion", "key", "path", "score", "width", "height", "bytes", "sha256")
+FIELDS = ("group", "suggestion", "key", "path", "score", "width", "height", "bytes", "sha256", "level", "reason")
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,25 @@ THRESHOLDS = {"thumbnail": Thresholds(near=0.97, similar=0.88)}
 
 @dataclass(frozen=True)
 class Member:
-    """An image of a group; `score` is its cosine to the group's centre, `collection` counts from 0."""
+    """An image of a group; `score` is its cosine to the group's centre, `collection` counts from 0.
+
+    `level` is how it was verified against the kept image; None where only the cosine was compared.
+    """
 
     item: Item
     path: Path | None
     collection: int
     score: float
     keep: bool
+    level: Level | None = None
 
 
 @dataclass(frozen=True)
 class Group:
-    """Copies of a picture: those to keep first, the best first."""
+    """Copies of a picture: those to keep first, the best first; `reason` says why the first is kept."""
 
     members: tuple[Member, ...]
+    reason: str = ""
 
     @property
     def kept(self) -> Member:
@@ -61,8 +66,8 @@ class Group:
 
     @property
     def extras(self) -> tuple[Member, ...]:
-        """The images that could be removed."""
-        return tuple(member for member in self.members if not member.keep)
+        """The images that could be removed; not those that are only similar, at which a person should look."""
+        return tuple(member for member in self.members if not member.keep and member.level != "similar")
 
 
 def threshold_for(encoder: str, level: Level) -> float | None:
@@ -89,7 +94,7 @@ def find(
     Raises QueryError, and EncoderMismatch for vectors of different lengths; the caller checks that the encoders are the
     same.
     """
-    contents = _Contents(galleries)
+    contents = Contents(galleries)
     similar = contents.stars(threshold, progress) if threshold is not None else []
     alone = np.ones(len(contents), np.bool_)
     groups = []
@@ -101,7 +106,7 @@ def find(
     return sorted(groups, key=lambda group: (-len(group.members), group.kept.item.key))
 
 
-class _Contents:
+class Contents:
     """The distinct contents (bytes) of the galleries, each with its images; positions count the contents."""
 
     def __init__(self, galleries: Sequence[StoredGallery]) -> None:
@@ -145,14 +150,31 @@ class _Contents:
             merged[mask] = vectors
         return merged
 
+    def sha256(self, place: int) -> str:
+        """The digest of a content."""
+        at = self._starts[place]
+        return str(self._galleries[int(self._owners[at])].item(int(self._rows[at])).sha256)
+
+    def images(self, place: int, score: float = 1.0) -> list[Member]:
+        """The images of a content."""
+        places = range(self._starts[place], self._ends[place])
+        located = [(int(self._owners[at]), int(self._rows[at])) for at in places]
+        return [
+            Member(self._galleries[owner].item(row), self._galleries[owner].path(row), owner, score, keep=False)
+            for owner, row in located
+        ]
+
+    def read(self, member: Member) -> bytes:
+        """The bytes of an image's file; raises ImageError."""
+        return self._galleries[member.collection].read(member.item.row)
+
+    def vectors(self, places: Ids) -> Vectors:
+        """The unit rows of contents."""
+        return self._vectors(places)
+
     def group(self, places: Sequence[int], scores: Sequence[float]) -> Group:
         """The images of these contents, the image to keep first."""
-        members = []
-        for place, score in zip(places, scores, strict=True):
-            for at in range(self._starts[place], self._ends[place]):
-                owner, row = int(self._owners[at]), int(self._rows[at])
-                gallery = self._galleries[owner]
-                members.append(Member(gallery.item(row), gallery.path(row), owner, score, keep=False))
+        members = [member for place, score in zip(places, scores, strict=True) for member in self.images(place, score)]
         members.sort(key=_worth)
         is_single = len(self._galleries) == 1
         return Group(
@@ -191,7 +213,7 @@ def as_json(groups: Sequence[Group]) -> dict[str, Any]:
     """The groups and their totals, ready for JSON."""
     extras = [member for group in groups for member in group.extras]
     return {
-        "groups": [[_row(member) for member in group.members] for group in groups],
+        "groups": [[_row(member, group) for member in group.members] for group in groups],
         "images": sum(len(group.members) for group in groups),
         "extras": len(extras),
         "extra_bytes": sum(member.item.size for member in extras),
@@ -205,11 +227,11 @@ def write_json(groups: Sequence[Group], file: IO[str]) -> None:
 
 
 def write_csv(groups: Sequence[Group], file: IO[str]) -> None:
-    """A line for each image; `group` counts from 1, `suggestion` is keep or extra."""
+    """A line for each image; `group` counts from 1, `suggestion` is keep, extra or look."""
     writer = csv_writer(file)
     writer.writerow(FIELDS)
     for number, group in enumerate(groups, 1):
-        rows = ({"group": number, **_row(member)} for member in group.members)
+        rows = ({"group": number, **_row(member, group)} for member in group.members)
         writer.writerows([row[name] for name in FIELDS] for row in rows)
 
 
@@ -219,10 +241,15 @@ def extra_paths(groups: Sequence[Group]) -> Iterator[Path]:
         yield from (member.path for member in group.extras if member.path is not None)
 
 
-def _row(member: Member) -> dict[str, Any]:
+def suggestion(member: Member) -> str:
+    """keep, extra, or look: a person should look at it first."""
+    return "keep" if member.keep else "look" if member.level == "similar" else "extra"
+
+
+def _row(member: Member, group: Group) -> dict[str, Any]:
     item = member.item
     return {
-        "suggestion": "keep" if member.keep else "extra",
+        "suggestion": suggestion(member),
         "key": item.key,
         "path": None if member.path is None else str(member.path),
         "score": round(member.score, 6),
@@ -230,4 +257,6 @@ def _row(member: Member) -> dict[str, Any]:
         "height": item.height,
         "bytes": item.size,
         "sha256": item.sha256,
+        "level": member.level,
+        "reason": group.reason,
     }

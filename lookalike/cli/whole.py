@@ -15,6 +15,7 @@ from lookalike.utils.files import reason
 
 if TYPE_CHECKING:
     from lookalike.analysis.duplicates import Group
+    from lookalike.collection.collection import Collection
 
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 AsPaths = Annotated[bool, typer.Option("--paths", help="Print the paths that could go alone, one a line.")]
@@ -28,12 +29,20 @@ def duplicates(
         Path | None, typer.Argument(metavar="OTHER", help="Find what of this collection is in the first one.")
     ] = None,
     level: Annotated[
-        Literal["exact", "near", "similar"],
-        typer.Option(help="The same bytes; the same picture in another file; also cropped or written on."),
+        Literal["exact", "same", "near", "similar"],
+        typer.Option(
+            help="The same bytes; the same pixels; re-encoded or resized; also cropped, framed, turned, mirrored."
+        ),
     ] = "exact",
     threshold: Annotated[
-        float | None, typer.Option(metavar="COSINE", help="Instead of a level: copies have at least this cosine.")
+        float | None,
+        typer.Option(
+            metavar="COSINE", help="The lowest cosine of pictures that are compared; with level exact, of copies."
+        ),
     ] = None,
+    keep: Annotated[
+        str, typer.Option(metavar="RULE", help="Keep the best, oldest, newest or largest copy, or that of a PATTERN.")
+    ] = "best",
     encoder: Chosen = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -41,7 +50,16 @@ def duplicates(
     move_to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Move what could go below DIR; without --yes, only say so.")
     ] = None,
+    trash: Annotated[
+        bool, typer.Option("--trash", help="Put what could go into the trash; without --yes, only say so.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Really move.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Put back what was moved or put into the trash.")] = False,
+    told_apart: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--not", metavar="A B", help="Remember that two images (keys or paths) are no duplicates."),
+    ] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="With --not: forget it again.")] = False,
 ) -> None:
     """Find groups of images that are copies of one picture, and suggest which to keep."""
     from contextlib import ExitStack
@@ -52,13 +70,23 @@ def duplicates(
 
     if as_json + as_csv + paths > 1:
         raise typer.BadParameter("--json, --csv and --paths exclude each other")
-    if yes and move_to is None:
-        raise typer.BadParameter("--yes goes with --move-to DIR")
+    if yes and move_to is None and not trash:
+        raise typer.BadParameter("--yes goes with --move-to DIR or --trash")
+    if move_to is not None and trash:
+        raise typer.BadParameter("--move-to and --trash exclude each other")
+    if forget and told_apart is None:
+        raise typer.BadParameter("--forget goes with --not A B")
+    if undo or told_apart:
+        _remember(path, told_apart, forget) if told_apart else _undo(path)
+        return
     with ExitStack() as stack:
         folders = [path, other] if other else [path]
         searched = [stack.enter_context(collections.open(folder)).chosen(encoder) for folder in folders]
         with shown("comparisons") as progress:
-            groups = searched[0].duplicates(level, threshold, searched[1] if other else None, progress)
+            by_content = paths or trash or move_to is not None
+            groups = searched[0].duplicates(
+                level, threshold, searched[1] if other else None, progress, keep, by_content
+            )
         if as_json:
             print_json(listing.as_json(groups))
         elif as_csv:
@@ -68,27 +96,50 @@ def duplicates(
                 write(str(extra), "\n")
         else:
             _print_groups(groups)
-        if move_to:
-            _move(groups, move_to, yes)
+        if move_to or trash:
+            _move(groups, move_to, yes, searched[0])
+
+
+def _remember(path: Path, images: tuple[str, str], forget: bool) -> None:
+    from lookalike.collection import collection as collections
+
+    with collections.open(path) as collection:
+        collection.not_duplicates(*images, forget)
+    note(f"{images[0]} and {images[1]} {'may be duplicates again' if forget else 'are no duplicates'}")
+
+
+def _undo(path: Path) -> None:
+    from lookalike.collection import collection as collections
+
+    with collections.open(path) as collection:
+        stayed = back = 0
+        for entry, failed in collection.moves.undo():
+            stayed, back = stayed + bool(failed), back + (not failed)
+            note(f"stays away: {entry.source}: {failed}" if failed else f"put back: {entry.source}")
+    note(f"{back:,} put back, {stayed:,} not")
 
 
 def _print_groups(groups: "list[Group]") -> None:
+    from lookalike.analysis.duplicates import suggestion
+
     for number, group in enumerate(groups, 1):
         print(f"group {number}: {len(group.members)} images")
         for member in group.members:
             size = f"{member.item.width} x {member.item.height}"
-            mark = "keep " if member.keep else "extra"
-            print(f"  {mark}  {member.score:6.4f}  {size:>13}  {printable(str(member.path or member.item.key))}")
+            shown = printable(str(member.path or member.item.key))
+            why = f"  ({printable(group.reason)})" if member is group.kept and group.reason else ""
+            print(f"  {suggestion(member):5}  {member.score:6.4f}  {member.level or '':7}  {size:>13}  {shown}{why}")
     extras = [member for group in groups for member in group.extras]
     freed = sum(member.item.size for member in extras)
     note(f"{len(groups):,} groups, {len(extras):,} images could go, {freed / 1e6:,.1f} MB")
 
 
-def _move(groups: "list[Group]", folder: Path, really: bool) -> None:
+def _move(groups: "list[Group]", folder: Path | None, really: bool, collection: "Collection") -> None:
     from lookalike.analysis import move_files as moves
 
-    planned = moves.plan(groups, folder)
-    done = moves.execute(planned) if really else iter(planned)
+    planned = moves.plan_trash(groups) if folder is None else moves.plan(groups, folder)
+    carry_out = moves.execute_trash if folder is None else moves.execute
+    done = carry_out(planned, collection.moves) if really else iter(planned)
     stayed = moved = 0
     for move in done:
         if move.reason:
@@ -96,8 +147,10 @@ def _move(groups: "list[Group]", folder: Path, really: bool) -> None:
             note(f"stays: {move.key}: {move.reason}")
         else:
             moved += 1
-            note(f"{'moved' if really else 'would move'}: {move.source} to {move.target}")
+            note(f"{'moved' if really else 'would move'}: {move.source} to {move.target or 'the trash'}")
     note(f"{moved:,} {'moved' if really else 'would be moved; --yes moves them'}, {stayed:,} stay")
+    if really and moved:
+        note(f"`lookalike duplicates {collection.folder} --undo` puts them back")
 
 
 @app.command(epilog="Example: lookalike label ~/Pictures --labels words.txt --out labels.csv")

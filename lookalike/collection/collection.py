@@ -18,14 +18,16 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.search.hits import DamagedRows, hits
 from lookalike.search.options import Fuse, SearchOptions
 from lookalike.search.query import Example, Query, Resolved, examples, query_picture, resolve
-from lookalike.storage import store
+from lookalike.storage import distinct, store
 from lookalike.storage.manifest import remains
 from lookalike.storage.store import Store
+from lookalike.storage.swap import MOVES
 from lookalike.types import Box, Encoder, Hit, Probe, Progress, Reranker, Scores, TextEncoder
 
 if TYPE_CHECKING:
     from lookalike.analysis.duplicates import Group, Level
     from lookalike.analysis.explain import Explanation
+    from lookalike.analysis.journal import Journal
     from lookalike.analysis.zero_shot import Label
     from lookalike.collection.places import IndexedSource
     from lookalike.collection.sync import IndexReport
@@ -294,18 +296,74 @@ class Collection:
         threshold: float | None = None,
         other: "Collection | None" = None,
         progress: Progress | None = None,
+        keep: str = "best",
+        by_content: bool = False,
     ) -> "list[Group]":
-        """Groups of copies, or the images of `other` that have copies here; see `duplicates.find`.
+        """Groups of copies, or the images of `other` that have copies here, as their files are now.
 
-        Raises QueryError, and EncoderMismatch where vectors of `other` are of another encoder.
+        Parameters
+        ----------
+        level
+            exact: the same bytes; same: the same pixels; near: re-encoded or resized; similar: also cropped, framed,
+            turned, mirrored or written on, to be looked at. They work with any encoder.
+        threshold
+            The lowest cosine of candidates, which are then compared by their pixels. With level exact, the lowest
+            cosine of two copies, by the vectors of this collection alone.
+        other
+            A second collection, whose copies of images here are found; all images here are kept.
+        progress
+            Called now and then with (done, total).
+        keep
+            Which copy is kept: best, oldest, newest, largest, or a pattern of its path.
+        by_content
+            Read the bytes of all files in groups again, for a list by which files are removed.
+
+        Returns
+        -------
+        list of Group
+            Largest first. Each extra is a copy of the image that is kept; `Group.reason` says why that one is kept.
+
+        Raises
+        ------
+        QueryError, EncoderMismatch
+            Where no picture can be read; where vectors of `other` are of another encoder, and only they are compared.
+
+        Examples
+        --------
+        >>> photos = lookalike.open("photos")
+        >>> photos.duplicates("near")
+        []
         """
-        from lookalike.analysis.duplicates import find, threshold_for
+        from lookalike.analysis.group_copies import Rules, copies
 
         mine, theirs = self.store.header, (other or self).store.header
-        if (threshold is not None or level != "exact") and mine.fingerprint != theirs.fingerprint:
+        if threshold is not None and level == "exact" and mine.fingerprint != theirs.fingerprint:
             raise EncoderMismatch(f"{self.path} was made with {mine.encoder}, the other with {theirs.encoder}")
-        least = threshold_for(mine.encoder, level) if threshold is None else threshold
-        return find([self.gallery, other.gallery] if other else [self.gallery], least, progress)
+        apart = distinct.pairs(self.store) | (distinct.pairs(other.store) if other else frozenset())
+        rules = Rules(level, threshold, keep, apart, by_content)
+        return copies([self.gallery, other.gallery] if other else [self.gallery], rules, progress)
+
+    def not_duplicates(self, a: str | Path, b: str | Path, forget: bool = False) -> None:
+        """Remember, by their content, that two images (keys or paths) are no duplicates; with `forget`, not any more.
+
+        Raises QueryError for a key that the collection does not have.
+        """
+        self._writer.not_duplicates(distinct.pair(self._content(a), self._content(b)), forget)
+
+    def _content(self, name: str | Path) -> str:
+        row = self.gallery.row(str(name))
+        rows = [row] if row is not None else self.gallery.rows_of_file(Path(name))
+        sha256 = self.gallery.content(rows[0]) if rows else ""
+        if not sha256:
+            raise QueryError(f"{name}: no image of {self.path} of that key or path, or one whose bytes were never read")
+        return sha256
+
+    @property
+    def moves(self) -> "Journal":
+        """The journal of duplicates that were moved away from here."""
+        from lookalike.analysis.journal import Journal
+
+        return Journal(self.path / MOVES)
 
     def label(
         self, labels: Sequence[str], k: int = 1, templates: Sequence[str] | None = None, min_score: float = -1.0

@@ -16,7 +16,7 @@ from lookalike.encoders.precision import PrecisionFinding
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError, SourceError
 from lookalike.images.sources import Source, open_source
 from lookalike.integrations.milvus import address as engines
-from lookalike.storage import kept_columns, metadata, store, taken_out
+from lookalike.storage import distinct, kept_columns, metadata, store, taken_out
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
 from lookalike.storage.maintenance.compact import Compaction, compact
 from lookalike.storage.maintenance.transfer import Format, export
@@ -153,6 +153,7 @@ class Writer:
         report = Writer(further)._follow(self._reader, progress, allow_removals=allow_removals)
         with further.store.writing() as written:
             taken_out.carry(self._reader.store, written)
+            distinct.carry(self._reader.store, written)
             if written.catalog.count_values() < self._reader.store.catalog.count_values():
                 kept_columns.carry(self._reader.store, written)
         return report
@@ -272,6 +273,7 @@ class Writer:
                     key_of = rekeyed(old, written)
                     taken_out.carry(old, written, key_of)
                     kept_columns.carry(old, written, key_of)
+                    distinct.carry(old, written)
                 written.relocate(self._path)
         exchange(self._path, fresh)
         if old is not None:
@@ -341,6 +343,14 @@ class Writer:
                 for key in keys:
                     taken_out.let_in(written, key)
         return len(dict.fromkeys(keys))
+
+    def not_duplicates(self, pair: distinct.Pair, forget: bool = False) -> None:
+        """Remember that two contents are no duplicates, or forget it; see `Collection.not_duplicates`."""
+        with self._reader.store.writing() as written:
+            (distinct.forget if forget else distinct.add)(written, [pair])
+        self._reader.forget_gallery()
+        for further in self._further():
+            further.not_duplicates(pair, forget)
 
     def verify(self, repair: bool = False) -> Damage:
         """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""

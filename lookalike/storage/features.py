@@ -34,12 +34,13 @@ class FeatureCache:
 
     folder: Path
     budget: int = BUDGET
+    name: str = FILE
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """The entries of those of `keys` that are in the cache."""
         entries: dict[bytes, bytes] = {}
         stale: list[bytes] = []
-        if (self.folder / FILE).exists():
+        if (self.folder / self.name).exists():
             self._run(lambda file: _read(file, keys, entries, stale))
         if stale:
             self._run(lambda file: _touch(file, stale))
@@ -51,7 +52,7 @@ class FeatureCache:
 
     def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Run `work` in a transaction; an error leaves the cache as it was, or empty if it was damaged."""
-        path = self.folder / FILE
+        path = self.folder / self.name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.folder.is_symlink() or link_in(self.folder):
@@ -66,7 +67,7 @@ class FeatureCache:
         except sqlite3.DatabaseError as error:
             log.warning("%s is damaged and is begun again (%s)", path, error)
             for part in ("", "-journal"):
-                path.with_name(FILE + part).unlink(missing_ok=True)
+                path.with_name(self.name + part).unlink(missing_ok=True)
 
 
 def _read(file: sqlite3.Connection, keys: Iterable[bytes], entries: dict[bytes, bytes], stale: list[bytes]) -> None:

@@ -18,7 +18,9 @@ from lookalike.utils.files import reason
 
 SETS = "sets"
 """The folder of a collection for its further vector sets, which outlive an exchange."""
-NOT_COPIED = {FILE, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, CACHE, "salvaged"}
+MOVES = "moves.jsonl"
+"""The journal of files that were moved or put into the trash, which outlives an exchange too."""
+NOT_COPIED = {FILE, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, CACHE, MOVES, "salvaged"}
 NOT_COPIED |= {name for name, _ in DTYPES.values()}
 """Files that the new collection has of its own, that `exchange` moves, or that can be made again."""
 MOMENT = 0.2
@@ -78,7 +80,7 @@ def exchange(path: Path, fresh: Path) -> None:
 
 def _bring(old: Path, path: Path) -> None:
     """Move what outlives an exchange, unless it exists in `path`; another process may do the same meanwhile."""
-    for folder in (old / CACHE, old / SETS, *(old / SETS).glob("*")):
+    for folder in (old / CACHE, old / MOVES, old / SETS, *(old / SETS).glob("*")):
         target = path / folder.relative_to(old)
         if not target.exists():
             with suppress(FileNotFoundError):

@@ -1,10 +1,12 @@
 """Files that are replaced whole or not at all, durable folders, and the SHA-256 of files."""
 
+import errno
 import hashlib
 import logging
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import IO
 from lookalike.utils.paths import cache_dir
 
 DIGEST = re.compile("[0-9a-f]{64}")
+# Errors of file systems without hard links, and of two places on different file systems.
+NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 log = logging.getLogger(__name__)
 
@@ -98,3 +102,30 @@ def known_sha256(path: Path) -> str:
     except OSError:
         log.debug("%s cannot be written; %s is read through again next time", note, path)
     return digest
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a file, also to another device, where it is copied first; raises OSError where the name is taken."""
+    try:
+        # Unlike rename, this fails where the target exists.
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        _copy(source, target)
+    source.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A complete, durable copy with the times of the original, or none."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        try:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+            writer.flush()
+            os.fsync(writer.fileno())
+            if writer.tell() != os.fstat(reader.fileno()).st_size:
+                raise OSError(errno.EIO, "the file changed while it was copied")
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    shutil.copystat(source, target, follow_symlinks=False)

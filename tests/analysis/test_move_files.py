@@ -154,7 +154,12 @@ def test_what_must_stay_is_told_why(tmp_path: Path) -> None:
     assert reason_for(kept, extra, out) == "changed since it was indexed"
     extra = member(photos, "extra.jpg")
     os.utime(photos / "extra.jpg", ns=(0, extra.item.mtime_ns + 1))
+    assert reason_for(kept, extra, out) is None, "another time, but the same bytes"
+    (photos / "extra.jpg").write_bytes(b"SAME")
     assert reason_for(kept, extra, out) == "changed since it was indexed", "as many bytes, but others"
+    extra = member(photos, "extra.jpg")
+    (photos / "kept.jpg").write_bytes(b"")
+    assert reason_for(kept, extra, out) == "the one to keep, kept.jpg, has changed since it was indexed"
 
 
 def test_links_and_second_names_of_the_kept_file_stay(tmp_path: Path) -> None:

@@ -131,9 +131,12 @@ def test_duplicates_are_groups_with_one_to_keep(run: Run, indexed: Path) -> None
     assert [row["suggestion"] for row in rows] == ["keep", "extra"]
 
 
-def test_duplicates_by_a_level_that_was_never_measured_ask_for_a_threshold(run: Run, indexed: Path) -> None:
-    status, _, errors = run("duplicates", indexed, "--level", "near")
-    assert (status, "give --threshold" in errors) == (1, True)
+def test_near_duplicates_are_found_whatever_the_encoder(run: Run, indexed: Path) -> None:
+    status, output, _ = run("duplicates", indexed, "--level", "near", "--json")
+    groups = json.loads(output)["groups"]
+    names = sorted([member["key"] for member in group] for group in groups)
+    assert (status, names) == (0, [["02.jpg", "same.jpg"], ["copy.png", "01.jpg"]])
+    assert {member["reason"] for group in groups for member in group} == {"the shorter path", "lossless format"}
 
 
 def test_extras_are_moved_only_when_told_twice(run: Run, indexed: Path, tmp_path: Path) -> None:
@@ -145,6 +148,37 @@ def test_extras_are_moved_only_when_told_twice(run: Run, indexed: Path, tmp_path
     assert not Path(extra).exists()
     assert (tmp_path / "out" / Path(extra).name).exists()
     assert run("duplicates", indexed, "--yes")[0] == 2
+
+
+def test_moved_extras_are_put_back(run: Run, indexed: Path, tmp_path: Path) -> None:
+    (extra,) = run("duplicates", indexed, "--paths")[1].splitlines()
+    run("duplicates", indexed, "--move-to", tmp_path / "out", "--yes")
+    assert not Path(extra).exists()
+    assert "1 put back, 0 not" in run("duplicates", indexed, "--undo")[2]
+    assert Path(extra).exists()
+
+
+def test_two_images_are_told_apart_until_that_is_forgotten(run: Run, indexed: Path) -> None:
+    assert run("duplicates", indexed, "--not", "02.jpg", "same.jpg")[0] == 0
+    assert run("duplicates", indexed, "--paths")[1] == ""
+    assert run("duplicates", indexed, "--not", indexed / "02.jpg", "same.jpg", "--forget")[0] == 0
+    assert run("duplicates", indexed, "--paths")[1] == f"{indexed}/same.jpg\n"
+    status, _, errors = run("duplicates", indexed, "--not", "02.jpg", "no such key")
+    assert (status, "no such key" in errors, errors.count("\n")) == (1, True, 1)
+
+
+def test_options_of_duplicates_that_need_each_other_are_refused_alone(run: Run, indexed: Path, tmp_path: Path) -> None:
+    for options in (("--forget",), ("--yes",), ("--trash", "--move-to", tmp_path)):
+        assert run("duplicates", indexed, *options)[0] == 2
+
+
+def test_the_copy_to_keep_is_chosen_by_a_pattern_and_the_reason_is_printed(run: Run, indexed: Path) -> None:
+    output = run("duplicates", indexed, "--keep", "same*")[1]
+    assert output.splitlines()[1].endswith(f"{indexed}/same.jpg  (matches same*)")
+    rows = list(csv.DictReader(io.StringIO(run("duplicates", indexed, "--keep", "same*", "--csv")[1])))
+    assert [(row["key"], row["suggestion"], row["level"], row["reason"]) for row in rows] == [
+        ("same.jpg", "keep", "exact", "matches same*"), ("02.jpg", "extra", "exact", "matches same*"),
+    ]  # fmt: skip
 
 
 def test_duplicates_between_two_collections(run: Run, indexed: Path, tmp_path: Path) -> None:
