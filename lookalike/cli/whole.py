@@ -47,6 +47,7 @@ def duplicates(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     paths: AsPaths = False,
+    null: Annotated[bool, typer.Option("-0", help="As --paths, each ended by a NUL byte, for `xargs -0`.")] = False,
     move_to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Move what could go below DIR; without --yes, only say so.")
     ] = None,
@@ -68,8 +69,8 @@ def duplicates(
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
-    if as_json + as_csv + paths > 1:
-        raise typer.BadParameter("--json, --csv and --paths exclude each other")
+    if as_json + as_csv + paths + null > 1:
+        raise typer.BadParameter("--json, --csv, --paths and -0 exclude each other")
     if yes and move_to is None and not trash:
         raise typer.BadParameter("--yes goes with --move-to DIR or --trash")
     if move_to is not None and trash:
@@ -83,7 +84,7 @@ def duplicates(
         folders = [path, other] if other else [path]
         searched = [stack.enter_context(collections.open(folder)).chosen(encoder) for folder in folders]
         with shown("comparisons") as progress:
-            by_content = paths or trash or move_to is not None
+            by_content = paths or null or trash or move_to is not None
             groups = searched[0].duplicates(
                 level, threshold, searched[1] if other else None, progress, keep, by_content
             )
@@ -91,9 +92,9 @@ def duplicates(
             print_json(listing.as_json(groups))
         elif as_csv:
             listing.write_csv(groups, sys.stdout)
-        elif paths:
+        elif paths or null:
             for extra in listing.extra_paths(groups):
-                write(str(extra), "\n")
+                write(str(extra), "\0" if null else "\n")
         else:
             _print_groups(groups)
         if move_to or trash:

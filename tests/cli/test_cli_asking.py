@@ -222,3 +222,11 @@ def test_the_map_is_one_page(run: Run, indexed: Path, tmp_path: Path) -> None:
     status, output, _ = run("map", indexed, "--out", tmp_path / "map.html", "--groups", 3)
     assert (status, output) == (0, f"{tmp_path / 'map.html'}: 14 images\n")
     assert "<title>photos</title>" in (tmp_path / "map.html").read_text()
+
+
+def test_names_with_line_breaks_reach_xargs_whole(run: Run, photos: Path) -> None:
+    (photos / "two\nlines.jpg").write_bytes((photos / "01.jpg").read_bytes())
+    run("index", photos, "--encoder", "pixels")
+    listed = run("duplicates", photos, "-0")[1]
+    assert listed in (f"{photos}/two\nlines.jpg\0", f"{photos}/01.jpg\0")
+    assert run("duplicates", photos, "-0", "--paths")[0] == 2
