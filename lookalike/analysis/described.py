@@ -39,7 +39,11 @@ def _thumbnail(data: bytes) -> Vectors:
 
 
 def _vector(data: bytes) -> Vectors | None:
-    return np.frombuffer(data, np.float32) if len(data) == 4 * Thumbnail().dim else None
+    if len(data) != 4 * Thumbnail().dim:
+        return None
+    vector = np.frombuffer(data, np.float32)
+    # The cache may be of a folder that somebody handed over.
+    return vector if abs(float(vector @ vector) - 1) < 1e-3 else None
 
 
 THUMBNAIL = Description[Vectors](
