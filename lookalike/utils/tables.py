@@ -2,11 +2,13 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
 
 BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf)", re.IGNORECASE)
 CRLF = "\r\n"
 MARK = "'"
 """Put before such text, as spreadsheets do themselves; `unmarked` takes it off again."""
@@ -42,10 +44,10 @@ def marked(cell: object) -> object:
 
     Examples
     --------
-    >>> marked("=1+1"), marked("-3.jpg"), marked(-3), marked("a=b")
-    ("'=1+1", "'-3.jpg", -3, 'a=b')
+    >>> marked("=1+1"), marked("-3.jpg"), marked("-3"), marked("a=b")
+    ("'=1+1", "'-3.jpg", '-3', 'a=b')
     """
-    return f"{MARK}{cell}" if isinstance(cell, str) and cell.lstrip(MARK).startswith(BEGINS_FORMULA) else cell
+    return f"{MARK}{cell}" if isinstance(cell, str) and _would_run(cell.lstrip(MARK)) else cell
 
 
 def unmarked(cell: str) -> str:
@@ -56,4 +58,8 @@ def unmarked(cell: str) -> str:
     >>> unmarked("'=1+1"), unmarked("''=1"), unmarked("'tis")
     ('=1+1', "'=1", "'tis")
     """
-    return cell[1:] if cell.startswith(MARK) and cell.lstrip(MARK).startswith(BEGINS_FORMULA) else cell
+    return cell[1:] if cell.startswith(MARK) and _would_run(cell.lstrip(MARK)) else cell
+
+
+def _would_run(text: str) -> bool:
+    return text.startswith(BEGINS_FORMULA) and not NUMBER.fullmatch(text)

@@ -90,7 +90,7 @@ def test_words_are_searched_in_the_set_that_reads(both: Collection) -> None:
 def test_words_without_a_set_that_reads_name_the_command_that_adds_one(photos: Path, encoder: PixelEncoder) -> None:
     collection = Collection(photos / ".lookalike", encoder, [photos])
     collection.index()
-    with pytest.raises(QueryError, match=r"lookalike index .*photos --encoder pixels --encoder siglip2-base"):
+    with pytest.raises(QueryError, match=r"add them: lookalike index .*photos --encoder siglip2-base"):
         collection.search(text="red")
 
 
