@@ -128,7 +128,7 @@ def chat(rng: np.random.Generator) -> Image.Image:
 def nearly_blank(rng: np.random.Generator) -> Image.Image:
     """A page with a page number."""
     page = Image.new("RGB", (620, 877), PAPER)
-    ImageDraw.Draw(page).text((300, 840), str(rng.integers(1, 1_000)), font=ImageFont.load_default(15), fill=INK)
+    ImageDraw.Draw(page).text((300, 840), str(rng.integers(1, 10**9)), font=ImageFont.load_default(15), fill=INK)
     return page
 
 

@@ -143,7 +143,7 @@ ALTERED, DIFFERENT = 0.2, 0.2
 """From what difference on (in units of what compression does) a block disagrees, and the share that may disagree.
 Portraits of one person in one pose, laid over each other, disagree in 23 % of the blocks or more; 30 % crops of photos
 in at most 18 %."""
-WRITTEN_ON, UNCHANGED = 0.35, 0.6
+WRITTEN_ON, UNCHANGED = 0.22, 0.7
 """The share of a picture that a rectangle with writing covers at most, and of its content that lies outside."""
 
 
