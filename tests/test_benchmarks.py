@@ -69,6 +69,52 @@ def test_the_encoding_benchmark_sets_the_reports_pipeline_beside_ours(run: Run, 
     assert "random weights (the same work, no meaning)" in printed
 
 
+def test_the_table_of_operators_says_where_the_time_of_both_graphs_goes(run: Run, jpegs: Path) -> None:
+    printed = run("encode", jpegs, "--operators", "--images", 4, "--rounds", 1, "--model", "dinov2-small")
+    rows = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")][1:]
+    for precision, product in {"fp32": "Gemm", "int8": "DynamicQuantizeMatMul"}.items():
+        kinds = {row[1]: row[2:] for row in rows if row[0] == precision}
+        assert kinds["all"][1] == "100.0%"
+        assert {product, "MultiHeadAttention", "others"} <= set(kinds)
+        assert sum(int(row[0]) for kind, row in kinds.items() if kind != "all") == int(kinds["all"][0])
+
+
+def event(
+    kind: str, start: int, inputs: list[list[int]], output: list[int], microseconds: int = 4
+) -> dict[str, object]:
+    shapes = {"input_type_shape": [{"float": shape} for shape in inputs], "output_type_shape": [{"float": output}]}
+    args = {"op_name": kind, **shapes}
+    return {"name": f"{kind} a_kernel_time", "ts": start, "dur": microseconds, "args": args}
+
+
+def test_operators_are_counted_in_the_fastest_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows of 3 times 3 x 5 are 60 operations, 2 us at 30 a us; 2 tokens of 4 numbers that attend to 3 are 96."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import operators
+
+    fast = [event("Gemm", 201, [[2, 3], [3, 5]], [2, 5]), event("Add", 207, [[2, 5], [5]], [2, 5], 1)]
+    fast += [event("MultiHeadAttention", 209, [[1, 2, 4], [1, 3, 4], [1, 3, 4]], [1, 2, 4], 3)]
+    runs = [{"name": "model_run", "ts": start, "dur": took} for start, took in ((100, 50), (200, 10))]
+    found = operators.costs([event("Gemm", 101, [[2, 3], [3, 5]], [2, 5]), *fast, *runs])
+    assert {kind: (cost.nodes, cost.operations) for kind, cost in found.items()} == {
+        "Gemm": (1, 60),
+        "MultiHeadAttention": (1, 96),
+        "between": (0, 0),
+        "Add": (1, 0),
+    }
+    assert [round(cost.seconds * 1e6) for cost in found.values()] == [4, 3, 2, 1]
+    assert operators.rows("fp32", found, images=2, peak=0.03)[1] == [
+        "fp32", "Gemm", "1", "40.0%", "0.00", "0.00", "0", "50%", "20.0%",
+    ]  # fmt: skip
+
+
+def test_openvino_is_named_where_it_is_missing(run: Run, jpegs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    with pytest.raises(SystemExit, match="openvino is not installed; `pip install openvino` does it"):
+        run("encode", jpegs, "--openvino", "--images", 1, "--model", "dinov2-small")
+
+
 @pytest.mark.parametrize(
     ("options", "name"), [(("--encoder", "thumbnail"), "thumbnail"), (("--stand-in", 0.1), "stand-in of 0.1 ms")]
 )

@@ -60,6 +60,21 @@ def open_graph(path: Path, precision: str, threads: int) -> Any:
     """A session of a graph that `graph` wrote; raises EncoderError where ONNX Runtime cannot use it."""
     import onnxruntime
 
+    options = graph_options(precision, threads)
+    # The errors of ONNX Runtime have no common base class.
+    try:
+        return onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:150]
+        raise EncoderError(f"{path.parent} cannot be used ({reason}); delete it, and it is made again") from error
+
+
+def graph_options(precision: str, threads: int) -> Any:
+    """ONNX Runtime's options for a graph that `graph` wrote."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
@@ -71,14 +86,7 @@ def open_graph(path: Path, precision: str, threads: int) -> Any:
     elif not _adds_products_exactly():
         # Slower by half, but correct.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    # The errors of ONNX Runtime have no common base class.
-    try:
-        return onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
-        )
-    except Exception as error:
-        reason = " ".join(str(error).split())[:150]
-        raise EncoderError(f"{path.parent} cannot be used ({reason}); delete it, and it is made again") from error
+    return options
 
 
 @functools.cache
