@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from PIL import Image
 
 from lookalike.encoders.build import build
 from lookalike.encoders.files import locate
+from lookalike.encoders.graph import CLS, TOKENS
 from lookalike.encoders.onnx import OnnxBackbone
 from lookalike.encoders.precision import PrecisionFinding, choose_precision
 from lookalike.types import Vectors
@@ -28,6 +30,20 @@ def cosine(folder: Path) -> float:
 @pytest.mark.parametrize("name", ["dinov2-small", "dinov2-giant-reg"])
 def test_int8_is_close_to_fp32_on_random_weights(name: str, tmp_path: Path) -> None:
     assert cosine(checkpoints.write(checkpoints.shrunken(name), tmp_path)) > 0.999
+
+
+def kinds(graph: Path) -> Counter[str]:
+    import onnx
+
+    return Counter(node.op_type for node in onnx.load(graph, load_external_data=False).graph.node)
+
+
+def test_what_is_computed_for_the_class_token_alone_is_not_rounded(tmp_path: Path) -> None:
+    """The last block's projections but queries, keys and values; the readout leads out of the basis in both graphs."""
+    folder = build(locate(checkpoints.write(checkpoints.shrunken("dinov2-small"), tmp_path)), "int8").folder
+    whole, alone = kinds(folder / TOKENS), kinds(folder / CLS)
+    assert (whole["DynamicQuantizeMatMul"], whole["MatMulIntegerToFloat"], whole["Gemm"]) == (9, 3, 1)
+    assert (alone["DynamicQuantizeMatMul"], alone["MatMulIntegerToFloat"], alone["Gemm"]) == (7, 2, 4)
 
 
 class Noisy(PixelEncoder):
