@@ -228,6 +228,7 @@ def show(seconds: dict[str, list[float]], count: int, work: float, peak: float, 
         whole = speeds.get(f"{name}, bare")
         share = f"{speed / whole:.0%}" if whole else ""
         print(f"| {name} | {speed:.2f} | {speed / speeds[first]:.2f} | {speed * work / peak:.0%} | {share} |")
+    print(f"\nload average {os.getloadavg()[0]:.1f} at the end")
 
 
 if __name__ == "__main__":

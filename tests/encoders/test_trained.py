@@ -16,6 +16,7 @@ from lookalike.encoders.precision import FEWEST, SMALLEST_COSINE, SMALLEST_OVERL
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.encoders.torch import TorchBackbone
 from lookalike.images.decode import load
+from lookalike.types import Encoder
 from tests.encoders import checkpoints
 from tests.support import trained as wheel
 
@@ -83,9 +84,20 @@ def test_poolings_and_patches_agree_with_transformers(
     assert np.abs(unit(grid.reshape(-1, 384)) - unit(tokens[0, 1:])).max() <= 1e-5
 
 
-def test_what_the_trial_of_int8_finds_is_how_far_int8_is_from_transformers(trained: Path, six_buildings: Path) -> None:
+@pytest.fixture(scope="module")
+def both(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Encoder]:
+    """fp32 and int8; building and opening their graphs takes longer than a few pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKALIKE_CACHE", str(tmp_path_factory.mktemp("both")))
+        exact, rounded = (load_encoder(trained, precision=name, device="onnx") for name in ("fp32", "int8"))
+    return exact, rounded
+
+
+def test_what_the_trial_of_int8_finds_is_how_far_int8_is_from_transformers(
+    trained: Path, both: tuple[Encoder, Encoder], six_buildings: Path
+) -> None:
     pictures = [load(path).image for path in sorted(six_buildings.rglob("*.jpg"))[:FEWEST]]
-    exact, rounded = (load_encoder(trained, precision=precision, device="onnx") for precision in ("fp32", "int8"))
+    exact, rounded = both
     finding = choose_precision(exact, rounded, pictures)
     pixels = np.stack([exact.prepare(picture) for picture in pictures])
     published = unit(checkpoints.reference(trained, pixels)[:, 0])
@@ -102,9 +114,9 @@ def photos(folder: Path, count: int) -> list[Image]:
     return [load(paths[number * len(paths) // count]).image for number in range(count)]
 
 
-def test_int8_is_close_on_trained_weights(trained: Path, six_buildings: Path) -> None:
+def test_int8_is_close_on_trained_weights(both: tuple[Encoder, Encoder], six_buildings: Path) -> None:
     pictures = [load(path).image for path in sorted(six_buildings.rglob("*.jpg"))]
-    exact, rounded = (load_encoder(trained, precision=precision, device="onnx") for precision in ("fp32", "int8"))
+    exact, rounded = both
     cosines = (exact.encode(pictures) * rounded.encode(pictures)).sum(axis=1)
     assert len(cosines) == 30
     assert cosines.mean() > 0.9993
@@ -112,8 +124,8 @@ def test_int8_is_close_on_trained_weights(trained: Path, six_buildings: Path) ->
 
 
 @pytest.mark.photos
-def test_auto_chooses_int8_on_trained_weights(trained: Path, shared_data: Path) -> None:
-    exact, rounded = (load_encoder(trained, precision=precision, device="onnx") for precision in ("fp32", "int8"))
+def test_auto_chooses_int8_on_trained_weights(both: tuple[Encoder, Encoder], shared_data: Path) -> None:
+    exact, rounded = both
     finding = choose_precision(exact, rounded, photos(shared_data / "photos", 64))
     assert finding.smallest_cosine > 0.998
     assert finding.top10_overlap >= SMALLEST_OVERLAP
