@@ -5,9 +5,11 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY lookalike lookalike
-RUN python -m venv /opt/lookalike \
+# What it needs first, with an empty package: an edit of the source then installs nothing again.
+RUN python -m venv /opt/lookalike && install -D /dev/null lookalike/__init__.py \
     && /opt/lookalike/bin/pip install --no-cache-dir -c constraints.txt ".[heic,milvus,text]"
+COPY lookalike lookalike
+RUN /opt/lookalike/bin/pip install --no-cache-dir --no-deps --force-reinstall .
 
 FROM python:3.11-slim-bookworm
 RUN useradd --create-home --uid 10001 lookalike \
@@ -17,7 +19,11 @@ ENV PATH=/opt/lookalike/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HF_HOME=/cache/huggingface \
     LOOKALIKE_CACHE=/cache/lookalike
-USER lookalike
+# A number, which Kubernetes' runAsNonRoot can check.
+USER 10001
+# Weights inside the image: --build-arg ENCODER=dinov2-base
+ARG ENCODER=
+RUN if [ -n "$ENCODER" ]; then lookalike encoders pull "$ENCODER"; fi
 # A collection is a folder inside /data: a rebuild puts another in its place, which a mounted folder cannot be given.
 VOLUME ["/data", "/cache"]
 EXPOSE 8000

@@ -56,7 +56,8 @@ def test_what_is_installed_are_extras_of_the_package() -> None:
 
 
 def test_it_runs_as_another_than_root_who_owns_what_is_written_to() -> None:
-    assert last("USER") == "lookalike"
+    number = re.findall(r"useradd .*--uid (\d+) lookalike", DOCKERFILE)[0]
+    assert last("USER") == number, "a number, or Kubernetes cannot tell that it is not root"
     owner, folders = re.findall(r"install -d -o (\w+) -g \w+ ([^&\n]+)", DOCKERFILE)[0]
     assert owner == "lookalike"
     assert json.loads(last("VOLUME")) == folders.split()
@@ -124,3 +125,40 @@ def test_every_command_of_the_page_is_understood() -> None:
     assert len(lines) >= 6
     for line in lines:
         parse(shlex.split(line, comments=True))
+
+
+def test_an_edit_of_the_source_installs_no_dependency_again() -> None:
+    build = DOCKERFILE.partition("FROM python")[2].partition("FROM python")[0]
+    dependencies, source = build.index("-c constraints.txt"), build.index("COPY lookalike lookalike")
+    assert dependencies < source
+    assert "--no-deps" in build[source:]
+
+
+def test_weights_are_put_into_the_image_by_a_build_argument() -> None:
+    assert last("ARG") == "ENCODER="
+    command = re.findall(r"then (lookalike encoders pull) ", DOCKERFILE)[0]
+    assert DOCKERFILE.index("USER ") < DOCKERFILE.index(command) < DOCKERFILE.index("VOLUME")
+
+
+def test_the_manifests_of_kubernetes_fit_the_image() -> None:
+    manifests = {manifest["kind"]: manifest for manifest in yaml.safe_load_all((ROOT / "kubernetes.yaml").read_text())}
+    pod = manifests["Deployment"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert str(pod["securityContext"]["runAsUser"]) == last("USER")
+    assert (container["readinessProbe"]["httpGet"]["path"], container["livenessProbe"]["httpGet"]["path"]) == (
+        "/readyz",
+        "/healthz",
+    )
+    assert {"/readyz", "/healthz"} <= set(PUBLIC)
+    served = parse(container["args"])
+    assert (served["host"], served["port"]) == ("0.0.0.0", container["ports"][0]["containerPort"])
+    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert set(json.loads(last("VOLUME"))) <= set(mounted)
+    assert set(mounted.values()) == {volume["name"] for volume in pod["volumes"]}
+    seeded = pod["initContainers"][0]
+    assert seeded["image"] == container["image"]
+    assert seeded["volumeMounts"] == [{"name": mounted["/cache"], "mountPath": "/seed"}]
+    assert container["env"][0]["valueFrom"]["secretKeyRef"], "no token in the manifest"
+    labels = manifests["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert manifests["Service"]["spec"]["selector"].items() <= labels.items()

@@ -1,7 +1,8 @@
 """The command that embeds on many machines; `lookalike index --from` takes its output."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -37,14 +38,16 @@ def embed(
 ) -> None:
     """Embed images on a Ray cluster. May be killed at any moment: the same command goes on, and each key is there once.
 
-    S3 is reached as the variables AWS_* say; they are passed on to the workers.
+    S3 is reached as the variables AWS_* say. Workers get its keys with the job, never in Ray's logs.
     """
     from lookalike.encoders.default import default_encoder
+    from lookalike.images.remote import require_answer
     from lookalike.integrations import ENGINES
     from lookalike.integrations import ray as jobs
     from lookalike.integrations.milvus import address as engines
     from lookalike.integrations.ray.cluster import cluster as connected
     from lookalike.integrations.ray.listing import ParquetColumns
+    from lookalike.utils.progress import shown
 
     if to.partition(":")[0].partition("+")[0] in ENGINES:
         raise LookalikeError(
@@ -52,8 +55,10 @@ def embed(
             f"`lookalike index --from FOLDER --to {engines.stored(to)} --collection DIR`"
         )
     options = jobs.EmbedOptions(workers, gpus, batch, dtype, ParquetColumns(key, image))
-    with connected(cluster, workers or cores()) as ray:
-        summary = jobs.embed(ray, source, to, encoder or default_encoder(), options)
+    for uri in (source, to):
+        require_answer(uri)
+    with connected(cluster, workers or cores(), (source, to)) as ray, shown("images") as progress:
+        summary = jobs.embed(ray, source, to, encoder or default_encoder(), options, progress)
     facts = summary.to_json(price_per_hour)
     if as_json:
         print_json({"to": to, **facts})
@@ -71,20 +76,43 @@ def embed(
         raise typer.Exit(3)
 
 
-def take(target: str, collection: Path | None, engine: str | None, as_json: bool) -> None:
-    """`index --from`: make a collection of the output of `embed`."""
-    from dataclasses import asdict
+@dataclass(frozen=True)
+class Taken:
+    """How `index --from` takes vectors: where they go, the encoder they must be of, dtype, tables, and how it ends."""
 
+    engine: str | None
+    encoder: str | None
+    dtype: str | None
+    meta: tuple[Path, ...]
+    strict: bool
+    as_json: bool
+
+
+def take(target: str, collection: Path | None, options: Taken, refused: dict[str, Any]) -> None:
+    """`index --from`: make a collection of the output of `embed`; options of `refused` may not be given."""
+    from lookalike.collection.collection import Collection
+    from lookalike.images.remote import require_answer
     from lookalike.integrations.milvus import address as engines
     from lookalike.integrations.ray.load import load
     from lookalike.utils.progress import shown
 
     if collection is None:
         raise typer.BadParameter("--from goes with --collection DIR, where the collection is to lie")
+    for option, given in refused.items():
+        if given:
+            raise typer.BadParameter(f"{option} does not go with --from, which takes vectors that are made already")
+    require_answer(target)
     with shown("images") as progress:
-        done = load(target, collection.expanduser(), engines.stored(engine) if engine else None, progress)
-    if as_json:
+        engine = engines.stored(options.engine) if options.engine else None
+        done = load(target, collection.expanduser(), engine, progress, options.encoder, options.dtype)
+    for table in options.meta:
+        with Collection(collection.expanduser()) as made:
+            read, used = made.attach(table)
+        note(f"{table}: {used:,} of {read:,} lines name an image here")
+    if options.as_json:
         print_json({"collection": str(collection), **asdict(done)})
     else:
         counts = ", ".join(f"{count:,} {name}" for name, count in asdict(done).items() if count)
         print(f"{collection}: {counts or 'nothing to do'}")
+    if options.strict and done.skipped:
+        raise typer.Exit(3)

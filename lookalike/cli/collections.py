@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
-from lookalike.cli.cluster import take
+from lookalike.cli.cluster import Taken, take
 from lookalike.cli.maintenance import StoreAs, watch
 from lookalike.cli.output import by_reason, listed, note, print_json, printable, tell_skipped, tell_withheld
 from lookalike.errors import LookalikeError
@@ -72,7 +72,15 @@ def index(
     from lookalike.utils.progress import shown
 
     if source:
-        return take(source, path, engine, as_json)
+        given: dict[str, object] = {
+            "FOLDER": folders,
+            "--rebuild": rebuild,
+            "--watch": watching,
+            "--exclude": exclude is not None,
+        }
+        given |= {"--precision": precision, "--device": device, "a second --encoder": (encoder or ())[1:]}
+        name = encoder[0] if encoder else None
+        return take(source, path, Taken(engine, name, stored, tuple(meta or ()), strict, as_json), given)
     if not folders:
         raise typer.BadParameter("name a FOLDER, or --from URI")
     if watching and len(folders) > 1 and not path:

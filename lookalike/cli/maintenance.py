@@ -50,7 +50,14 @@ def optimize(
 
 
 @app.command(epilog="Example: lookalike compact ~/Pictures --store float16")
-def compact(path: CollectionPath, stored: StoreAs = None) -> None:
+def compact(
+    path: CollectionPath,
+    stored: StoreAs = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="URI", help="For vectors in a server: the new collection there, for a copy."),
+    ] = None,
+) -> None:
     """Give the space of removed images back, and with --store keep the vectors in another form."""
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
@@ -58,7 +65,7 @@ def compact(path: CollectionPath, stored: StoreAs = None) -> None:
     with collections.open(path) as collection:
         had_index = "index" in collection.info()
         with shown("rows") as progress:
-            report = collection.compact(stored, progress)
+            report = collection.compact(stored, progress, engine)
         print(
             f"{collection.path}: {report.removed:,} removed rows left behind, "
             f"{report.before / 1e6:,.1f} to {report.after / 1e6:,.1f} MB"

@@ -603,9 +603,15 @@ class Collection:
         """Build an index for fast search among many images; see `build_index.optimize`."""
         return self._writer.optimize(spec, progress)
 
-    def compact(self, dtype: str | None = None, progress: Progress | None = None) -> "Compaction":
-        """Drop the rows of removed images; see `compact.compact`."""
-        return self._writer.compact(dtype, progress)
+    def compact(
+        self, dtype: str | None = None, progress: Progress | None = None, engine: str | None = None
+    ) -> "Compaction":
+        """Drop the rows of removed images; see `compact.compact`.
+
+        Vectors in an engine are copied to a new collection there, named by `engine` (a URI) or by the old name and a
+        number. So a copy of a folder gets vectors of its own. Nothing is embedded again.
+        """
+        return self._writer.compact(dtype, progress, engine)
 
     def export(self, out: str | Path, kind: "Format", progress: Progress | None = None) -> list[Path]:
         """Write vectors and keys to files of another format; see `transfer.export`."""

@@ -1,8 +1,7 @@
 """Everything that changes a collection: index, refresh, remove, repair, optimize, compact, whiten."""
 
-import shutil
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from lookalike.collection import places
@@ -17,6 +16,7 @@ from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch,
 from lookalike.images.sources import Source, open_source
 from lookalike.integrations.milvus import address as engines
 from lookalike.storage import distinct, kept_columns, metadata, store, taken_out
+from lookalike.storage.fence import discard_draft, supersede
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
 from lookalike.storage.maintenance.compact import Compaction, compact
 from lookalike.storage.maintenance.transfer import Format, export
@@ -25,7 +25,7 @@ from lookalike.storage.manifest import encoder_in, refuse_remains, remains
 from lookalike.storage.origins import Origins, location_of, prefix_for
 from lookalike.storage.rekey import rekeyed
 from lookalike.storage.store import Header, Store
-from lookalike.storage.swap import SETS, beside, exchange
+from lookalike.storage.swap import SETS, beside, exchange, sweep
 from lookalike.types import Encoder, Progress
 
 
@@ -259,7 +259,7 @@ class Writer:
     ) -> IndexReport:
         fresh = beside(self._path, "new")
         if not self._continues(fresh, places, encoder, dtype):
-            _discard(fresh)
+            discard_draft(fresh)
         engine = old.header.engine if old else self._reader.requested.engine
         new_engine = engines.renamed(engine) if engine else None
         draft = Reader(fresh, Requested(encoder, device=self._reader.requested.device, engine=new_engine))
@@ -274,10 +274,10 @@ class Writer:
                     taken_out.carry(old, written, key_of)
                     kept_columns.carry(old, written, key_of)
                     distinct.carry(old, written)
+                    supersede(old.catalog, old.header, written.catalog)
                 written.relocate(self._path)
         exchange(self._path, fresh)
-        if old is not None:
-            old.vectors.drop()
+        sweep(self._path)
         return report
 
     def _continues(self, fresh: Path, places: Sequence[Source], encoder: str | Encoder, dtype: str | None) -> bool:
@@ -367,9 +367,17 @@ class Writer:
         self._reader.forget_gallery()
         return report
 
-    def compact(self, dtype: str | None = None, progress: Progress | None = None) -> Compaction:
-        """Drop the rows of removed images; see `compact.compact`."""
-        return compact(self._reader.store, dtype, progress)
+    def compact(
+        self, dtype: str | None = None, progress: Progress | None = None, engine: str | None = None
+    ) -> Compaction:
+        """Drop the rows of removed images; see `compact.compact` and `Collection.compact`."""
+        current = self._reader.store.header.engine
+        if engine and not current:
+            raise CollectionError(
+                f"{self._path} keeps its vectors in a file; `index --rebuild --engine URI` moves them"
+            )
+        target = engines.stored(engine) if engine else engines.renamed(current) if current else None
+        return compact(self._reader.store, dtype, progress, target)
 
     def export(self, out: str | Path, kind: Format, progress: Progress | None = None) -> list[Path]:
         """Write vectors and keys to files of another format; see `transfer.export`."""
@@ -393,11 +401,3 @@ def _place(source: str | Path | None) -> Path | None:
         return None
     path = Path(source).expanduser()
     return path / FOLDER if not store.is_collection(path) and store.is_collection(path / FOLDER) else path
-
-
-def _discard(draft: Path) -> None:
-    """Delete a collection that was never completed, and its rows in an engine."""
-    with suppress(CollectionError), closing(Store(draft)) as incomplete:
-        len(incomplete.vectors)  # raises where an engine has another collection's rows under that name
-        incomplete.vectors.drop()
-    shutil.rmtree(draft, ignore_errors=True)

@@ -3,10 +3,15 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any, cast
 
-from lookalike.errors import ImageError, SourceError
+from lookalike.errors import ImageError, LookalikeError, SourceError
 from lookalike.images import decode
+from lookalike.utils.files import write_whole
+
+STORES = "AWS_ENDPOINT_URL and the network"
 
 
 def place(uri: str) -> tuple[Any, str]:
@@ -25,6 +30,20 @@ def place(uri: str) -> tuple[Any, str]:
     except (ArrowException, ValueError, OSError):
         return _by_fsspec(uri)
     return system, str(path)
+
+
+def portable(system: Any) -> Any:
+    """A file system that takes its keys along when it is sent to another machine, whose environment lacks them."""
+    from pyarrow import fs
+
+    key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if not isinstance(system, getattr(fs, "S3FileSystem", ())) or not (key and secret):
+        return system
+    rebuild, (options,) = cast("tuple[Any, tuple[dict[str, Any]]]", system.__reduce__())
+    if options.get("access_key") or options.get("role_arn") or options.get("anonymous"):
+        return system
+    token = os.environ.get("AWS_SESSION_TOKEN") or None
+    return rebuild({**options, "access_key": key, "secret_key": secret, "session_token": token})
 
 
 def _by_fsspec(uri: str) -> tuple[Any, str]:
@@ -53,7 +72,8 @@ def kind(uri: str) -> str:
     system, path = place(uri)
     try:
         file_type = system.get_file_info(path).type
-    except OSError as error:
+    # Back ends of fsspec have errors without a common base class.
+    except Exception as error:
         raise SourceError(f"{uri}: {short(error)}") from error
     return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(file_type, "nothing")
 
@@ -63,19 +83,64 @@ def read_text(uri: str) -> str | None:
     if kind(uri) != "file":
         return None
     system, path = place(uri)
-    with system.open_input_stream(path) as file:
-        return bytes(file.read()).decode("utf-8")
+    try:
+        with system.open_input_stream(path) as file:
+            return bytes(file.read()).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SourceError(f"{uri}: {short(error)}") from error
 
 
 def write_text(uri: str, text: str) -> None:
-    """Write a small file; raises SourceError."""
+    """Write a small file, whole or not at all; raises SourceError."""
+    from pyarrow import fs
+
     system, path = place(uri)
     try:
         make_folder(uri.partition("?")[0].rpartition("/")[0] or "/", system, path)
+        if isinstance(system, fs.LocalFileSystem):
+            write_whole(Path(path), text)
+            return
+        # An object appears when it is closed.
         with system.open_output_stream(path) as file:
             file.write(text.encode("utf-8"))
     except OSError as error:
         raise SourceError(f"{uri}: cannot be written ({short(error)})") from error
+
+
+def delete(uri: str) -> None:
+    """Delete a file, if it is there; raises SourceError."""
+    system, path = place(uri)
+    try:
+        system.delete_file(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SourceError(f"{uri}: {short(error)}") from error
+
+
+def require_answer(uri: str, seconds: float = 15.0) -> None:
+    """Raise SourceError where the store of a URI does not answer; its client would try again for minutes."""
+    outcome: Queue[LookalikeError | None] = Queue()
+
+    def ask() -> None:
+        try:
+            kind(uri)
+            outcome.put(None)
+        except LookalikeError as error:
+            outcome.put(error)
+
+    if not is_remote(uri):
+        return
+    # A thread that nobody waits for: its client cannot be interrupted.
+    Thread(target=ask, daemon=True).start()
+    try:
+        error = outcome.get(timeout=seconds)
+    except Empty:
+        raise SourceError(f"{uri}: the store has not answered for {seconds:g} s; check the address, {STORES}") from None
+    if error is not None:
+        raise SourceError(f"{error}; check the address, {STORES}") from error
 
 
 def make_folder(uri: str, system: Any, path: str) -> None:

@@ -3,6 +3,7 @@
 Storage stands below this room and knows no engine: what is here puts itself into its table when it is imported.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -25,10 +26,17 @@ def create_row_store(scheme: str, uri: str, owner: str, encoder: str, fingerprin
     _row_store(scheme).create(uri, owner, encoder, fingerprint, dim)
 
 
+def discard_row_store(scheme: str, uri: str, owner: str, generations: Sequence[str]) -> None:
+    """Delete the engine's side of a collection, unless it is another's, or was written by others since."""
+    _row_store(scheme).discard(uri, owner, generations)
+
+
 def _row_store(scheme: str) -> Any:
     module, _, name = ENGINES[scheme].partition(":")
     return getattr(import_module(module), name)
 
 
 for scheme in ENGINES:
-    KINDS[scheme] = EngineKind(partial(open_row_store, scheme), partial(create_row_store, scheme))
+    KINDS[scheme] = EngineKind(
+        partial(open_row_store, scheme), partial(create_row_store, scheme), partial(discard_row_store, scheme)
+    )

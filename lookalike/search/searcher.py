@@ -81,8 +81,7 @@ class Nearest:
         k = max(1, min(k, self.rows))
         answer = self.stored.source.search(vectors, k, self.rows, self.live, recall, self.where)
         if answer is not None:
-            ids = answer[1]
-            return merged([(self._scores(vectors, ids), ids)], k)
+            return merged([answer], k)
         index = self._index if self.count > FEW and (recall or 0) < 1 else None
         setting = None if index is None else index.built.setting(recall)
         if index is None or setting is None or k * WHOLE > self.count or index.share < LEAST_SHARE:

@@ -31,6 +31,19 @@ class Metrics(Collector):
             "lookalike_batch_size", "Images that were encoded at once.", buckets=SIZES, registry=registry
         )
 
+    def engine(self) -> tuple[Histogram, Counter, Counter]:
+        """Seconds, repetitions and failures of calls to a search server, for a collection that has one."""
+        return (
+            Histogram(
+                "lookalike_engine_seconds", "Of each attempt of a call to the search server.", buckets=SECONDS,
+                registry=self._registry,
+            ),
+            Counter(
+                "lookalike_engine_retries_total", "Attempts that failed and were repeated.", registry=self._registry
+            ),
+            Counter("lookalike_engine_errors_total", "Calls that failed for good.", registry=self._registry),
+        )  # fmt: skip
+
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """A number that `value` gives at every scrape; a second gauge of this name replaces the first."""
         if name not in self._gauges:

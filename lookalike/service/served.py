@@ -8,6 +8,7 @@ from lookalike.collection.collection import Collection
 from lookalike.service.batching import BATCH, Batcher, Slots, batched
 from lookalike.service.bodies import Buffered
 from lookalike.service.decoding import Examiner
+from lookalike.service.engine import EngineState
 from lookalike.service.errors import ApiError, try_later
 from lookalike.service.ids import to_key, unknown
 from lookalike.service.mapping import Maps
@@ -38,6 +39,8 @@ class Served:
         self.writing = threading.Lock()
         self.is_draining = False
         self.failure: Exception | None = None
+        self.engine: EngineState | None = None
+        self._pictures: Work | None = None
         self._batcher: Batcher | None = None
         self._loaded: Collection | None = None
         self.metrics.gauge("lookalike_images", "In the collection.", self._count)
@@ -89,9 +92,34 @@ class Served:
             len(loaded)  # opens the files
             if loaded.reads_text:
                 loaded.text_set.encoder  # noqa: B018 - loaded now, not by the first request
+            if loaded.store.header.engine:
+                self.pictures_apart()
+                self.engine = EngineState(self._health, self.metrics)
             self._loaded = loaded
         except Exception as error:  # noqa: BLE001 - else the service would seem to load for ever
             self.failure = error
+
+    def _health(self) -> None:
+        # Of the store that is open now: a rebuild puts another one in its place.
+        self._unbatched.store.vectors.health()
+
+    def pictures_apart(self) -> None:
+        """Threads of their own for what needs no search server, so that it never waits behind what does."""
+        settings = self.settings
+        self._pictures = Work(
+            Slots(settings.workers), settings.workers, settings.waiting, self.metrics, "pictures", 0,
+            settings.decode_seconds,
+        )  # fmt: skip
+
+    @property
+    def pictures(self) -> Work:
+        """The threads for thumbnails and facts about images."""
+        return self._pictures or self.work
+
+    async def require_engine(self) -> None:
+        """Raise ApiError 503 at once while the search server, if there is one, does not answer."""
+        if self.engine is not None and (refusal := await self.engine.refusal()):
+            raise refusal
 
     def _seen(self, size: int) -> None:
         self.metrics.batch_size.observe(size)
@@ -108,6 +136,10 @@ class Served:
 
     def close(self) -> None:
         """Wait for what runs, then close everything."""
+        if self.engine is not None:
+            self.engine.close()
+        if self._pictures is not None:
+            self._pictures.close()
         self.work.close()
         self.fetches.close()
         if "maps" in vars(self):

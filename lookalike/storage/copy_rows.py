@@ -7,10 +7,13 @@ import numpy as np
 
 from lookalike.errors import CollectionError
 from lookalike.storage.catalog import StoredEntry, from_blob
+from lookalike.storage.fence import GENERATIONS, SUPERSEDED, WRITER
 from lookalike.storage.sqlite import crc
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Progress, Vectors
 
+OF_ITS_OWN = ("header", GENERATIONS, WRITER, SUPERSEDED)
+"""Facts of the header and of the engine."""
 COMMIT_EVERY = 64
 """Blocks; the journal and the pages of one transaction stay small."""
 
@@ -96,8 +99,8 @@ def _refuse_damaged(old: Store, block: Sequence[StoredEntry], rows: Ids) -> None
 
 
 def copy_tables(old: Store, new: Store, tables: Sequence[str]) -> None:
-    """Copy whole tables beside the items as they are, but not the header, which each collection has of its own."""
+    """Copy whole tables beside the items as they are, but not what each collection has of its own."""
     for table in tables:
         for values in old.catalog.table(table):
-            if (table, values[0]) != ("facts", "header"):
+            if table != "facts" or values[0] not in OF_ITS_OWN:
                 new.catalog.put(table, *values, verb="INSERT OR REPLACE")

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
@@ -15,8 +16,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.errors import CollectionError, CollectionLocked
-from lookalike.storage import catalog
+from lookalike.errors import CollectionError, CollectionLocked, EngineError
+from lookalike.storage import catalog, fence
 from lookalike.storage.catalog import CATALOG, Catalog, CatalogEntry, Item, from_blob, to_blob
 from lookalike.storage.manifest import (
     FORMAT,
@@ -43,15 +44,15 @@ def create(path: Path, settings: Header) -> "Store":
     refuse_remains(path)
     _refuse_second(path)
     header = with_new_id(settings)
-    if header.engine is not None:
-        # The server first: where it refuses, nothing is left here.
-        create_rows(header.engine, header.id, header.encoder, header.fingerprint, header.dim)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        if header.engine is not None:
+            header = _made_in_engine(path, header, header.engine)
         with sole_writer(path):
             _refuse_second(path)
             _make(path, header)
-    except CollectionLocked:
+        (path / fence.CLAIM).unlink(missing_ok=True)
+    except (CollectionLocked, EngineError):
         raise
     except OSError as error:
         raise CollectionError(
@@ -60,6 +61,20 @@ def create(path: Path, settings: Header) -> "Store":
     except (sqlite3.Error, CollectionError) as error:
         raise CollectionError(f"{path}: cannot make a collection here ({error}); use --collection DIR") from error
     return Store(path)
+
+
+def _made_in_engine(path: Path, header: Header, engine: str) -> Header:
+    """Make the engine's side first, so that a refusal leaves no collection; the header, with the id that it has there.
+
+    The id is written here before, or nobody could tell later whose an empty collection in the engine is.
+    """
+    claimed = fence.claimed(path)
+    if claimed is not None and claimed.uri == engine:
+        header = replace(header, id=claimed.owner)
+    else:
+        fence.claim(path, header)
+    create_rows(engine, header.id, header.encoder, header.fingerprint, header.dim)
+    return header
 
 
 def _refuse_second(path: Path) -> None:
@@ -175,6 +190,8 @@ class Store:
                 self._count = self.catalog.count_rows()
                 self._writing = True
                 self.catalog.database.begin()
+                fence.begin(self.path, self.catalog, self.vectors)
+                fence.sweep(self.catalog)
                 yield self
                 self.commit()
                 self.vectors.settle()

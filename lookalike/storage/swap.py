@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from lookalike.errors import CollectionError
+from lookalike.errors import CollectionError, EngineError
 from lookalike.index.ann import FOLDER
-from lookalike.storage import store
-from lookalike.storage.catalog import CATALOG
+from lookalike.storage import fence, store
+from lookalike.storage.catalog import CATALOG, Catalog
 from lookalike.storage.manifest import CACHE, FILE, Header
 from lookalike.storage.sqlite import LOCK
 from lookalike.storage.store import Store
@@ -20,7 +20,7 @@ SETS = "sets"
 """The folder of a collection for its further vector sets, which outlive an exchange."""
 MOVES = "moves.jsonl"
 """The journal of files that were moved or put into the trash, which outlives an exchange too."""
-NOT_COPIED = {FILE, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, CACHE, MOVES, "salvaged"}
+NOT_COPIED = {FILE, fence.CLAIM, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, CACHE, MOVES, "salvaged"}
 NOT_COPIED |= {name for name, _ in DTYPES.values()}
 """Files that the new collection has of its own, that `exchange` moves, or that can be made again."""
 MOMENT = 0.2
@@ -41,18 +41,22 @@ def made_beside(old: Store, suffix: str, header: Header, fill: Callable[[Store],
     For callers inside `old.locked()`. Raises CollectionError.
     """
     fresh = beside(old.path, suffix)
-    shutil.rmtree(fresh, ignore_errors=True)
+    fence.discard_draft(fresh)
     try:
         with closing(store.create(fresh, header)) as new:
             with new.writing():
                 fill(new)
+                fence.supersede(old.catalog, old.header, new.catalog)
             _copy_files(old.path, fresh)
         exchange(old.path, fresh)
+        sweep(old.path)
     except OSError as error:
         raise CollectionError(f"{fresh}: cannot be written ({reason(error)}); the collection is as it was") from error
     finally:
         if store.is_collection(old.path):
-            shutil.rmtree(fresh, ignore_errors=True)
+            # An engine that has gone keeps the rows of the draft, which stays for the next run to clean up.
+            with suppress(EngineError):
+                fence.discard_draft(fresh)
 
 
 def _copy_files(path: Path, fresh: Path) -> None:
@@ -76,6 +80,14 @@ def exchange(path: Path, fresh: Path) -> None:
         fresh.rename(path)
         _bring(old, path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def sweep(path: Path) -> None:
+    """Delete the rows in an engine that a collection has replaced; a writer does it where this is interrupted."""
+    with closing(Catalog(path)) as catalog, catalog.database.through_writer():
+        catalog.database.begin()
+        fence.sweep(catalog)
+        catalog.database.commit()
 
 
 def _bring(old: Path, path: Path) -> None:

@@ -55,6 +55,15 @@ class RowStore(Protocol):
 
     # Writing
 
+    @property
+    def generation(self) -> str | None:
+        """The last writer's name as the engine knows it, "" before the first; None where no copy shares the rows."""
+        ...
+
+    def begin(self, generation: str) -> None:
+        """Give the engine a new writer's name; from then on writes raise EngineError once it has yet another one."""
+        ...
+
     def append(self, first: int, vectors: Vectors) -> list[int]:
         """Write (n, dim) unit rows as rows `first`, first + 1, …; returns their checksums as `checksums` does."""
         ...
@@ -77,10 +86,6 @@ class RowStore(Protocol):
 
     def release(self) -> None:
         """Close what only a writer needs."""
-        ...
-
-    def drop(self) -> None:
-        """Delete what is stored outside the folder of the collection."""
         ...
 
     # Reading
@@ -106,9 +111,10 @@ class RowStore(Protocol):
         recall: float | None = None,
         where: str | None = None,
     ) -> tuple[Scores, Ids] | None:
-        """(m, dim) to (m, k) scores and rows, best first, -1 pads; only rows below `rows` for which `live` holds.
+        """(m, dim) to (m, k) cosines and rows, best first, -1 pads; only rows below `rows` for which `live` holds.
 
-        `where` is the filter expression behind `live`. None where the store cannot search by itself.
+        The cosines are those of the stored rows, whatever the engine searched in, and are shown. `where` is
+        the filter expression behind `live`. None where the store cannot search by itself.
         """
         ...
 
@@ -122,6 +128,10 @@ class RowStore(Protocol):
 
     def facts(self) -> dict[str, str]:
         """Further facts for `info`."""
+        ...
+
+    def health(self) -> None:
+        """Raise EngineError where the rows cannot be reached within two seconds or so."""
         ...
 
     def close(self) -> None:
@@ -143,11 +153,13 @@ class RowPlace:
 class EngineKind:
     """How to reach vectors in a kind of engine.
 
-    `open(place, uri)`, and `create(uri, owner, encoder, fingerprint, dim)` for a new collection.
+    `open(place, uri)`, `create(uri, owner, encoder, fingerprint, dim)` for a new collection, and
+    `discard(uri, owner, generations)`, which deletes it where its last writer is one of these.
     """
 
     open: Callable[[RowPlace, str], RowStore]
     create: Callable[[str, str, str, str, int], None]
+    discard: Callable[[str, str, Sequence[str]], None]
 
 
 ENGINES: dict[str, EngineKind] = {}
@@ -168,6 +180,11 @@ def open_rows(place: RowPlace, engine: str | None = None) -> RowStore:
 def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
     """Make the engine's side of a new collection; raises EngineError where it is away or has another's rows."""
     _engine(uri).create(uri, owner, encoder, fingerprint, dim)
+
+
+def discard_rows(uri: str, owner: str, generations: Sequence[str]) -> None:
+    """Delete a collection's rows in an engine, unless they are another's, or were written by others since."""
+    _engine(uri).discard(uri, owner, generations)
 
 
 def _engine(uri: str) -> EngineKind:
@@ -240,6 +257,13 @@ class VectorFile:
             self._closing = weakref.finalize(self, os.close, self._handle)
         return self._handle
 
+    @property
+    def generation(self) -> None:
+        """None: a copy of the folder has rows of its own."""
+
+    def begin(self, generation: str) -> None:
+        """Does nothing."""
+
     def append(self, first: int, vectors: Vectors) -> list[int]:
         """Write rows from `first` on, unbuffered."""
         vectors = np.atleast_2d(vectors)
@@ -297,12 +321,12 @@ class VectorFile:
     def settle(self) -> None:
         """Does nothing."""
 
-    def drop(self) -> None:
-        """Does nothing: the file is deleted with its folder."""
-
     def facts(self) -> dict[str, str]:
         """Empty: the header has all the facts."""
         return {}
+
+    def health(self) -> None:
+        """Does nothing: a file is there."""
 
     def search(
         self,

@@ -20,10 +20,10 @@ from lookalike.integrations.milvus import tuning
 from lookalike.integrations.milvus.address import SCHEME, Address, parse
 from lookalike.integrations.milvus.connection import (
     CALL_SECONDS,
-    REFUSED,
     connected,
     import_client,
     is_passing,
+    is_refused,
     short_message,
 )
 from lookalike.integrations.milvus.expressions import RESERVED, storable
@@ -32,14 +32,16 @@ from lookalike.integrations.milvus.retry import Patience, patience_seconds
 from lookalike.types import Ids, Scores, Vectors
 
 T = TypeVar("T")
-FIELD, PROPERTY, EFFORT = "vector", "lookalike", "lookalike.effort"
+FIELD, PROPERTY, EFFORT, GENERATION = "vector", "lookalike", "lookalike.effort", "lookalike.generation"
 BATCH_BYTES = 8 << 20
 """Bytes of an upsert: well below the 64 MiB that servers accept in a message."""
 FETCHED, DELETED = 2048, 4096
 """Rows fetched, and rows deleted, in a call."""
+HEALTH_SECONDS = 2.0
 LONG_CALL_SECONDS = 600.0
 """Timeout of a flush or a load, which wait for the server's disks."""
-SETTLE_SECONDS = 1800.0
+TELL_SECONDS = 300.0
+"""Between two lines about an index that is still being built."""
 SMALLEST_INDEXED = 1024
 """Milvus builds no index for segments of fewer rows, and compares with every row."""
 PATH_BYTES = 65_535
@@ -87,18 +89,19 @@ class Milvus:
         self._kind = FLAT
         self._effort = UNTUNED
         self._dim = 0
+        self._generation: str | None = None
 
     # Life
 
     def create(self, signature: Signature) -> None:
-        """Make the collection, or take over an empty one; raises EngineError where it has rows of another owner."""
+        """Make the collection, or go on with one of this very signature; raises EngineError for another's.
+
+        Another's is left alone even if it is empty: its owner may be embedding, and not have written any rows yet.
+        """
         existing = self._signature()
-        if existing is not None:
-            if existing != signature and self._rows_of_stranger():
-                raise EngineError(_mismatch(self.address, existing, signature))
-            if existing != signature:
-                self.drop()
-        if existing != signature:
+        if existing is not None and existing != signature:
+            raise EngineError(_mismatch(self.address, existing, signature))
+        if existing is None:
             self._make(signature)
         self.open(signature)
 
@@ -117,6 +120,27 @@ class Milvus:
     def drop(self) -> None:
         """Delete the collection and everything in it."""
         self._call("drop_collection")
+
+    def owner(self) -> str | None:
+        """The owner of the existing collection; None where there is none."""
+        existing = self._signature()
+        return existing.owner if existing else None
+
+    def generation(self) -> str:
+        """The name that the last writer gave, "" before the first."""
+        return str(self._call("describe_collection").get("properties", {}).get(GENERATION, ""))
+
+    def begin(self, generation: str) -> None:
+        """Store a new writer's name; from then on writes of this object are refused once there is another one."""
+        self._call("alter_collection_properties", properties={GENERATION: generation})
+        self._generation = generation
+
+    def check_generation(self) -> None:
+        """Raise EngineError where another writer has begun since."""
+        if self._generation is not None and self.generation() != self._generation:
+            raise EngineError(
+                f"{self.address}: another folder has begun to write this collection; nothing more is written"
+            )
 
     def close(self) -> None:
         """Close the connection."""
@@ -142,6 +166,7 @@ class Milvus:
                 }
                 for row, vector in zip(rows[start : start + size], vectors[start : start + size], strict=True)
             ]
+            self.check_generation()
             self._call("upsert", data=data)
 
     def flush(self) -> None:
@@ -152,6 +177,7 @@ class Milvus:
     def delete(self, ids: Ids) -> None:
         """Delete rows; missing rows are no error."""
         for block in _blocks(ids, DELETED):
+            self.check_generation()
             self._call("delete", ids=block.tolist())
 
     def delete_from(self, id_: int) -> None:
@@ -231,6 +257,13 @@ class Milvus:
             if len(block) < MOST_RESULTS:
                 return np.unique(np.array(ids, np.int64))
             last = block[-1]
+
+    def health(self) -> None:
+        """Raise EngineError where the server does not answer within `HEALTH_SECONDS`, without a second attempt."""
+        try:
+            self._connected(HEALTH_SECONDS).has_collection(self.address.name, timeout=HEALTH_SECONDS)
+        except self._patience.errors as error:
+            raise EngineError(self._describe(error)) from error
 
     @property
     def version(self) -> str:
@@ -338,24 +371,16 @@ class Milvus:
         return all(segment.segment_id in loaded for segment in flushed if segment.num_rows >= SMALLEST_INDEXED)
 
     def _wait(self, done: Callable[[], bool], step: str) -> None:
-        deadline, pause = time.monotonic() + SETTLE_SECONDS, 0.2
+        """Wait however long it takes, and say so: until then results may lack some."""
+        begun = last = time.monotonic()
+        pause = 0.2
         while not done():
-            if time.monotonic() > deadline:
-                log.warning(
-                    "%s has not %s in %d s; until then results may lack some", self.address, step, SETTLE_SECONDS
-                )
-                return
+            now = time.monotonic()
+            if now - last >= TELL_SECONDS:
+                log.warning("%s has not %s after %d s; still waiting", self.address, step, now - begun)
+                last = now
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
-
-    def _rows_of_stranger(self) -> int:
-        """A lower bound of the rows of another owner's collection; an empty collection may be taken over."""
-        if flushed := int(self._call("get_collection_stats").get("row_count", 0)):
-            return flushed
-        # Statistics leave out rows that another run has written and not flushed yet.
-        self._index_kind()
-        self._long("load_collection")
-        return self.count()
 
     def _signature(self) -> Signature | None:
         """The signature of the existing collection, or None; raises EngineError for a collection of other software."""
@@ -369,9 +394,9 @@ class Milvus:
 
     # The connection
 
-    def _connected(self) -> Any:
+    def _connected(self, seconds: float = CALL_SECONDS) -> Any:
         if self._client is None:
-            self._client = connected(self.address)
+            self._client = connected(self.address, seconds)
         return self._client
 
     def _call(self, method: str, **arguments: Any) -> Any:
@@ -388,7 +413,7 @@ class Milvus:
 
     def _describe(self, error: Exception) -> str:
         text = short_message(error)
-        if any(word in text.lower() for word in REFUSED):
+        if is_refused(error):
             way = "give user:password in the URI, or LOOKALIKE_MILVUS_TOKEN with LOOKALIKE_MILVUS_SERVER=host:port"
             return f"{self.address} refuses: {text}; {way}"
         if isinstance(error, Exception) and is_passing(error):

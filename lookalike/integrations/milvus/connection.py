@@ -2,21 +2,34 @@
 
 import logging
 import os
+import re
 from typing import Any
 
 from lookalike.errors import EngineError
 from lookalike.integrations.milvus.address import Address, is_private
 
 CALL_SECONDS = 10.0
-# Parts of errors of a server that starts, stops, moves segments, or is overloaded.
-PASSING = (
-    "unavailable", "not ready", "not loaded", "not fully loaded", "not healthy", "not initialized", "not available",
-    "rate limit", "request limit", "no available", "connecting to server", "channel not", "node not", "node offline",
-    "retry timeout", "retry run out", "timeout", "timed out", "deadline", "distribution", "lack", "connection",
-    "closed channel", "shard delegator", "fail to get shard leaders", "recovering", "initializing", "abnormal",
-    "node not found", "session not found",
+PASSING_CODES = frozenset((
+    2, 4, 8,  # service unavailable, request limit, rate limit; 2 is also a client's that does not reach the server
+    101, 103, 106, 201, 202,  # collection or partition not loaded, not fully loaded, on recovering
+    400, 401, 500, 501, 503, 600, 601, 602,  # replica, channel, segment not found or not available
+    900, 901, 902, 904,  # node not found, offline, lacking, not available
+))  # fmt: skip
+"""Error codes (`merr` of Milvus) of a server that starts, stops, moves segments, or is overloaded."""
+REFUSED_CODES = frozenset((1400, 1401, 1402, 1800))
+GENERIC_CODES = frozenset((0, 1, 5, 65535))
+"""Codes that say nothing; 1 is also pymilvus' for everything without one. Then the server's own words decide."""
+PASSING = re.compile(
+    r"service (not ready|unavailable|not available)|(server|proxy|node|coord\w*) (is )?(not ready|not healthy|"
+    r"not initialized|initializing|abnormal|recovering|unavailable)|state code is (Initializing|Abnormal)|"
+    r"not (fully )?loaded|rate limit|request limit|retry (timeout|run out)|timed out|timeout|deadline exceeded|"
+    r"no available|(channel|node|session|replica) not (found|available)|channel lack|node (lack|offline)|"
+    r"closed channel|shard delegator|fail to get shard leaders|(lost|failed|refused|reset|fail connecting).*connect|"
+    r"connection (refused|reset|lost|closed|error)|fail connecting|distribution", re.I,
 )  # fmt: skip
-REFUSED = ("auth", "privilege", "permission", "unauthenticated")
+REFUSED = re.compile(r"auth check failure|unauthenticated|not authenticated|permission den|privilege", re.I)
+_NAMES = re.compile(r"\[[^\]]*\]|<[^<>]*>|\"[^\"]*\"|'[^']*'|\b(collection|database|field|index) (name )?\S+$")
+"""What a server quotes: names that users gave, which may contain any word."""
 
 
 def import_client() -> None:
@@ -29,7 +42,7 @@ def import_client() -> None:
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
-def connected(address: Address) -> Any:
+def connected(address: Address, seconds: float = CALL_SECONDS) -> Any:
     """A MilvusClient; raises what pymilvus raises, and EngineError where the token could be read on its way."""
     from pymilvus import MilvusClient
 
@@ -39,7 +52,7 @@ def connected(address: Address) -> Any:
     if address.file:
         return MilvusClient(address.file)
     host = f"[{address.host}]" if ":" in address.host else address.host
-    options: dict[str, Any] = {"token": address.token, "db_name": address.database, "timeout": CALL_SECONDS}
+    options: dict[str, Any] = {"token": address.token, "db_name": address.database, "timeout": seconds}
     for option, variable in (("server_pem_path", "CA"), ("client_pem_path", "CERT"), ("client_key_path", "KEY")):
         if path := os.environ.get(f"LOOKALIKE_MILVUS_{variable}"):
             options[option] = path
@@ -53,11 +66,37 @@ def is_passing(error: Exception) -> bool:
     error = server_error(error)
     if isinstance(error, grpc.FutureTimeoutError) or getattr(error, "retriable", False):
         return True
-    code = error.code() if isinstance(error, grpc.RpcError) and hasattr(error, "code") else getattr(error, "code", None)
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
-        return True
-    text = message(error).lower()
-    return not any(word in text for word in REFUSED) and any(word in text for word in PASSING)
+    code = _code(error)
+    if isinstance(code, grpc.StatusCode):
+        return code in (
+            grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+        )  # fmt: skip
+    if code in GENERIC_CODES:
+        return not is_refused(error) and bool(PASSING.search(_own_words(error)))
+    return code in PASSING_CODES and not is_refused(error)
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether the server refuses this user."""
+    import grpc
+
+    error = server_error(error)
+    code = _code(error)
+    if isinstance(code, grpc.StatusCode):
+        return code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+    return code in REFUSED_CODES or bool(REFUSED.search(_own_words(error)))
+
+
+def _code(error: Exception) -> Any:
+    """The code of a gRPC error, or that of a server; 1 where there is none."""
+    code = getattr(error, "code", None)
+    return code() if callable(code) else 1 if code is None else code
+
+
+def _own_words(error: Exception) -> str:
+    """The message without what it quotes."""
+    return _NAMES.sub("", message(error))
 
 
 def short_message(error: Exception) -> str:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, EngineError
+from lookalike.index.exact import merged
 from lookalike.integrations.milvus.client import Milvus, ServerRow, Signature, connect
 from lookalike.integrations.milvus.expressions import translate
+from lookalike.integrations.milvus.index_types import MOST_RESULTS
 from lookalike.storage.manifest import read_header
 from lookalike.storage.vectors import RowPlace, RowStore, crc_rows, encode
 from lookalike.types import Ids, Scores, Vectors
@@ -20,7 +22,11 @@ Live = NDArray[np.bool_]
 PENDING_BYTES = 8 << 20
 NAMED = 4096
 """A selection of up to this many rows is sent to the server as a list of ids."""
+PART = 16_384
+"""Rows that an expression names where there are more: a call for each."""
 SLACK = 8
+ATTEMPTS = 2
+"""Searches with growing k, before the live rows are named."""
 
 
 class MilvusRows:
@@ -36,9 +42,18 @@ class MilvusRows:
         self._signature = Signature(header.id, header.encoder, header.fingerprint, header.dim)
         self._uri = uri
         self._engine: Milvus | None = None
+        self._watcher: Milvus | None = None
         self._pending: dict[int, NDArray[np.float32]] = {}
         self._changed: set[int] = set()
         self._is_checked = self._has_written = False
+
+    @staticmethod
+    def discard(uri: str, owner: str, generations: Sequence[str]) -> None:
+        """Delete the server's side of this owner's collection, unless another folder has written there since."""
+        engine = connect(uri)
+        if engine.owner() == owner and engine.generation() in generations:
+            engine.drop()
+        engine.close()
 
     @staticmethod
     def create(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
@@ -63,6 +78,15 @@ class MilvusRows:
         return int(beyond.max()) + 1 if len(beyond) else count
 
     # Writing
+
+    @property
+    def generation(self) -> str:
+        """The last writer's name, "" before the first."""
+        return self.engine.generation()
+
+    def begin(self, generation: str) -> None:
+        """Store a new writer's name on the server; every write first checks that it is still there."""
+        self.engine.begin(generation)
 
     def append(self, first: int, vectors: Vectors) -> list[int]:
         """Collect rows until there are enough of them, or until `flush`; returns their checksums."""
@@ -104,6 +128,7 @@ class MilvusRows:
         if self._pending:
             self._push()
         count = self.engine.count()
+        self.engine.check_generation()
         if count > rows:
             self.engine.delete_from(rows)
             count = self.engine.count()
@@ -126,16 +151,10 @@ class MilvusRows:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
-
-    def drop(self) -> None:
-        """Delete the server's collection."""
-        engine = connect(self._uri)
-        engine.drop()
-        engine.close()
-        self.close()
+        for client in (self._engine, self._watcher):
+            if client is not None:
+                client.close()
+        self._engine = self._watcher = None
 
     # Reading
 
@@ -186,10 +205,19 @@ class MilvusRows:
         if live is not None and 0 < count <= NAMED:
             expression = f"id in {np.flatnonzero(live).tolist()}"
         scores, ids = self._filtered(vectors, k, rows, live, recall, expression)
-        if expression is not None and (ids >= 0).sum(axis=1).min(initial=k) < min(k, count):
-            # Server and catalog judge the filter differently (a value that the server lacks): the catalog is right.
-            scores, ids = self._filtered(vectors, k, rows, live, recall, None)
+        if (ids >= 0).sum(axis=1).min(initial=k) < min(k, count):
+            # The live rows are far from the query, or server and catalog judge the filter differently (a value that the
+            # server lacks): the catalog is right.
+            return self._named(vectors, k, rows, live, recall)
         return scores, ids
+
+    def _named(
+        self, vectors: Vectors, k: int, rows: int, live: Live | None, recall: float | None
+    ) -> tuple[Scores, Ids]:
+        """As `search`, with the live rows named to the server in parts: the cost grows with their number alone."""
+        careful = (recall or 0) > 0.99
+        parts = [self.engine.search(vectors, k, where, careful) for where in _expressions(rows, live)]
+        return merged(parts, k)
 
     def _filtered(
         self, vectors: Vectors, k: int, rows: int, live: Live | None, recall: float | None, where: str | None
@@ -198,7 +226,7 @@ class MilvusRows:
         scores = np.full((len(vectors), k), -1, np.float32)
         ids = np.full((len(vectors), k), -1, np.int64)
         fetch = min(k + SLACK, max(rows, 1))
-        while needed:
+        for _ in range(ATTEMPTS if needed else 0):
             candidate_scores, candidates = self.engine.search(vectors, fetch, where, careful=(recall or 0) > 0.99)
             is_valid = _are_valid(candidates, rows, live)
             if is_valid.sum(axis=1).min() >= needed or (candidates[:, -1] < 0).all() or fetch >= rows + SLACK:
@@ -207,12 +235,30 @@ class MilvusRows:
                     scores[at, : len(best)], ids[at, : len(best)] = candidate_scores[at, best], candidates[at, best]
                 break
             # Candidates include removed rows and those of a run that has not committed: fetch more.
-            fetch = min(4 * fetch, rows + SLACK)
+            # Not beyond the length of a list of the server, which would read all rows.
+            fetch = min(4 * fetch, rows + SLACK, max(MOST_RESULTS, k + SLACK))
         return scores, ids
+
+    def health(self) -> None:
+        """Raise EngineError where the server does not answer a small question in time; asked by a client of its own."""
+        if self._watcher is None:
+            self._watcher = connect(self._uri)
+        self._watcher.health()
 
     def facts(self) -> dict[str, str]:
         """Facts about the server for `lookalike info`."""
         return self.engine.facts()
+
+
+def _expressions(rows: int, live: Live | None) -> list[str]:
+    """The live rows as the server's expressions, each at most some 100 kB long."""
+    if live is None:
+        return [f"id < {rows}"]
+    excluded = np.flatnonzero(~live)
+    if len(excluded) <= NAMED:
+        return [f"id < {rows} and id not in {excluded.tolist()}"]
+    ids = np.flatnonzero(live)
+    return [f"id in {ids[start : start + PART].tolist()}" for start in range(0, len(ids), PART)]
 
 
 def _are_valid(ids: Ids, rows: int, live: Live | None) -> Live:

@@ -3,19 +3,23 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lookalike.encoders import load_encoder
 from lookalike.errors import LookalikeError, SourceError
 from lookalike.images import remote as places
 from lookalike.integrations.ray import records
 from lookalike.integrations.ray.cluster import OWN_CPUS
-from lookalike.integrations.ray.listing import Listed, ParquetColumns, choose, listed
+from lookalike.integrations.ray.lease import held
+from lookalike.integrations.ray.listing import ParquetColumns, choose, listed, table
+from lookalike.integrations.ray.progress import reported
 from lookalike.integrations.ray.resume import settled
 from lookalike.integrations.ray.work import Decode, Encode
+from lookalike.types import Progress
 
 SMALLEST_PART, LARGEST_PART = 16, 512
 """Images of a part of the manifest, which a single task decodes."""
@@ -67,36 +71,50 @@ class Summary:
         return facts
 
 
-def embed(ray: Any, source: str, target: str, encoder: str, options: EmbedOptions = EmbedOptions()) -> Summary:
+def embed(
+    ray: Any,
+    source: str,
+    target: str,
+    encoder: str,
+    options: EmbedOptions = EmbedOptions(),
+    progress: Progress | None = None,
+) -> Summary:
     """Embed all images of `source` that the result at `target` lacks.
 
-    May be killed at any moment and started again: committed rows stay, and each key is in the result once. Raises
-    SourceError, EncoderError, and LookalikeError where the cluster lacks what `options` require.
+    May be killed at any moment and started again: committed rows stay, and each key is in the result once. `progress`
+    gets the images that are done, and all. Raises SourceError, also where another run writes to the target,
+    EncoderError, and LookalikeError where the cluster lacks what `options` require.
     """
     job = _job(source, target, encoder, options)
     cpus, workers = _size(ray, options)
-    entries = list(listed(source, options.columns))
-    if not entries:
+    entries = table(listed(source, options.columns))
+    if not len(entries):
         raise SourceError(f"{source} holds no images")
-    # Only now, since after a misspelt source the target must still accept the right one.
-    if records.read_job(target) is None:
-        records.write_job(target, job)
-    before, skipped_before = records.counts(target)
-    start = time.monotonic()
-    for _ in range(ROUNDS):
-        left = _write_manifest(entries, target, cpus)
-        # Ray Data waits for ever for the output of a checkpoint that leaves nothing to do (2.60).
-        if not left:
-            break
-        _run(ray, job, target, (left, part_size(left, cpus)), workers, options)
-    seconds = time.monotonic() - start
-    images, skipped = records.counts(target)
-    done = images + sum(skipped.values())
-    if done < len(entries):
-        raise LookalikeError(f"{target} holds {done:,} of {len(entries):,} images; run the same command again")
-    _write_skipped(target)
-    added = done - before - sum(skipped_before.values())
-    return Summary(images, skipped, added, seconds, workers)
+    with held(target) as check:
+        # Only now, since after a misspelt source the target must still accept the right one.
+        if records.read_job(target) is None:
+            records.write_job(target, job)
+        # Before anything is counted: what a killed run left may not be readable.
+        before = len(settled(target))
+        start = time.monotonic()
+        with reported(target, progress, len(entries)):
+            for _ in range(ROUNDS):
+                check()
+                left = _write_manifest(entries, target, cpus)
+                # Ray Data waits for ever for the output of a checkpoint that leaves nothing to do (2.60).
+                if not left:
+                    break
+                _run(ray, job, target, (left, part_size(left, cpus)), workers, options)
+        seconds = time.monotonic() - start
+        check()
+        done = settled(target)
+        missing = int(np.count_nonzero(_lacking(entries, done)))
+        if missing:
+            counted = f"{len(entries) - missing:,} of {len(entries):,}"
+            raise LookalikeError(f"{target} holds {counted} images; run the same command again")
+        images, skipped = records.counts(target)
+        _write_skipped(target)
+    return Summary(images, skipped, len(done) - before, seconds, workers)
 
 
 def _job(source: str, target: str, encoder: str, options: EmbedOptions) -> records.Job:
@@ -123,10 +141,13 @@ def _image_column(source: str, columns: ParquetColumns) -> str:
     from pyarrow import fs
 
     system, path = places.place(source)
-    info = system.get_file_info(path)
-    files = [info] if info.type == fs.FileType.File else []
-    if info.type == fs.FileType.Directory:
-        files = sorted(system.get_file_info(fs.FileSelector(path, recursive=True)), key=lambda file: str(file.path))
+    try:
+        info = system.get_file_info(path)
+        files = [info] if info.type == fs.FileType.File else []
+        if info.type == fs.FileType.Directory:
+            files = sorted(system.get_file_info(fs.FileSelector(path, recursive=True)), key=lambda file: str(file.path))
+    except OSError as error:
+        raise SourceError(f"{source}: {places.short(error)}") from error
     first = next((file.path for file in files if file.path.lower().endswith(".parquet")), None)
     if first is None:
         return ""
@@ -148,7 +169,13 @@ def _size(ray: Any, options: EmbedOptions) -> tuple[int, int]:
     return cpus, options.gpus or options.workers or max(1, cpus - OWN_CPUS)
 
 
-def _write_manifest(entries: Sequence[Listed], target: str, cpus: int) -> int:
+def _lacking(entries: Any, done: set[str]) -> NDArray[np.bool_]:
+    """Which entries are not done."""
+    blocks = (chunk.to_pylist() for chunk in entries.column("key").chunks)
+    return np.fromiter((key not in done for block in blocks for key in block), np.bool_, len(entries))
+
+
+def _write_manifest(entries: Any, target: str, cpus: int) -> int:
     """Write the images that the target lacks as Parquet files, one for each part; returns their number.
 
     Every run writes the manifest again, so that new images are embedded too.
@@ -158,18 +185,18 @@ def _write_manifest(entries: Sequence[Listed], target: str, cpus: int) -> int:
 
     folder = places.join(target, records.MANIFEST)
     system, path = places.place(folder)
-    if places.kind(folder) == "folder":
-        system.delete_dir_contents(path)
-    places.make_folder(folder, system, f"{path}/part")
     done = settled(target)
-    left = [entry for entry in entries if entry.key not in done]
-    stream: Iterator[Any] = iter(left)
-    number = 0
-    while part := list(islice(stream, part_size(len(left), cpus))):
-        table = pa.Table.from_pylist([asdict(entry) for entry in part], schema=records.listed_schema())
-        with system.open_output_stream(f"{path}/{number:06}.parquet") as file:
-            pq.write_table(table, file)
-        number += 1
+    left = entries.filter(pa.array(_lacking(entries, done)))
+    size = part_size(len(left), cpus)
+    try:
+        if places.kind(folder) == "folder":
+            system.delete_dir_contents(path)
+        places.make_folder(folder, system, f"{path}/part")
+        for start in range(0, len(left), size):
+            with system.open_output_stream(f"{path}/{start // size:06}.parquet") as file:
+                pq.write_table(left.slice(start, size), file)
+    except OSError as error:
+        raise SourceError(f"{folder}: cannot be written ({places.short(error)}); run the same command again") from error
     return len(left)
 
 
@@ -186,7 +213,7 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
     system, checkpoint = places.place(places.join(target, records.CHECKPOINT))
     places.make_folder(places.join(target, records.CHECKPOINT), system, f"{checkpoint}/part")
     context.checkpoint_config = CheckpointConfig(
-        "key", checkpoint, override_filesystem=system, delete_checkpoint_on_success=False
+        "key", checkpoint, override_filesystem=places.portable(system), delete_checkpoint_on_success=False
     )
     context.checkpoint_config.checkpoint_actor_pool_max_size = 1
     context.enable_progress_bars = False
@@ -194,7 +221,8 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
     context.use_datasource_v2 = False
     # A broken image is a row with a reason, and rows of a lost node are computed again, so any error is fatal.
     context.max_errored_blocks = 0
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # It logs the traceback of an error that it raises as well.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     manifest, files = places.place(places.join(target, records.MANIFEST))
     results, place = places.place(places.join(target, records.VECTORS))
     places.make_folder(places.join(target, records.VECTORS), results, f"{place}/part")
@@ -202,8 +230,8 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
     # A block for each part, or a small list would be a single block that one task decodes. `repartition` would need
     # tasks of a whole core, which never becomes free on nodes of one core with encoders (observed).
     parts = -(-count // part)
-    stream = ray.data.read_parquet(files, filesystem=manifest, override_num_blocks=parts, **light)
-    decode = Decode(job.encoder, job.source, job.image)
+    stream = ray.data.read_parquet(files, filesystem=places.portable(manifest), override_num_blocks=parts, **light)
+    decode = Decode(job.encoder, places.portable(places.place(job.source)[0]), job.image)
     stream = stream.map_batches(decode, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, **light)
     stream = stream.map_batches(
         Encode, fn_constructor_args=(job,), batch_size=options.batch, batch_format="pyarrow",
@@ -212,20 +240,25 @@ def _run(ray: Any, job: records.Job, target: str, sizes: tuple[int, int], worker
     )  # fmt: skip
     rows = max(SMALLEST_PART, min(LARGEST_FILE, count // (PARTS_PER_CPU * workers)))
     try:
-        stream.write_parquet(place, filesystem=results, min_rows_per_file=rows, ray_remote_args=light)
+        stream.write_parquet(place, filesystem=places.portable(results), min_rows_per_file=rows, ray_remote_args=light)
     except Exception as error:
-        raise _cause(error) from error
+        raise _cause(error, target) from error
 
 
-def _cause(error: Exception) -> Exception:
-    """The LookalikeError of a worker, or the error as Ray reports it."""
+def _cause(error: Exception, target: str) -> LookalikeError:
+    """The LookalikeError of a worker, or another error of the cluster, as one line."""
     cause: BaseException | None = error
+    texts: list[str] = []
     while cause is not None:
         for candidate in (getattr(cause, "cause", None), cause):
             if isinstance(candidate, LookalikeError):
                 return LookalikeError(str(candidate).splitlines()[-1].partition("Error: ")[2] or str(candidate))
+        texts.append(str(cause))
         cause = cause.__cause__
-    return error
+    # Ray puts the traceback of the worker before the message.
+    lines = [line.strip() for text in texts for line in text.splitlines()[-1:] if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return LookalikeError(f"{target}: the cluster ended with: {text[:200]}; run the same command again")
 
 
 def _write_skipped(target: str) -> None:

@@ -5,24 +5,31 @@ file names decide: image extensions, tars (webdataset shards) and Parquet files.
 """
 
 import tarfile
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lookalike.errors import SourceError
 from lookalike.images import decode as images
 from lookalike.images import remote as places
 from lookalike.images import sources
+from lookalike.integrations.ray import records
+from lookalike.types import Ids
 
 SHARDS_AT_ONCE = 8
+BLOCK = 1024
 KEYS = ("key", "__key__", "id", "path", "file_name", "filename", "name", "url")
 BYTES = ("bytes", "image", "image_bytes", "jpg", "png", "jpeg", "webp", "data")
 URLS = ("url", "image_url")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listed:
     """An image: `size` bytes from `start` in the file `place`, or the whole file where `size` is -1.
 
@@ -49,12 +56,38 @@ class ParquetColumns:
 
 
 def listed(source: str, columns: ParquetColumns = ParquetColumns()) -> Iterator[Listed]:
-    """All images of `source`; of several with the same key the first. Raises SourceError."""
-    seen: set[str] = set()
-    for entry in map(_utf8, _all(source, columns)):
-        if entry.key not in seen:
-            seen.add(entry.key)
-            yield entry
+    """All images of `source`; several may have the same key. Raises SourceError."""
+    return map(_utf8, _all(source, columns))
+
+
+def table(entries: Iterable[Listed]) -> Any:
+    """Entries as a pyarrow table of `records.listed_schema`, of several with the same key the first.
+
+    It takes a third of the memory of a list: the list of a large job has to fit in one machine.
+    """
+    import pyarrow as pa
+
+    schema, stream, batches, digests = records.listed_schema(), iter(entries), [], array("q")
+    while block := list(islice(stream, BLOCK)):
+        columns = [pa.array([getattr(entry, field.name) for entry in block], field.type) for field in schema]
+        batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+        digests.extend(hash(entry.key) for entry in block)
+    return _without_repeated_keys(pa.Table.from_batches(batches, schema=schema), np.frombuffer(digests, np.int64))
+
+
+def _without_repeated_keys(whole: Any, digests: Ids) -> Any:
+    """Keys are compared where their digests are equal, so no image is left out for its digest alone."""
+    import pyarrow as pa
+
+    values, counts = np.unique(digests, return_counts=True)
+    rows = np.flatnonzero(np.isin(digests, values[counts > 1]))
+    if not len(rows):
+        return whole
+    is_first, seen = np.ones(len(digests), np.bool_), set()
+    for row, key in zip(rows, whole.column("key").take(pa.array(rows)).to_pylist(), strict=True):
+        is_first[row] = key not in seen
+        seen.add(key)
+    return whole.filter(pa.array(is_first))
 
 
 def _utf8(entry: Listed) -> Listed:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lookalike.encoders import load_encoder
 from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.images.remote import is_remote
 from lookalike.integrations.milvus.address import is_same
@@ -29,14 +30,24 @@ class Loaded:
     skipped: int
 
 
-def load(target: str, into: Path, engine: str | None = None, progress: Progress | None = None) -> Loaded:
+def load(
+    target: str,
+    into: Path,
+    engine: str | None = None,
+    progress: Progress | None = None,
+    encoder: str | None = None,
+    dtype: str | None = None,
+) -> Loaded:
     """Add the result of `lookalike embed` at `target` to the collection `into`, which is created if needed.
 
-    With `engine`, a stored URI, a new collection keeps its vectors there. May be interrupted and run again. Raises
-    SourceError, EncoderMismatch for a collection of another encoder, and CollectionError.
+    With `engine`, a stored URI, a new collection keeps its vectors there, else in a file of `dtype` (float32). May be
+    interrupted and run again. Raises SourceError, EncoderMismatch for a job or a collection of another encoder, and
+    CollectionError.
     """
     job = records.require_job(target)
-    collection = _open_or_create(job, into, engine)
+    if encoder is not None and encoder != job.encoder and load_encoder(encoder).fingerprint != job.fingerprint:
+        raise EncoderMismatch(f"{target} was made with {job.encoder} ({job.fingerprint[:12]}), not with {encoder}")
+    collection = _open_or_create(job, into, engine, dtype)
     try:
         total, reasons = records.counts(target)
         done = added = 0
@@ -57,9 +68,11 @@ def load(target: str, into: Path, engine: str | None = None, progress: Progress 
     return Loaded(added, done - added, sum(reasons.values()))
 
 
-def _open_or_create(job: records.Job, into: Path, engine: str | None) -> Store:
+def _open_or_create(job: records.Job, into: Path, engine: str | None, dtype: str | None) -> Store:
+    if engine and dtype not in (None, "float32"):
+        raise CollectionError(f"{engine}: an engine keeps vectors as float32, not as {dtype}")
     if not store.is_collection(into):
-        return store.create(into, Header(job.encoder, job.fingerprint, job.dim, engine=engine))
+        return store.create(into, Header(job.encoder, job.fingerprint, job.dim, dtype or "float32", engine))
     collection = Store(into)
     header = collection.header
     if header.fingerprint != job.fingerprint:
@@ -68,6 +81,9 @@ def _open_or_create(job: records.Job, into: Path, engine: str | None) -> Store:
             f"{into} was made with {header.encoder} ({header.fingerprint[:12]}), the job with {job.encoder} "
             f"({job.fingerprint[:12]}); give another --collection"
         )
+    if dtype not in (None, header.dtype):
+        collection.close()
+        raise CollectionError(f"{into} keeps {header.dtype}; `lookalike compact {into} --store {dtype}`")
     if engine and not (header.engine and is_same(header.engine, engine)):
         collection.close()
         raise CollectionError(f"{into} keeps its vectors in {header.engine or 'a file'}, not in {engine}")

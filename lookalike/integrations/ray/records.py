@@ -2,15 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from lookalike.errors import SourceError
 from lookalike.images import remote as places
-from lookalike.types import Vectors
+from lookalike.types import Ids, Vectors
 
 VECTORS, MANIFEST, CHECKPOINT, JOB, SKIPPED = "vectors", "manifest", "checkpoint", "job.json", "skipped.jsonl"
 DTYPES = ("float16", "float32")
@@ -97,24 +98,57 @@ def require_job(target: str) -> Job:
 
 def dataset(target: str) -> Any:
     """The result as a pyarrow dataset of all committed files; None before the first."""
+    from pyarrow import ArrowException
     from pyarrow import dataset as ds
 
     folder = places.join(target, VECTORS)
     if places.kind(folder) != "folder":
         return None
     system, path = places.place(folder)
-    return ds.dataset(path, filesystem=system, format="parquet")
+    try:
+        return ds.dataset(path, filesystem=system, format="parquet")
+    except (ArrowException, OSError) as error:
+        raise _unreadable(target, error) from error
+
+
+def _batches(target: str, result: Any, **options: Any) -> Iterator[Any]:
+    from pyarrow import ArrowException
+
+    try:
+        yield from result.to_batches(**options)
+    except (ArrowException, OSError) as error:
+        raise _unreadable(target, error) from error
+
+
+def _unreadable(target: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"{places.join(target, VECTORS)}: cannot be read ({places.short(error)}); "
+        "run the `lookalike embed` that wrote it again"
+    )
 
 
 def counts(target: str) -> tuple[int, dict[str, int]]:
-    """The number of images with a vector, and of skipped ones by reason; reads one column."""
+    """The number of images with a vector, and of skipped ones by reason; each key counts once."""
     result = dataset(target)
     if result is None or "reason" not in result.schema.names:
         return 0, {}
-    reasons: Counter[str | None] = Counter()
-    for batch in result.to_batches(columns=["reason"]):
-        reasons.update(batch.column(0).to_pylist())
-    return reasons.pop(None, 0), {str(reason): count for reason, count in reasons.most_common()}
+    # Hashes, which take 8 bytes a key.
+    keys: dict[str | None, list[Ids]] = {None: []}
+    for batch in _batches(target, result, columns=["key", "reason"]):
+        table = zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
+        for reason, rows in groupby(sorted(table, key=lambda row: row[1] or ""), key=lambda row: row[1]):
+            keys.setdefault(reason, []).append(np.array([hash(key) for key, _ in rows], np.int64))
+    seen = _unique(keys.pop(None))
+    images, reasons = len(seen), Counter[str]()
+    for reason, blocks in keys.items():
+        fresh = np.setdiff1d(_unique(blocks), seen, assume_unique=True)
+        reasons[str(reason)] = len(fresh)
+        seen = np.union1d(seen, fresh)
+    return images, {reason: count for reason, count in reasons.most_common() if count}
+
+
+def _unique(blocks: Sequence[Ids]) -> Ids:
+    return np.unique(np.concatenate([np.empty(0, np.int64), *blocks]))
 
 
 def skipped(target: str) -> Iterator[tuple[str, str]]:
@@ -124,7 +158,7 @@ def skipped(target: str) -> Iterator[tuple[str, str]]:
     result = dataset(target)
     if result is None:
         return
-    for batch in result.to_batches(columns=["key", "reason"], filter=ds.field("reason").is_valid()):
+    for batch in _batches(target, result, columns=["key", "reason"], filter=ds.field("reason").is_valid()):
         yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
 
 
@@ -136,7 +170,7 @@ def records(target: str) -> Iterator[tuple[list[Record], Vectors]]:
     if result is None:
         return
     columns = ["key", "sha256", "width", "height", "bytes", "mtime_ns", "vector"]
-    for batch in result.to_batches(columns=columns, filter=ds.field("reason").is_null(), batch_size=4096):
+    for batch in _batches(target, result, columns=columns, filter=ds.field("reason").is_null(), batch_size=4096):
         if not batch.num_rows:
             continue
         table = {name: batch.column(name).to_pylist() for name in columns[:-1]}

@@ -25,8 +25,8 @@ CHUNK = 32
 class Decode:
     """Rows of the manifest to prepared images, or to reasons, in small blocks, so that encoding starts early."""
 
-    def __init__(self, encoder: str, source: str, image_column: str) -> None:
-        self.encoder, self.source, self.image_column = encoder, source, image_column
+    def __init__(self, encoder: str, system: Any, image_column: str) -> None:
+        self.encoder, self.system, self.image_column = encoder, system, image_column
 
     def __call__(self, table: Any) -> Iterator[Any]:
         """A pyarrow table of `listed_schema` to tables of `prepared_schema`."""
@@ -35,7 +35,7 @@ class Decode:
 
         encoder, rows = encoder_of(self.encoder), table.to_pylist()
         with ThreadPoolExecutor(READS_AT_ONCE) as pool, threadpool_limits(1, "blas"):
-            read = BytesReader(self.source, self.image_column)
+            read = BytesReader(self.system, self.image_column)
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
                 # Only reading runs ahead: other tasks already compute on all cores.
@@ -84,8 +84,8 @@ def encoder_of(name: str) -> Encoder:
 class BytesReader:
     """Reads the bytes of rows of the manifest; keeps a single row group of a Parquet file in memory."""
 
-    def __init__(self, source: str, image_column: str) -> None:
-        self._system, _ = places.place(source)
+    def __init__(self, system: Any, image_column: str) -> None:
+        self._system = system
         self._image_column = image_column
         self._group = functools.lru_cache(maxsize=1)(self._read_group)
 

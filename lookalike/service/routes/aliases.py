@@ -30,6 +30,7 @@ async def search(request: Request, served: Service, k: Annotated[int, Query(ge=1
         if kind(request) != "form":
             raise ApiError(415, "content_type", "the image comes in a form", "send multipart/form-data")
         upload = (await body.form()).one_file()
+        await served.require_engine()
         return json_response(await served.work.run(lambda: _search(served, upload, Options(k=k))))
 
 
@@ -42,7 +43,7 @@ def _search(served: Served, upload: Upload, options: Options) -> dict[str, Any]:
 @router.get("/images/{path:path}", response_class=Response, responses={200: jpeg("Upright."), **responses(404)})
 async def image(path: str, served: Service) -> Response:
     """The picture of a key. The catalog decides which keys exist: nothing of a request becomes a path of the disk."""
-    return Response(await served.work.run(lambda: _image(served, path)), media_type="image/jpeg")
+    return Response(await served.pictures.run(lambda: _image(served, path)), media_type="image/jpeg")
 
 
 def _image(served: Served, key: str) -> bytes:

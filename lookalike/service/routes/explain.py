@@ -29,6 +29,7 @@ Text = Annotated[str, Query(min_length=1, max_length=8192)]
 async def explain(served: Service, query: Text, item: Text, box: str | None = None) -> Response:
     """What matches between two images of the collection, as points and regions in pixels of both."""
     region = parse_box(box)
+    await served.require_engine()
     return json_response(await served.work.run(lambda: _explained(served, ById(id=query), item, region)))
 
 
@@ -47,6 +48,7 @@ async def explain_upload(request: Request, served: Service) -> Response:
         upload, region, id_ = form.one_file(), parse_box(form.text("box")), form.text("item")
         if not id_:
             raise ApiError(422, "invalid", "item: the id of a result is wanted", "ids are those in search results")
+        await served.require_engine()
         return json_response(await served.work.run(lambda: _explained(served, upload, id_, region)))
 
 

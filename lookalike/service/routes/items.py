@@ -26,14 +26,14 @@ CACHING = "private, max-age=300"
 @router.get("/v1/items", response_model=Entries, responses=responses(422))
 async def some(served: Service, count: Annotated[int, Query(ge=1, le=200)] = 24) -> Response:
     """Images evenly from all over the collection, the same ones every time: something to begin with."""
-    items = await served.work.run(lambda: sample(served.collection, count))
+    items = await served.pictures.run(lambda: sample(served.collection, count))
     return json_response({"items": [entry(item) for item in items]})
 
 
 @router.get("/v1/items/{id}", response_model=Entry, responses=responses(404))
 async def item(id: str, served: Service) -> Response:
     """The facts about one image."""
-    return json_response(entry(await served.work.run(lambda: served.item(id))))
+    return json_response(entry(await served.pictures.run(lambda: served.item(id))))
 
 
 @router.get(
@@ -41,7 +41,7 @@ async def item(id: str, served: Service) -> Response:
 )
 async def image(id: str, request: Request, served: Service) -> Response:
     """The whole picture as an upright JPEG, encoded anew: without EXIF, GPS or anything else of its file."""
-    stored = await served.work.run(lambda: served.item(id))
+    stored = await served.pictures.run(lambda: served.item(id))
     return await _picture(request, served, stored, None)
 
 
@@ -57,7 +57,7 @@ async def thumbnail(
     size: Annotated[int, Query(ge=16, le=2048, description="The longer side, at most.")] = 256,
 ) -> Response:
     """A small picture."""
-    stored = await served.work.run(lambda: served.item(id))
+    stored = await served.pictures.run(lambda: served.item(id))
     return await _picture(request, served, stored, size)
 
 
@@ -68,7 +68,7 @@ async def _picture(request: Request, served: Served, item: Item, size: int | Non
         return Response(status_code=304, headers=headers)
     data = served.thumbnails.get(item.sha256, size) if size else None
     if data is None:
-        data = await served.work.run(lambda: _encoded(served, item, size))
+        data = await served.pictures.run(lambda: _encoded(served, item, size))
     return Response(data, headers=headers, media_type="image/jpeg")
 
 
@@ -103,6 +103,7 @@ async def add(request: Request, served: Service) -> Response:
         files = (await body.form()).of("file")
         if not files:
             raise ApiError(422, "invalid", "file: an image is wanted", "send it as the form's field `file`")
+        await served.require_engine()
         items = await served.work.run(lambda: writing.add(served, files))
     return json_response({"items": [entry(item) for item in items]})
 
@@ -111,6 +112,7 @@ async def add(request: Request, served: Service) -> Response:
 async def remove(id: str, served: Service) -> Response:
     """Take an image out of the collection; its file stays where it is. Only where it is writable."""
     _writable(served)
+    await served.require_engine()
     key = await served.work.run(lambda: writing.remove(served, id))
     answer: dict[str, Any] = {"id": to_id(key), "key": key_text(key)}
     return json_response(answer)

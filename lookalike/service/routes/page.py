@@ -52,6 +52,7 @@ async def static(name: str) -> Response:
 @router.get("/map")
 async def map_page(served: Service) -> Response:
     """The map of the whole collection; while it is rendered, a page that waits for it."""
+    await served.require_engine()
     page = await served.work.run(served.maps.page)
     if page is None:
         return HTMLResponse(WAITING, headers={"Refresh": "2", "Content-Security-Policy": PAGE_POLICY})

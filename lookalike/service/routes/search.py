@@ -80,4 +80,5 @@ async def _answer(served: Served, requested: Search, body: Body) -> dict[str, An
     queries = await fetched(served, requested.queries, body)
     negatives = await fetched(served, requested.negatives, body)
     search = Search(queries, negatives, requested.options)
+    await served.require_engine()
     return await served.work.run(lambda: answers.search(served, search), is_heavy(requested.options))

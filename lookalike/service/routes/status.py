@@ -28,11 +28,12 @@ async def healthz() -> Response:
 
 @router.get("/readyz", response_model=State, responses={503: responses()[503]})
 async def readyz(served: Service) -> Response:
-    """Whether to send requests here: not while the collection is loaded, and not after SIGTERM."""
+    """Whether to send requests here: not while it loads, its search server is silent, or it ends."""
     if served.is_draining:
         raise try_later("draining", "this process is about to end")
     if served.reason_not_ready:
         raise try_later("loading", served.reason_not_ready)
+    await served.require_engine()
     return json_response({"status": "ready"})
 
 
@@ -52,7 +53,7 @@ async def metrics(served: Service) -> Response:
 @router.get("/v1/collection", response_model=About, responses=responses())
 async def about(served: Service) -> Response:
     """What is served, and what requests may ask of it."""
-    facts = await served.work.run(lambda: _facts(served))
+    facts = await served.pictures.run(lambda: _facts(served))
     return json_response(facts)
 
 

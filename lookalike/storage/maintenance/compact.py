@@ -22,17 +22,20 @@ class Compaction:
     after: int
 
 
-def compact(old: Store, dtype: str | None = None, progress: Progress | None = None) -> Compaction:
+def compact(
+    old: Store, dtype: str | None = None, progress: Progress | None = None, engine: str | None = None
+) -> Compaction:
     """Drop the rows of removed images, and store vectors as `dtype` from then on where that is given.
 
     May be interrupted at any moment: the old collection is in its place until the exchange, and readers that have it
-    open keep reading it. Its index is dropped, since rows get new numbers. Raises CollectionError where a row is
-    damaged, or where the disk has no room for the copy.
+    open keep reading it. Its index is dropped, since rows get new numbers. Rows in an engine are copied to the new
+    collection `engine` (a URI), and deleted in the old one unless another folder has written there since. Raises
+    CollectionError where a row is damaged, or where the disk has no room for the copy.
     """
-    if old.header.engine:
-        raise CollectionError(f"{old.path}: its vectors lie in a search server; index again with --rebuild")
+    if old.header.engine and dtype not in (None, old.header.dtype):
+        raise CollectionError(f"{old.path}: an engine keeps vectors as {old.header.dtype}, not as {dtype}")
     removed, before = len(old.catalog.removed_rows()), size(old.path)
-    header = replace(old.header, dtype=dtype or old.header.dtype)
+    header = replace(old.header, dtype=dtype or old.header.dtype, engine=engine)
     with old.locked():
         made_beside(old, SUFFIX, header, lambda new: _copy(old, new, progress))
     return Compaction(removed, before, size(old.path))

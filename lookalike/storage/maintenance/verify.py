@@ -11,6 +11,7 @@ from lookalike.encoders import whitening
 from lookalike.encoders.whitened import fingerprint
 from lookalike.errors import CollectionError, EngineError
 from lookalike.index import ann
+from lookalike.storage import fence
 from lookalike.storage.catalog import CATALOG, COVERED, ITEM, SCHEMA, Catalog, from_blob
 from lookalike.storage.maintenance.recovery import SIDE_TABLES, salvage
 from lookalike.storage.maintenance.whiten import INNER, WHITENING
@@ -126,10 +127,14 @@ def _rows(path: Path, header: Header, faults: list[str], repair: bool) -> list[t
             faults.append(f"the vectors hold {count} of {rows} rows")
         damaged = list(_damaged(database, vectors, rows, count))
     if repair and (damaged or count < rows):
-        with closing(_open_vectors(path, header)) as vectors:
-            vectors.flush(rows)
-        with closing(Catalog(path)) as catalog, catalog.database.through_writer():
+        with (
+            closing(_open_vectors(path, header)) as vectors,
+            closing(Catalog(path)) as catalog,
+            catalog.database.through_writer(),
+        ):
             catalog.database.begin()
+            fence.begin(path, catalog, vectors)
+            vectors.flush(rows)
             catalog.remove([row for row, _ in damaged], "damaged")
             catalog.database.execute("COMMIT")
     return damaged

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as open_collection
 from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.integrations.milvus import row_store as rows
-from lookalike.integrations.milvus.client import ServerRow, connect
+from lookalike.integrations.milvus.client import Milvus, ServerRow, connect
 from tests.integrations.milvus import milvus_suite as suite
 from tests.integrations.milvus.milvus_servers import impatient, lite
 from tests.support.pictures import PixelEncoder, picture
@@ -168,3 +169,25 @@ def test_a_server_that_is_not_there_leaves_nothing_half_made(
     with pytest.raises(EngineError, match=r"milvus://127.0.0.1:1/photos cannot be reached .* \(tried for 1 s\)"):
         gone.index()
     assert not gone.exists
+
+
+def test_a_search_is_one_call_to_the_server(indexed: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(indexed.store.vectors, rows.MilvusRows)
+    query = indexed.gallery.vectors(np.array([0]))
+    indexed.search(query[0], k=3)
+    calls = counted(indexed, monkeypatch)
+    assert indexed.search(query[0], k=3)[0].score == pytest.approx(1)
+    assert calls == ["search"]
+
+
+def counted(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the calls that go to the server from now on."""
+    calls: list[str] = []
+    ask = Milvus._on_server
+
+    def counting(engine: Milvus, method: str, *place: str, **arguments: Any) -> Any:
+        calls.append(method)
+        return ask(engine, method, *place, **arguments)
+
+    monkeypatch.setattr(Milvus, "_on_server", counting)
+    return calls

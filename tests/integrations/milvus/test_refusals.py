@@ -7,14 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lookalike.cli import _run
 from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
-from lookalike.integrations.milvus.connection import is_passing
+from lookalike.integrations.milvus import client, row_store
+from lookalike.integrations.milvus.connection import is_passing, is_refused
 from lookalike.storage.manifest import read_header, write_header
 from tests.integrations.milvus.milvus_servers import impatient, lite, unit_rows
+from tests.integrations.milvus.test_lite import counted
 from tests.support.job_results import write_result
 from tests.support.pictures import picture
 
@@ -111,12 +115,70 @@ def test_a_job_goes_into_a_server_once_and_is_searched_there(run: Run, job: Path
     assert len(results) == 2
 
 
+def test_a_filter_whose_images_are_far_from_the_query_costs_what_matches(
+    run: Run, tmp_path: Path, lite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("NAMED", 16), ("PART", 100), ("MOST_RESULTS", 50)):
+        monkeypatch.setattr(row_store, name, value)
+    monkeypatch.setattr(client, "MOST_RESULTS", 50)
+    vectors = unit_rows(1000, load_encoder("thumbnail").dim)
+    (tmp_path / "far").mkdir()
+    write_result(tmp_path / "far", vectors)
+    run("index", "--from", tmp_path / "far", "--to", lite, "--collection", tmp_path / "made")
+    with Collection(tmp_path / "made") as collection:
+        order = np.argsort(-(vectors @ vectors[0]), kind="stable")
+        live = np.zeros(1000, np.bool_)
+        live[order[-200:]] = True
+        calls = counted(collection, monkeypatch)
+        answer = collection.store.vectors.search(vectors[:1], 5, 1000, live)
+    assert answer is not None
+    assert answer[1][0].tolist() == order[800:805].tolist()
+    # Two attempts without names, and 200 rows in parts of 100.
+    assert calls.count("search") <= 4
+    assert "query" not in calls
+
+
 def test_a_job_goes_into_a_local_collection_to_the_last_bit(run: Run, job: Path, tmp_path: Path) -> None:
     command = ("index", "--from", job, "--collection", tmp_path / "made", "--json")
     assert json.loads(run(*command)[1])["added"] == 20
     with Collection(tmp_path / "made") as collection:
         assert collection.keys() == [f"{number:05}.jpg" for number in range(20)]
         np.testing.assert_array_equal(collection.gallery.vectors(np.arange(20)), unit_rows(20, collection.encoder.dim))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--rebuild",), ("--watch",), ("--exclude", "*.png"), ("--precision", "int8"), ("--device", "cpu"), (".",)],
+    ids=lambda options: options[0],
+)
+def test_options_that_a_job_cannot_follow_are_refused(
+    run: Run, job: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    status, _, _ = run("index", *options, "--from", job, "--collection", tmp_path / "made")
+    assert (status, (tmp_path / "made").exists()) == (2, False)
+
+
+def test_options_that_a_job_can_follow_are_followed(run: Run, job: Path, tmp_path: Path, lite: str) -> None:
+    command = ("index", "--from", job, "--collection", tmp_path / "made")
+    status, _, error = run(*command, "--encoder", "rootsift")
+    assert (status, (tmp_path / "made").exists()) == (1, False)
+    assert re.search(r"was made with thumbnail \(\w+\), not with rootsift", error)
+    assert re.search("as float32, not as int8", run(*command, "--to", lite, "--store", "int8")[2])
+    (tmp_path / "years.csv").write_text("key,year\n00001.jpg,1999\n")
+    assert run(*command, "--encoder", "thumbnail", "--store", "float16", "--meta", tmp_path / "years.csv")[0] == 0
+    with Collection(tmp_path / "made") as collection:
+        assert collection.store.header.dtype == "float16"
+        assert [hit.key for hit in collection.search("00003.jpg", where="year = 1999")] == ["00001.jpg"]
+    assert re.search("made keeps float16; `lookalike compact", run(*command, "--store", "int8")[2])
+
+
+def test_strict_counts_what_a_job_had_skipped(run: Run, job: Path, tmp_path: Path) -> None:
+    command = ("index", "--from", job, "--collection", tmp_path / "made", "--strict")
+    assert run(*command)[0] == 0
+    part = job / "vectors" / "part.parquet"
+    skipped = pq.read_table(part).slice(0, 1).to_pylist()[0] | {"key": "x.jpg", "reason": "too large", "vector": None}
+    pq.write_table(pa.Table.from_pylist([skipped], pq.read_schema(part)), job / "vectors" / "other.parquet")
+    assert run(*command)[0] == 3
 
 
 def test_what_is_no_result_of_a_job_is_refused(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -139,6 +201,33 @@ def test_a_wrong_password_does_not_pass_and_a_restart_does() -> None:
         2, "Fail connecting to server on 127.0.0.1:1, illegal connection params or server unavailable"
     )
     assert (is_passing(refused), is_passing(away)) == (False, True)
+    assert (is_refused(refused), is_refused(away)) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["black_cats", "connection_timeout", "author", "not_loaded_distribution"])
+def test_words_in_the_name_of_a_collection_say_nothing_about_an_error(name: str) -> None:
+    from pymilvus.exceptions import MilvusException
+
+    for code in (100, 65535, 1):
+        missing = MilvusException(code, f"collection not found[database=default][collection={name}]")
+        assert (is_passing(missing), is_refused(missing)) == (False, False)
+    full = MilvusException(9, f"quota exceeded: disk of {name} is full")
+    assert not is_passing(full)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (1, "service not ready[proxy=1]: initializing"),
+        (8, "request is rejected by grpc RateLimiter middleware, please retry later"),
+        (65535, "fail to search on QueryNode 3: no available shard delegator found"),
+        (503, "channel not available[channel=by-dev-rootcoord-dml_0]"),
+    ],
+)
+def test_a_server_that_starts_or_is_busy_is_asked_again(code: int, text: str) -> None:
+    from pymilvus.exceptions import MilvusException
+
+    assert is_passing(MilvusException(code, text))
 
 
 def test_an_evaluation_finds_in_a_server_what_it_finds_alone(

@@ -1,5 +1,6 @@
 """A real Milvus server: killed while it is written to, started again, and still everything there once."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,9 @@ from lookalike.integrations.milvus import row_store as rows
 from lookalike.integrations.milvus.client import ServerRow, Signature, connect
 from tests.integrations.milvus.milvus_servers import Server, impatient, server, unit_rows
 from tests.integrations.milvus.milvus_suite import check_all
+from tests.service.running import running
 from tests.support.job_results import write_result
+from tests.support.pictures import PixelEncoder
 
 __all__ = ["impatient", "server"]
 
@@ -141,3 +144,40 @@ def test_a_wrong_password_is_one_line_and_the_right_one_gets_in(
 
 def bare(server: Server) -> str:
     return server.uri.removeprefix("milvus://")
+
+
+def test_a_service_whose_server_is_frozen_says_so_and_still_shows_pictures(
+    server: Server, photos: Path, encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if server.folder is None:
+        pytest.skip("a server that MILVUS_URI names is not ours to freeze")
+    monkeypatch.setenv("LOOKALIKE_ENGINE_PATIENCE", "30")
+    if server.auth:
+        monkeypatch.setenv("LOOKALIKE_MILVUS_TOKEN", ENTRY)
+    uri = f"milvus://{bare(server)}/f{uuid.uuid4().hex}"
+    with Collection(photos / ".lookalike", encoder, [photos], engine=uri) as collection:
+        collection.index()
+    with running(photos, encoder) as service:
+        assert service.client.get("/readyz").status_code == 200
+        item = service.client.get("/v1/items").json()["items"][0]["id"]
+        assert service.client.post("/v1/search", json={"query": {"id": item}}).status_code == 200
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(6)
+            for path, status in (("/readyz", 503), ("/healthz", 200), (f"/v1/items/{item}/thumbnail", 200)):
+                start = time.monotonic()
+                assert service.client.get(path).status_code == status, path
+                assert time.monotonic() - start < 3, path
+            start = time.monotonic()
+            refused = service.client.post("/v1/search", json={"query": {"id": item}})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine")
+            assert time.monotonic() - start < 3
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 60
+        while service.client.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert service.client.post("/v1/search", json={"query": {"id": item}}).status_code == 200
+        assert "lookalike_engine_seconds_count" in service.client.get("/metrics").text

@@ -32,6 +32,7 @@ BROKEN = {
     "broken/cut.png": b"\x89PNG\r\n\x1a\n" + bytes(50),
 }
 TARGET = "s3://vectors/job"
+SECRET = "a-secret-of-the-store"
 PATIENCE = 240
 
 pytestmark = pytest.mark.cluster
@@ -55,7 +56,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.port}"
     for name, value in {
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
@@ -156,7 +157,19 @@ def raylet_of(node: Any) -> int:
     return int(node.all_processes["raylet"][0].process.pid)
 
 
-def test_whatever_is_killed_every_image_is_there_once(pictures: Path, store: str, cluster: Any, tmp_path: Path) -> None:
+TOKEN = "a-token-for-nobody"
+
+
+def in_logs(words: str) -> list[str]:
+    """The files that Ray has written of its last cluster, and that contain these words."""
+    files = [path for path in Path("/tmp/ray/session_latest/").resolve().rglob("*") if path.is_file()]
+    return [path.name for path in files if words.encode() in path.read_bytes()]
+
+
+def test_whatever_is_killed_every_image_is_there_once(
+    pictures: Path, store: str, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_MILVUS_TOKEN", TOKEN)
     upload(pictures, store)
     keys = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*") if path.is_file())
 
@@ -175,6 +188,9 @@ def test_whatever_is_killed_every_image_is_there_once(pictures: Path, store: str
     cluster.remove_node(workers[0], allow_graceful=False)
     output, errors = job.communicate(timeout=PATIENCE)
     assert job.returncode == 0, errors
+    assert " E " not in errors, "an error line of Ray's own"
+    assert not in_logs(TOKEN)
+    assert not in_logs(SECRET)
     summary = json.loads(output)
     assert summary["images"] == len(keys) - len(BROKEN)
     assert summary["added"] <= len(keys) - after_driver
