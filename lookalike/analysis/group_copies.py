@@ -185,7 +185,10 @@ class _Finder:
             a, b = candidate.a, candidate.b
             if self.contents.sides[a] | self.contents.sides[b] != 3:
                 continue
-            self.maps[a, b] = candidate
+            # A pair may fit a mirrored map as well, by chance and with fewer features.
+            known = self.maps.get((a, b))
+            if known is None or known.inliers < candidate.inliers:
+                self.maps[a, b] = candidate
             for place in (a, b):
                 self.shared[place] = self.shared.get(place, 0) + candidate.inliers
             forest.join(np.array([a]), np.array([b]))

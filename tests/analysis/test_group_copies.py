@@ -1,7 +1,8 @@
 """Copies of made-up pictures are found at the level that they deserve; pictures of one layout are told apart."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ from duplicate_pictures import DRAWN, LAYOUTS, framed, invoice, saved, scaled, s
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from lookalike.analysis.duplicates import Group, Level
+from lookalike.analysis.local_candidates import Candidate, candidates
+from lookalike.analysis.local_features import LocalFeatures
 from lookalike.collection.collection import Collection
 from lookalike.encoders.thumb import Thumbnail
 from lookalike.errors import QueryError
 from lookalike.storage.maintenance.transfer import import_vectors
+from lookalike.types import Progress
 from tests.support.pictures import PixelEncoder
 
 
@@ -193,3 +197,19 @@ def test_orientation_in_exif_makes_no_other_picture(library: Path) -> None:
     (library / "lying.png").write_bytes(buffer.getvalue())
     (group,) = groups_of(library, "same")
     assert levels_of([group]) == {"07.png": "exact", "lying.png": "same"}
+
+
+@pytest.mark.parametrize("last", ["the mirrored one", "the plain one"])
+def test_of_two_maps_between_a_pair_the_surer_one_counts(
+    library: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """A pair may fit a mirrored map by chance, too; it took the place of the right one, and a framed copy was lost."""
+    (library / "framed.jpg").write_bytes(saved(framed(scene(3))))
+
+    def twice(features: Sequence[LocalFeatures], progress: Progress | None = None) -> Iterator[Candidate]:
+        for candidate in candidates(features, progress):
+            chance = replace(candidate, matrix=candidate.matrix[:, ::-1].copy(), inliers=8)
+            yield from (candidate, chance) if last == "the mirrored one" else (chance, candidate)
+
+    monkeypatch.setattr("lookalike.analysis.group_copies.candidates", twice)
+    assert levels_of(groups_of(library, "similar")).keys() == {"03.png", "framed.jpg"}
