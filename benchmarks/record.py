@@ -19,8 +19,8 @@ HEAD = """# Performance
 Every section is the output of the command above it, inserted by `benchmarks/record.py`; paths to photos are left out.
 Speeds differ from machine to machine; ratios within one section were measured in one run. "The report" is an earlier
 university report on DINOv2 retrieval, whose figures this project reproduces. The targets for AVX-512 were 1.3 (fp32)
-and 3 (int8) times the speed of the report's pipeline: int8 reaches its target, fp32 does not. No GPU was available
-yet, so there are no GPU figures.
+and 3 (int8) times the speed of the report's pipeline: fp32 does not reach its target; int8 did on a processor with AMX
+(4.4), and not on one without. No GPU was available yet, so there are no GPU figures.
 
 | term | meaning |
 |---|---|
