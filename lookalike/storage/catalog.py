@@ -340,14 +340,6 @@ class Catalog:
         sql = 'SELECT row, "column", value FROM meta WHERE row BETWEEN ? AND ?'
         return [(row, column, value) for row, column, value in self.database.query(sql, (first, last))]
 
-    def values_by_key(self, start: int, stop: int) -> list[tuple[str, int, Any]]:
-        """(key, column, value) of the metadata of the live rows from `start` to before `stop`."""
-        sql = (
-            'SELECT items.key, "column", value FROM meta JOIN items USING (row) '
-            "WHERE removed = 0 AND meta.row >= ? AND meta.row < ?"
-        )
-        return [(from_blob(key), column, value) for key, column, value in self.database.query(sql, (start, stop))]
-
     # Writing: each method is one statement; `Store.writing` makes transactions of them.
 
     def put(self, table: str, *values: object, verb: str = "INSERT") -> None:
