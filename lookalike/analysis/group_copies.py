@@ -40,6 +40,8 @@ CANDIDATE = 0.95
 """The lowest cosine of two `thumbnail` vectors whose pictures are compared; re-encoded and resized copies have it."""
 TRIES = 4
 """Maps between two pictures' copies that are tried before the pictures are called different."""
+HUBS = 3
+"""Units that are tried as the middle of a group, after the one with the most features in common."""
 OPEN = 24
 """Decoded pictures that are in memory at once, some 8 MB each."""
 
@@ -120,6 +122,10 @@ class _Unit:
     order: tuple[tuple[int, Quality], ...]
     levels: dict[int, Level]
 
+    @property
+    def leader(self) -> int:
+        return self.order[0][0]
+
 
 @dataclass
 class _Finder:
@@ -129,6 +135,7 @@ class _Finder:
     progress: Progress | None
     maps: dict[tuple[int, int], Candidate] = field(default_factory=dict)
     shared: dict[int, int] = field(default_factory=dict)
+    similar: dict[tuple[int, int], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rendered = lru_cache(OPEN)(self._render)
@@ -238,25 +245,56 @@ class _Finder:
         # A screenshot has more pixels than the photo in it, but fewer features in common with other copies.
         rest, joined = sorted(units, key=lambda unit: -max(map(self._shared, unit.levels))), list[_Unit]()
         while rest:
-            first, alike = rest[0], [unit for unit in rest[1:] if self._are_similar(rest[0], unit)]
-            levels: dict[int, Level] = dict(first.levels)
+            hub, alike = self._hub(rest)
+            levels: dict[int, Level] = dict(hub.levels)
             levels.update({place: "similar" for unit in alike for place in unit.levels})
-            order = first.order + tuple(entry for unit in alike for entry in unit.order)
+            order = hub.order + tuple(entry for unit in alike for entry in unit.order)
             joined.append(_Unit(order, levels))
-            rest = [unit for unit in rest[1:] if unit not in alike]
+            rest = [unit for unit in rest if unit is not hub and unit not in alike]
         return joined
 
+    def _hub(self, units: Sequence[_Unit]) -> tuple[_Unit, list[_Unit]]:
+        """The first unit, or one alike to it that is alike to more, and what is alike to it.
+
+        A photo lies in its screenshot and in its frame, but neither of the two shows enough of the other.
+        """
+        hub, alike = units[0], self._alike(units[0], units)
+        left = [unit for unit in units[1:] if unit not in alike and any(self._maps(unit, other) for other in alike)]
+        for unit in sorted(alike, key=lambda unit: -len(unit.levels))[: HUBS if left else 0]:
+            gained = self._alike(unit, left)
+            kept = self._alike(unit, [units[0], *alike]) if gained else []
+            if len(gained) + len(kept) > len(alike):
+                return unit, [other for other in units if other in kept or other in gained]
+        return hub, alike
+
+    def _alike(self, unit: _Unit, units: Sequence[_Unit]) -> list[_Unit]:
+        return [other for other in units if other is not unit and self._are_similar(unit, other)]
+
     def _are_similar(self, a: _Unit, b: _Unit) -> bool:
-        """Whether some picture of one, mapped onto one of the other, shows the same."""
-        pairs = [(min(x, y), max(x, y)) for x in a.levels for y in b.levels]
-        # The surest map first: a copy of a third of the size has few features.
-        mapped = sorted((self.maps[both] for both in pairs if both in self.maps), key=lambda found: -found.inliers)
-        if any(pair(self.contents.sha256(x), self.contents.sha256(y)) in self.rules.apart for x, y in pairs):
+        """Whether some picture of one, mapped onto one of the other, shows the same; each pair is looked at once."""
+        both = (min(a.leader, b.leader), max(a.leader, b.leader))
+        if both not in self.similar:
+            self.similar[both] = self._shows_the_same(a, b)
+        return self.similar[both]
+
+    def _shows_the_same(self, a: _Unit, b: _Unit) -> bool:
+        mapped = self._maps(a, b)
+        if not mapped or any(self._are_apart(x, y) for x in a.levels for y in b.levels):
             return False
         return any(
-            verdict_mapped(self._rendered(found.a), self._rendered(found.b), found.matrix) is not None
-            for found in mapped[:TRIES]
+            verdict_mapped(self._rendered(candidate.a), self._rendered(candidate.b), candidate.matrix) is not None
+            for candidate in mapped[:TRIES]
         )
+
+    def _maps(self, a: _Unit, b: _Unit) -> list[Candidate]:
+        """Maps between pictures of both, the surest first: a copy of a third of the size has few features."""
+        pairs = ((min(x, y), max(x, y)) for x in a.levels for y in b.levels)
+        return sorted(
+            (self.maps[both] for both in pairs if both in self.maps), key=lambda candidate: -candidate.inliers
+        )
+
+    def _are_apart(self, a: int, b: int) -> bool:
+        return pair(self.contents.sha256(a), self.contents.sha256(b)) in self.rules.apart
 
     def _shared(self, place: int) -> int:
         """How much a content has in common with all others, in steps of a half; 0 where features are not compared."""
@@ -326,7 +364,7 @@ class _Finder:
         return {other for other, near in zip(close, may_be, strict=True) if near}
 
     def _verdict(self, a: int, b: int, may_be: bool, seen: dict[int, _Seen]) -> Level | None:
-        if pair(self.contents.sha256(a), self.contents.sha256(b)) in self.rules.apart:
+        if self._are_apart(a, b):
             return None
         if seen[a].pixels == seen[b].pixels:
             return "same"

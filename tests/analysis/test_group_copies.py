@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from duplicate_pictures import DRAWN, LAYOUTS, framed, invoice, saved, scaled, screenshot, white_art
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from duplicate_pictures import DRAWN, LAYOUTS, framed, invoice, saved, scaled, screenshot, watermarked, white_art
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from lookalike.analysis.duplicates import Group, Level
 from lookalike.analysis.local_candidates import Candidate, candidates
@@ -213,3 +213,28 @@ def test_of_two_maps_between_a_pair_the_surer_one_counts(
 
     monkeypatch.setattr("lookalike.analysis.group_copies.candidates", twice)
     assert levels_of(groups_of(library, "similar")).keys() == {"03.png", "framed.jpg"}
+
+
+def test_a_photo_joins_its_frame_and_its_screenshot_that_show_too_little_of_each_other(library: Path) -> None:
+    """Screenshots have bars in common with all others, so one of them is looked at first."""
+    for number in (3, 4, 5):
+        (library / f"{number:02}-framed.jpg").write_bytes(saved(framed(scene(number), (120, 70, 30))))
+        (library / f"{number:02}-screen.jpg").write_bytes(saved(screenshot(scene(number))))
+    groups = groups_of(library, "similar")
+    assert [sorted(member.item.key for member in group.members) for group in groups] == [
+        [f"{number:02}-framed.jpg", f"{number:02}-screen.jpg", f"{number:02}.png"] for number in (3, 4, 5)
+    ]
+
+
+def brightened(image: Image.Image) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(1.25)
+
+
+@pytest.mark.parametrize("change", [brightened, watermarked])
+def test_small_pictures_brightened_to_white_or_written_across_are_similar(
+    library: Path, change: Callable[[Image.Image], Image.Image]
+) -> None:
+    light = Image.blend(scene(6, (227, 227)), Image.new("RGB", (227, 227), "white"), 0.5)
+    light.save(library / "light.png")
+    (library / "changed.jpg").write_bytes(saved(change(light)))
+    assert levels_of(groups_of(library, "similar")).keys() == {"light.png", "changed.jpg"}
