@@ -44,9 +44,10 @@ def optimize(
         print(
             f"{facts['bytes a vector']:g} bytes a vector; measured on images that were held back, against exact search:"
         )
-        print("recall@10  ms a query  effort  candidates a result")
+        print("results  recall  ms a query  effort  candidates a result")
         for point in report.curve:
-            print(f"{point.recall:9.4f}  {1000 * point.seconds:10.3f}  {point.effort:6d}  {point.factor:19d}")
+            numbers = f"{point.recall:6.4f}  {1000 * point.seconds:10.3f}  {point.effort:6d}  {point.factor:19d}"
+            print(f"{point.depth:7d}  {numbers}")
 
 
 @app.command(epilog="Example: lookalike compact ~/Pictures --store float16")

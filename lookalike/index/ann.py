@@ -41,12 +41,17 @@ def library() -> Any:
 
 @dataclass(frozen=True)
 class SearchSetting:
-    """A point of the curve: `effort` (efSearch, nprobe), candidates per result (`factor`), recall@10, s per query."""
+    """A point of the curve: `effort` (efSearch, nprobe), candidates per result (`factor`), recall, s per query.
+
+    `recall` is of `depth` results, and at the least depth of the first result too, whichever is lower. Fewer results
+    than `depth` are chosen from as many candidates: a tenth of these would find less.
+    """
 
     effort: int
     factor: int
     recall: float
     seconds: float
+    depth: int = 10
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,23 @@ class IndexRecord:
     selects: bool = True
     """Whether a FAISS selector returns the candidates of a full search without the rows that it excludes."""
 
-    def setting(self, recall: float | None) -> SearchSetting | None:
-        """The fastest setting that reaches `recall`; None where only exact search does."""
-        reaching = [point for point in self.curve if point.recall >= (DEFAULT_RECALL if recall is None else recall)]
+    def setting(self, recall: float | None, k: int = 10) -> SearchSetting | None:
+        """The fastest setting that reaches `recall` with k results; None where only exact search does."""
+        curve = self.points(k)
+        reaching = [point for point in curve if point.recall >= (DEFAULT_RECALL if recall is None else recall)]
         if reaching:
             return min(reaching, key=lambda point: point.seconds)
-        return max(self.curve, key=lambda point: point.recall, default=None) if recall is None else None
+        return max(curve, key=lambda point: point.recall, default=None) if recall is None else None
+
+    @property
+    def depths(self) -> list[int]:
+        """The numbers of results for which recall was measured, least first."""
+        return sorted({point.depth for point in self.curve})
+
+    def points(self, k: int) -> list[SearchSetting]:
+        """The curve of the least depth that holds k results, or of the greatest."""
+        depth = next((depth for depth in self.depths if k <= depth), max(self.depths, default=0))
+        return [point for point in self.curve if point.depth == depth]
 
     def to_text(self) -> str:
         """The content of index.json."""
@@ -91,9 +107,11 @@ def read(path: Path) -> IndexRecord | None:
     try:
         values = json.loads((path / FOLDER / FILE).read_text(encoding="utf-8"))
         checksum = values.pop("checksum")
+        # Of the values as they are written: an older release wrote fewer of them.
+        is_whole = checksum == _checksum(values)
         curve, held_out = [SearchSetting(**point) for point in values.pop("curve")], tuple(values.pop("held"))
         record = IndexRecord(**values, held=held_out, curve=tuple(curve))
-        if checksum == _checksum(json.loads(json.dumps(asdict(record)))):
+        if is_whole:
             return record
     except FileNotFoundError:
         return None
@@ -118,11 +136,12 @@ def facts(path: Path, collection: str, rows: int) -> dict[str, Any]:
     if record is None or record.collection != collection or record.rows > rows:
         return {}
     used = record.setting(None)
+    reached = {depth: point.recall for depth in record.depths if (point := record.setting(None, depth))}
     return {
         "spec": record.spec,
         "rows": record.rows,
         "rows beside": rows - record.rows,
-        "recall@10": used.recall if used else None,
+        **{f"recall@{depth}": recall for depth, recall in reached.items()},
         "ms a query": round(1000 * used.seconds, 3) if used else None,
         "bytes a vector": round(record.bytes / max(1, record.rows), 1),
         "seconds to build": record.seconds,
@@ -249,11 +268,14 @@ class Candidates:
         return np.concatenate([np.delete(counted, self._held_out), counted[self._held_out]])
 
     def find(self, vectors: Vectors, k: int, setting: SearchSetting) -> Ids:
-        """(m, dim) queries to (m, k · factor) rows in any order; -1 where there are fewer. Raises LookalikeError."""
+        """(m, dim) queries to (m, c) rows in any order, c at least k; -1 where there are fewer. Raises LookalikeError.
+
+        With more results than the setting was measured for, the effort grows with them.
+        """
         # Where few rows are live, most of what FAISS visits is not: fetch more, and search harder.
-        share = max(self.share, 1e-6)
-        fetch = min(int(k * setting.factor / (1.0 if self.built.selects else share)), int(self.index.ntotal))
-        effort = math.ceil(setting.effort / share)
+        share, results = max(self.share, 1e-6), max(k, setting.depth)
+        fetch = min(int(results * setting.factor / (1.0 if self.built.selects else share)), int(self.index.ntotal))
+        effort = math.ceil(setting.effort * results / setting.depth / share)
         effort = max(effort, fetch) if self._is_graph else min(effort, self._most)
         try:
             _, positions = self.index.search(vectors, fetch, params=self._of_effort(effort))
