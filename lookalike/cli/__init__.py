@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from lookalike.cli import cluster, collections, encoders, evaluation, maintenance, search, serve, whole
+from lookalike.cli import adapt, cluster, collections, encoders, evaluation, maintenance, search, serve, whole
 from lookalike.cli.app import app
 from lookalike.cli.output import note
 from lookalike.cli.renamed import current
@@ -20,7 +20,19 @@ from lookalike.utils.files import reason
 INTERRUPTED = 130
 """The status that typer gives a command that Ctrl-C ended, as the shell would."""
 
-__all__ = ["app", "cluster", "collections", "encoders", "evaluation", "main", "maintenance", "search", "serve", "whole"]
+__all__ = [
+    "adapt",
+    "app",
+    "cluster",
+    "collections",
+    "encoders",
+    "evaluation",
+    "main",
+    "maintenance",
+    "search",
+    "serve",
+    "whole",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

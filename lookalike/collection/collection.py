@@ -25,6 +25,7 @@ from lookalike.storage.swap import MOVES
 from lookalike.types import Box, Encoder, Hit, Probe, Progress, Reranker, Scores, TextEncoder
 
 if TYPE_CHECKING:
+    from lookalike.analysis.adapt import Adaptation
     from lookalike.analysis.duplicates import Group, Level
     from lookalike.analysis.explain import Explanation
     from lookalike.analysis.journal import Journal
@@ -626,6 +627,65 @@ class Collection:
         whitened already.
         """
         return self._writer.whiten(dim, power, shrinkage, source)
+
+    def adapt(
+        self,
+        labels: str | Path | None = None,
+        folders: bool = False,
+        pairs: str | Path | None = None,
+        source: str | Path | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> "Adaptation":
+        """Learn from labelled images which directions of the vectors matter here, and map all vectors accordingly.
+
+        Nothing is embedded again. The gain is measured by cross-validation on groups that the map was not learned on,
+        and nothing changes unless it is above zero by its 95 % interval. Queries and new images are mapped likewise
+        from then on. `undo_adapt` takes it back. May be interrupted at any moment.
+
+        Parameters
+        ----------
+        labels
+            A CSV or Parquet file: a column names images (as for `attach`), the column ``label`` says what they show.
+        folders
+            Take images of one folder for the same thing.
+        pairs
+            A CSV or Parquet file with the columns ``a``, ``b`` (images) and ``same`` (1 or 0).
+        source
+            Another collection of the same encoder, whose map is taken as it is.
+        dry_run
+            Only measure.
+        progress
+            Called now and then with (done, total) while an index is built again, where there was one.
+
+        Returns
+        -------
+        Adaptation
+            `applied`, and `gain`: mAP and the share of right first results before and after, with intervals.
+
+        Raises
+        ------
+        QueryError, SourceError, CollectionError
+            For fewer than five groups of two images, a table that cannot be read, a collection that is adapted already.
+
+        Examples
+        --------
+        >>> photos = lookalike.open("photos")
+        >>> try:
+        ...     photos.adapt(labels="labels.csv")
+        ... except lookalike.LookalikeError as error:
+        ...     print(str(error).partition(",")[0])
+        adapt: 0 groups of two or more labelled images
+        """
+        return self._writer.adapt(labels, folders, pairs, source, dry_run, progress)
+
+    def undo_adapt(self, progress: Progress | None = None) -> int:
+        """Take `adapt` back: vectors and fingerprint are what they were, and an index is of the same kind.
+
+        Returns how many images were added since, and so have no former vector; the next `index` embeds them. Raises
+        CollectionError where the collection is not adapted.
+        """
+        return self._writer.undo_adapt(progress)
 
 
 def _row_of(key: str, gallery: StoredGallery) -> int:

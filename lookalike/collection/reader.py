@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.collection import parents
-from lookalike.encoders import load_encoder, reads_text, whitening
+from lookalike.encoders import adaptation, load_encoder, reads_text, whitening
 from lookalike.encoders import precision as precisions
+from lookalike.encoders.adaptation import LearnedMap
 from lookalike.encoders.default import default_encoder
 from lookalike.encoders.whitened import whitened
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
@@ -20,6 +21,7 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.search.hybrid import Space
 from lookalike.search.options import SearchOptions
 from lookalike.storage import store
+from lookalike.storage.maintenance.adapt import report
 from lookalike.storage.manifest import refuse_remains
 from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
@@ -38,6 +40,8 @@ class Requested:
     sources: tuple[Path, ...] = ()
     device: str | None = None
     engine: str | None = None
+    adaptation: LearnedMap | None = None
+    """The map of `adapt` for a new collection, where its encoder's vectors are those that the map was learned on."""
 
 
 class Reader:
@@ -156,7 +160,7 @@ class Reader:
             current = self.store if self.exists else None
             encoder = self._encoder
             if encoder is None:
-                encoder = self._load_whitened()
+                encoder = self._load_mapped()
             with self._lock:
                 # An encoder that was loaded for a collection that was replaced meanwhile need not fit the new one.
                 if current is self._open_store:
@@ -175,11 +179,16 @@ class Reader:
             )
         return encoder
 
-    def _load_whitened(self) -> Encoder:
+    def _load_mapped(self) -> Encoder:
         requested = self.requested.encoder
-        plain = requested if requested is not None and not isinstance(requested, str) else self._load()
-        learned = whitening.load(self.path) if self.exists else None
-        return whitened(plain, learned) if learned else plain
+        encoder = requested if requested is not None and not isinstance(requested, str) else self._load()
+        if not self.exists:
+            kept = self.requested.adaptation
+            return whitened(encoder, kept.map, "adapted") if kept and kept.source == encoder.fingerprint else encoder
+        if learned := whitening.load(self.path):
+            encoder = whitened(encoder, learned)
+        adapted = whitening.load(self.path, adaptation.FILE)
+        return whitened(encoder, adapted, "adapted") if adapted else encoder
 
     def through(self, encoder: Encoder) -> "Reader":
         """The same collection opened again, with `encoder` in place of its own: for a wrapper of that."""
@@ -304,6 +313,7 @@ class Reader:
         header = self.store.header
         index = facts(self.path, header.id, self.store.catalog.count_rows())
         precision = precisions.facts(self.path)
+        adapted = (self.path / adaptation.FILE).exists()
         catalog = self.store.catalog
         ignored = [pattern for id_, _, _ in catalog.sources() for pattern in catalog.ignored(id_)]
         return {
@@ -320,6 +330,7 @@ class Reader:
             "whitened": whitening.load(self.path) is not None,
             "sources": [located(self.path, location) for _, location, _ in self.store.catalog.sources()],
             "format": header.format,
+            **({"adapted": report(self.store)} if adapted else {}),
             **({"ignore": ignored} if ignored else {}),
             **({"index": index} if index else {}),
             **self.store.vectors.facts(),

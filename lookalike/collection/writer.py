@@ -1,22 +1,29 @@
 """Everything that changes a collection: index, refresh, remove, repair, optimize, compact, whiten."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lookalike.collection import places
 from lookalike.collection.lost import refuse_losses
 from lookalike.collection.reader import FOLDER, Reader, Requested
 from lookalike.collection.sync import IndexReport, Part, Sync
+from lookalike.encoders import adaptation, whitening, with_options
 from lookalike.encoders import precision as precisions
-from lookalike.encoders import whitening, with_options
 from lookalike.encoders.default import default_encoder
 from lookalike.encoders.precision import PrecisionFinding
-from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, QueryError, SourceError
+from lookalike.encoders.whitened import fingerprint
+from lookalike.encoders.whitening import Whitening
+from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, IndexSpecError, QueryError, SourceError
 from lookalike.images.sources import Source, open_source
+from lookalike.index import ann
 from lookalike.integrations.milvus import address as engines
 from lookalike.storage import distinct, kept_columns, metadata, store, taken_out
 from lookalike.storage.fence import discard_draft, supersede
+from lookalike.storage.maintenance.adapt import apply, carry, learned_map, refuse, taken_from, undo
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
 from lookalike.storage.maintenance.compact import Compaction, compact
 from lookalike.storage.maintenance.transfer import Format, export
@@ -25,8 +32,37 @@ from lookalike.storage.manifest import encoder_in, refuse_remains, remains
 from lookalike.storage.origins import Origins, location_of, prefix_for
 from lookalike.storage.rekey import rekeyed
 from lookalike.storage.store import Header, Store
-from lookalike.storage.swap import SETS, beside, exchange, sweep
+from lookalike.storage.swap import SETS, beside, copy_former, exchange, sweep
 from lookalike.types import Encoder, Progress
+
+if TYPE_CHECKING:
+    from lookalike.analysis.adapt import Adaptation
+    from lookalike.analysis.labels import Labels
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where `adapt` learns from: exactly one of a table of labels, folders, a table of pairs, another's map."""
+
+    labels: Path | None = None
+    folders: bool = False
+    pairs: Path | None = None
+    other: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raises QueryError."""
+        if sum(map(bool, (self.labels, self.folders, self.pairs, self.other))) != 1:
+            raise QueryError("adapt: give one of labels (a table), folders, pairs (a table) and another collection")
+
+    def read(self, store: Store) -> "Labels":
+        """The labels of a collection's images; raises SourceError."""
+        from lookalike.analysis import labels
+
+        if self.labels:
+            return labels.from_table(store, self.labels)
+        return labels.from_pairs(store, self.pairs) if self.pairs else labels.by_folder(store)
 
 
 class Writer:
@@ -170,6 +206,7 @@ class Writer:
                 self._reader.use(default_encoder())
             finding = self._settle_precision(named, progress)
             self._reader.adopt(store.create(self._path, self._header(dtype)))
+            self._keep_map()
             if finding:
                 precisions.save(finding, self._path)
         places.refuse_moved(self._reader.store, named, self._reader.folder)
@@ -184,6 +221,16 @@ class Writer:
                 done += sync.run(encoder, progress, done, total)
         self._reader.forget_gallery()
         return report
+
+    def _keep_map(self) -> None:
+        """Give a new collection the map of the one that it replaces, where its encoder has applied that."""
+        kept = self._reader.requested.adaptation
+        if kept is None:
+            return
+        if self._reader.store.header.fingerprint == fingerprint(kept.source, kept.map, "adapted"):
+            kept.map.save(self._path, adaptation.FILE)
+        else:
+            log.warning("what `adapt` had learned is for vectors of another encoder or whitening, and is dropped")
 
     def _settle_precision(self, sources: Sequence[Source], progress: Progress | None) -> PrecisionFinding | None:
         """Decide the precision of a new collection; None for an encoder that is open already."""
@@ -262,7 +309,8 @@ class Writer:
             discard_draft(fresh)
         engine = old.header.engine if old else self._reader.requested.engine
         new_engine = engines.renamed(engine) if engine else None
-        draft = Reader(fresh, Requested(encoder, device=self._reader.requested.device, engine=new_engine))
+        kept = learned_map(old) if old else None
+        draft = Reader(fresh, Requested(encoder, (), self._reader.requested.device, new_engine, kept))
         with closing(draft):
             # What a draft of an interrupted rebuild has is not the user's yet.
             report = Writer(draft)._index(places, progress, dtype, allow_removals=True)
@@ -275,6 +323,9 @@ class Writer:
                     kept_columns.carry(old, written, key_of)
                     distinct.carry(old, written)
                     supersede(old.catalog, old.header, written.catalog)
+                    if (fresh / adaptation.FILE).exists():
+                        carry(old, written)
+                        copy_former(self._path, fresh)
                 written.relocate(self._path)
         exchange(self._path, fresh)
         sweep(self._path)
@@ -291,6 +342,7 @@ class Writer:
                     precisions.settled(name, header.encoder) == header.encoder
                     and header.dtype == (dtype or "float32")
                     and registered <= {place.location.resolve() for place in places}
+                    and _content(fresh / adaptation.FILE) == _content(self._path / adaptation.FILE)
                     # Last, since it loads the weights; raises EncoderMismatch where they have changed since.
                     and draft.encoder.fingerprint == header.fingerprint
                 )
@@ -390,9 +442,64 @@ class Writer:
         from lookalike.storage.maintenance.whiten import whiten
 
         learned = whiten(self._reader.store, dim, power, shrinkage, _place(source))
+        self._open_again()
+        return learned
+
+    def adapt(
+        self,
+        labels: str | Path | None = None,
+        folders: bool = False,
+        pairs: str | Path | None = None,
+        other: str | Path | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> "Adaptation":
+        """Map all vectors by what labels teach, where that is proven to be a gain; see `Collection.adapt`."""
+        from lookalike.analysis.adapt import Adaptation, learn
+
+        source = LabelSource(_file(labels), folders, _file(pairs), _place(other))
+        refuse(self._reader.store)
+        if source.other is not None:
+            learned: Whitening | None = taken_from(source.other, self._reader.store)
+            assert learned is not None, "taken_from gives a map or raises"
+            finding = Adaptation(applied=False, dim=learned.dim)
+        else:
+            finding, learned = learn(self._reader.store, source.read(self._reader.store))
+        finding = replace(finding, applied=learned is not None and not dry_run, dry_run=dry_run)
+        if learned is not None and finding.applied:
+            self._exchange(lambda: apply(self._reader.store, learned, finding.facts()), progress)
+        return finding
+
+    def undo_adapt(self, progress: Progress | None = None) -> int:
+        """Give the former vectors back; how many images have none. See `Collection.undo_adapt`."""
+        counts: list[int] = []
+        self._exchange(lambda: counts.append(undo(self._reader.store)), progress)
+        return counts[0]
+
+    def _exchange(self, change: Callable[[], None], progress: Progress | None) -> None:
+        """Exchange all vectors, and make an index of the same kind again where there was one."""
+        current = self._reader.store
+        spec = ann.facts(self._path, current.header.id, current.catalog.count_rows()).get("spec")
+        change()
+        self._open_again()
+        if spec:
+            try:
+                self.optimize(spec, progress)
+            except IndexSpecError:
+                # A kind that only vectors of the former length can have.
+                self.optimize("auto", progress)
+
+    def _open_again(self) -> None:
         self._reader.close()
         self._reader.use(self._reader.requested.encoder)
-        return learned
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _file(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _place(source: str | Path | None) -> Path | None:

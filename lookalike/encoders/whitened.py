@@ -1,8 +1,8 @@
-"""An encoder and a whitening to an encoder of whitened vectors, for the queries and new images of a collection."""
+"""An encoder and a whitening (or another linear map) to an encoder of mapped vectors, for queries and new images."""
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 from PIL.Image import Image
@@ -16,24 +16,28 @@ FORWARDED = ("batch_size", "index_batch", "encode_patches", "patch_region", "pre
 """Attributes that only some encoders have, and that whitening does not change."""
 
 
-def whitened(encoder: Encoder, whitening: Whitening) -> "WhitenedEncoder":
+Kind = Literal["whitened", "adapted"]
+"""How a map was learned: without labels (`whiten`), or with them (`adapt`)."""
+
+
+def whitened(encoder: Encoder, whitening: Whitening, kind: Kind = "whitened") -> "WhitenedEncoder":
     """`encoder` followed by `whitening`; a text encoder stays one."""
     return (
-        WhitenedTextEncoder(encoder, whitening)
+        WhitenedTextEncoder(encoder, whitening, kind)
         if isinstance(encoder, TextEncoder)
-        else WhitenedEncoder(encoder, whitening)
+        else WhitenedEncoder(encoder, whitening, kind)
     )
 
 
-def fingerprint(encoder: str, whitening: Whitening) -> str:
+def fingerprint(encoder: str, whitening: Whitening, kind: Kind = "whitened") -> str:
     """The fingerprint of an encoder, given by its own, followed by a whitening."""
-    return hashlib.sha256(f"{encoder}|whitened|{whitening.fingerprint}".encode()).hexdigest()
+    return hashlib.sha256(f"{encoder}|{kind}|{whitening.fingerprint}".encode()).hexdigest()
 
 
 class WhitenedEncoder:
     """Meets `types.Encoder`. `name` is the inner encoder's, by which it is loaded; the collection has the whitening."""
 
-    def __init__(self, encoder: Encoder, whitening: Whitening) -> None:
+    def __init__(self, encoder: Encoder, whitening: Whitening, kind: Kind = "whitened") -> None:
         """Raises EncoderError where their dimensions differ."""
         if encoder.dim != whitening.dim_in:
             raise EncoderError(
@@ -41,7 +45,7 @@ class WhitenedEncoder:
                 "it was learned with another encoder"
             )
         self.inner, self._whitening = encoder, whitening
-        self.fingerprint = fingerprint(encoder.fingerprint, whitening)
+        self.fingerprint = fingerprint(encoder.fingerprint, whitening, kind)
 
     def __getattr__(self, name: str) -> Any:
         if name not in FORWARDED:

@@ -56,20 +56,20 @@ class Whitening:
         rows[lost], lengths[lost] = np.eye(1, self.dim), 1
         return np.asarray(rows / lengths, np.float32)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, file: str = FILE) -> None:
         """Write it whole into `folder`."""
         from safetensors.numpy import save
 
         content = save({"mean": self.mean, "projection": np.ascontiguousarray(self.projection)})
-        write_whole(folder / FILE, content, durable=False)
+        write_whole(folder / file, content, durable=False)
 
 
-def load(folder: Path) -> Whitening | None:
-    """The whitening of a collection; None where it has none. Raises CollectionError for a damaged file."""
+def load(folder: Path, file: str = FILE) -> Whitening | None:
+    """The whitening of a collection, or another map; None where it has none. CollectionError for a damaged file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = folder / FILE
+    path = folder / file
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path.stat().st_size:,} bytes")

@@ -14,6 +14,8 @@ from lookalike.types import Ids, Progress, Vectors
 
 OF_ITS_OWN = ("header", GENERATIONS, WRITER, SUPERSEDED)
 """Facts of the header and of the engine."""
+DAMAGED = 3
+"""The mark of a row that is never used again."""
 COMMIT_EVERY = 64
 """Blocks; the journal and the pages of one transaction stay small."""
 
@@ -23,7 +25,8 @@ class RowChanges:
     """How rows are changed while they are copied; by default they are copied as they are, without the removed ones.
 
     `apply` changes the vectors (n, dim). `key(source, key)` gives the new key; None leaves the row out. `sources` and
-    `columns` map old numbers to new ones.
+    `columns` map old numbers to new ones. `former` is a collection to take vectors from, and what gives the rows there
+    of a block of entries: where that is -1, the new row is marked as damaged.
     """
 
     apply: Callable[[Vectors], Vectors] | None = None
@@ -31,6 +34,7 @@ class RowChanges:
     sources: dict[int, int] | None = None
     key: Callable[[int, bytes], bytes | None] = lambda _, key: key
     columns: dict[int, int] | None = None
+    former: "tuple[Store, Callable[[Sequence[StoredEntry]], Ids]] | None" = None
 
 
 def copy_rows(old: Store, new: Store, changes: RowChanges = RowChanges(), progress: Progress | None = None) -> int:
@@ -60,7 +64,10 @@ def copy_block(old: Store, new: Store, changes: RowChanges, block: Sequence[Stor
     if not block:
         return
     first = new.count()
-    vector_crcs = _copy_vectors(old, new, changes, rows, first)
+    if changes.former:
+        block, vector_crcs = _copy_former(new, *changes.former, block, first)
+    else:
+        vector_crcs = _copy_vectors(old, new, changes, rows, first)
     sources = changes.sources or {}
     new.append_entries(
         [
@@ -77,6 +84,20 @@ def _copy_vectors(old: Store, new: Store, changes: RowChanges, rows: Ids, first:
     return new.vectors.append(first, changes.apply(old.vectors.rows(rows)))
 
 
+def _copy_former(
+    new: Store, former: Store, rows_in: Callable[[Sequence[StoredEntry]], Ids], block: Sequence[StoredEntry], first: int
+) -> tuple[list[StoredEntry], list[int]]:
+    """Copy the vectors of a block from another collection: the entries, marked where it has none, and checksums."""
+    rows = rows_in(block)
+    if not former.count():
+        vector_crcs = new.vectors.append(first, np.eye(1, new.header.dim, dtype=np.float32).repeat(len(block), 0))
+    else:
+        vector_crcs = new.vectors.copy(first, former.vectors, np.maximum(rows, 0))
+    marks = np.where(rows < 0, DAMAGED, [entry[8] for entry in block]).tolist()
+    marked = [(*entry[:8], mark, *entry[9:]) for mark, entry in zip(marks, block, strict=True)]
+    return marked, vector_crcs
+
+
 def _copy_metadata(old: Store, new: Store, changes: RowChanges, rows: Ids, first: int) -> None:
     numbers = {row: first + offset for offset, row in enumerate(rows.tolist())}
     columns = changes.columns or {}
@@ -91,7 +112,7 @@ def _refuse_damaged(old: Store, block: Sequence[StoredEntry], rows: Ids) -> None
     for entry in block:
         *values, stored = entry
         is_damaged = crc(*values) != stored or checksums[entry[0] - int(rows[0])] != entry[9]
-        if is_damaged and entry[8] != 3:
+        if is_damaged and entry[8] != DAMAGED:
             raise CollectionError(
                 f"{old.path}: row {entry[0]} ({from_blob(bytes(entry[2]))}) is damaged; "
                 f"run `lookalike verify {old.path} --repair` first"

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from lookalike.storage.manifest import CACHE, FILE, Header
 from lookalike.storage.sqlite import LOCK
 from lookalike.storage.store import Store
 from lookalike.storage.vectors import DTYPES
-from lookalike.utils.files import reason
+from lookalike.utils.files import NO_LINK, reason
 
 SETS = "sets"
 """The folder of a collection for its further vector sets, which outlive an exchange."""
+FORMER = "former"
+"""The folder of an adapted collection with the vectors that it had before, a collection too."""
 MOVES = "moves.jsonl"
 """The journal of files that were moved or put into the trash, which outlives an exchange too."""
 NOT_COPIED = {FILE, fence.CLAIM, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, CACHE, MOVES, "salvaged"}
@@ -35,10 +37,13 @@ def beside(path: Path, suffix: str) -> Path:
     return place
 
 
-def made_beside(old: Store, suffix: str, header: Header, fill: Callable[[Store], None]) -> None:
+def made_beside(
+    old: Store, suffix: str, header: Header, fill: Callable[[Store], None], leave: Container[str] = ()
+) -> None:
     """Make a collection beside another, filled inside one `writing()`, and put it in its place; all of it or nothing.
 
-    For callers inside `old.locked()`. Raises CollectionError.
+    What lies beside the catalog comes along, without the names in `leave`. For callers inside `old.locked()`. Raises
+    CollectionError.
     """
     fresh = beside(old.path, suffix)
     fence.discard_draft(fresh)
@@ -47,7 +52,7 @@ def made_beside(old: Store, suffix: str, header: Header, fill: Callable[[Store],
             with new.writing():
                 fill(new)
                 fence.supersede(old.catalog, old.header, new.catalog)
-            _copy_files(old.path, fresh)
+            _copy_files(old.path, fresh, leave)
         exchange(old.path, fresh)
         sweep(old.path)
     except OSError as error:
@@ -59,11 +64,29 @@ def made_beside(old: Store, suffix: str, header: Header, fill: Callable[[Store],
                 fence.discard_draft(fresh)
 
 
-def _copy_files(path: Path, fresh: Path) -> None:
+def _copy_files(path: Path, fresh: Path, leave: Container[str]) -> None:
     """Copy what lies beside the catalog and the vectors: a whitening, a finding about precision; no drafts."""
     for file in path.iterdir():
-        if file.is_file() and file.name not in NOT_COPIED and file.suffix != ".new":
+        if file.is_file() and file.name not in NOT_COPIED and file.name not in leave and file.suffix != ".new":
             shutil.copy2(file, fresh / file.name)
+    if FORMER not in leave:
+        copy_former(path, fresh)
+
+
+def copy_former(path: Path, fresh: Path) -> None:
+    """The former vectors of an adapted collection for what takes its place; as second names of the files."""
+    if (path / FORMER).is_dir() and not (fresh / FORMER).exists():
+        shutil.copytree(path / FORMER, fresh / FORMER, copy_function=_link_or_copy)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Nothing writes to these files any more, so two collections may share them."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        shutil.copy2(source, target)
 
 
 def exchange(path: Path, fresh: Path) -> None:

@@ -7,17 +7,18 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike.encoders import whitening
+from lookalike.encoders import adaptation, whitening
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch
 from lookalike.images.remote import is_remote, located
 from lookalike.storage import distinct, kept_columns, store, taken_out
 from lookalike.storage.catalog import Item, from_blob, to_blob
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.filters import after
+from lookalike.storage.maintenance.adapt import has_former
 from lookalike.storage.metadata import columns_in
 from lookalike.storage.rekey import KeyOf
 from lookalike.storage.store import Store
-from lookalike.storage.swap import beside
+from lookalike.storage.swap import FORMER, beside
 from lookalike.types import Progress
 from lookalike.utils.files import reason, sync_folder
 
@@ -55,9 +56,11 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
                     kept_columns.clear(new)
                     shared = sum(_add_part(part, new, into, progress) for part in parts)
                 report = Merge(new.catalog.count_rows(), shared)
-            learned = whitening.load(parts[0].path)
-            if learned:
-                learned.save(draft)
+            for file in (whitening.FILE, adaptation.FILE):
+                if learned := whitening.load(parts[0].path, file):
+                    learned.save(draft, file)
+            if all(has_former(part.path) for part in parts):
+                merge([part.path / FORMER for part in parts], draft / FORMER)
         draft.rename(into)
         sync_folder(into.absolute().parent)
     except OSError as error:

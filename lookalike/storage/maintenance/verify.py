@@ -7,21 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookalike.encoders import whitening
-from lookalike.encoders.whitened import fingerprint
+from lookalike.encoders import adaptation, whitening
+from lookalike.encoders.whitened import Kind, fingerprint
 from lookalike.errors import CollectionError, EngineError
 from lookalike.index import ann
 from lookalike.storage import fence
 from lookalike.storage.catalog import CATALOG, COVERED, ITEM, SCHEMA, Catalog, from_blob
+from lookalike.storage.maintenance.adapt import MAP, SOURCE, has_former
 from lookalike.storage.maintenance.recovery import SIDE_TABLES, salvage
 from lookalike.storage.maintenance.whiten import INNER, WHITENING
 from lookalike.storage.manifest import Header, parse, read_header, write_header
 from lookalike.storage.sqlite import connect, crc, reading
 from lookalike.storage.store import sole_writer
+from lookalike.storage.swap import FORMER
 from lookalike.storage.vectors import RowPlace, RowStore, open_rows
 from lookalike.utils.files import write_whole
 
 BLOCK = 4096
+NAMES = (WHITENING, INNER, MAP, SOURCE)
+"""Facts about maps."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def _verified(path: Path, repair: bool) -> Damage:
         rows += _rows(path, header, faults, repair)
         faults += _tables(path, repair)
         faults += _lost_sources(path)
-        faults += _whitening(path, header, repair)
+        faults += _maps(path, header, repair)
+        faults += _former(path, repair)
     faults += ann.damage(path, repair)
     return Damage(tuple(rows), tuple(faults))
 
@@ -203,20 +208,40 @@ def _lost_sources(path: Path) -> list[str]:
     return [f"{CATALOG}: {count} images, as {_name(key)}, are of a source that is lost; {way}" for count, key in counts]
 
 
-def _whitening(path: Path, header: Header, repair: bool) -> list[str]:
-    """The whitening, which the collection's fingerprint covers, and its copy."""
+def _maps(path: Path, header: Header, repair: bool) -> list[str]:
+    """The whitening and what `adapt` learned, which the collection's fingerprint covers, and their copies."""
     with closing(reading(path / CATALOG)) as database:
-        copy = database.execute("SELECT value FROM facts WHERE name = ?", (WHITENING,)).fetchone()
-        inner = database.execute("SELECT value FROM facts WHERE name = ?", (INNER,)).fetchone()
+        facts = dict(database.execute("SELECT name, value FROM facts WHERE name IN (?, ?, ?, ?)", NAMES))
+    whitened = str(facts.get(SOURCE, header.fingerprint))
+    faults = _map(path / whitening.FILE, facts.get(WHITENING), facts.get(INNER), whitened, "whitened", repair)
+    return faults + _map(
+        path / adaptation.FILE, facts.get(MAP), facts.get(SOURCE), header.fingerprint, "adapted", repair
+    )
+
+
+def _map(file: Path, copy: bytes | None, inner: object, mapped: str, kind: Kind, repair: bool) -> list[str]:
+    """The fault of a map, if it has one; `mapped` is the fingerprint of vectors of the fingerprint `inner` after it."""
     if copy is None:
         return []
     try:
-        learned = whitening.load(path)
-        if learned and inner and fingerprint(str(inner[0]), learned) == header.fingerprint:
+        learned = whitening.load(file.parent, file.name)
+        if learned and inner and fingerprint(str(inner), learned, kind) == mapped:
             return []
         fault = "does not match the collection's fingerprint" if learned else "is missing"
     except CollectionError as error:
         fault = str(error).partition("; ")[0]
     if repair:
-        write_whole(path / whitening.FILE, copy[0])
-    return [f"{whitening.FILE}: {fault}"]
+        write_whole(file, copy)
+    return [f"{file.name}: {fault}"]
+
+
+def _former(path: Path, repair: bool) -> list[str]:
+    """What is damaged in the vectors of before `adapt`; a repair marks these rows, which `--undo` then leaves out."""
+    try:
+        if not has_former(path):
+            return []
+    except CollectionError as error:
+        return [str(error).partition("; ")[0]]
+    damage = _verified(path / FORMER, repair)
+    faults = [f"{FORMER}/{fault}" for fault in damage.faults]
+    return [*faults, *([f"{FORMER}: {len(damage.rows)} vectors of before `adapt` are damaged"] if damage.rows else [])]

@@ -4,7 +4,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from lookalike.encoders import whitening
+from lookalike.encoders import adaptation, whitening
 from lookalike.encoders.whitened import fingerprint
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, EncoderMismatch
@@ -72,6 +72,8 @@ def _exchange(old: Store, learned: Whitening) -> None:
 
 
 def _refuse_second(path: Path) -> None:
+    if (path / adaptation.FILE).exists():
+        raise CollectionError(f"{path} is adapted to labels; `lookalike adapt {path} --undo` first")
     if (path / whitening.FILE).exists():
         raise CollectionError(f"{path} is whitened already; index again with --rebuild to begin from plain vectors")
 

@@ -1,0 +1,166 @@
+"""A collection and labels to a linear map of its vectors, and the proof of what it gains, or of nothing."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from lookalike.analysis.cross_validation import LEVEL, Change, Gain, gain
+from lookalike.analysis.labels import Labels
+from lookalike.encoders.adaptation import coordinates, fit
+from lookalike.encoders.whitening import Whitening
+from lookalike.errors import QueryError
+from lookalike.storage.store import Store
+from lookalike.types import Ids, Vectors
+
+LEAST_GROUPS = 5
+"""Of two images or more: fewer groups that all gain may do so by chance once in sixteen times."""
+MEASURED, LEARNED = 600, 20_000
+"""Labelled images at most that cross-validation uses, and that the map is learned from in the end."""
+DISTRACTORS = 2000
+FEW_LABELS = 10
+"""Unlabelled images count as wrong results where they outnumber the labelled ones so far; else they may be right."""
+SAMPLE = 20_000
+"""Rows that the mean of a collection is taken over."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What `adapt` found, and whether it changed the collection; `gain` is None for a map from another collection.
+
+    `images` are the labelled ones that were used, `groups` those of two or more, `unusable` those without a finite
+    vector.
+    """
+
+    applied: bool
+    dim: int
+    gain: Gain | None = None
+    images: int = 0
+    groups: int = 0
+    unknown: int = 0
+    contradicting: int = 0
+    unusable: int = 0
+    distractors: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        labels = {name: getattr(self, name) for name in ("images", "groups", "unknown", "contradicting", "unusable")}
+        document: dict[str, Any] = {"applied": self.applied, "dry_run": self.dry_run, "dim": self.dim}
+        document |= {"took_ms": round(1000 * self.seconds)}
+        if self.gain is None:
+            return document
+        method = self.gain.method
+        return document | {
+            "proven": self.gain.is_proven,
+            "method": method.kind,
+            "centre": method.centre,
+            "shrinkage": method.shrinkage,
+            "labels": labels,
+            "queries": self.gain.queries,
+            "distractors": self.distractors,
+            "map": _change(self.gain.map),
+            "precision_at_1": _change(self.gain.first),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What `info` says of it."""
+        if self.gain is None:
+            return {"method": "taken from another collection", "dim": self.dim}
+        figures = {name: round(getattr(self.gain.map, name), 4) for name in ("before", "after", "low", "high")}
+        return {"method": str(self.gain.method), "dim": self.dim, "images": self.images, "groups": self.groups} | {
+            f"map_{name}": value for name, value in figures.items()
+        }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    interval = {"low": change.low, "high": change.high, "level": LEVEL}
+    return {"before": change.before, "after": change.after, "difference": change.difference, "interval": interval}
+
+
+def learn(store: Store, labels: Labels, seed: int = 0) -> tuple[Adaptation, Whitening | None]:
+    """The finding, not applied, and the map; None where nothing is gained.
+
+    Raises QueryError for labels of fewer than `LEAST_GROUPS` groups of two images.
+    """
+    started, random = time.perf_counter(), np.random.default_rng(seed)
+    rows, unusable = _finite(store, _sampled(labels, LEARNED, random))
+    _refuse_few(labels.without(~np.isin(labels.rows, rows.rows)))
+    measured = _sampled(rows, MEASURED, random)
+    mean = _mean(store, random)
+    others = _distractors(store, labels, random)
+    data = coordinates(store.vectors.rows(measured.rows), others, mean)
+    # Many small products: threads in each of them would only wait for one another.
+    with threadpool_limits(1, "blas"):
+        gained = gain(data, measured.groups, seed)
+    learned = None
+    if gained.is_proven:
+        learned = fit(store.vectors.rows(rows.rows), rows.groups, gained.method, mean)
+    groups = len(np.unique(rows.groups[rows.paired]))
+    finding = Adaptation(
+        applied=False,
+        dim=learned.dim if learned else store.header.dim,
+        gain=gained,
+        images=len(rows.rows),
+        groups=groups,
+        unknown=labels.unknown,
+        contradicting=labels.contradicting,
+        unusable=unusable,
+        distractors=len(others),
+        seconds=time.perf_counter() - started,
+    )
+    return finding, learned
+
+
+def _refuse_few(labels: Labels) -> None:
+    groups = len(np.unique(labels.groups[labels.paired]))
+    if groups < LEAST_GROUPS:
+        counts = f"; {labels.unknown:,} names are of no image here" if labels.unknown else ""
+        counts += f"; {labels.contradicting:,} images have contradicting labels" if labels.contradicting else ""
+        raise QueryError(
+            f"adapt: {groups} groups of two or more labelled images, and a gain cannot be proven with fewer than "
+            f"{LEAST_GROUPS}; label more things{counts}"
+        )
+
+
+def _sampled(labels: Labels, most: int, random: np.random.Generator) -> Labels:
+    """At most so many images: of each group the same number, of too many groups some; groups of one go first."""
+    if len(labels.rows) <= most:
+        return labels
+    kept = labels.without(~labels.paired)
+    numbers = random.permutation(np.unique(kept.groups))[: most // 2]
+    each = max(2, most // max(1, len(numbers)))
+    chosen = [random.permutation(np.flatnonzero(kept.groups == number))[:each] for number in numbers]
+    is_chosen = np.zeros(len(kept.rows), np.bool_)
+    is_chosen[np.concatenate(chosen) if chosen else []] = True
+    return kept.without(~is_chosen)
+
+
+def _finite(store: Store, labels: Labels) -> tuple[Labels, int]:
+    """The labels of rows whose vectors are finite and whole, and how many are not."""
+    vectors = store.vectors.rows(labels.rows)
+    lost = ~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))
+    return labels.without(lost), int(lost.sum())
+
+
+def _mean(store: Store, random: np.random.Generator) -> NDArray[np.float64]:
+    vectors = _some(store, store.catalog.live_rows(), SAMPLE, random)
+    return np.asarray(vectors.mean(axis=0, dtype=np.float64))
+
+
+def _distractors(store: Store, labels: Labels, random: np.random.Generator) -> Vectors:
+    """Some vectors of unlabelled images; none where these may well show what labelled ones do."""
+    others = np.setdiff1d(store.catalog.live_rows(), labels.rows)
+    others = others if len(others) >= FEW_LABELS * len(labels.rows) else others[:0]
+    return _some(store, others, DISTRACTORS, random)
+
+
+def _some(store: Store, rows: Ids, most: int, random: np.random.Generator) -> Vectors:
+    """At most so many rows, without those that are not finite."""
+    chosen = np.sort(random.permutation(rows)[:most])
+    vectors = store.vectors.rows(chosen)
+    return vectors[np.isfinite(vectors).all(axis=1)]

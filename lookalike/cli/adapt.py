@@ -1,0 +1,89 @@
+"""The command that fits a collection to its user's labels: adapt."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lookalike.cli.app import AsJson, CollectionPath, app
+from lookalike.cli.output import note, print_json
+
+if TYPE_CHECKING:
+    from lookalike.analysis.adapt import Adaptation
+    from lookalike.analysis.cross_validation import Change
+    from lookalike.collection.collection import Collection
+
+
+@app.command(epilog="Example: lookalike adapt ~/Pictures --labels labels.csv --dry-run")
+def adapt(
+    path: CollectionPath,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A CSV or Parquet: images, and what they show (`label`).")
+    ] = None,
+    folders: Annotated[bool, typer.Option("--folders", help="Images of one folder show the same thing.")] = False,
+    pairs: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A CSV or Parquet with columns a, b and same (1 or 0).")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="OTHER", help="Take the map that this collection has learned.")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(metavar="NAME", help="Of several sets, the vectors to adapt.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure; change nothing.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Give the collection its former vectors back.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from labelled images what matters here, if that is proven to help; no image is embedded again."""
+    from lookalike.collection import collection as collections
+    from lookalike.utils.progress import shown
+
+    given = [labels, folders or None, pairs, source, undo or None]
+    if sum(value is not None for value in given) != 1:
+        raise typer.BadParameter("give one of --labels, --folders, --pairs, --from and --undo")
+    if undo and dry_run:
+        raise typer.BadParameter("--dry-run does not go with --undo")
+    with collections.open(path) as opened:
+        collection = opened.chosen(encoder)
+        with shown("vectors") as progress:
+            if undo:
+                return _undo(collection, collection.undo_adapt(progress), as_json)
+            finding = collection.adapt(labels, folders, pairs, source, dry_run, progress)
+        if as_json:
+            return print_json({"collection": str(collection.path), **finding.to_json()})
+        _print(collection, finding)
+
+
+def _undo(collection: "Collection", missing: int, as_json: bool) -> None:
+    if as_json:
+        return print_json({"collection": str(collection.path), "undone": True, "without_former_vector": missing})
+    print(f"{collection.path}: {len(collection):,} vectors are what they were before `adapt`")
+    if missing:
+        note(f"{missing:,} images were added since; `lookalike index {collection.folder}` embeds them")
+
+
+def _print(collection: "Collection", finding: "Adaptation") -> None:
+    if gain := finding.gain:
+        counts = f"{finding.images:,} labelled images, {finding.groups:,} groups of two or more"
+        counts += f", {finding.distractors:,} unlabelled images as wrong results" if finding.distractors else ""
+        print(f"{counts}; measured on groups that were held out, {gain.queries:,} queries")
+        print(f"mAP             {_changed(gain.map)}")
+        print(f"first is right  {_changed(gain.first)}")
+        if gain.is_proven:
+            print(f"method          {gain.method}")
+    for count, what in (
+        (finding.unknown, "names are of no image here"),
+        (finding.contradicting, "images have contradicting labels, and were left out"),
+        (finding.unusable, "images have a vector that cannot be used"),
+    ):
+        if count:
+            note(f"{count:,} {what}")
+    if finding.applied:
+        print(f"{collection.path}: {len(collection):,} vectors mapped, to {finding.dim} numbers each")
+    elif finding.gain is None or finding.gain.is_proven:
+        print(f"{collection.path}: would be mapped; nothing changed (--dry-run)")
+    else:
+        print(f"{collection.path}: no gain; nothing changed")
+
+
+def _changed(change: "Change") -> str:
+    interval = f"{change.low:+.3f} … {change.high:+.3f}"
+    return f"{change.before:.3f} → {change.after:.3f}   {change.difference:+.3f} (95 %: {interval})"
