@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from lookalike.analysis.cross_validation import LEVEL, Change, Gain, gain
+from lookalike.analysis.cross_validation import LEVEL, Change, Gain, gain, in_pairs, least_groups
 from lookalike.analysis.labels import Labels
 from lookalike.encoders.adaptation import coordinates, fit
 from lookalike.encoders.whitening import Whitening
@@ -16,8 +16,6 @@ from lookalike.errors import QueryError
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Vectors
 
-LEAST_GROUPS = 5
-"""Of two images or more: fewer groups that all gain may do so by chance once in sixteen times."""
 MEASURED, LEARNED = 600, 20_000
 """Labelled images at most that cross-validation uses, and that the map is learned from in the end."""
 DISTRACTORS = 2000
@@ -85,22 +83,23 @@ def _change(change: Change) -> dict[str, Any]:
 def learn(store: Store, labels: Labels, seed: int = 0) -> tuple[Adaptation, Whitening | None]:
     """The finding, not applied, and the map; None where nothing is gained.
 
-    Raises QueryError for labels of fewer than `LEAST_GROUPS` groups of two images.
+    Raises QueryError for labels of fewer groups of two images than `least_groups`.
     """
     started, random = time.perf_counter(), np.random.default_rng(seed)
-    rows, unusable = _finite(store, _sampled(labels, LEARNED, random))
-    _refuse_few(labels.without(~np.isin(labels.rows, rows.rows)))
-    measured = _sampled(rows, MEASURED, random)
-    mean = _mean(store, random)
+    rows, unusable = _finite(store, sampled(labels, LEARNED, random))
     others = _distractors(store, labels, random)
+    _refuse_few(rows, len(others))
+    measured = sampled(rows, MEASURED, random)
+    mean = _mean(store, random)
     data = coordinates(store.vectors.rows(measured.rows), others, mean)
     # Many small products: threads in each of them would only wait for one another.
     with threadpool_limits(1, "blas"):
         gained = gain(data, measured.groups, seed)
     learned = None
     if gained.is_proven:
-        learned = fit(store.vectors.rows(rows.rows), rows.groups, gained.method, mean)
-    groups = len(np.unique(rows.groups[rows.paired]))
+        teaching = rows.without(~in_pairs(rows.groups))
+        learned = fit(store.vectors.rows(teaching.rows), teaching.groups, gained.method, mean)
+    groups = rows.pairs
     finding = Adaptation(
         applied=False,
         dim=learned.dim if learned else store.header.dim,
@@ -116,22 +115,22 @@ def learn(store: Store, labels: Labels, seed: int = 0) -> tuple[Adaptation, Whit
     return finding, learned
 
 
-def _refuse_few(labels: Labels) -> None:
-    groups = len(np.unique(labels.groups[labels.paired]))
-    if groups < LEAST_GROUPS:
+def _refuse_few(labels: Labels, distractors: int) -> None:
+    least = least_groups(distractors)
+    if labels.pairs < least:
         counts = f"; {labels.unknown:,} names are of no image here" if labels.unknown else ""
         counts += f"; {labels.contradicting:,} images have contradicting labels" if labels.contradicting else ""
         raise QueryError(
-            f"adapt: {groups} groups of two or more labelled images, and a gain cannot be proven with fewer than "
-            f"{LEAST_GROUPS}; label more things{counts}"
+            f"adapt: {labels.pairs} groups of two or more labelled images, and a gain cannot be proven with fewer than "
+            f"{least}; label more things{counts}"
         )
 
 
-def _sampled(labels: Labels, most: int, random: np.random.Generator) -> Labels:
+def sampled(labels: Labels, most: int, random: np.random.Generator) -> Labels:
     """At most so many images: of each group the same number, of too many groups some; groups of one go first."""
     if len(labels.rows) <= most:
         return labels
-    kept = labels.without(~labels.paired)
+    kept = labels.without(~in_pairs(labels.groups))
     numbers = random.permutation(np.unique(kept.groups))[: most // 2]
     each = max(2, most // max(1, len(numbers)))
     chosen = [random.permutation(np.flatnonzero(kept.groups == number))[:each] for number in numbers]

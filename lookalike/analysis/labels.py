@@ -41,10 +41,9 @@ class Labels:
         return Labels(self.rows[~left_out], self.groups[~left_out], self.unknown, self.contradicting)
 
     @property
-    def paired(self) -> NDArray[np.bool_]:
-        """Which images are in a group of two or more."""
-        numbers, counts = np.unique(self.groups, return_counts=True)
-        return np.isin(self.groups, numbers[counts > 1])
+    def pairs(self) -> int:
+        """How many groups have two images or more."""
+        return int((np.unique(self.groups, return_counts=True)[1] > 1).sum())
 
 
 def by_folder(store: Store) -> Labels:

@@ -1,0 +1,71 @@
+"""`lookalike adapt` as a person uses it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import Run
+from tests.storage.maintenance.test_adapt import planted
+
+
+@pytest.fixture
+def things(tmp_path: Path) -> Path:
+    planted(tmp_path / "things").close()
+    return tmp_path / "things"
+
+
+def test_it_measures_then_applies_and_is_taken_back(run: Run, things: Path) -> None:
+    before = (things / "vectors.f32").read_bytes()
+    status, output, _ = run("adapt", things, "--folders", "--dry-run")
+    assert status == 0
+    assert output.startswith("48 labelled images, 12 groups of two or more; measured on groups that were held out, 48")
+    assert output.endswith("would be mapped; nothing changed (--dry-run)\n")
+    assert (things / "vectors.f32").read_bytes() == before
+    assert run("adapt", things, "--folders")[1].endswith("48 vectors mapped, to 16 numbers each\n")
+    assert run("adapt", things, "--folders")[2].count("adapted already") == 1
+    status, output, _ = run("adapt", things, "--undo")
+    assert (status, output) == (0, f"{things}: 48 vectors are what they were before `adapt`\n")
+    assert (things / "vectors.f32").read_bytes() == before
+
+
+def test_without_a_gain_the_status_is_0_and_nothing_changed(run: Run, tmp_path: Path) -> None:
+    planted(tmp_path / "noise", noise=True).close()
+    status, output, _ = run("adapt", tmp_path / "noise", "--folders")
+    assert (status, output.splitlines()[-1]) == (0, f"{tmp_path / 'noise'}: no gain; nothing changed")
+    document = json.loads(run("adapt", tmp_path / "noise", "--folders", "--json")[1])
+    assert (document["applied"], document["proven"]) == (False, False)
+
+
+def test_its_json_has_the_figures_with_their_intervals(run: Run, things: Path) -> None:
+    (things.parent / "labels.csv").write_text("key,label\ngone.jpg,x\n")
+    with (things.parent / "labels.csv").open("a") as table:
+        table.writelines(f"{number // 4}/{number}.jpg,{number // 4}\n" for number in range(48))
+    document = json.loads(run("adapt", things, "--labels", things.parent / "labels.csv", "--json")[1])
+    assert (document["applied"], document["method"], document["queries"]) == (True, "within", 48)
+    assert document["labels"] == {"images": 48, "groups": 12, "unknown": 1, "contradicting": 0, "unusable": 0}
+    change = document["map"]
+    assert change["difference"] == pytest.approx(change["after"] - change["before"])
+    assert 0 < change["interval"]["low"] < change["difference"] < change["interval"]["high"]
+
+
+def test_pairs_and_the_map_of_another_collection(run: Run, things: Path) -> None:
+    rows = [f"{n // 4}/{n}.jpg,{n // 4}/{n // 4 * 4}.jpg,1" for n in range(48) if n % 4]
+    pairs = things.parent / "pairs.csv"
+    pairs.write_text("\n".join(["a,b,same", *rows, "0/0.jpg,1/4.jpg,0"]) + "\n")
+    planted(things.parent / "pupil").close()
+    assert "48 vectors mapped" in run("adapt", things, "--pairs", pairs)[1]
+    assert "48 vectors mapped" in run("adapt", things.parent / "pupil", "--from", things)[1]
+    assert run("info", things, "--json")[1].count('"adapted"') == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--folders", "--undo"), ("--undo", "--dry-run")])
+def test_contradicting_options_are_a_wrong_usage(run: Run, things: Path, options: tuple[str, ...]) -> None:
+    assert run("adapt", things, *options)[0] == 2
+
+
+def test_too_few_labels_are_one_line(run: Run, things: Path) -> None:
+    (things.parent / "labels.csv").write_text("key,label\n0/0.jpg,x\n0/1.jpg,x\n")
+    status, output, errors = run("adapt", things, "--labels", things.parent / "labels.csv")
+    assert (status, output, errors.count("\n")) == (1, "", 1)
+    assert "1 groups of two or more labelled images, and a gain cannot be proven with fewer than 6" in errors
