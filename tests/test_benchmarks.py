@@ -11,6 +11,7 @@ import pytest
 
 from lookalike.evaluation.datasets import synthetic as scenes
 from tests.encoders import checkpoints
+from tests.storage.maintenance.test_adapt import planted
 from tests.support import ROOT
 from tests.support.pictures import picture
 
@@ -227,3 +228,17 @@ def test_the_serving_benchmark_has_a_row_for_each_number_of_clients(run: Run, jp
     assert [row[:2] for row in rows] == [[kind, clients] for kind in ("photo", "id", "vector") for clients in "14"]
     assert all(float(row[2]) > 0 for row in rows)
     assert all(row[7:9] == ["0", "0"] for row in rows)
+
+
+def test_the_adaptation_benchmark_measures_held_out_groups(run: Run, tmp_path: Path) -> None:
+    planted(tmp_path / "things").close()
+    labels = tmp_path / "labels.csv"
+    labels.write_text("key,label\n" + "".join(f"{number // 4}/{number}.jpg,{number // 4}\n" for number in range(48)))
+    printed = run("adapt", tmp_path / "things", "--labels", labels).splitlines()
+    assert printed[0] == "thumb: 48 labelled images of 12 groups, 0 unlabelled"
+    for line, held_out, queries in zip(
+        printed[-2:], ("held out in turn", "two groups in turn"), (48, 528), strict=True
+    ):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[:3] == ["the other groups", held_out, str(queries)]
+        assert float(cells[4]) > float(cells[3]) + 0.1

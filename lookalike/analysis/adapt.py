@@ -87,18 +87,18 @@ def learn(store: Store, labels: Labels, seed: int = 0) -> tuple[Adaptation, Whit
     """
     started, random = time.perf_counter(), np.random.default_rng(seed)
     rows, unusable = _finite(store, sampled(labels, LEARNED, random))
-    others = _distractors(store, labels, random)
+    others = distractors(store, labels, random)
     _refuse_few(rows, len(others))
     measured = sampled(rows, MEASURED, random)
-    mean = _mean(store, random)
-    data = coordinates(store.vectors.rows(measured.rows), others, mean)
+    middle = mean(store, random)
+    data = coordinates(store.vectors.rows(measured.rows), others, middle)
     # Many small products: threads in each of them would only wait for one another.
     with threadpool_limits(1, "blas"):
         gained = gain(data, measured.groups, seed)
     learned = None
     if gained.is_proven:
         teaching = rows.without(~in_pairs(rows.groups))
-        learned = fit(store.vectors.rows(teaching.rows), teaching.groups, gained.method, mean)
+        learned = fit(store.vectors.rows(teaching.rows), teaching.groups, gained.method, middle)
     groups = rows.pairs
     finding = Adaptation(
         applied=False,
@@ -146,12 +146,13 @@ def _finite(store: Store, labels: Labels) -> tuple[Labels, int]:
     return labels.without(lost), int(lost.sum())
 
 
-def _mean(store: Store, random: np.random.Generator) -> NDArray[np.float64]:
+def mean(store: Store, random: np.random.Generator) -> NDArray[np.float64]:
+    """The mean vector (dim,) of a collection, or of a sample."""
     vectors = _some(store, store.catalog.live_rows(), SAMPLE, random)
     return np.asarray(vectors.mean(axis=0, dtype=np.float64))
 
 
-def _distractors(store: Store, labels: Labels, random: np.random.Generator) -> Vectors:
+def distractors(store: Store, labels: Labels, random: np.random.Generator) -> Vectors:
     """Some vectors of unlabelled images; none where these may well show what labelled ones do."""
     others = np.setdiff1d(store.catalog.live_rows(), labels.rows)
     others = others if len(others) >= FEW_LABELS * len(labels.rows) else others[:0]
