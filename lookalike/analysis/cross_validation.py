@@ -67,8 +67,8 @@ class Gain:
 
     @property
     def is_proven(self) -> bool:
-        """Whether mAP surely rises, and the first result does not surely get worse."""
-        return self.map.low > 0 and self.first.high >= 0
+        """Whether mAP surely rises, the first result does not surely get worse, and there is a map."""
+        return self.map.low > 0 and self.first.high >= 0 and self.method.kind != "none"
 
 
 def gain(data: Coordinates, groups: Groups, seed: int = 0) -> Gain:

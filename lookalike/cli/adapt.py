@@ -27,7 +27,6 @@ def adapt(
     source: Annotated[
         Path | None, typer.Option("--from", metavar="OTHER", help="Take the map that this collection has learned.")
     ] = None,
-    encoder: Annotated[str | None, typer.Option(metavar="NAME", help="Of several sets, the vectors to adapt.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure; change nothing.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Give the collection its former vectors back.")] = False,
     as_json: AsJson = False,
@@ -41,8 +40,7 @@ def adapt(
         raise typer.BadParameter("give one of --labels, --folders, --pairs, --from and --undo")
     if undo and dry_run:
         raise typer.BadParameter("--dry-run does not go with --undo")
-    with collections.open(path) as opened:
-        collection = opened.chosen(encoder)
+    with collections.open(path) as collection:
         with shown("vectors") as progress:
             if undo:
                 return _undo(collection, collection.undo_adapt(progress), as_json)

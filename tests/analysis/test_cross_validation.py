@@ -7,6 +7,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from lookalike.analysis.cross_validation import (
+    Change,
+    Gain,
     Split,
     choose,
     cluster_interval,
@@ -113,6 +115,15 @@ def test_the_interval_is_that_of_a_plain_bootstrap_of_groups_and_queries() -> No
 
 def test_an_interval_without_spread_is_exact() -> None:
     assert cluster_interval(np.full(12, 0.25), np.arange(12) // 3) == (0.25, 0.25)
+
+
+def test_a_gain_is_no_gain_without_a_map_or_where_first_results_get_worse() -> None:
+    up, level, down = Change(0.5, 0.6, 0.05, 0.15), Change(0.5, 0.5, -0.1, 0.1), Change(0.5, 0.4, -0.2, -0.1)
+    within = Method("within", "labels", 0.5)
+    assert Gain(within, up, level, 9).is_proven
+    assert not Gain(within, up, down, 9).is_proven
+    assert not Gain(within, level, up, 9).is_proven
+    assert not Gain(Method(), up, up, 9).is_proven
 
 
 def test_one_group_that_gains_much_is_no_proof() -> None:

@@ -21,6 +21,7 @@ from lookalike.storage.maintenance import adapt as adapting
 from lookalike.storage.maintenance.merge import merge
 from lookalike.storage.store import Store
 from lookalike.storage.swap import FORMER, beside
+from lookalike.storage.vectors import DTYPES
 from tests.support.pictures import PixelEncoder, picture
 from tests.support.vectors import make
 
@@ -365,14 +366,38 @@ def test_killed_at_any_moment_the_collection_is_as_it_was(
     assert not [place for place in ("adapted", "restored", "old") if beside(indexed, place).exists()]
 
 
-def planted(path: Path, noise: bool = False) -> Store:
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_undoing_restores_every_bit_of_every_dtype(tmp_path: Path, dtype: str) -> None:
+    planted(tmp_path / "a", dtype=dtype).close()
+    file = tmp_path / "a" / DTYPES[dtype][0]
+    before = file.read_bytes()
+    with Collection(tmp_path / "a") as collection:
+        assert collection.adapt(folders=True).applied
+        assert file.read_bytes() != before
+        collection.undo_adapt()
+    assert file.read_bytes() == before
+
+
+def test_a_further_set_stays_as_it_is(indexed: Path) -> None:
+    other = PixelEncoder()
+    other.name, other.fingerprint = "other", "0" * 64
+    with collection_at(indexed) as collection:
+        collection.add_set(other)
+    adapt(indexed)
+    with collection_at(indexed) as collection:
+        assert collection.sets["other"].store.header.fingerprint == other.fingerprint
+        collection.undo_adapt()
+        assert collection.sets["other"].store.header.fingerprint == other.fingerprint
+
+
+def planted(path: Path, noise: bool = False, dtype: str = "float32") -> Store:
     """Things in folders: eight numbers say which, eight larger ones vary from picture to picture."""
     random = np.random.default_rng(0)
     groups = np.arange(GROUPS * SIZE) // SIZE
     things = random.standard_normal((GROUPS, 8))[groups] + 0.3 * random.standard_normal((GROUPS * SIZE, 8))
     rows = np.hstack([0 * things if noise else things, 2 * random.standard_normal((GROUPS * SIZE, 8))])
     vectors = np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
-    return make(path, vectors, keys=[f"{group}/{number}.jpg" for number, group in enumerate(groups.tolist())])
+    return make(path, vectors, dtype, keys=[f"{group}/{number}.jpg" for number, group in enumerate(groups.tolist())])
 
 
 def test_a_gain_is_applied_and_none_changes_nothing(tmp_path: Path) -> None:
