@@ -11,9 +11,9 @@ import pytest
 
 from lookalike.evaluation.datasets import synthetic as scenes
 from tests.encoders import checkpoints
-from tests.storage.maintenance.test_adapt import planted
 from tests.support import ROOT
 from tests.support.pictures import picture
+from tests.support.vectors import planted
 
 Run = Callable[..., str]
 

@@ -1,5 +1,6 @@
 """The command that fits a collection to its user's labels: adapt."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,9 +46,60 @@ def adapt(
             if undo:
                 return _undo(collection, collection.undo_adapt(progress), as_json)
             finding = collection.adapt(labels, folders, pairs, source, dry_run, progress)
+            sets = _sets(collection, finding, (labels, folders, pairs)) if dry_run and finding.gain else []
         if as_json:
-            return print_json({"collection": str(collection.path), **finding.to_json()})
+            document = {"collection": str(collection.path), **finding.to_json()}
+            return print_json({**document, "sets": [vars(entry) for entry in sets]} if sets else document)
         _print(collection, finding)
+        if sets:
+            _print_sets(sets)
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """What the vectors of an encoder reach on the labelled images, as they are and adapted; its place in the costs."""
+
+    encoder: str
+    bytes_a_vector: int
+    map: float
+    adapted_map: float
+    proven: bool
+    pareto: bool = False
+
+
+def _sets(
+    collection: "Collection", finding: "Adaptation", given: tuple[Path | None, bool, Path | None]
+) -> list[SetFigures]:
+    """The vector sets of a collection that has several, the best first; the first is measured already."""
+    if len(collection.sets) < 2:
+        return []
+    entries = []
+    for name, further in collection.sets.items():
+        gain = (finding if further is collection else further.adapt(*given, dry_run=True)).gain
+        assert gain is not None, "labels were given"
+        header = further.store.header
+        size = header.dim * {"float32": 4, "float16": 2, "int8": 1}[header.dtype] + 4 * (header.dtype == "int8")
+        after = gain.map.after if gain.is_proven else gain.map.before
+        entries.append(SetFigures(name, size, gain.map.before, after, gain.is_proven))
+    best = [replace(entry, pareto=not any(_is_better(rival, entry) for rival in entries)) for entry in entries]
+    return sorted(best, key=lambda entry: -entry.adapted_map)
+
+
+def _is_better(rival: SetFigures, entry: SetFigures) -> bool:
+    """Whether a set is at least as good and as small as another, and better in one."""
+    mine, other = (rival.adapted_map, -rival.bytes_a_vector), (entry.adapted_map, -entry.bytes_a_vector)
+    return mine != other and all(a >= b for a, b in zip(mine, other, strict=True))
+
+
+def _print_sets(sets: list[SetFigures]) -> None:
+    from lookalike.evaluation.report import aligned
+
+    rows = [["on your photos", "mAP", "adapted", "bytes/vector", "best for its size"]]
+    for entry in sets:
+        adapted = f"{entry.adapted_map:.3f}" if entry.proven else "no gain"
+        star = "★" if entry.pareto else ""
+        rows.append([entry.encoder, f"{entry.map:.3f}", adapted, f"{entry.bytes_a_vector:,}", star])
+    print(f"\n{aligned(rows)}")
 
 
 def _undo(collection: "Collection", missing: int, as_json: bool) -> None:

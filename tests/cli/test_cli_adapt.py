@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import Run
-from tests.storage.maintenance.test_adapt import planted
+from tests.support.vectors import planted
 
 
 @pytest.fixture
@@ -69,3 +69,20 @@ def test_too_few_labels_are_one_line(run: Run, things: Path) -> None:
     status, output, errors = run("adapt", things, "--labels", things.parent / "labels.csv")
     assert (status, output, errors.count("\n")) == (1, "", 1)
     assert "1 groups of two or more labelled images, and a gain cannot be proven with fewer than 6" in errors
+
+
+def test_several_sets_are_compared_on_the_labels(run: Run, things: Path) -> None:
+    """The second set is noise, and of the same size: the first is better for its size."""
+    planted(things / "sets" / "noise", noise=True, encoder="noise").close()
+    lines = run("adapt", things, "--folders", "--dry-run")[1].splitlines()[-3:]
+    assert lines[0].split("  ")[0] == "on your photos"
+    assert (lines[1].split()[0], lines[1].split()[-1]) == ("thumb", "★")
+    assert lines[2].startswith("noise ")
+    assert "no gain" in lines[2]
+    sets = json.loads(run("adapt", things, "--folders", "--dry-run", "--json")[1])["sets"]
+    assert [(entry["encoder"], entry["bytes_a_vector"], entry["proven"]) for entry in sets] == [
+        ("thumb", 64, True),
+        ("noise", 64, False),
+    ]
+    assert sets[0]["adapted_map"] > sets[0]["map"] + 0.1
+    assert sets[1]["adapted_map"] == sets[1]["map"]

@@ -49,6 +49,17 @@ def make(
     return store
 
 
+def planted(path: Path, noise: bool = False, dtype: str = "float32", encoder: str = "thumb") -> Store:
+    """Twelve things in folders, four times each: eight numbers say which, eight larger ones vary among the four."""
+    random = np.random.default_rng(0)
+    groups = np.arange(48) // 4
+    things = random.standard_normal((12, 8))[groups] + 0.3 * random.standard_normal((48, 8))
+    rows = np.hstack([0 * things if noise else things, 2 * random.standard_normal((48, 8))])
+    vectors = np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+    keys = [f"{group}/{number}.jpg" for number, group in enumerate(groups.tolist())]
+    return make(path, vectors, dtype, keys, encoder)
+
+
 def optimize(path: Path, spec: str = "auto", progress: Progress | None = None) -> optimizing.IndexBuild:
     """As another process would do it, with a store of its own."""
     with closing(Store(path)) as store:

@@ -23,9 +23,7 @@ from lookalike.storage.store import Store
 from lookalike.storage.swap import FORMER, beside
 from lookalike.storage.vectors import DTYPES
 from tests.support.pictures import PixelEncoder, picture
-from tests.support.vectors import make
-
-GROUPS, SIZE = 12, 4
+from tests.support.vectors import planted
 
 
 @pytest.fixture
@@ -388,16 +386,6 @@ def test_a_further_set_stays_as_it_is(indexed: Path) -> None:
         assert collection.sets["other"].store.header.fingerprint == other.fingerprint
         collection.undo_adapt()
         assert collection.sets["other"].store.header.fingerprint == other.fingerprint
-
-
-def planted(path: Path, noise: bool = False, dtype: str = "float32") -> Store:
-    """Things in folders: eight numbers say which, eight larger ones vary from picture to picture."""
-    random = np.random.default_rng(0)
-    groups = np.arange(GROUPS * SIZE) // SIZE
-    things = random.standard_normal((GROUPS, 8))[groups] + 0.3 * random.standard_normal((GROUPS * SIZE, 8))
-    rows = np.hstack([0 * things if noise else things, 2 * random.standard_normal((GROUPS * SIZE, 8))])
-    vectors = np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
-    return make(path, vectors, dtype, keys=[f"{group}/{number}.jpg" for number, group in enumerate(groups.tolist())])
 
 
 def test_a_gain_is_applied_and_none_changes_nothing(tmp_path: Path) -> None:
