@@ -1,10 +1,13 @@
 """Folders, tables and pairs to groups of images, and what is wrong with them, counted."""
 
+import itertools
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lookalike.analysis.adapt import sampled
 from lookalike.analysis.labels import Labels, by_folder, from_pairs, from_table
@@ -90,3 +93,31 @@ def test_a_hundred_thousand_labels_are_read_and_sampled(tmp_path: Path) -> None:
     fewer = sampled(labels, 600, np.random.default_rng(0))
     assert (len(fewer.rows), fewer.pairs) == (600, 200)
     assert sampled(labels, 100, np.random.default_rng(0)).pairs == 50
+
+
+PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans()), max_size=12)
+
+
+@given(PAIRS)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_groups_of_pairs_are_the_connected_ones_without_a_contradiction(
+    store: Store, tmp_path: Path, pairs: list[tuple[int, int, bool]]
+) -> None:
+    """Key 5 is of no image; the same by relabelling until nothing changes."""
+    keys = [*KEYS, "gone.jpg"]
+    labels = from_pairs(store, table(tmp_path, "a,b,same", *(f"{keys[a]},{keys[b]},{int(s)}" for a, b, s in pairs)))
+    known = [pair for pair in pairs if 5 not in pair[:2]]
+    names = {row: row for a, b, _ in known for row in (a, b)}
+    for _ in range(len(names)):
+        for a, b, is_same in known:
+            if is_same:
+                names[a] = names[b] = min(names[a], names[b])
+    wrong = {names[a] for a, b, is_same in known if not is_same and names[a] == names[b]}
+    expected = {row: name for row, name in names.items() if name not in wrong}
+    assert sorted(labels.rows.tolist()) == sorted(expected)
+    for (row, group), (other, second) in itertools.combinations(
+        zip(labels.rows.tolist(), labels.groups.tolist(), strict=True), 2
+    ):
+        assert (group == second) == (expected[row] == expected[other])
+    assert labels.unknown == sum((a == 5) + (b == 5) for a, b, _ in pairs)
+    assert labels.contradicting == len(names) - len(expected)

@@ -166,8 +166,10 @@ def learned_map(store: Store) -> LearnedMap | None:
 
 def report(store: Store) -> dict[str, Any]:
     """What the map of a collection gained, as `apply` was told; empty where it has none."""
-    text = _fact(store, REPORT)
-    return dict(json.loads(text)) if text else {}
+    try:
+        return dict(json.loads(_fact(store, REPORT) or "{}"))
+    except (ValueError, TypeError) as error:
+        raise CollectionError(f"{store.path}: its note of `adapt` is damaged; `lookalike verify` it") from error
 
 
 def carry(old: Store, new: Store) -> None:
