@@ -75,7 +75,7 @@ def gain(data: Coordinates, groups: Groups, seed: int = 0) -> Gain:
     """Learn and measure by cross-validation over groups; `least_groups` says how many there must be."""
     random = np.random.default_rng(seed)
     before, after = _parts(), _parts()
-    asked: list[NDArray[np.int64]] = []
+    clusters: list[NDArray[np.int64]] = []
     paired = in_pairs(groups)
     for held_out in folds(data, groups[paired], FOLDS, random):
         is_held = np.isin(groups, held_out)
@@ -83,13 +83,13 @@ def gain(data: Coordinates, groups: Groups, seed: int = 0) -> Gain:
         split = Split(paired & ~is_held, is_held | ~paired, queries_of(groups, held_out, random))
         before.append(figures(data, groups, split, Method()))
         after.append(figures(data, groups, split, chosen))
-        asked.append(groups[split.queries])
-    clusters = np.concatenate(asked)
+        clusters.append(groups[split.queries])
+    of_queries = np.concatenate(clusters)
     return Gain(
         choose(data, groups, paired, random),
-        _change(_joined(before, "ap"), _joined(after, "ap"), clusters, seed),
-        _change(_joined(before, "first"), _joined(after, "first"), clusters, seed),
-        len(clusters),
+        _change(_joined(before, "ap"), _joined(after, "ap"), of_queries, seed),
+        _change(_joined(before, "first"), _joined(after, "first"), of_queries, seed),
+        len(of_queries),
     )
 
 
@@ -213,10 +213,10 @@ def score(rows: Vectors, others: Vectors, groups: Groups, split: Split) -> Figur
     ap, first = np.zeros(len(queries)), np.zeros(len(queries))
     for number in np.unique(groups[queries]):
         same, at = groups == number, np.flatnonzero(groups[queries] == number)
-        asked = rows[queries[at]]
-        wrong = np.sort(np.hstack([asked @ rows[among & ~same].T, asked @ others.T]), axis=1)
+        examples = rows[queries[at]]
+        wrong = np.sort(np.hstack([examples @ rows[among & ~same].T, examples @ others.T]), axis=1)
         places = np.flatnonzero(among & same)
-        right = asked @ rows[places].T
+        right = examples @ rows[places].T
         # A query is no result of its own; it comes last, and is cut off.
         right[places == queries[at][:, None]] = -np.inf
         right = -np.sort(-right, axis=1)[:, :-1]

@@ -115,10 +115,10 @@ def directions(vectors: NDArray[np.floating], groups: Groups, dim: int | None = 
 
 def fit(vectors: NDArray[np.floating], groups: Groups, method: Method, background: Floats) -> Whitening:
     """The map that `method` learns from labelled (n, dim) unit rows; `background` (dim,) is the collection's mean."""
-    found = directions(vectors, groups)
+    axes = directions(vectors, groups)
     rows = np.asarray(vectors, np.float64)
     mean = centre(rows, groups, method, background)
-    scaled = found.vectors * found.scales(method.shrinkage)
+    scaled = axes.vectors * axes.scales(method.shrinkage)
     kept = subspace((rows - mean) @ scaled, groups, method)
     projection = scaled if kept is None else scaled @ kept
     return Whitening(mean.astype(np.float32), np.ascontiguousarray(projection, np.float32))

@@ -71,20 +71,20 @@ def test_the_figures_are_those_of_the_evaluation() -> None:
     random = np.random.default_rng(3)
     rows, others = unit(random.standard_normal((20, 8))), unit(random.standard_normal((30, 8)))
     groups = np.arange(20) // 4
-    found = score(rows, others, groups, whole(20))
+    scored = score(rows, others, groups, whole(20))
     gallery = np.vstack([rows, others])
     for query in range(20):
         ranked = np.argsort(-(gallery @ rows[query]), kind="stable")
         ranked = ranked[ranked != query]
         positives = [place for place in range(20) if groups[place] == groups[query] and place != query]
-        assert found.ap[query] == pytest.approx(average_precision(judge(ranked, positives)), abs=1e-6)
-        assert found.first[query] == (ranked[0] in positives)
+        assert scored.ap[query] == pytest.approx(average_precision(judge(ranked, positives)), abs=1e-6)
+        assert scored.first[query] == (ranked[0] in positives)
 
 
 def test_of_equal_scores_the_wrong_one_comes_first() -> None:
     rows = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
-    found = score(rows, np.zeros((0, 2), np.float32), np.array([0, 0, 1]), whole(3, 1))
-    assert (found.ap.tolist(), found.first.tolist()) == ([0.25], [0])
+    scored = score(rows, np.zeros((0, 2), np.float32), np.array([0, 0, 1]), whole(3, 1))
+    assert (scored.ap.tolist(), scored.first.tolist()) == ([0.25], [0])
 
 
 def plain_interval(differences: np.ndarray, clusters: np.ndarray, resamples: int) -> tuple[float, float]:
@@ -171,5 +171,5 @@ def test_without_a_map_the_figures_are_those_of_the_vectors() -> None:
     held_out = groups < 2
     split = Split(~held_out, held_out, np.arange(10))
     plain = score(data.labelled.astype(np.float32), np.zeros((0, 16), np.float32), groups, split)
-    found = figures(data, groups, split, Method())
-    assert found.ap == pytest.approx(plain.ap, abs=1e-6)
+    measured = figures(data, groups, split, Method())
+    assert measured.ap == pytest.approx(plain.ap, abs=1e-6)
