@@ -11,7 +11,16 @@ import typer
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
 from lookalike.cli.cluster import Taken, take
 from lookalike.cli.maintenance import StoreAs, watch
-from lookalike.cli.output import by_reason, listed, note, print_json, printable, tell_skipped, tell_withheld
+from lookalike.cli.output import (
+    by_reason,
+    listed,
+    note,
+    print_json,
+    printable,
+    tell_skipped,
+    tell_unreachable,
+    tell_withheld,
+)
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
@@ -98,14 +107,16 @@ def index(
             run = Run(progress, rebuild, precision, device, engine, stored, meta or (), ignore, allow_removals)
             report = (_refresh if job.is_part else _index)(collection, sources, names, run)
             images, reasons = len(collection), collection.skipped()
-        printed.append({"collection": str(collection.path), "images": images, **report.to_json()})
+        away = list(report.unreachable)
+        printed.append({"collection": str(collection.path), "images": images, **report.to_json(), "unreachable": away})
         if not as_json:
             counts = ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count)
             seconds = time.monotonic() - start
             print(f"{collection.path}: {images:,} images ({counts or 'nothing to do'}) in {seconds:.1f} s")
-        skipped, withheld = skipped + report.skipped, withheld + report.withheld
+        skipped, withheld = skipped + report.skipped, withheld + report.withheld + len(away)
         tell_skipped(reasons, collection.path)
         tell_withheld(report)
+        tell_unreachable(report, collection.folder)
         if not images and report.skipped:
             raise LookalikeError(f"{job.name}: none of {report.skipped:,} images could be used")
         if not images:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
-from lookalike.cli.output import note, print_json, tell_withheld
+from lookalike.cli.output import note, print_json, tell_unreachable, tell_withheld
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
@@ -137,8 +137,10 @@ def watch(collection: "Collection", folders: list[Path]) -> None:
     from lookalike.collection.watch import watch as watched
 
     def tell(report: "IndexReport") -> None:
-        print(", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count), flush=True)
+        if counts := [f"{count:,} {name}" for name, count in report.to_json().items() if count]:
+            print(", ".join(counts), flush=True)
         tell_withheld(report)
+        tell_unreachable(report, collection.folder)
 
     watched(collection, folders, tell, ready=lambda: note(f"watching {', '.join(map(str, folders))}; Ctrl-C ends it"))
     note("no longer watching; what was committed stays")

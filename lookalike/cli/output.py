@@ -77,3 +77,12 @@ def tell_withheld(report: "IndexReport") -> None:
             f"{', '.join(report.away)}: {report.withheld:,} images are gone, most of what was there, and stay in the "
             "collection; if that is right, run the same command with --allow-removals"
         )
+
+
+def tell_unreachable(report: "IndexReport", folder: Path) -> None:
+    """Name the sources that could not be read, beside others that were brought into step, and the way out."""
+    for place, why in report.unreachable.items():
+        note(
+            f"{why}; its images stay as they are until it is back; if it lies elsewhere or is gone: `lookalike sources "
+            f"{folder} --move {place} NEW`, or --forget"
+        )

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,11 @@ import numpy as np
 
 from lookalike.errors import CollectionError, ImageError, SourceError
 from lookalike.images.remote import is_remote, located
-from lookalike.images.sources import Folder, Source, SourceEntry, is_url, open_source
+from lookalike.images.sources import Folder, Source, SourceEntry, check_patterns, is_url, open_source
 from lookalike.storage.catalog import Item, to_blob
 from lookalike.storage.origins import location_of
 from lookalike.storage.store import Store
+from lookalike.utils.files import reason
 
 SAMPLE = 32
 """Images that are compared to recognise a folder by."""
@@ -51,6 +52,30 @@ def listed(store: Store) -> list[IndexedSource]:
         images, place = store.catalog.count_live(id_), located(store.path, location)
         sources.append(IndexedSource(place, _state(place, images), images, prefix))
     return sources
+
+
+def reachable(known: Sequence[tuple[Path, Sequence[str]]]) -> tuple[list[Source | None], dict[Path, str]]:
+    """The source of each place, with its patterns, None for one that cannot be read here; and the reasons by place."""
+    sources: list[Source | None] = []
+    away: dict[Path, str] = {}
+    for place, patterns in known:
+        check_patterns(patterns)
+        try:
+            source = open_source(place, patterns)
+            if len(known) > 1:
+                # A folder may be there and not be listed.
+                next(iter(source.entries()), None)
+            sources.append(source)
+        except (SourceError, OSError) as error:
+            sources.append(None)
+            away[place] = f"{place}: {reason(error)}" if isinstance(error, OSError) else str(error)
+    return sources, away
+
+
+def nothing_here(away: Mapping[Path, str], folder: Path) -> SourceError:
+    """What is raised where a source is away that is needed; `folder` is the name of the collection."""
+    why = next(iter(away.values()))
+    return SourceError(f"{why}; `lookalike sources {folder}` lists the sources, and moves them")
 
 
 def _state(place: str, images: int) -> Literal["reachable", "empty", "unreachable", "remote"]:

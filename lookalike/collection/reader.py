@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lookalike.collection import parents
+from lookalike.collection import parents, places
 from lookalike.encoders import adaptation, load_encoder, reads_text, whitening
 from lookalike.encoders import precision as precisions
 from lookalike.encoders.adaptation import LearnedMap
@@ -14,7 +14,7 @@ from lookalike.encoders.default import default_encoder
 from lookalike.encoders.whitened import whitened
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
 from lookalike.images.remote import is_remote, located
-from lookalike.images.sources import Source, open_source
+from lookalike.images.sources import Source
 from lookalike.index.ann import facts
 from lookalike.integrations.milvus import address as engines
 from lookalike.search.gallery import StoredGallery
@@ -211,11 +211,11 @@ class Reader:
     @property
     def further(self) -> list["Reader"]:
         """The vector sets that were added to this one, each a whole collection."""
-        places = sorted((self.path / SETS).glob("*")) if self.exists else []
-        for place in places:
-            if place not in self._open_sets and store.is_collection(place):
-                self.open_set(place)
-        return [self._open_sets[place] for place in places if place in self._open_sets]
+        folders = sorted((self.path / SETS).glob("*")) if self.exists else []
+        for folder in folders:
+            if folder not in self._open_sets and store.is_collection(folder):
+                self.open_set(folder)
+        return [self._open_sets[folder] for folder in folders if folder in self._open_sets]
 
     @property
     def sets(self) -> dict[str, "Reader"]:
@@ -259,28 +259,33 @@ class Reader:
             self.encoder  # noqa: B018
         return Space(self.gallery.view(options.where, options.exclude, options.recall), lambda: self.encoder)
 
-    def registered(self, holding: Sequence[Path] | None = None) -> list[tuple[Source, int, str]]:
-        """(source, id, prefix) of every source to index again; raises SourceError where one is not readable here.
+    def registered(self) -> list[tuple[Source, int, str]]:
+        """(source, id, prefix) of every source; raises SourceError where one cannot be read here."""
+        here, away = self.reachable()
+        if away:
+            raise places.nothing_here(away, self.folder)
+        return here
 
-        With `holding`, only of those that some of these paths lie in.
+    def reachable(self, holding: Sequence[Path] | None = None) -> tuple[list[tuple[Source, int, str]], dict[Path, str]]:
+        """(source, id, prefix) of every source that can be read here, and why the others cannot.
+
+        With `holding`, only of those that some of these paths lie in. SourceError where no source is here at all.
         """
-        catalog = self.store.catalog
-        sources = catalog.sources()
-        if holding is not None:
-            sources = [entry for entry in sources if self._holds(entry[1], holding)]
+        known = self.store.catalog.sources()
+        sources = known if holding is None else [entry for entry in known if self._holds(entry[1], holding)]
         if remote := next((location for _, location, _ in sources if is_remote(location)), None):
             way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
             raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
-        origins = self.gallery.origins
-        try:
-            return [
-                (open_source(origins.locate(location), catalog.ignored(id_)), id_, prefix)
-                for id_, location, prefix in sources
-            ]
-        except SourceError as error:
-            raise SourceError(
-                f"{error}; `lookalike sources {self.folder}` lists the sources, and moves them"
-            ) from error
+        here, away = self._tried(sources)
+        others = [entry for entry in known if entry not in sources and not is_remote(entry[1])]
+        if away and not any(here) and not any(self._tried(others)[0]):
+            raise places.nothing_here(away, self.folder)
+        pairs = zip(here, sources, strict=True)
+        return [(source, id_, prefix) for source, (id_, _, prefix) in pairs if source is not None], away
+
+    def _tried(self, sources: Sequence[tuple[int, str, str]]) -> tuple[list[Source | None], dict[Path, str]]:
+        ignored, origins = self.store.catalog.ignored, self.gallery.origins
+        return places.reachable([(origins.locate(location), ignored(id_)) for id_, location, _ in sources])
 
     def _holds(self, location: str, paths: Sequence[Path]) -> bool:
         place = self.gallery.origins.locate(location)

@@ -93,7 +93,8 @@ class IndexReport:
     """How many images were added, changed, renamed, removed, left unchanged, and skipped for a reason.
 
     `withheld` images are gone, but stay in the collection, since their source lost most of what it had and is perhaps
-    only away: `index(allow_removals=True)` takes them out. `away` names these sources.
+    only away: `index(allow_removals=True)` takes them out. `away` names these sources. `unreachable` are sources that
+    cannot be read at all here, each with the reason, beside others that were brought into step: their images stay.
     """
 
     added: int = 0
@@ -104,10 +105,11 @@ class IndexReport:
     skipped: int = 0
     withheld: int = 0
     away: list[str] = field(default_factory=list, compare=False, repr=False)
+    unreachable: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def to_json(self) -> dict[str, int]:
         """The counts by name."""
-        return {name: count for name, count in asdict(self).items() if name != "away"}
+        return {name: count for name, count in asdict(self).items() if isinstance(count, int)}
 
 
 class Sync:

@@ -79,7 +79,7 @@ def watch(
 
 
 def _report(report: IndexReport, on_report: Callable[[IndexReport], None]) -> None:
-    if any((report.added, report.changed, report.renamed, report.removed, report.skipped, report.withheld)):
+    if report.unreachable or any(count for name, count in report.to_json().items() if name != "unchanged"):
         on_report(report)
 
 

@@ -1,10 +1,11 @@
 """Everything that changes a collection: index, refresh, remove, repair, optimize, compact, whiten."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lookalike.collection import places
@@ -102,8 +103,9 @@ class Writer:
             self._reader.use(with_options(self._reader.encoder_name, precision=precision))
         again = rebuild and (self._reader.exists or bool(remains(self._path)))
         begin = self._rebuild if again else self._index
-        named = self._named(self._photos(sources), ignore, again)
+        named, away = self._named(self._photos(sources), ignore, again)
         report = begin(named, progress, dtype, allow_removals)
+        self._note_away(away, ignore, report)
         for further in self._further():
             # What was named, where something was: another source may be away.
             further._follow(self._reader, progress, rebuild, allow_removals, named)
@@ -111,15 +113,36 @@ class Writer:
             self.attach(table)
         return report
 
-    def _named(self, places: Sequence[str | Path], ignore: Sequence[str] | None, rebuild: bool) -> list[Source]:
-        """The sources that a run names, or is to give other patterns; each with these, or those of its last run."""
-        known = self._known()
-        if not places and not rebuild:
-            places = self._reader.requested.sources
-        if not places and ignore is not None:
-            places = list(known)
-        kept = {place: known.get(Path(place).expanduser().resolve(), ()) for place in places}
-        return [open_source(place, kept[place] if ignore is None else ignore) for place in places]
+    def _named(
+        self, named: Sequence[str | Path], ignore: Sequence[str] | None, rebuild: bool
+    ) -> tuple[list[Source], dict[Path, str]]:
+        """The sources that a run names, or is to give other patterns; each with these, or those of its last run.
+
+        Where none is named, those of the collection that are not here are left out: their places, with the reasons.
+        """
+        known, own = self._known(), not named and not rebuild
+        if own:
+            named = self._reader.requested.sources
+        if not named and ignore is not None:
+            named = list(known)
+        paths = [Path(place).expanduser() for place in named]
+        kept = [(path, known.get(path.resolve(), ()) if ignore is None else ignore) for path in paths]
+        if not own or any(path.resolve() not in known for path in paths):
+            return [open_source(path, patterns) for path, patterns in kept], {}
+        here, away = places.reachable(kept)
+        if away and not any(here):
+            raise places.nothing_here(away, self._reader.folder)
+        return [source for source in here if source is not None], away
+
+    def _note_away(self, away: dict[Path, str], ignore: Sequence[str] | None, report: IndexReport) -> None:
+        """Say which sources were left out, and remember the patterns for them all the same."""
+        report.unreachable |= {str(place): why for place, why in away.items()}
+        if ignore is None or not away:
+            return
+        with self._reader.store.writing() as written:
+            for place in away:
+                if source := places.find(written, str(place)):
+                    written.catalog.set_ignored(source[0], ignore)
 
     def _known(self) -> dict[Path, tuple[str, ...]]:
         """Where the sources of the last run lie, and their patterns; empty where the catalog cannot be read."""
@@ -140,9 +163,15 @@ class Writer:
         named: Sequence[Source] = (),
     ) -> IndexReport:
         """Bring a further vector set into step with these sources of the first one; without `named`, with all."""
-        sources = list(named) or [source for source, _, _ in first.registered()]
-        again = rebuild and (self._reader.exists or remains(self._path))
-        return (self._rebuild if again else self._index)(sources, progress, None, allow_removals)
+        here, away = ([], {}) if named else first.reachable()
+        sources = list(named) or [source for source, _, _ in here]
+        if rebuild and (self._reader.exists or remains(self._path)):
+            return self._rebuild(sources, progress, None, allow_removals)
+        origins = Origins(first.store)
+        prefixes = {origins.locate(place).resolve(): prefix for _, place, prefix in first.store.catalog.sources()}
+        report = self._index(sources, progress, None, allow_removals, prefixes)
+        self._note_away(away, None, report)
+        return report
 
     def _photos(self, sources: Sequence[str | Path]) -> list[str | Path]:
         """Sources without this collection's own folder, which stands for its own; raises SourceError for another's."""
@@ -165,7 +194,9 @@ class Writer:
         """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""
         report, encoder = IndexReport(), self._reader.encoder
         with self._reader.store.writing():
-            for source, id_, prefix in self._reader.registered([Path(path) for path in paths]):
+            here, away = self._reader.reachable([Path(path) for path in paths])
+            self._note_away(away, None, report)
+            for source, id_, prefix in here:
                 part = Part.of(source, paths)
                 if part is not None:
                     Sync(self._reader.store, part, id_, prefix, report, allow_removals).run(encoder, progress, 0, None)
@@ -195,8 +226,14 @@ class Writer:
         return report
 
     def _index(
-        self, named: Sequence[Source], progress: Progress | None, dtype: str | None, allow_removals: bool
+        self,
+        named: Sequence[Source],
+        progress: Progress | None,
+        dtype: str | None,
+        allow_removals: bool,
+        prefixes: Mapping[Path, str] = MappingProxyType({}),
     ) -> IndexReport:
+        """Bring the collection into step with these sources, else its own; `prefixes` are of new ones, by place."""
         if not self._reader.exists:
             refuse_remains(self._path)
         if not self._reader.exists:
@@ -212,7 +249,10 @@ class Writer:
         places.refuse_moved(self._reader.store, named, self._reader.folder)
         encoder, report = self._reader.encoder, IndexReport()
         with self._reader.store.writing():
-            registered = [self._register(source) for source in named] if named else self._reader.registered()
+            registered = [self._register(source, prefixes) for source in named]
+            if not named:
+                registered, away = self._reader.reachable()
+                self._note_away(away, None, report)
             counts = [source.count() for source, _, _ in registered]
             total = None if None in counts else sum(count or 0 for count in counts)
             done = 0
@@ -253,14 +293,16 @@ class Writer:
         requested = self._reader.requested.encoder
         return with_options(requested, device=None) if isinstance(requested, str) else self._reader.encoder.name
 
-    def _register(self, source: Source) -> tuple[Source, int, str]:
-        """(source, id, prefix), added to the catalog where it is new."""
+    def _register(self, source: Source, prefixes: Mapping[Path, str]) -> tuple[Source, int, str]:
+        """(source, id, prefix), added to the catalog where it is new, with the prefix that its place has here."""
         registered, origins = self._reader.store.catalog.sources(), Origins(self._reader.store)
         for id_, location, prefix in registered:
             if origins.locate(location).resolve() == source.location.resolve():
                 self._reader.store.catalog.set_ignored(id_, source.ignore)
                 return source, id_, prefix
-        prefix = prefix_for(source, [prefix for _, _, prefix in registered], not registered)
+        given = prefixes.get(source.location.resolve())
+        taken = [prefix for _, _, prefix in registered]
+        prefix = prefix_for(source, taken, not registered) if given is None else given
         location = location_of(self._path, source.location.resolve())
         id_ = self._reader.store.catalog.add_source(location, prefix)
         self._reader.store.catalog.set_ignored(id_, source.ignore)

@@ -84,9 +84,13 @@ def open_source(location: str | Path, ignore: Sequence[str] = ()) -> Source:
 
     `ignore` are patterns of what to pass over, in the syntax of .gitignore.
     """
-    rules = Rules.of(ignore)
-    rules.ignores("")  # a mistake in a pattern is found now, before anything is done
+    check_patterns(ignore)
     return replace(_recognised(location), ignore=tuple(ignore))
+
+
+def check_patterns(ignore: Sequence[str]) -> None:
+    """Raise SourceError where a pattern of what to pass over is a mistake, before anything is done."""
+    Rules.of(ignore).ignores("")
 
 
 def _recognised(location: str | Path) -> "Folder | Tar | Zip | TextList":

@@ -90,6 +90,28 @@ def test_a_collection_that_is_named_to_index_brings_its_own_sources_into_step(
     assert json.loads(run("info", collection, "--json")[1])["sources"] == [str(photos)]
 
 
+def test_a_source_that_is_away_beside_another_is_named_with_the_way_out(run: Run, photos: Path) -> None:
+    kept, other = photos.with_name("kept"), photos.with_name("other")
+    other.mkdir()
+    picture(50).save(other / "50.png")
+    run("index", photos, other, "--encoder", "pixels", "--collection", kept)
+    photos.rename(photos.with_name("away"))
+    picture(51).save(other / "51.png")
+    status, output, errors = run("index", kept)
+    assert status == 0
+    assert "14 images (1 added, 1 unchanged)" in output
+    assert errors == (
+        f"lookalike: {photos}: no such folder, archive or list; its images stay as they are until it is back; if it "
+        f"lies elsewhere or is gone: `lookalike sources {kept} --move {photos} NEW`, or --forget\n"
+    )
+    status, output, _ = run("index", kept, "--strict", "--json")
+    document = json.loads(output)
+    assert (status, document["images"], document["unreachable"]) == (1, 14, [str(photos)])
+    photos.with_name("away").rename(photos)
+    status, output, errors = run("index", kept, "--strict", "--json")
+    assert (status, json.loads(output)["unreachable"], errors) == (0, [], "")
+
+
 def test_a_folder_inside_an_indexed_one_is_a_part_of_it(run: Run, photos: Path) -> None:
     run("index", photos, "--encoder", "pixels")
     trip = photos / "trip"

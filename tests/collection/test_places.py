@@ -135,12 +135,112 @@ def test_a_new_folder_is_indexed_while_another_is_away(photos: Path, collection:
     assert collection.index([new]) == IndexReport(added=4)
 
 
-def test_a_source_that_is_away_is_named_with_the_command_that_lists_it(
+def opened_with(photos: Path, collection: Collection, encoder: PixelEncoder, with_sources: bool) -> Collection:
+    """The same collection, by its own sources or by those that it is opened with."""
+    return Collection(collection.path, encoder, [photos, photos.with_name("other")] if with_sources else [])
+
+
+@pytest.mark.parametrize("with_sources", [False, True])
+def test_sources_that_are_all_away_are_named_with_the_command_that_lists_them(
+    photos: Path, collection: Collection, encoder: PixelEncoder, with_sources: bool
+) -> None:
+    for name in ("photos", "other"):
+        photos.with_name(name).rename(photos.with_name(f"{name} away"))
+    with pytest.raises(SourceError, match=f"lookalike sources {collection.path}` lists the sources, and moves them"):
+        opened_with(photos, collection, encoder, with_sources).index()
+    assert len(collection) == 13
+
+
+@pytest.mark.parametrize("with_sources", [False, True])
+def test_where_one_source_is_away_the_others_are_brought_into_step(
+    photos: Path, collection: Collection, encoder: PixelEncoder, with_sources: bool
+) -> None:
+    away = photos.rename(photos.with_name("away"))
+    picture(71).save(photos.with_name("other") / "71.png")
+    again = opened_with(photos, collection, encoder, with_sources)
+    report = again.index()
+    assert report == IndexReport(added=1, unchanged=1)
+    assert report.unreachable == {str(photos): f"{photos}: no such folder, archive or list"}
+    assert len(again) == 14
+    away.rename(photos)
+    report = again.index()
+    assert (report, report.unreachable) == (IndexReport(unchanged=14), {})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_cannot_be_listed_is_away(photos: Path, collection: Collection, encoder: PixelEncoder) -> None:
+    photos.chmod(0)
+    try:
+        report = Collection(collection.path, encoder).index()
+    finally:
+        photos.chmod(0o755)
+    assert (report, list(report.unreachable)) == (IndexReport(unchanged=1), [str(photos)])
+
+
+def test_an_archive_that_is_away_keeps_its_images(photos: Path, encoder: PixelEncoder) -> None:
+    archive = photos.parent / "shard.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(photos / "trip", "")
+    collection = Collection(photos.parent / "collection", encoder, [archive, photos])
+    collection.index()
+    archive.unlink()
+    report = collection.index()
+    assert (report, list(report.unreachable)) == (IndexReport(unchanged=12), [str(archive)])
+    assert len(collection) == 16
+
+
+def test_a_source_that_is_named_and_away_is_an_error(photos: Path, collection: Collection) -> None:
+    photos.rename(photos.with_name("away"))
+    with pytest.raises(SourceError, match="photos: no such folder"):
+        collection.index([photos, photos.with_name("other")])
+
+
+def test_patterns_are_remembered_for_a_source_that_is_away(
     photos: Path, collection: Collection, encoder: PixelEncoder
 ) -> None:
+    away = photos.rename(photos.with_name("away"))
+    again = Collection(collection.path, encoder)
+    assert again.index(ignore=["01.jpg", "70.png"]) == IndexReport(removed=1)
+    away.rename(photos)
+    assert again.index() == IndexReport(removed=1, unchanged=11)
+    assert again.row("01.jpg") is None
+
+
+def test_a_rebuild_needs_all_sources(photos: Path, collection: Collection, encoder: PixelEncoder) -> None:
     photos.rename(photos.with_name("away"))
-    with pytest.raises(SourceError, match=f"lookalike sources {collection.path}` lists the sources, and moves them"):
-        Collection(collection.path, encoder).index()
+    with pytest.raises(SourceError, match="lists the sources, and moves them"):
+        Collection(collection.path, encoder).index(rebuild=True)
+    assert len(collection) == 13
+
+
+def test_a_further_vector_set_has_the_same_keys_whichever_source_was_away_when_it_was_made(
+    photos: Path, collection: Collection, encoder: PixelEncoder
+) -> None:
+    away = photos.rename(photos.with_name("away"))
+    again = Collection(collection.path, encoder)
+    report = again.add_set("thumbnail")
+    assert (report, list(report.unreachable)) == (IndexReport(added=1), [str(photos)])
+    assert again.sets["thumbnail"].keys() == ["other/70.png"]
+    away.rename(photos)
+    assert again.index() == IndexReport(unchanged=13)
+    assert sorted(again.sets["thumbnail"].keys()) == sorted(again.keys())
+    away = photos.rename(away)
+    assert again.index() == IndexReport(unchanged=1)
+    assert [len(vectors) for vectors in again.sets.values()] == [13, 13]
+
+
+def test_a_part_of_a_source_that_is_away_is_no_error_where_another_is_here(
+    photos: Path, collection: Collection, encoder: PixelEncoder
+) -> None:
+    """As a watcher of both sees it when one is unplugged."""
+    photos.rename(photos.with_name("away"))
+    again = Collection(collection.path, encoder)
+    report = again.refresh([photos / "01.jpg"])
+    assert (report, list(report.unreachable)) == (IndexReport(), [str(photos)])
+    photos.with_name("other").rename(photos.with_name("other away"))
+    with pytest.raises(SourceError, match="lists the sources, and moves them"):
+        again.refresh([photos / "01.jpg"])
+    assert len(again) == 13
 
 
 def test_a_further_vector_set_does_not_need_a_source_that_was_not_named(photos: Path, collection: Collection) -> None:
