@@ -7,9 +7,8 @@ from pathlib import Path
 from lookalike.errors import CollectionError
 from lookalike.images.ignore import Rules
 from lookalike.images.sources import Folder, Source, open_source
-from lookalike.storage.catalog import Item
+from lookalike.storage.catalog import HasCatalog, Item
 from lookalike.storage.origins import Origins
-from lookalike.storage.store import Store
 
 FEW = 20
 """A source with fewer images may lose most of them at once; one that yields nothing is asked about all the same."""
@@ -32,7 +31,7 @@ def is_gone(source: Source, key: str) -> bool:
     return not Rules.of(source.ignore).ignores(key)
 
 
-def refuse_losses(old: Store, new: Store, path: Path) -> None:
+def refuse_losses(old: HasCatalog, new: HasCatalog, path: Path) -> None:
     """Raise CollectionError where a source lost most of its images between a collection and its rebuild.
 
     Sources that only one of them has are not compared. An image is not lost where its content has another name now.
@@ -51,11 +50,13 @@ def refuse_losses(old: Store, new: Store, path: Path) -> None:
                 )
 
 
-def _place(store: Store, location: str) -> str:
+def _place(store: HasCatalog, location: str) -> str:
     return os.path.realpath(Origins(store).locate(location))
 
 
-def _counts(old: Store, before: tuple[int, str], new: Store, after: tuple[int, str], source: Source) -> tuple[int, int]:
+def _counts(
+    old: HasCatalog, before: tuple[int, str], new: HasCatalog, after: tuple[int, str], source: Source
+) -> tuple[int, int]:
     """(lost, had) of a source, which has an id and a prefix in both collections."""
     had = lost = 0
     for items in _items(old, before[0]):
@@ -70,7 +71,7 @@ def _counts(old: Store, before: tuple[int, str], new: Store, after: tuple[int, s
     return lost, had
 
 
-def _items(store: Store, source: int) -> Iterator[Sequence[Item]]:
+def _items(store: HasCatalog, source: int) -> Iterator[Sequence[Item]]:
     block: list[Item] = []
     for item in store.catalog.live_items():
         if item.source == source:

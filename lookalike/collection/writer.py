@@ -19,6 +19,7 @@ from lookalike.encoders.precision import PrecisionFinding
 from lookalike.encoders.whitened import fingerprint
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, IndexSpecError, QueryError, SourceError
+from lookalike.images.remote import is_remote
 from lookalike.images.sources import Source, open_source
 from lookalike.index import ann
 from lookalike.integrations.milvus import address as engines
@@ -27,6 +28,7 @@ from lookalike.storage.fence import discard_draft, supersede
 from lookalike.storage.maintenance.adapt import apply, carry, learned_map, refuse, taken_from, undo
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
 from lookalike.storage.maintenance.compact import Compaction, compact
+from lookalike.storage.maintenance.recovery import Recovered, recovered
 from lookalike.storage.maintenance.transfer import Format, export
 from lookalike.storage.maintenance.verify import Damage, verify
 from lookalike.storage.manifest import encoder_in, refuse_remains, remains
@@ -102,13 +104,15 @@ class Writer:
                 raise CollectionError(f"precision {precision!r} goes with the name of an encoder, not with an open one")
             self._reader.use(with_options(self._reader.encoder_name, precision=precision))
         again = rebuild and (self._reader.exists or bool(remains(self._path)))
-        begin = self._rebuild if again else self._index
         named, away = self._named(self._photos(sources), ignore, again)
-        report = begin(named, progress, dtype, allow_removals)
+        if again:
+            report = self._rebuild(named, progress, dtype, allow_removals, keeps_patterns=ignore is None)
+        else:
+            report = self._index(named, progress, dtype, allow_removals)
         self._note_away(away, ignore, report)
         for further in self._further():
-            # What was named, where something was: another source may be away.
-            further._follow(self._reader, progress, rebuild, allow_removals, named)
+            # What was named, where something was: another source may be away. A rebuild has only what it was made from.
+            further._follow(self._reader, progress, rebuild, allow_removals, () if again else named)
         for table in meta:
             self.attach(table)
         return report
@@ -309,9 +313,18 @@ class Writer:
         return source, id_, prefix
 
     def _rebuild(
-        self, sources: Sequence[Source], progress: Progress | None, dtype: str | None, allow_removals: bool
+        self,
+        sources: Sequence[Source],
+        progress: Progress | None,
+        dtype: str | None,
+        allow_removals: bool,
+        keeps_patterns: bool = False,
     ) -> IndexReport:
-        """Make a new collection beside the old one, then replace the old one; nothing is read of a damaged one."""
+        """Make a new collection beside the old one, then replace the old one.
+
+        A damaged one is not opened, but what its entries say that a user gave is taken over as far as it can be read;
+        with `keeps_patterns` the patterns of what to pass over too.
+        """
         requested = self._reader.requested
         try:
             with self._reader.store.locked() as old:
@@ -321,15 +334,31 @@ class Writer:
                 places = [*sources] or [*registered] or [*map(open_source, requested.sources)]
                 report = self._rebuild_beside(places, encoder, progress, dtype, old, allow_removals)
         except CollectionError as error:
-            places = [*sources] or [*map(open_source, requested.sources)]
-            if isinstance(error, CollectionLocked | EncoderMismatch) or not places or self._is_readable():
+            if isinstance(error, CollectionLocked | EncoderMismatch) or self._is_readable():
                 raise
-            with store.sole_writer(self._path):
-                encoder = requested.encoder or encoder_in(self._path) or default_encoder()
-                report = self._rebuild_beside(places, encoder, progress, dtype, None, allow_removals)
+            with store.sole_writer(self._path), recovered(self._path) as rest:
+                places = self._places_in(rest, sources, keeps_patterns)
+                if not places:
+                    raise
+                name = rest.header.encoder if rest.header else encoder_in(self._path)
+                dtype = dtype or (rest.header.dtype if rest.header else None)
+                encoder = requested.encoder or name or default_encoder()
+                report = self._rebuild_beside(places, encoder, progress, dtype, rest, allow_removals)
         self._reader.close()
         self._reader.use(self._reader.requested.encoder)
         return report
+
+    def _places_in(self, rest: Recovered, sources: Sequence[Source], keeps_patterns: bool) -> list[Source]:
+        """What to rebuild from: these sources, else those that are still known; with the patterns that they had."""
+        origins, ignored = Origins(rest), rest.catalog.ignored
+        local = [entry for entry in rest.catalog.sources() if not is_remote(entry[1])]
+        known = {origins.locate(place).resolve(): ignored(id_) for id_, place, _ in local}
+        if not sources:
+            sources = [open_source(place) for place in known or self._reader.requested.sources]
+        if not keeps_patterns:
+            return list(sources)
+        places = [(source.location, source.ignore or known.get(source.location.resolve(), ())) for source in sources]
+        return [open_source(place, patterns) for place, patterns in places]
 
     def _is_readable(self) -> bool:
         try:
@@ -343,31 +372,31 @@ class Writer:
         encoder: str | Encoder,
         progress: Progress | None,
         dtype: str | None,
-        old: Store | None,
+        old: Store | Recovered,
         allow_removals: bool,
     ) -> IndexReport:
         fresh = beside(self._path, "new")
         if not self._continues(fresh, places, encoder, dtype):
             discard_draft(fresh)
-        engine = old.header.engine if old else self._reader.requested.engine
+        engine = old.header.engine if old.header else self._reader.requested.engine
         new_engine = engines.renamed(engine) if engine else None
-        kept = learned_map(old) if old else None
+        kept = learned_map(old)
         draft = Reader(fresh, Requested(encoder, (), self._reader.requested.device, new_engine, kept))
         with closing(draft):
             # What a draft of an interrupted rebuild has is not the user's yet.
             report = Writer(draft)._index(places, progress, dtype, allow_removals=True)
-            if old is not None and not allow_removals:
+            if not allow_removals:
                 refuse_losses(old, draft.store, self._path)
             with draft.store.writing() as written:
-                if old is not None:
-                    key_of = rekeyed(old, written)
-                    taken_out.carry(old, written, key_of)
-                    kept_columns.carry(old, written, key_of)
-                    distinct.carry(old, written)
+                key_of = rekeyed(old, written)
+                taken_out.carry(old, written, key_of)
+                kept_columns.carry(old, written, key_of)
+                distinct.carry(old, written)
+                if old.header:
                     supersede(old.catalog, old.header, written.catalog)
-                    if (fresh / adaptation.FILE).exists():
-                        carry(old, written)
-                        copy_former(self._path, fresh)
+                if (fresh / adaptation.FILE).exists():
+                    carry(old, written)
+                    copy_former(self._path, fresh)
                 written.relocate(self._path)
         exchange(self._path, fresh)
         sweep(self._path)

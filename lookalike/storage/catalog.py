@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from lookalike.errors import CollectionError
 from lookalike.storage.sqlite import AT_ONCE, Database, connect, crc
@@ -472,3 +472,17 @@ def to_item(values: tuple[Any, ...]) -> Item:
         return Item(row, source, from_blob(key), size, mtime_ns, sha256.hex(), width, height, bool(removed))
     except (AttributeError, TypeError) as error:
         raise CollectionError(f"row {row} of the catalog is damaged; run `lookalike verify --repair`") from error
+
+
+class HasCatalog(Protocol):
+    """An open collection, or what could be read of a damaged one."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of the collection."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """Its entries."""
+        ...

@@ -5,6 +5,7 @@ They lie in the table of facts, so that every collection of format 2 can have th
 
 from collections.abc import Iterable
 
+from lookalike.storage.catalog import HasCatalog
 from lookalike.storage.store import Store
 
 NAME = "distinct:"
@@ -17,7 +18,7 @@ def pair(a: str, b: str) -> Pair:
     return (a, b) if a <= b else (b, a)
 
 
-def pairs(store: Store) -> frozenset[Pair]:
+def pairs(store: HasCatalog) -> frozenset[Pair]:
     """All pairs that were told apart."""
     rows = store.catalog.database.query("SELECT name FROM facts WHERE name LIKE ?", (f"{NAME}%",))
     named = (name.removeprefix(NAME).split(":") for (name,) in rows)
@@ -36,6 +37,6 @@ def forget(store: Store, told: Iterable[Pair]) -> None:
         store.catalog.database.execute("DELETE FROM facts WHERE name = ?", (f"{NAME}{a}:{b}",))
 
 
-def carry(old: Store, new: Store) -> None:
+def carry(old: HasCatalog, new: Store) -> None:
     """Copy all pairs, inside `new.writing()`."""
     add(new, pairs(old))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any
 
-from lookalike.storage.catalog import Item, from_blob, to_blob
+from lookalike.storage.catalog import HasCatalog, Item, from_blob, to_blob
 from lookalike.storage.metadata import BLOCK, COMMIT_EVERY, columns_in, put_row
 from lookalike.storage.names import fold
 from lookalike.storage.rekey import KeyOf, same
@@ -97,7 +97,7 @@ def keep(old: Store, new: Store, key_of: KeyOf = same) -> None:
         _commit_sometimes(new, number)
 
 
-def carry(old: Store, new: Store, key_of: KeyOf = same) -> None:
+def carry(old: HasCatalog, new: Store, key_of: KeyOf = same) -> None:
     """Copy the values of `old` to the images of `new`, by key and else by content, inside `new.writing()`.
 
     What no image of `new` has is kept as facts.
@@ -122,7 +122,7 @@ class _Given:
     is_live: bool = False
 
 
-def _heir(old: Store, new: Store, given: _Given, key_of: KeyOf) -> int | None:
+def _heir(old: HasCatalog, new: Store, given: _Given, key_of: KeyOf) -> int | None:
     """The row of `new` that gets the values: of the key; else one without values that was not live in `old`."""
     key = key_of(given.key) if given.key is not None else None
     item = new.catalog.live_item(key) if key is not None else None
@@ -135,7 +135,7 @@ def _heir(old: Store, new: Store, given: _Given, key_of: KeyOf) -> int | None:
     return next((other.row for other in candidates if not new.catalog.values_between(other.row, other.row)), None)
 
 
-def _removed_rows(store: Store) -> Iterator[_Given]:
+def _removed_rows(store: HasCatalog) -> Iterator[_Given]:
     """What removed rows and facts say, the facts last, which are older."""
     yield from _rows(store, "removed > 0")
     for name, text in store.catalog.facts_named(BY_CONTENT):
@@ -144,7 +144,7 @@ def _removed_rows(store: Store) -> Iterator[_Given]:
         yield _Given("", from_blob(bytes.fromhex(name.removeprefix(BY_KEY))), _read(text))
 
 
-def _rows(store: Store, which: str) -> Iterator[_Given]:
+def _rows(store: HasCatalog, which: str) -> Iterator[_Given]:
     """Rows with values, the last first, since those are newer."""
     names = dict(store.catalog.columns())
     sql = (

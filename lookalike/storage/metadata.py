@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from lookalike.errors import SourceError
+from lookalike.storage.catalog import HasCatalog
 from lookalike.storage.filters import INTEGERS, typed
 from lookalike.storage.names import Names
 from lookalike.storage.store import Store
@@ -152,6 +153,6 @@ def column(store: Store, name: str) -> int:
     return store.catalog.add_column(name) if number is None else number
 
 
-def columns_in(new: Store, old: Store) -> dict[int, int]:
+def columns_in(new: Store, old: HasCatalog) -> dict[int, int]:
     """Column numbers of `old` to those of `new`, inside `new.writing()`."""
     return {number: column(new, name) for number, name in old.catalog.columns()}

@@ -7,13 +7,14 @@ from pathlib import Path
 from lookalike.errors import ImageError, SourceError
 from lookalike.images.remote import Remote, is_remote
 from lookalike.images.sources import Folder, Source, TextList, open_source
-from lookalike.storage.store import Item, Store
+from lookalike.storage.catalog import HasCatalog
+from lookalike.storage.store import Item
 
 
 class Origins:
     """Where the items of an open collection come from."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: HasCatalog) -> None:
         self._base = store.path
         sources = store.catalog.sources()
         self._places = {id_: (self.locate(location), prefix) for id_, location, prefix in sources}

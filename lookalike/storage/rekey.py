@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable
 
 from lookalike.images.remote import located
-from lookalike.storage.store import Store
+from lookalike.storage.catalog import HasCatalog
 
 KeyOf = Callable[[str], str | None]
 """The key that an image has in the other collection; None where that does not have its source."""
 
 
-def rekeyed(old: Store, new: Store) -> KeyOf:
+def rekeyed(old: HasCatalog, new: HasCatalog) -> KeyOf:
     """From `old` to `new`. A key whose source is not recorded is of the source with the longest prefix of it."""
     places = {_place(new, location): prefix for _, location, prefix in new.catalog.sources()}
     pairs = [(prefix, places.get(_place(old, location))) for _, location, prefix in old.catalog.sources()]
@@ -28,5 +28,5 @@ def same(key: str) -> str:
     return key
 
 
-def _place(store: Store, location: str) -> str:
+def _place(store: HasCatalog, location: str) -> str:
     return os.path.realpath(located(store.path, location))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from lookalike.images.remote import is_remote
-from lookalike.storage.catalog import Item, from_blob, to_blob
+from lookalike.storage.catalog import HasCatalog, Item, from_blob, to_blob
 from lookalike.storage.names import fold
 from lookalike.storage.origins import Origins
 from lookalike.storage.rekey import KeyOf, same
@@ -71,7 +71,7 @@ class TakenOut:
         _put(self._store, sha256, [*(other for other in _keys(self._store, sha256) if other != marked), key])
 
 
-def carry(old: Store, new: Store, key_of: KeyOf = same) -> None:
+def carry(old: HasCatalog, new: Store, key_of: KeyOf = same) -> None:
     """Take out of `new` what was taken out of `old`, inside `new.writing()`; what is not there now is remembered."""
     for sha256, keys in _all(old):
         before = {item.key for item in old.catalog.items_of_content(sha256) if not item.removed}
@@ -104,7 +104,7 @@ def _is_there(store: Store, key: str) -> bool:
     return is_remote(location) or ((place if place.is_dir() else place.parent) / key.removeprefix(prefix)).is_file()
 
 
-def _all(store: Store) -> Iterator[tuple[str, set[str]]]:
+def _all(store: HasCatalog) -> Iterator[tuple[str, set[str]]]:
     rows = store.catalog.database.query(
         "SELECT DISTINCT sha256 FROM items WHERE removed = ? AND sha256 != x''", (BY_HAND,)
     )
@@ -113,7 +113,7 @@ def _all(store: Store) -> Iterator[tuple[str, set[str]]]:
         yield sha256, _marks(store, [sha256]).get(sha256, set())
 
 
-def _marks(store: Store, contents: Sequence[str]) -> dict[str, set[str]]:
+def _marks(store: HasCatalog, contents: Sequence[str]) -> dict[str, set[str]]:
     marks: dict[str, set[str]] = {}
     for name, text in store.catalog.facts([NAME + sha256 for sha256 in contents if sha256]).items():
         marks[name.removeprefix(NAME)] = set(_listed(text))
@@ -123,7 +123,7 @@ def _marks(store: Store, contents: Sequence[str]) -> dict[str, set[str]]:
     return marks
 
 
-def _facts(store: Store) -> Iterator[tuple[str, list[str]]]:
+def _facts(store: HasCatalog) -> Iterator[tuple[str, list[str]]]:
     for name, text in store.catalog.facts_named(NAME):
         yield name.removeprefix(NAME), _listed(text)
 

@@ -21,7 +21,7 @@ from lookalike.encoders.whitened import fingerprint
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.storage import distinct, taken_out
-from lookalike.storage.catalog import CATALOG, StoredEntry, from_blob
+from lookalike.storage.catalog import CATALOG, HasCatalog, StoredEntry, from_blob
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.manifest import FILE, is_collection, read_header
 from lookalike.storage.store import Store
@@ -157,7 +157,7 @@ def taken_from(place: Path, store: Store) -> Whitening:
     return learned.map
 
 
-def learned_map(store: Store) -> LearnedMap | None:
+def learned_map(store: HasCatalog) -> LearnedMap | None:
     """The map of a collection, and the fingerprint of the vectors that it was learned on."""
     learned = whitening.load(store.path, adaptation.FILE)
     source = _fact(store, SOURCE)
@@ -172,13 +172,13 @@ def report(store: Store) -> dict[str, Any]:
         raise CollectionError(f"{store.path}: its note of `adapt` is damaged; `lookalike verify` it") from error
 
 
-def carry(old: Store, new: Store) -> None:
+def carry(old: HasCatalog, new: Store) -> None:
     """The facts of a map that a rebuild keeps, inside `new.writing()`."""
     for name in (MAP, SOURCE, REPORT):
         for (value,) in old.catalog.database.query("SELECT value FROM facts WHERE name = ?", (name,)):
             new.catalog.put("facts", name, value, verb="INSERT OR REPLACE")
 
 
-def _fact(store: Store, name: str) -> str | None:
+def _fact(store: HasCatalog, name: str) -> str | None:
     rows = store.catalog.database.query("SELECT value FROM facts WHERE name = ?", (name,))
     return str(rows[0][0]) if rows else None

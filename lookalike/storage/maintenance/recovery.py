@@ -6,19 +6,23 @@ Entries are first read through SQLite; those that its damaged pages no longer le
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.errors import CollectionError
 from lookalike.storage import catalog
-from lookalike.storage.catalog import CATALOG, COVERED, ITEM
+from lookalike.storage.catalog import CATALOG, COVERED, ITEM, Catalog
 from lookalike.storage.maintenance.sqlite_pages import PageRecord, records
-from lookalike.storage.manifest import Header
+from lookalike.storage.manifest import Header, parse, read_header
 from lookalike.storage.sqlite import connect, crc
 from lookalike.utils.files import sync_folder
 
+DRAFT = "salvaged"
+"""The folder in a collection for what was read of it."""
 SIDE_TABLES = tuple(table for table in COVERED if table != "items")
 LONGEST = 1 << 40
 """Bytes: a flipped bit in the first page must not make a larger file."""
@@ -43,7 +47,48 @@ def salvage(path: Path, header: Header, vectors: int) -> list[tuple[int, str]]:
 
     `vectors` is how many vectors there are: the number of rows, where the catalog does not say it.
     """
-    draft = path / "salvaged"
+    draft, lost = _draft(path, vectors)
+    with closing(connect(draft / CATALOG)) as new:
+        values = ("header", header.to_text())
+        new.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (*values, crc(*values)))
+    (path / f"{CATALOG}-journal").unlink(missing_ok=True)
+    (draft / CATALOG).replace(path / CATALOG)
+    sync_folder(path)
+    shutil.rmtree(draft, ignore_errors=True)
+    return lost
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What could be read of the collection in `path`: entries, and the header where it is known."""
+
+    path: Path
+    catalog: Catalog
+    header: Header | None
+
+
+@contextmanager
+def recovered(path: Path) -> Iterator[Recovered]:
+    """What a rebuild can take over from a collection that cannot be opened, for whoever has its lock."""
+    try:
+        draft, _ = _draft(path, None)
+        with closing(Catalog(draft)) as entries:
+            yield Recovered(path, entries, _known_header(path, entries))
+    finally:
+        shutil.rmtree(path / DRAFT, ignore_errors=True)
+
+
+def _known_header(path: Path, entries: Catalog) -> Header | None:
+    with suppress(CollectionError):
+        return read_header(path)
+    with suppress(CollectionError, KeyError):
+        return parse(str(entries.facts(["header"])["header"]), path)
+    return None
+
+
+def _draft(path: Path, vectors: int | None) -> tuple[Path, list[tuple[int, str]]]:
+    """A folder with a new catalog of all entries that can still be read, and the lost rows (number, key)."""
+    draft = path / DRAFT
     copy = draft / "damaged.sqlite"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
@@ -52,15 +97,9 @@ def salvage(path: Path, header: Header, vectors: int) -> list[tuple[int, str]]:
         new.execute("BEGIN")
         for table in SIDE_TABLES:
             _fill(new, table, _readable(old, table, copy))
-        lost = _items(old, new, copy, _count_rows(old, vectors))
-        values = ("header", header.to_text())
-        new.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (*values, crc(*values)))
+        lost = _items(old, new, copy, _count_rows(old, copy, vectors))
         new.execute("COMMIT")
-    (path / f"{CATALOG}-journal").unlink(missing_ok=True)
-    (draft / CATALOG).replace(path / CATALOG)
-    sync_folder(path)
-    shutil.rmtree(draft, ignore_errors=True)
-    return lost
+    return draft, lost
 
 
 def _open_copy(path: Path, copy: Path) -> sqlite3.Connection:
@@ -78,9 +117,8 @@ def _open_copy(path: Path, copy: Path) -> sqlite3.Connection:
     try:
         return connect(copy)
     except sqlite3.Error:
-        copy.write_bytes(b"")
-        copy.with_name(f"{copy.name}-journal").unlink(missing_ok=True)
-        return connect(copy)
+        # No table of it can be read, and all entries are searched in the leaves.
+        return connect(copy.with_name("empty.sqlite"))
 
 
 def _fill(new: sqlite3.Connection, table: str, entries: Iterable[PageRecord]) -> None:
@@ -110,13 +148,21 @@ def _loose(copy: Path, table: str) -> Iterator[PageRecord]:
                 yield entry
 
 
-def _count_rows(old: sqlite3.Connection, vectors: int) -> int:
-    """How many rows there were, by the catalog if that is plausible, else as many as there are vectors."""
+def _count_rows(old: sqlite3.Connection, copy: Path, vectors: int | None) -> int:
+    """How many rows there were, by the catalog if that is plausible, else as many as there are vectors.
+
+    Where the vectors are not known, the last row that can be read is the last one; each takes some bytes.
+    """
+    limit = copy.stat().st_size if vectors is None else 2 * vectors + 4096
     try:
         last = old.execute("SELECT MAX(row) FROM items NOT INDEXED").fetchone()[0]
     except sqlite3.Error:
+        last = None
+    if isinstance(last, int) and 0 <= last < limit:
+        return last + 1
+    if vectors is not None:
         return vectors
-    return last + 1 if isinstance(last, int) and 0 <= last < 2 * vectors + 4096 else vectors
+    return max((entry[0] for entry in _loose(copy, "items") if entry[0] < limit), default=-1) + 1
 
 
 def _items(old: sqlite3.Connection, new: sqlite3.Connection, copy: Path, rows: int) -> list[tuple[int, str]]:

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from lookalike.collection.collection import open as lookalike_open
 from lookalike.errors import CollectionError, CollectionLocked, EngineError, ImageError, LookalikeError
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.query import Key
-from lookalike.storage import kept_columns, metadata
+from lookalike.storage import distinct, kept_columns, metadata
 from lookalike.storage.filters import select
 from lookalike.storage.maintenance import verify as verifying
 from lookalike.storage.maintenance.merge import merge
@@ -169,6 +170,23 @@ def test_a_page_that_leads_to_others_takes_none_of_them_with_it(
     assert after[0] == before[0]
     if table != "meta":  # its inner pages hold entries too
         assert after == before
+
+
+def forget_tables(path: Path) -> None:
+    """The first page of a catalog without its list of tables: SQLite opens it and finds nothing."""
+    with (path / "catalog.sqlite").open("r+b") as file:
+        file.seek(100)
+        file.write(bytes(2000))
+
+
+def test_a_catalog_without_its_list_of_tables_is_repaired_whole(whole: Path, tmp_path: Path) -> None:
+    before = content(whole)
+    path, _ = hit(whole, tmp_path, "catalog.sqlite")
+    forget_tables(path)
+    assert verify(path).faults
+    assert not verify(path, repair=True).rows
+    assert not verify(path)
+    assert content(path)[0] == before[0]
 
 
 def test_a_torn_page_of_the_catalog_loses_the_rows_in_it_by_name(whole: Path, tmp_path: Path) -> None:
@@ -562,6 +580,69 @@ def test_rebuild_is_the_way_out_where_nothing_can_be_read(photos: Path, encoder:
             collection.index()
         assert collection.index(rebuild=True).added == 13
         assert not collection.verify()
+
+
+def lose_json(path: Path) -> None:
+    (path / "collection.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [forget_tables, lose_json])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_rebuild_of_what_cannot_be_opened_keeps_what_a_user_gave(
+    photos: Path, tmp_path: Path, encoder: PixelEncoder, damage: Callable[[Path], None], is_named: bool
+) -> None:
+    path, table, other = tmp_path / "c", tmp_path / "labels.csv", tmp_path / "other"
+    table.write_text("file,label\n02.jpg,beach\n")
+    other.mkdir()
+    picture(50).save(other / "50.png")
+    with Collection(path, encoder, [photos, other]) as collection:
+        collection.index(ignore=["trip/"], dtype="int8")
+        collection.attach(table)
+        collection.remove(["01.jpg"])
+        collection.not_duplicates("04.jpg", "05.jpg")
+        pairs = distinct.pairs(collection.store)
+        collection.add_set("thumbnail")
+    damage(path)
+    with Collection(path, encoder) as collection:
+        collection.index([photos, other] if is_named else [], rebuild=True)
+        assert sorted(collection.keys()) == [
+            *(f"{number:02}.jpg" for number in (2, 4, 5, 7, 8, 10, 11)),
+            "other/50.png",
+        ]
+        assert [hit.key for hit in collection.search(picture(2), 20, where="label = beach")] == ["02.jpg"]
+        assert distinct.pairs(collection.store) == pairs != frozenset()
+        assert collection.store.header.dtype == "int8"
+        assert sorted(collection.sets["thumbnail"].keys()) == sorted(collection.keys())
+        assert [collection.store.catalog.ignored(id_) for id_, _, _ in collection.store.catalog.sources()] == [
+            ("trip/",),
+            ("trip/",),
+        ]
+        assert not collection.verify()
+        assert not (path / "salvaged").exists()
+        assert collection.index(ignore=[]).added == 4
+        assert collection.restore(["01.jpg"]) == 1
+
+
+def test_patterns_that_are_given_replace_those_of_a_damaged_catalog(photos: Path, encoder: PixelEncoder) -> None:
+    path = photos / ".lookalike"
+    with Collection(path, encoder, [photos]) as collection:
+        collection.index(ignore=["trip/"])
+    forget_tables(path)
+    with Collection(path, encoder, [photos]) as collection:
+        assert collection.index([photos], rebuild=True, ignore=[]).added == 12
+
+
+def test_a_damaged_catalog_is_not_rebuilt_from_a_folder_that_is_empty_now(photos: Path, encoder: PixelEncoder) -> None:
+    path = photos.with_name("c")
+    with Collection(path, encoder, [photos]) as collection:
+        collection.index()
+    forget_tables(path)
+    photos.rename(photos.with_name("away"))
+    photos.mkdir()
+    with Collection(path, encoder, [photos]) as collection:
+        with pytest.raises(CollectionError, match="12 of 12 images are gone"):
+            collection.index(rebuild=True)
+        assert collection.index(rebuild=True, allow_removals=True).added == 0
 
 
 def test_what_cannot_be_read_is_rebuilt_by_one_process_at_a_time(photos: Path, encoder: PixelEncoder) -> None:
