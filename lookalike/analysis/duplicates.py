@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -68,6 +68,14 @@ class Group:
     def extras(self) -> tuple[Member, ...]:
         """The images that could be removed; not those that are only similar, at which a person should look."""
         return tuple(member for member in self.members if not member.keep and member.level != "similar")
+
+
+class Groups(list[Group]):
+    """Groups of copies, and how many images could not be looked at: nothing is said of those."""
+
+    def __init__(self, groups: Iterable[Group] = (), unseen: int = 0) -> None:
+        super().__init__(groups)
+        self.unseen = unseen
 
 
 def threshold_for(encoder: str, level: Level) -> float | None:
@@ -210,13 +218,14 @@ def _read_catalogs(galleries: Sequence[StoredGallery]) -> tuple[NDArray[np.uint8
 
 
 def as_json(groups: Sequence[Group]) -> dict[str, Any]:
-    """The groups and their totals, ready for JSON."""
+    """The groups and their totals, ready for JSON; `unseen` images could not be looked at."""
     extras = [member for group in groups for member in group.extras]
     return {
         "groups": [[_row(member, group) for member in group.members] for group in groups],
         "images": sum(len(group.members) for group in groups),
         "extras": len(extras),
         "extra_bytes": sum(member.item.size for member in extras),
+        "unseen": groups.unseen if isinstance(groups, Groups) else 0,
     }
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lookalike.analysis import spare
 from lookalike.analysis.described import LOCAL, THUMBNAIL, Description, described
-from lookalike.analysis.duplicates import Contents, Group, Level, Member, find
+from lookalike.analysis.duplicates import Contents, Group, Groups, Level, Member, find
 from lookalike.analysis.keep import Quality, ranked, why, with_real_sides
 from lookalike.analysis.local_candidates import Candidate, candidates
 from lookalike.analysis.local_features import LocalFeatures
@@ -60,7 +60,7 @@ class Rules:
     by_content: bool = False
 
 
-def copies(galleries: Sequence[StoredGallery], rules: Rules = Rules(), progress: Progress | None = None) -> list[Group]:
+def copies(galleries: Sequence[StoredGallery], rules: Rules = Rules(), progress: Progress | None = None) -> Groups:
     """Groups of copies in one gallery, or with images of both of two galleries, largest first, then by key.
 
     A bare threshold (with level `exact`) groups by cosine alone, and nothing is compared by pixels.
@@ -68,12 +68,13 @@ def copies(galleries: Sequence[StoredGallery], rules: Rules = Rules(), progress:
     if rules.level == "exact":
         listed = find(galleries, rules.threshold, progress)
         groups = [_settled(group.members, rules, len(galleries), rules.threshold is None) for group in listed]
+        unseen = sum(spare.is_away(member) for group in listed for member in group.members)
     else:
-        contents = Contents(galleries)
-        finder = _Finder(galleries, contents, rules, progress)
+        finder = _Finder(galleries, Contents(galleries), rules, progress)
         groups = list(finder.groups())
+        unseen = finder.unseen()
     kept = [group for group in groups if group is not None]
-    return sorted(kept, key=lambda group: (-len(group.members), group.kept.item.key))
+    return Groups(sorted(kept, key=lambda group: (-len(group.members), group.kept.item.key)), unseen)
 
 
 def _settled(members: Sequence[Member], rules: Rules, galleries: int, is_exact: bool) -> Group | None:
@@ -136,6 +137,7 @@ class _Finder:
     maps: dict[tuple[int, int], Candidate] = field(default_factory=dict)
     shared: dict[int, int] = field(default_factory=dict)
     similar: dict[tuple[int, int], bool] = field(default_factory=dict)
+    failed: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._rendered = lru_cache(OPEN)(self._render)
@@ -180,10 +182,20 @@ class _Finder:
 
     def _described(self, kind: Description[T]) -> list[T | None]:
         digests = [self.contents.sha256(place) for place in range(len(self.contents))]
-        made = described(kind, digests, self._bytes, self.galleries[0].cache_dir, self.progress)
-        if made and all(feature is None for feature in made):
+        if digests and not any(digests):
             raise QueryError("none of the pictures can be read, and this level compares pictures; use --threshold")
+        made = described(kind, digests, self._bytes, self.galleries[0].cache_dir, self.progress)
+        self.failed |= {place for place, feature in enumerate(made) if feature is None}
         return made
+
+    def unseen(self) -> int:
+        """How many images could not be looked at: of pictures that could not be read, or whose own file is away."""
+        images = (member for place in self.failed for member in self.contents.images(place))
+        rows = {(member.collection, member.item.row) for member in images}
+        for number, gallery in enumerate(self.galleries):
+            items = (item for item in gallery.live_items() if (number, item.row) not in rows)
+            rows |= {(number, item.row) for item in items if spare.is_away_at(gallery.origins.path(item), item)}
+        return len(rows)
 
     def _join_by_features(self, forest: Forest, touched: NDArray[np.bool_]) -> None:
         nothing = LocalFeatures(np.empty((0, 4), np.float32), *(np.empty((0, 32), np.uint8),) * 2)
@@ -216,6 +228,14 @@ class _Finder:
 
     def _render(self, place: int) -> Rendition:
         return render(self._bytes(place))
+
+    def _picture(self, place: int) -> Rendition | None:
+        """A content's picture; None where it cannot be read any more, as a drive may be unplugged meanwhile."""
+        try:
+            return self._rendered(place)
+        except ImageError:
+            self.failed.add(place)
+            return None
 
     def _exact(self, place: int) -> Group | None:
         return _settled(self.contents.images(place), self.rules, len(self.galleries), True)
@@ -281,10 +301,11 @@ class _Finder:
         mapped = self._maps(a, b)
         if not mapped or any(self._are_apart(x, y) for x in a.levels for y in b.levels):
             return False
-        return any(
-            verdict_mapped(self._rendered(candidate.a), self._rendered(candidate.b), candidate.matrix) is not None
-            for candidate in mapped[:TRIES]
-        )
+        return any(self._fits(candidate) for candidate in mapped[:TRIES])
+
+    def _fits(self, candidate: Candidate) -> bool:
+        a, b = self._picture(candidate.a), self._picture(candidate.b)
+        return a is not None and b is not None and verdict_mapped(a, b, candidate.matrix) is not None
 
     def _maps(self, a: _Unit, b: _Unit) -> list[Candidate]:
         """Maps between pictures of both, the surest first: a copy of a third of the size has few features."""
@@ -303,11 +324,8 @@ class _Finder:
     def _look(self, place: int) -> _Seen | None:
         """Open a content's picture; None where no file of it is as it was indexed, or it cannot be decoded."""
         members = spare.sound(self.contents.images(place), self.rules.by_content)
-        try:
-            picture = self._rendered(place)
-        except ImageError:
-            return None
-        if not members:
+        picture = self._picture(place)
+        if picture is None or not members:
             return None
         order = ranked([Quality.of(member, picture) for member in members], self.rules.keep)
         sha256 = self.contents.sha256(place)
@@ -339,7 +357,8 @@ class _Finder:
         owners = {id(seen[place].quality.member): place for place in places}
 
         def shown(small: Quality, large: Quality) -> bool:
-            return explains(*(self._rendered(owners[id(quality.member)]) for quality in (small, large)))
+            a, b = (self._picture(owners[id(quality.member)]) for quality in (small, large))
+            return a is not None and b is not None and explains(a, b)
 
         order = ranked(with_real_sides([seen[place].quality for place in places], shown), self.rules.keep)
         return [(owners[id(quality.member)], quality) for quality in order]
@@ -370,9 +389,10 @@ class _Finder:
             return "same"
         if self.rules.level == "same" or seen[a].is_blank or seen[b].is_blank:
             return None
-        if may_be and (level := verdict_upright(self._rendered(a), self._rendered(b))) is not None:
-            return level
-        return None
+        if not may_be:
+            return None
+        keeper, other = self._picture(a), self._picture(b)
+        return verdict_upright(keeper, other) if keeper is not None and other is not None else None
 
     def _group(self, unit: _Unit, seen: dict[int, _Seen]) -> Group | None:
         vectors = self._read(np.array([place for place, _ in unit.order]))

@@ -36,6 +36,16 @@ def unsound(member: Member) -> str | None:
         return UNREADABLE
 
 
+def is_away(member: Member) -> bool:
+    """Whether a member's file is not there, so that nothing can be said of it."""
+    return is_away_at(member.path, member.item)
+
+
+def is_away_at(path: Path | None, item: Item) -> bool:
+    """As `is_away`; nobody has read the file of an imported row, and a member of an archive has none."""
+    return path is not None and item.mtime_ns >= 0 and not path.is_file()
+
+
 def _difference(path: Path, item: Item) -> str | None:
     if path.is_symlink():
         return LINK

@@ -97,6 +97,11 @@ def duplicates(
                 write(str(extra), "\0" if null else "\n")
         else:
             _print_groups(groups)
+        if groups.unseen:
+            note(
+                f"{groups.unseen:,} images could not be looked at, as their files are away, changed or unreadable; "
+                f"nothing of them is called spare; `lookalike sources {searched[0].folder}` lists what is away"
+            )
         if move_to or trash:
             _move(groups, move_to, yes, searched[0])
 

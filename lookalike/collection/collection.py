@@ -26,7 +26,7 @@ from lookalike.types import Box, Encoder, Hit, Probe, Progress, Reranker, Scores
 
 if TYPE_CHECKING:
     from lookalike.analysis.adapt import Adaptation
-    from lookalike.analysis.duplicates import Group, Level
+    from lookalike.analysis.duplicates import Groups, Level
     from lookalike.analysis.explain import Explanation
     from lookalike.analysis.journal import Journal
     from lookalike.analysis.zero_shot import Label
@@ -299,7 +299,7 @@ class Collection:
         progress: Progress | None = None,
         keep: str = "best",
         by_content: bool = False,
-    ) -> "list[Group]":
+    ) -> "Groups":
         """Groups of copies, or the images of `other` that have copies here, as their files are now.
 
         Parameters
@@ -322,12 +322,14 @@ class Collection:
         Returns
         -------
         list of Group
-            Largest first. Each extra is a copy of the image that is kept; `Group.reason` says why that one is kept.
+            Largest first. Each extra is a copy of the image that is kept; `Group.reason` says why that one is kept. Its
+            `unseen` counts images that could not be looked at, such as those on a drive that is away.
 
         Raises
         ------
         QueryError, EncoderMismatch
-            Where no picture can be read; where vectors of `other` are of another encoder, and only they are compared.
+            Where there are only imported vectors and no pictures; where vectors of `other` are of another encoder, and
+            only they are compared.
 
         Examples
         --------

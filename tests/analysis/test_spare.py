@@ -6,16 +6,19 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from lookalike.analysis.duplicates import Group, extra_paths
+from lookalike.analysis.duplicates import Group, Level, as_json, extra_paths
 from lookalike.analysis.journal import Journal
 from lookalike.analysis.move_files import execute, execute_trash, plan, plan_trash
 from lookalike.collection.collection import Collection
-from lookalike.errors import QueryError
 from tests.support.pictures import PixelEncoder, picture
+
+LEVELS: tuple[Level, ...] = ("exact", "same", "near", "similar")
+SIZE = (48, 36)
 
 
 @pytest.fixture
@@ -88,9 +91,49 @@ def test_what_changed_since_it_was_indexed_is_neither_kept_nor_spare(library: Pa
 def test_without_its_drive_a_collection_has_no_duplicates(library: Path) -> None:
     with indexed(library) as collection:
         library.rename(library.with_name("unplugged"))
-        assert collection.duplicates() == []
-        with pytest.raises(QueryError, match="none of the pictures can be read"):
-            collection.duplicates("near")
+        for level in LEVELS:
+            groups = collection.duplicates(level)
+            assert (groups, groups.unseen) == ([], 2 if level == "exact" else 3)
+
+
+def test_of_two_drives_the_one_that_is_there_has_groups_and_nothing_of_the_other_is_spare(
+    library: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(library, other)
+    picture(8, SIZE).save(other / "alone.png")
+    with Collection(tmp_path / "both", PixelEncoder(), [library, other]) as collection:
+        collection.index()
+        for name in (library, other):
+            for level in LEVELS:
+                away = name.rename(tmp_path / "away")
+                groups = collection.duplicates(level)
+                assert [len(group.members) for group in groups] == [2]
+                assert not any(path.is_relative_to(name) for path in extra_paths(groups))
+                assert groups.unseen == (4 if level != "exact" and name == other else 3)
+                assert as_json(groups)["unseen"] == groups.unseen
+                away.rename(name)
+        assert [collection.duplicates(level).unseen for level in LEVELS] == [0, 0, 0, 0]
+
+
+def test_a_drive_that_goes_while_its_pictures_are_compared_ends_no_command(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lookalike.analysis import group_copies, verify_pair
+
+    compared = verify_pair.may_be_near
+
+    def unplug(*arguments: Any) -> Any:
+        library.rename(library.with_name("unplugged"))
+        return compared(*arguments)
+
+    picture(1).save(library / "a.jpg", quality=95)
+    with indexed(library) as collection:
+        assert len(collection.duplicates("near")[0].members) == 3
+        monkeypatch.setattr(group_copies, "OPEN", 1)
+        monkeypatch.setattr(group_copies, "may_be_near", unplug)
+        groups = collection.duplicates("near")
+        assert (groups, groups.unseen) == ([], 4)
 
 
 def test_a_group_whose_kept_file_is_gone_has_another(library: Path) -> None:

@@ -167,6 +167,16 @@ def test_two_images_are_told_apart_until_that_is_forgotten(run: Run, indexed: Pa
     assert (status, "no such key" in errors, errors.count("\n")) == (1, True, 1)
 
 
+def test_what_could_not_be_looked_at_is_counted_in_one_line(run: Run, indexed: Path) -> None:
+    (indexed / "01.jpg").unlink()
+    status, output, errors = run("duplicates", indexed, "--level", "near", "--json")
+    assert (status, json.loads(output)["unseen"]) == (0, 1)
+    assert "1 images could not be looked at, as their files are away, changed or unreadable; nothing of them" in errors
+    assert f"`lookalike sources {indexed}`" in errors
+    assert errors.count("\n") == 1
+    assert "could not be looked at" in run("duplicates", indexed, "--level", "similar", "--paths")[2]
+
+
 def test_options_of_duplicates_that_need_each_other_are_refused_alone(run: Run, indexed: Path, tmp_path: Path) -> None:
     for options in (("--forget",), ("--yes",), ("--trash", "--move-to", tmp_path)):
         assert run("duplicates", indexed, *options)[0] == 2

@@ -142,7 +142,7 @@ def test_no_sequence_of_steps_loses_a_picture(seed: int, tmp_path: Path) -> None
             try:
                 getattr(library, action)()
             except LookalikeError as error:
-                assert "none of the pictures can be read" in str(error) or action == "index", error
+                assert action == "index", error
             lost = before - library.contents()
             assert not lost, f"{action} lost a picture"
         list(library.collection.moves.undo())
