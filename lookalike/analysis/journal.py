@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,9 @@ from lookalike.utils.files import DIGEST, move_file, sync_folder
 from lookalike.utils.files import reason as system_reason
 
 TRASH = "trash"
+FOREIGN = ("darwin", "win32", "cygwin")
+"""Systems whose trash does not record in a file that others may read where things lay."""
+ONLY_BY_HAND = "lies in the trash of this system, which can be looked into by hand alone"
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,9 @@ class Journal:
         """Record a move that is about to happen; raises CollectionError where that cannot be written."""
         self._write(asdict(Entry(str(source), target, sha256, datetime.now(UTC).isoformat(timespec="seconds"))))
 
-    def end(self, source: Path, target: str) -> None:
+    def end(self, source: Path, target: str, sha256: str) -> None:
         """Record that a file is back, or was never moved."""
-        self._write({"back": str(source), "target": target})
+        self._write({"back": str(source), "target": target, "sha256": sha256})
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
@@ -62,14 +66,15 @@ class Journal:
 
     def pending(self) -> list[Entry]:
         """Moves that were not taken back, the latest first; lines that are damaged are passed over."""
-        moved: dict[tuple[str, str], Entry] = {}
+        moved: dict[tuple[str, str, str], Entry] = {}
         for line in self._lines():
             if "back" in line:
-                moved.pop((str(line["back"]), str(line.get("target", ""))), None)
+                _forget(moved, str(line["back"]), str(line.get("target", "")), line.get("sha256"))
             elif _is_move(line):
                 entry = Entry(line["source"], line["target"], line["sha256"], str(line.get("at", "")))
-                moved.pop((entry.source, entry.target), None)
-                moved[entry.source, entry.target] = entry
+                # Another photo of that name may have gone to the trash before: each has its own entry.
+                _forget(moved, entry.source, entry.target, entry.sha256)
+                moved[entry.source, entry.target, entry.sha256] = entry
         return list(reversed(moved.values()))
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -91,8 +96,15 @@ class Journal:
         for entry in self.pending():
             reason = _put_back(entry)
             if reason is None:
-                self.end(Path(entry.source), entry.target)
+                self.end(Path(entry.source), entry.target, entry.sha256)
             yield entry, reason
+
+
+def _forget(moved: dict[tuple[str, str, str], Entry], source: str, target: str, sha256: object) -> None:
+    """Take out what a line about a file ends; lines of earlier releases do not say which content is back."""
+    ended = [key for key in moved if key[:2] == (source, target)] if sha256 is None else [(source, target, str(sha256))]
+    for key in ended:
+        moved.pop(key, None)
 
 
 def _is_move(line: dict[str, Any]) -> bool:
@@ -109,7 +121,8 @@ def _put_back(entry: Entry) -> str | None:
         # A crash may have come between the line and the move, or between the two halves of a move.
         return None if not is_there and not changed_content(source, entry.sha256) else "there is a file of that name"
     if target is None or not is_there:
-        return "not found in the trash" if entry.target == TRASH else f"{entry.target} is no longer there"
+        missing = ONLY_BY_HAND if sys.platform in FOREIGN else "not found in the trash"
+        return missing if entry.target == TRASH else f"{entry.target} is no longer there"
     if changed_content(target, entry.sha256):
         return f"{target} has changed since it was moved"
     try:

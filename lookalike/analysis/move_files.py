@@ -124,7 +124,7 @@ def _carried_out(move: Move, journal: Journal | None, carry: Callable[[Path, Pat
         carry(move.source, move.target or move.source)
     except OSError as error:
         if journal and os.path.lexists(move.source):
-            journal.end(move.source, target)
+            journal.end(move.source, target, move.sha256)
         return replace(move, reason=system_reason(error))
     return move
 

@@ -115,14 +115,23 @@ def _remember(path: Path, images: tuple[str, str], forget: bool) -> None:
 
 
 def _undo(path: Path) -> None:
+    from collections import Counter
+
+    from lookalike.analysis.journal import ONLY_BY_HAND
     from lookalike.collection import collection as collections
 
     with collections.open(path) as collection:
-        stayed = back = 0
+        outcomes: Counter[str | None] = Counter()
         for entry, failed in collection.moves.undo():
-            stayed, back = stayed + bool(failed), back + (not failed)
-            note(f"stays away: {entry.source}: {failed}" if failed else f"put back: {entry.source}")
-    note(f"{back:,} put back, {stayed:,} not")
+            outcomes[failed] += 1
+            if failed != ONLY_BY_HAND:
+                note(f"stays away: {entry.source}: {failed}" if failed else f"put back: {entry.source}")
+    if count := outcomes[ONLY_BY_HAND]:
+        note(
+            f"{count:,} files are in the trash, which only you can look into on this system: put them back there; "
+            f"{collection.moves.path} lists where they lay"
+        )
+    note(f"{outcomes[None]:,} put back, {outcomes.total() - outcomes[None]:,} not")
 
 
 def _print_groups(groups: "list[Group]") -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lookalike.analysis.duplicates import Group, Level, as_json, extra_paths
-from lookalike.analysis.journal import Journal
+from lookalike.analysis.journal import ONLY_BY_HAND, TRASH, Journal
 from lookalike.analysis.move_files import execute, execute_trash, plan, plan_trash
 from lookalike.collection.collection import Collection
 from tests.support.pictures import PixelEncoder, picture
@@ -281,6 +282,65 @@ def test_the_trash_gives_back_what_was_put_into_it(
         assert [reason for _, reason in collection.moves.undo()] == [None]
     assert (library / "copy of a.png").read_bytes() == (library / "a.png").read_bytes()
     assert not list((data / "Trash" / "info").iterdir())
+
+
+def trashed_flat(monkeypatch: pytest.MonkeyPatch, can: Path, platform: str) -> None:
+    """A trash can as on other systems: the files alone, under names of its own, and no notes beside them."""
+    import send2trash
+
+    can.mkdir()
+
+    def put(source: Path) -> None:
+        source.rename(can / f"$R{len(list(can.iterdir()))}{source.suffix}")
+
+    monkeypatch.setattr(send2trash, "send2trash", put)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("XDG_DATA_HOME", str(can.parent / "no such folder"))
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_a_trash_of_another_layout_is_left_to_the_user_and_no_entry_is_lost(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    trashed_flat(monkeypatch, tmp_path / ".Trash", platform)
+    with indexed(library) as collection:
+        list(execute_trash(plan_trash(collection.duplicates(by_content=True)), collection.moves))
+        entries, journal = collection.moves.pending(), collection.moves.path.read_bytes()
+        assert [Path(entry.source).name for entry in entries] == ["copy of a.png"]
+        for _ in range(2):
+            assert [reason for _, reason in collection.moves.undo()] == [ONLY_BY_HAND]
+        assert collection.moves.pending() == entries
+        assert collection.moves.path.read_bytes() == journal
+        (tmp_path / ".Trash" / "$R0.png").rename(library / "copy of a.png")
+        assert [reason for _, reason in collection.moves.undo()] == [None]
+        assert collection.moves.pending() == []
+
+
+def test_two_photos_of_one_name_in_the_trash_both_have_their_entry(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trashed_flat(monkeypatch, tmp_path / ".Trash", "win32")
+    with indexed(library) as collection:
+        for number in (1, 5):
+            for name in ("a.png", "copy of a.png"):
+                picture(number).save(library / name)
+            collection.index()
+            list(execute_trash(plan_trash(collection.duplicates(by_content=True)), collection.moves))
+        entries = collection.moves.pending()
+        assert [Path(entry.source).name for entry in entries] == ["copy of a.png"] * 2
+        assert len({entry.sha256 for entry in entries}) == 2
+        (tmp_path / ".Trash" / "$R1.png").rename(library / "copy of a.png")
+        assert [reason for _, reason in collection.moves.undo()] == [None, "there is a file of that name"]
+        assert collection.moves.pending() == entries[1:]
+
+
+def test_lines_of_an_earlier_release_end_their_entries(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "moves.jsonl")
+    journal.begin(tmp_path / "a", TRASH, "0" * 64)
+    journal.begin(tmp_path / "b", TRASH, "0" * 64)
+    with journal.path.open("a") as file:
+        file.write("\n" + json.dumps({"back": str(tmp_path / "a"), "target": TRASH}))
+    assert [entry.source for entry in journal.pending()] == [str(tmp_path / "b")]
 
 
 def test_a_journal_that_a_crash_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.cli.running import Run
@@ -165,6 +167,24 @@ def test_two_images_are_told_apart_until_that_is_forgotten(run: Run, indexed: Pa
     assert run("duplicates", indexed, "--paths")[1] == f"{indexed}/same.jpg\n"
     status, _, errors = run("duplicates", indexed, "--not", "02.jpg", "no such key")
     assert (status, "no such key" in errors, errors.count("\n")) == (1, True, 1)
+
+
+def test_what_only_the_user_can_take_out_of_the_trash_is_one_line(
+    run: Run, indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import send2trash
+
+    monkeypatch.setattr(send2trash, "send2trash", lambda path: path.rename(tmp_path / path.name))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
+    run("duplicates", indexed, "--trash", "--yes")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for _ in range(2):
+        status, _, errors = run("duplicates", indexed, "--undo")
+        assert (status, errors) == (
+            0,
+            "lookalike: 1 files are in the trash, which only you can look into on this system: put them back there; "
+            f"{indexed}/.lookalike/moves.jsonl lists where they lay\nlookalike: 0 put back, 1 not\n",
+        )
 
 
 def test_what_could_not_be_looked_at_is_counted_in_one_line(run: Run, indexed: Path) -> None:
