@@ -86,7 +86,7 @@ assert not needless & set(sys.modules), needless & set(sys.modules)
 def test_the_process_that_decodes_hostile_bytes_loads_no_archives_and_no_network() -> None:
     code = """
 import sys
-import lookalike.service.decode_worker
+import lookalike.images.decode
 loaded = {"lookalike.images.sources", "tarfile", "ssl", "http.client"} & set(sys.modules)
 assert not loaded, loaded
 """

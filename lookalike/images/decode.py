@@ -25,9 +25,9 @@ from lookalike.types import Box, Encoder, Picture, Preparation, Vectors
 from lookalike.utils.cores import cores
 
 __all__ = [
-    "DRAFTED", "EXTENSIONS", "FORMATS", "LIMITS", "REDUCING_GAP", "SECONDS", "Decoded", "Facts", "Limits", "clip",
-    "decode", "encode_images", "examine", "is_risky", "load", "prepare", "read", "sniff", "thumbnail", "to_jpeg",
-    "to_rgb",
+    "DRAFTED", "EXTENSIONS", "FORMATS", "LIMITS", "PROGRAM", "REDUCING_GAP", "SECONDS", "Decoded", "Facts", "Limits",
+    "clip", "decode", "encode_images", "examine", "is_risky", "load", "prepare", "read", "sniff", "thumbnail",
+    "to_jpeg", "to_rgb", "trial",
 ]  # fmt: skip
 
 # Pillow's own default (`reducing_gap`): decoding to twice the target size keeps the later resize free of artefacts.
@@ -117,7 +117,9 @@ def _is_hidden(data: bytes) -> bool:
 
 # Costly pictures are decoded by this module in processes of their own. Their answers are facts and plain pixels.
 
-_PROCESSES = Processes(f"from {__name__} import serve; serve()", cores())
+PROGRAM = f"from {__name__} import serve; serve()"
+"""What a process runs that decodes for this one."""
+_PROCESSES = Processes(PROGRAM, cores())
 STRIPE = 16 * 1024 * 1024
 
 
@@ -142,6 +144,11 @@ def _asked(question: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[
     return facts, pixels
 
 
+def trial(size: int | None, limits: Limits) -> dict[str, Any]:
+    """The question to a process whether a picture can be decoded at `size`; its answer has no pixels."""
+    return {"size": size, "box": None, "pixels": limits.pixels, "trial": True}
+
+
 def serve() -> None:
     """The loop of a process that decodes."""
     SECONDS.set(None)
@@ -155,6 +162,8 @@ def _answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], int,
             return vars(examine(data, limits)), 0, iter(())
         box = Box(*question["box"]) if question["box"] else None
         decoded = decode(data, size=question["size"], box=box, limits=limits)
+        if question.get("trial"):
+            return {}, 0, iter(())
     except ImageError as error:
         return {"reason": str(error)}, 0, iter(())
     (columns, rows), facts = decoded.image.size, {"width": decoded.width, "height": decoded.height}

@@ -5,12 +5,12 @@ import os
 import random
 import select
 import socket
-import subprocess
 import sys
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,8 +21,8 @@ from serving import command, wait_ready
 
 from lookalike.images import decode as images
 from lookalike.images.decode import Limits
+from lookalike.images.killable import Processes
 from lookalike.service.batching import Slots
-from lookalike.service.decode_worker import HEAD as HEAD_OF_TRIAL
 from lookalike.service.decoding import PARTS, TRIED_BYTES, Examiner
 from lookalike.service.errors import ApiError
 from tests.hostile import FILES
@@ -180,10 +180,10 @@ def test_a_slow_image_is_given_up_and_others_are_answered_meanwhile(tmp_path: Pa
 def test_the_process_that_tries_an_image_may_take_no_more_memory_than_it_is_told() -> None:
     """12,000 x 12,000 pixels of a bit: 30 kB, and 700 MB as RGB."""
     data = png(12_000, 12_000, 1, 0, bytes(1501 * 12_000))
-    told = [HEAD_OF_TRIAL.pack(len(each), 200_000_000, 0, 256) + each for each in (data, jpeg(1))]
-    command = [sys.executable, "-m", "lookalike.service.decode_worker"]
-    tried = subprocess.run(command, input=b"".join(told), capture_output=True, check=True)
-    assert tried.stdout.decode().splitlines() == ['"too large to decode in memory"', '""']
+    program = f"from lookalike.images import killable; killable.MEMORY = {256 * 1024 * 1024}; {images.PROGRAM}"
+    with closing(Processes(program, 1)) as processes:
+        answers = [processes.ask(images.trial(None, Limits()), each, 60, 0) for each in (data, jpeg(1))]
+    assert answers == [({"reason": "too large to decode in memory"}, b""), ({}, b"")]
 
 
 def test_a_body_is_counted_while_it_arrives(tmp_path: Path) -> None:
