@@ -23,21 +23,6 @@ FIELDS = ("group", "suggestion", "key", "path", "score", "width", "height", "byt
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """The lowest cosines of two duplicates, measured with benchmarks/duplicates.py.
-
-    `near` is the same picture in another file: the highest threshold that finds 99.5 % of the re-encoded and resized
-    copies. `similar` includes cropped copies and copies with text: the lowest at which 99 % of the pairs are right.
-    """
-
-    near: float
-    similar: float
-
-
-THRESHOLDS = {"thumbnail": Thresholds(near=0.97, similar=0.88)}
-
-
-@dataclass(frozen=True)
 class Member:
     """An image of a group; `score` is its cosine to the group's centre, `collection` counts from 0.
 
@@ -76,19 +61,6 @@ class Groups(list[Group]):
     def __init__(self, groups: Iterable[Group] = (), unseen: int = 0) -> None:
         super().__init__(groups)
         self.unseen = unseen
-
-
-def threshold_for(encoder: str, level: Level) -> float | None:
-    """The threshold of a level, None for `exact`; raises QueryError for an encoder without a measured threshold."""
-    if level == "exact":
-        return None
-    name = encoder.partition("@")[0]
-    if name not in THRESHOLDS:
-        raise QueryError(
-            f"no measured threshold for level {level} with {name} (there is one for {', '.join(THRESHOLDS)}); "
-            "give --threshold, or use --level exact"
-        )
-    return float(getattr(THRESHOLDS[name], level))
 
 
 def find(

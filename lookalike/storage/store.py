@@ -150,10 +150,6 @@ class Store:
         """A stored vector (dim,), also of a row that is not committed yet."""
         return np.asarray(self.vectors.rows(np.array([row]))[0], np.float32)
 
-    def is_intact(self, row: int) -> bool:
-        """Whether the catalog's entry of a row and, where it is in a file, its vector match their checksums."""
-        return self.intact_item(row) is not None
-
     def intact_item(self, row: int) -> Item | None:
         """The item in a row; None where its entry or its vector does not match its checksum."""
         entry = self.catalog.checked(row)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lookalike.analysis import duplicates
-from lookalike.analysis.duplicates import Group, find, threshold_for
+from lookalike.analysis.duplicates import Group, find
 from lookalike.collection.collection import Collection
 from lookalike.errors import EncoderMismatch, QueryError
 from lookalike.search.gallery import StoredGallery
@@ -141,16 +141,6 @@ def test_vectors_of_two_sizes_are_not_compared(shelf: Shelf) -> None:
 def test_three_collections_are_refused(shelf: Shelf) -> None:
     with pytest.raises(QueryError, match="not 3"):
         find([shelf([])] * 3)
-
-
-def test_levels_have_thresholds_where_they_were_measured() -> None:
-    assert threshold_for("dinov2-base", "exact") is None
-    near, similar = threshold_for("thumbnail", "near"), threshold_for("thumbnail", "similar")
-    assert near is not None
-    assert similar is not None
-    assert similar < near < 1
-    with pytest.raises(QueryError, match="give --threshold"):
-        threshold_for("dinov2-base", "near")
 
 
 GROUPS = [("a,1.jpg", "one", 0, 9, 9), ("b\udcff.jpg", "one", 0, 9, 0), ("c", "alone", 90, 9, 0)]

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from PIL import Image
 
-from lookalike.analysis.duplicates import Group, Member, find, threshold_for
+from lookalike.analysis.duplicates import Group, Member
 from lookalike.analysis.move_files import Move, execute, plan
 from lookalike.collection.collection import Collection
 from lookalike.encoders.thumb import Thumbnail
 from lookalike.storage.store import Item
+from tests.analysis.test_group_copies import scene
 
 
 def member(folder: Path, key: str, keep: bool = False, content: bytes | None = b"same") -> Member:
@@ -174,19 +174,19 @@ def test_links_and_second_names_of_the_kept_file_stay(tmp_path: Path) -> None:
 
 
 def test_copies_in_a_real_folder_are_found_moved_and_forgotten(photos: Path, tmp_path: Path) -> None:
-    original = photos / "01.jpg"
+    original, picture = photos / "01.jpg", scene(3, size=(640, 480))
+    picture.save(original, quality=90)
     (photos / "trip" / "same.jpg").write_bytes(original.read_bytes())
-    with Image.open(original) as image:
-        image.resize((40, 30)).save(photos / "small.jpg", quality=60)
+    picture.resize((320, 240)).save(photos / "small.jpg", quality=60)
     with Collection(tmp_path / "c", Thumbnail(), [photos]) as collection:
         collection.index()
         assert len(collection) == 14
-        groups = find([collection.gallery], threshold_for("thumbnail", "near"))
+        groups = collection.duplicates("near")
         assert [[member.item.key for member in group.members] for group in groups] == [
             ["01.jpg", "trip/same.jpg", "small.jpg"]
         ]
         assert [move.reason for move in execute(plan(groups, tmp_path / "out"))] == [None, None]
         collection.index()
         assert len(collection) == 12
-        assert find([collection.gallery], threshold_for("thumbnail", "near")) == []
+        assert collection.duplicates("near") == []
     assert (tmp_path / "out/trip/same.jpg").read_bytes() == original.read_bytes()

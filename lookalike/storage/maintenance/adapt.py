@@ -140,7 +140,7 @@ def _rows_in(former: Store, block: Sequence[StoredEntry]) -> Ids:
 
 def _row_of_key(former: Store, key: bytes) -> int:
     item = former.catalog.live_item(from_blob(key))
-    return item.row if item and not item.sha256 and former.is_intact(item.row) else -1
+    return item.row if item and not item.sha256 and former.intact_item(item.row) else -1
 
 
 def taken_from(place: Path, store: Store) -> Whitening:
