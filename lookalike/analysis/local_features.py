@@ -10,6 +10,8 @@ from PIL import Image
 MAGIC = b"lko1"
 SIDE, MOST = 320, 200
 """Pictures are reduced to this longest side in pixels, and their strongest corners are described."""
+EDGE = 15
+"""Pixels along the border of a reduced picture in which no corner is described."""
 FLAT = 16
 """Grey levels: a border that varies less is cut off first, so that a framed picture is described at its own size."""
 RECORD = np.dtype(
@@ -64,11 +66,15 @@ def describe(image: Image.Image) -> LocalFeatures:
         size = max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor))
         grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
     grey = np.ascontiguousarray(grey)
-    orb = cv2.ORB_create(MOST, scaleFactor=1.2, nlevels=8, edgeThreshold=15, fastThreshold=8)  # type: ignore[attr-defined]
+    nothing = LocalFeatures(np.empty((0, 4), np.float32), *(np.empty((0, 32), np.uint8),) * 2)
+    # All of it is border, and OpenCV cannot halve a picture of a pixel.
+    if min(grey.shape) <= 2 * EDGE:
+        return nothing
+    orb = cv2.ORB_create(MOST, scaleFactor=1.2, nlevels=8, edgeThreshold=EDGE, fastThreshold=8)  # type: ignore[attr-defined]
     corners = orb.detect(grey, None)
     corners, bits = orb.compute(grey, corners)
     if bits is None or not len(corners):
-        return LocalFeatures(np.empty((0, 4), np.float32), *(np.empty((0, 32), np.uint8),) * 2)
+        return nothing
     reflected = [
         cv2.KeyPoint(grey.shape[1] - 1 - p.pt[0], p.pt[1], p.size, (180 - p.angle) % 360, p.response, p.octave)
         for p in corners

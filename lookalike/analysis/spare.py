@@ -60,9 +60,10 @@ def _difference(path: Path, item: Item) -> str | None:
 
 
 def changed_content(path: Path, sha256: str) -> bool:
-    """Whether a file does not have these bytes any more, or cannot be read."""
+    """Whether a file does not have these bytes any more, is no regular file any more, or cannot be read."""
     try:
-        return bool(sha256) and sha256_of(path) != sha256
+        # A pipe in its place would be waited for without end.
+        return bool(sha256) and not (stat.S_ISREG(path.stat().st_mode) and sha256_of(path) == sha256)
     except OSError:
         return True
 
