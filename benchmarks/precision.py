@@ -1,6 +1,7 @@
 """int8 compared with fp32 on photos: how near the vectors are, which neighbours change, and images a second.
 
     python benchmarks/precision.py PHOTOS [--images 200] [--rounds 3] [--model dinov2-small] [--checkpoint FOLDER]
+    python benchmarks/precision.py PHOTOS --encoder efficientnet-lite0
 
 Random weights have no outlying channels and are easy for int8, so a trained checkpoint (--checkpoint, a folder with
 model.safetensors) says more. What is compared is arithmetic: figures of weights that were trained for something else
@@ -60,8 +61,9 @@ def closeness(exact: Vectors, vectors: Vectors) -> list[str]:
     return [f"{cosines.min():.5f}", f"{np.median(cosines):.5f}", f"{overlap(exact, vectors):.1%}", f"{first:.1%}"]
 
 
-def rows(label: str, folder: Path, photos: list[Path], rounds: int) -> list[list[str]]:
-    encoders = {name: load_encoder(folder, precision=name, device="onnx") for name in ("fp32", "int8")}
+def rows(label: str, source: str | Path, photos: list[Path], rounds: int) -> list[list[str]]:
+    device = {"device": "onnx"} if isinstance(source, Path) else {}
+    encoders = {name: load_encoder(source, precision=name, **device) for name in ("fp32", "int8")}
     vectors = {name: encoder.encode(photos) for name, encoder in encoders.items()}
     speed = speeds(encoders, photos, rounds)
     return [
@@ -83,20 +85,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="dinov2-small", help="whose shape the random weights have")
     parser.add_argument("--checkpoint", type=Path, help="a folder with model.safetensors, of trained weights")
+    parser.add_argument("--encoder", help="an encoder by its name, in place of these")
     args = parser.parse_args()
     keys = sorted(entry.key for entry in open_source(args.photos).entries())
     count = min(args.images, len(keys))
     photos = [args.photos / keys[number * len(keys) // count] for number in range(count)]
-    print(f"{count} photos, squashed to 224 x 224, {cores()} threads; best of {args.rounds} rounds\n")
+    squashed = "" if args.encoder else ", squashed to 224 x 224"
+    print(f"{count} photos{squashed}, {cores()} threads; best of {args.rounds} rounds\n")
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["LOOKALIKE_CACHE"] = str(Path(scratch, "cache"))
-        random = fake_weights.write(fake_weights.architecture(args.model), Path(scratch, args.model))
-        folders = {f"{args.model}, random": random}
+        sources: dict[str, str | Path] = {}
+        if args.encoder:
+            sources[args.encoder] = args.encoder
+        else:
+            random = fake_weights.write(fake_weights.architecture(args.model), Path(scratch, args.model))
+            sources[f"{args.model}, random"] = random
         if args.checkpoint:
-            folders[args.checkpoint.name] = args.checkpoint
-        for label, folder in folders.items():
-            for row in rows(label, folder, photos, args.rounds):
+            sources[args.checkpoint.name] = args.checkpoint
+        for label, source in sources.items():
+            for row in rows(label, source, photos, args.rounds):
                 print(f"| {' | '.join(row)} |", flush=True)
     print(f"\nload average {os.getloadavg()[0]:.1f} at the end")
 

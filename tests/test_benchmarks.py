@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import fake_weights
 import pytest
 
+from lookalike import evaluate
 from lookalike.evaluation.datasets import synthetic as scenes
 from tests.encoders import checkpoints
 from tests.support import ROOT
@@ -141,6 +142,22 @@ def test_the_precision_benchmark_compares_random_and_trained_weights(run: Run, j
     ]
     assert rows[0][2:6] == ["1.00000", "1.00000", "100.0%", "100.0%"]
     assert 0.99 < float(rows[1][2]) < 1
+
+
+def test_the_precision_benchmark_takes_an_encoder_by_its_name(run: Run, jpegs: Path) -> None:
+    printed = run("precision", jpegs, "--rounds", 1, "--encoder", "efficientnet-lite0@fit-64")
+    rows = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")][1:]
+    assert [row[:2] for row in rows] == [["efficientnet-lite0@fit-64", precision] for precision in ("fp32", "int8")]
+    assert 0.9 < float(rows[1][2]) < 1
+
+
+def test_an_encoder_joined_with_another_is_itself_where_that_has_no_weight(run: Run, six_buildings: Path) -> None:
+    name = "efficientnet-lite0@fit-64"
+    alone = f"{evaluate('vgg', six_buildings, name).map:.4f}"
+    for first, share in (("thumbnail", 1), (name, 0.5)):
+        printed = run("joined", six_buildings, "--encoders", first, name, "--shares", share)
+        assert f"| {share} | {alone} |" in printed.splitlines()
+        assert "photos/s alone" in printed
 
 
 def test_the_search_benchmark_sets_ours_beside_faiss_and_keeps_what_it_built(run: Run, tmp_path: Path) -> None:
