@@ -73,7 +73,8 @@ import sys
 from lookalike.cli import _run
 assert _run(["search", sys.argv[1], sys.argv[2]], debug=False) == 0
 needless = {"faiss", "cv2", "onnxruntime", "huggingface_hub", "rich", "filelock", "ssl", "http.client",
-            "lookalike.encoders.thumb", "lookalike.encoders.pipeline", "lookalike.collection.writer",
+            "lookalike.encoders.thumb", "lookalike.encoders.pipeline", "lookalike.encoders.default",
+            "lookalike.encoders.convnet", "lookalike.collection.writer",
             "lookalike.analysis.duplicates", "lookalike.storage.maintenance.verify"}
 assert not needless & set(sys.modules), needless & set(sys.modules)
 """

@@ -10,7 +10,6 @@ from lookalike.collection import parents, places
 from lookalike.encoders import adaptation, load_encoder, reads_text, whitening
 from lookalike.encoders import precision as precisions
 from lookalike.encoders.adaptation import LearnedMap
-from lookalike.encoders.default import default_encoder
 from lookalike.encoders.whitened import whitened
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
 from lookalike.images.remote import is_remote, located
@@ -201,7 +200,12 @@ class Reader:
         """The name of the encoder as requested, else as in the header."""
         if isinstance(self.requested.encoder, str):
             return self.requested.encoder
-        return self.store.header.encoder if self.exists else default_encoder()
+        if self.exists:
+            return self.store.header.encoder
+        # A collection that exists needs none of the encoders among which it chooses.
+        from lookalike.encoders.default import default_encoder
+
+        return default_encoder()
 
     def _load(self) -> Encoder:
         name, stored = self.encoder_name, self.store.header.encoder if self.exists else None
