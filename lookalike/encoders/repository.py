@@ -92,8 +92,8 @@ def _has_weights(graph: Path) -> bool:
 
 def local_names(folder: Path) -> list[str]:
     """The files that decide what a folder is, as paths with slashes."""
-    found = [*folder.glob("*"), *folder.glob("onnx/*")]
-    return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
+    paths = [*folder.glob("*"), *folder.glob("onnx/*")]
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
 
 
 def local_graph(path: Path) -> Path:

@@ -20,7 +20,7 @@ from lookalike.images import depth, effort
 from lookalike.images.ground import on_ground
 from lookalike.images.killable import Processes, TooSlow, answer_all
 from lookalike.images.kinds import EXTENSIONS
-from lookalike.images.opening import DRAFTED, FORMATS, Opened, is_risky, opened, reasons, short_reason, sniff
+from lookalike.images.opening import DRAFTED, FORMATS, Opened, is_risky, open_picture, reasons, short_reason, sniff
 from lookalike.types import Box, Encoder, Picture, Preparation, Vectors
 from lookalike.utils.cores import cores
 
@@ -95,7 +95,7 @@ def decode(data: bytes, *, size: int | None = None, box: Box | None = None, limi
     if is_bounded and _is_hidden(data):
         return _apart(data, size, box, limits)
     with reasons(limits.pixels):
-        source = opened(data, limits.pixels)
+        source = open_picture(data, limits.pixels)
         with source.image as image:
             is_costly = effort.cost(str(image.format), *image.size, source.passes) > effort.TRIED_COST
             if not is_bounded or not is_costly or image.width * image.height > limits.pixels:
@@ -132,9 +132,9 @@ def _apart(data: bytes, size: int | None, box: Box | None, limits: Limits) -> De
 
 def _asked(question: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
     seconds = SECONDS.get() or 0.0
-    asked = {**question, "pixels": limits.pixels}
+    message = {**question, "pixels": limits.pixels}
     try:
-        facts, pixels = _PROCESSES.ask(asked, data, seconds, 3 * LIMITS.pixels)
+        facts, pixels = _PROCESSES.ask(message, data, seconds, 3 * LIMITS.pixels)
     except TooSlow as error:
         raise ImageError(f"takes more than {seconds:g} seconds to decode") from error
     except (OSError, ValueError) as error:
@@ -194,7 +194,7 @@ def examine(data: bytes, limits: Limits = LIMITS) -> Facts:
     if SECONDS.get() is not None and _is_hidden(data):
         return Facts(**_asked({"examine": True}, data, limits)[0])
     with reasons(limits.pixels):
-        source = opened(data, limits.pixels)
+        source = open_picture(data, limits.pixels)
         with source.image as image:
             width, height = image.size
             if width * height > limits.pixels:

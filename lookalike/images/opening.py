@@ -55,7 +55,7 @@ class Opened:
         return again
 
 
-def opened(data: bytes, pixels: int) -> Opened:
+def open_picture(data: bytes, pixels: int) -> Opened:
     """The picture in a file; of a raw file or JPEG XL of at most `pixels`. Raises ImageError and Pillow's errors."""
     if jpeg_xl.is_jpeg_xl(data[:32]):
         return _jpeg_xl(data, pixels)
@@ -100,7 +100,7 @@ def _needs_raw(layout: tiff.Layout) -> bool:
 
 
 def _developed(data: bytes, pixels: int) -> Opened:
-    image, orientation = raw.opened(data, pixels)
+    image, orientation = raw.develop(data, pixels)
     return _with_orientation(Opened(image, data), orientation)
 
 

@@ -26,7 +26,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("rawpy") is not None
 
 
-def opened(data: bytes, pixels: int) -> tuple[Image.Image, int]:
+def develop(data: bytes, pixels: int) -> tuple[Image.Image, int]:
     """The picture of a raw file of at most `pixels`, and the orientation it still has to be given.
 
     The embedded preview where it is large, else the sensor's pixels developed at half the size, which is four times as

@@ -25,15 +25,15 @@ def pairs(store: HasCatalog) -> frozenset[Pair]:
     return frozenset(pair(*digests) for digests in named if len(digests) == 2)
 
 
-def add(store: Store, told: Iterable[Pair]) -> None:
+def add(store: Store, told_apart: Iterable[Pair]) -> None:
     """Remember pairs, inside `store.writing()`."""
-    for a, b in told:
+    for a, b in told_apart:
         store.catalog.put("facts", f"{NAME}{a}:{b}", "", verb="INSERT OR REPLACE")
 
 
-def forget(store: Store, told: Iterable[Pair]) -> None:
+def forget(store: Store, told_apart: Iterable[Pair]) -> None:
     """Forget pairs, inside `store.writing()`."""
-    for a, b in told:
+    for a, b in told_apart:
         store.catalog.database.execute("DELETE FROM facts WHERE name = ?", (f"{NAME}{a}:{b}",))
 
 

@@ -49,8 +49,8 @@ class Names:
         return Origins(self._store)
 
     def _folded_row(self, key: str) -> int | None:
-        with closing(self._folded.execute("SELECT row FROM names WHERE name = ?", (fold(key),))) as found:
-            row = found.fetchone()
+        with closing(self._folded.execute("SELECT row FROM names WHERE name = ?", (fold(key),))) as cursor:
+            row = cursor.fetchone()
         return None if row is None else row[0]
 
     @cached_property

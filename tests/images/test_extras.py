@@ -140,7 +140,7 @@ def test_a_preview_inside_is_taken_where_it_is_large_and_the_sensor_developed_wh
     rawpy = pytest.importorskip("rawpy")
     with rawpy.imread(io.BytesIO(dng())) as opened:
         assert opened.sizes.raw_width == 256
-    image, orientation = raw.opened(dng(), 10**6)
+    image, orientation = raw.develop(dng(), 10**6)
     assert (image.size, orientation) == ((128, 96), 1)
     with pytest.raises(ImageError, match=r"^256 x 192 pixels, over the limit of 49,151$"):
-        raw.opened(dng(), 49_151)
+        raw.develop(dng(), 49_151)
