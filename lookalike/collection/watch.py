@@ -67,7 +67,7 @@ def watch(
             if not begun:
                 # With the first answer, whatever it is, the watch is active.
                 update = _retried(collection.index, ended)
-                _report(replace(update, skipped=0), on_report)
+                _report(replace(update, skipped=0, unreachable={}), on_report)
                 ready()
                 begun = True
             elif any(Path(path).name == ignore.FILE for path in paths):

@@ -143,6 +143,25 @@ def test_a_watched_folder_follows_its_patterns(photos: Path, own_cache: Path) ->
         running.end()
 
 
+def test_of_two_watched_folders_the_one_that_stays_is_followed(photos: Path, own_cache: Path) -> None:
+    kept, other = photos.with_name("kept"), photos.with_name("other")
+    other.mkdir()
+    picture(50).save(other / "50.png")
+    with Collection(kept, "thumbnail", [photos, other]) as collection:
+        collection.index()
+    running = Watching(kept)
+    try:
+        running.line("watching")
+        photos.rename(photos.with_name("away"))
+        running.line(f"{photos}: no such folder", f"lookalike sources {kept} --move {photos} NEW")
+        picture(51).save(other / "51.png")
+        running.line("1 added")
+        with Collection(kept) as collection:
+            assert len(collection) == 14
+    finally:
+        assert running.end() == 0
+
+
 def test_what_is_hidden_is_not_looked_at(tmp_path: Path) -> None:
     roots = [tmp_path / ".hidden" / "photos"]
     assert is_visible(roots[0] / "a" / "b.jpg", roots)
