@@ -22,6 +22,7 @@ from lookalike.search.options import SearchOptions
 from lookalike.storage import store
 from lookalike.storage.maintenance.adapt import report
 from lookalike.storage.manifest import refuse_remains
+from lookalike.storage.origins import Origins
 from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
 from lookalike.types import Encoder, TextEncoder
@@ -288,7 +289,8 @@ class Reader:
         return [(source, id_, prefix) for source, (id_, _, prefix) in pairs if source is not None], away
 
     def _tried(self, sources: Sequence[tuple[int, str, str]]) -> tuple[list[Source | None], dict[Path, str]]:
-        ignored, origins = self.store.catalog.ignored, self.gallery.origins
+        # Not of the gallery, which needs the vectors: without them a rebuild is the way out.
+        ignored, origins = self.store.catalog.ignored, Origins(self.store)
         return places.reachable([(origins.locate(location), ignored(id_)) for id_, location, _ in sources])
 
     def _holds(self, location: str, paths: Sequence[Path]) -> bool:

@@ -586,7 +586,11 @@ def lose_json(path: Path) -> None:
     (path / "collection.json").unlink()
 
 
-@pytest.mark.parametrize("damage", [forget_tables, lose_json])
+def lose_vectors(path: Path) -> None:
+    (path / "vectors.i8").unlink()
+
+
+@pytest.mark.parametrize("damage", [forget_tables, lose_json, lose_vectors])
 @pytest.mark.parametrize("is_named", [True, False])
 def test_a_rebuild_of_what_cannot_be_opened_keeps_what_a_user_gave(
     photos: Path, tmp_path: Path, encoder: PixelEncoder, damage: Callable[[Path], None], is_named: bool
