@@ -117,6 +117,18 @@ def test_a_rebuild_takes_its_place_and_leaves_nothing_behind(indexed: Collection
         connect(lite).open(suite.MADE)
 
 
+def test_a_rebuild_of_a_catalog_that_cannot_be_read_keeps_its_vectors_in_the_server(
+    photos: Path, indexed: Collection, lite: str, encoder: PixelEncoder
+) -> None:
+    indexed.close()
+    (indexed.path / "catalog.sqlite").write_bytes(b"nothing")
+    with open_collection(photos, encoder=encoder) as again:
+        assert again.index([photos], rebuild=True).added == 12
+        assert again.store.header.engine == f"{lite}_r2"
+        assert not list(again.path.glob("vectors.*"))
+        assert answers(again, "01.jpg", k=1) == [("01.jpg", 1.0)]
+
+
 def test_a_rebuild_that_cannot_go_on_begins_anew_on_the_server_too(indexed: Collection, lite: str) -> None:
     draft = indexed.path.with_name(f"{indexed.path.name}.new")
     other = PixelEncoder()
