@@ -4,6 +4,7 @@ import io
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lookalike.storage.maintenance.merge import merge
 from lookalike.storage.store import Store
 from lookalike.storage.swap import FORMER, beside
 from lookalike.storage.vectors import DTYPES
+from tests.storage.maintenance.test_damage import forget_tables, lose_json
 from tests.support.pictures import PixelEncoder, picture
 from tests.support.vectors import planted
 
@@ -156,6 +158,22 @@ def test_a_rebuild_keeps_the_map_and_can_be_undone(indexed: Path) -> None:
         collection.index(rebuild=True)
     with collection_at(indexed) as collection:
         assert collection.store.header.fingerprint == fingerprint == collection.encoder.fingerprint
+        places = np.array([collection.row(key) for key in keys])
+        assert np.allclose(collection.gallery.vectors(places), learned.apply(rows), atol=1e-6)
+        assert collection.info()["adapted"] == {"method": "within"}
+        assert not collection.verify()
+        assert collection.undo_adapt() == 0
+        assert (collection.gallery.vectors(places) == rows).all()
+
+
+@pytest.mark.parametrize("damage", [forget_tables, lose_json])
+def test_a_rebuild_of_what_cannot_be_opened_keeps_the_map(indexed: Path, damage: Callable[[Path], None]) -> None:
+    with collection_at(indexed) as before:
+        rows, keys = before.gallery.vectors(np.arange(12)), before.keys()
+    learned = adapt(indexed)
+    damage(indexed)
+    with collection_at(indexed) as collection:
+        collection.index(rebuild=True)
         places = np.array([collection.row(key) for key in keys])
         assert np.allclose(collection.gallery.vectors(places), learned.apply(rows), atol=1e-6)
         assert collection.info()["adapted"] == {"method": "within"}
