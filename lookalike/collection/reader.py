@@ -16,7 +16,7 @@ from lookalike.errors import CollectionError, EncoderMismatch, QueryError, Sourc
 from lookalike.images.remote import is_remote, located
 from lookalike.images.sources import Source, open_source
 from lookalike.index.ann import facts
-from lookalike.integrations.milvus import address as engines
+from lookalike.integrations import addresses as engines
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hybrid import Space
 from lookalike.search.options import SearchOptions
