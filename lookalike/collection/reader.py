@@ -308,6 +308,13 @@ class Reader:
         """Its name on the command line: its folder of photos where it lies in one, else its own folder."""
         return self.path.parent if self.path.name == FOLDER else self.path
 
+    def _engine_facts(self) -> dict[str, Any]:
+        """Facts of the engine, and which share of its rows no search returns: `compact` leaves them behind."""
+        known = self.store.vectors.facts()
+        if rows := known.get("engine_rows"):
+            known["dead_share"] = round(1 - len(self) / rows, 4)
+        return known
+
     def info(self) -> dict[str, Any]:
         """Facts about the collection, ready for JSON."""
         header = self.store.header
@@ -333,6 +340,6 @@ class Reader:
             **({"adapted": report(self.store)} if adapted else {}),
             **({"ignore": ignored} if ignored else {}),
             **({"index": index} if index else {}),
-            **self.store.vectors.facts(),
+            **self._engine_facts(),
             **({"precision": precision} if precision else {}),
         }

@@ -141,8 +141,11 @@ class Engine(Protocol):
         """Raise EngineError where the server does not answer within two seconds or so; asked once."""
         ...
 
-    def facts(self) -> dict[str, str]:
-        """Facts for `lookalike info`."""
+    def facts(self) -> dict[str, Any]:
+        """Facts for `lookalike info`: engine, server, index, engine_rows (all of them), load_state; effort of a graph.
+
+        load_state is "ready", or what a search has to do without.
+        """
         ...
 
 

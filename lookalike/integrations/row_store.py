@@ -256,7 +256,7 @@ class EngineRows:
             self._watcher = self._connect()
         self._watcher.health()
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """Facts about the server for `lookalike info`."""
         return self.engine.facts()
 

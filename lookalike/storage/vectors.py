@@ -137,8 +137,8 @@ class RowStore(Protocol):
         """Whether a row matches the checksum of when it was written; an engine checks its rows itself."""
         ...
 
-    def facts(self) -> dict[str, str]:
-        """Further facts for `info`."""
+    def facts(self) -> dict[str, Any]:
+        """Further facts for `info`; of an engine with its `engine_rows`."""
         ...
 
     def health(self) -> None:
@@ -348,7 +348,7 @@ class VectorFile:
     def settle(self) -> None:
         """Does nothing."""
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """Empty: the header has all the facts."""
         return {}
 

@@ -153,7 +153,12 @@ def test_rows_are_discarded_by_their_own_folder_alone(uri: str) -> None:
     again.close()
 
 
-def test_a_server_that_answers_is_well(uri: str) -> None:
+def test_a_server_that_answers_is_well_and_tells_what_it_has(uri: str) -> None:
     engine = filled(uri, unit_rows(5, DIM))
     engine.health()
+    facts = engine.facts()
+    assert (facts["engine"], facts["engine_rows"], facts["load_state"]) == (uri, 5, "ready")
+    assert {"server", "index"} <= facts.keys()
+    # Of a graph alone, and there is none yet.
+    assert "effort" not in facts
     engine.close()

@@ -17,7 +17,7 @@ from lookalike.integrations.engine import ServerRow
 from lookalike.integrations.row_store import EngineRows
 from lookalike.storage.vectors import DTYPES, RowStore, encode
 from lookalike.types import Vectors
-from tests.engines.conftest import ENGINES, Place, engine_of, every_place, exists
+from tests.engines.conftest import ENGINES, Place, address, engine_of, every_place, exists
 from tests.support.pictures import PixelEncoder, picture
 from tests.support.vectors import put_values
 
@@ -282,3 +282,32 @@ def test_an_evaluation_finds_in_a_server_what_it_finds_alone(
     assert there["map"] == alone["map"] > 0
     assert [query["ap"] for query in there["queries"]] == [query["ap"] for query in alone["queries"]]
     assert "engine" in json.loads(next((tmp_path / "cache").rglob("collection.json")).read_text())
+
+
+@pytest.mark.parametrize("place", ENGINES, indirect=True)
+def test_what_is_known_of_an_engine_tells_which_share_of_its_rows_is_dead(indexed: Collection) -> None:
+    indexed.remove(["01.jpg", "02.jpg", "04.jpg"])
+    facts = indexed.info()
+    assert (facts["engine_rows"], facts["images"], facts["dead_share"]) == (12, 9, 0.25)
+    assert facts["load_state"] == "ready"
+    indexed.compact()
+    facts = indexed.info()
+    assert (facts["engine_rows"], facts["images"], facts["dead_share"]) == (9, 9, 0.0)
+
+
+def test_vectors_move_from_one_engine_to_another_without_being_embedded(
+    request: pytest.FixtureRequest, tmp_path: Path, photos: Path, encoder: PixelEncoder
+) -> None:
+    places = {name: address(request, name, tmp_path) for name in ("milvus", "postgresql")}
+    open_collection(photos, encoder=encoder, engine=places["milvus"]).index()
+    with open_collection(photos, encoder=encoder) as collection:
+        encoded, before = encoder.encoded, answers(collection, "01.jpg", k=12)
+        with pytest.raises(EngineError, match="keeps vectors as float32, not as float16"):
+            collection.compact("float16")
+        collection.compact("float16", engine=places["postgresql"])
+        assert (collection.store.header.engine, collection.store.header.dtype) == (places["postgresql"], "float16")
+        assert not exists(places["milvus"])
+        assert not collection.verify()
+        after = answers(collection, "01.jpg", k=12)
+        assert [key for key, _ in after] == [key for key, _ in before]
+        assert encoder.encoded == encoded

@@ -305,9 +305,18 @@ class Milvus:
         """The version that the server reports."""
         return str(self._on_server("get_server_version"))
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """Facts for `lookalike info`."""
-        return {"engine": str(self.address), "server": self.version, "index": self._kind.name}
+        return {
+            **{"engine": str(self.address), "server": self.version, "index": self._kind.name},
+            **{"engine_rows": self.count(), "load_state": self._load_state()},
+            **({"effort": self._effort} if self._kind == HNSW else {}),
+        }
+
+    def _load_state(self) -> str:
+        if not self._is_built():
+            return "its index is being built"
+        return "ready" if self._kind == FLAT or self._is_loaded() else "its index is being loaded"
 
     # Inside
 

@@ -376,14 +376,19 @@ class Postgres:
         """What the rows and all their indexes take on the server's disk."""
         return int(self._rows("SELECT pg_total_relation_size(to_regclass(%s))", [self._table])[0][0])
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """Facts for `lookalike info`."""
         sql = (
             "SELECT current_setting('server_version'), extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'"
         )
         ((server, extension),) = self._rows(sql)
         server = f"PostgreSQL {server.split()[0]}, pgvector {extension}"
-        return {"engine": str(self.address), "server": server, "index": self._kind.name}
+        return {
+            **{"engine": str(self.address), "server": server, "index": self._kind.name},
+            **{"engine_rows": self.count(), "engine_bytes": self.bytes()},
+            "load_state": "ready" if self.is_settled() else "without the index that suits; the next run builds it",
+            **({"effort": self._effort} if self._kind is not EXACT else {}),
+        }
 
     # The connection
 

@@ -1,6 +1,7 @@
 """Milvus Lite: what the suite of all engines does not ask of a collection that keeps its vectors there."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as open_collection
 from lookalike.integrations import row_store as rows
+from lookalike.integrations.milvus import client
 from lookalike.integrations.milvus.client import Milvus
 from tests.integrations.milvus.milvus_servers import impatient, lite
 from tests.support.pictures import PixelEncoder
@@ -66,3 +68,18 @@ def counted(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> list[str
 
     monkeypatch.setattr(Milvus, "_on_server", counting)
     return calls
+
+
+def test_an_index_is_waited_for_however_long_it_takes(
+    lite: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += 1000
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    client.connect(lite)._wait(lambda: clock[0] >= 20_000, "built its index")
+    assert clock == [20_000]
+    assert "has not built its index after 19000 s; still waiting" in caplog.text
