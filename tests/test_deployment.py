@@ -18,6 +18,7 @@ import yaml
 from lookalike.cli import app as commands
 from lookalike.integrations import addresses
 from lookalike.service.edge import PUBLIC
+from lookalike.service.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
@@ -167,3 +168,14 @@ def test_the_manifests_of_kubernetes_fit_the_image() -> None:
     assert container["env"][0]["valueFrom"]["secretKeyRef"], "no token in the manifest"
     labels = manifests["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert manifests["Service"]["spec"]["selector"].items() <= labels.items()
+
+
+def test_the_page_on_operation_names_commands_and_metrics_that_there_are() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    for line in re.findall(r"`lookalike ([^`]+)`", text):
+        parse(shlex.split(line))
+    metrics = Metrics()
+    metrics.engine()
+    named = set(re.findall(r"`(lookalike_\w+)", text))
+    assert len(named) >= 5
+    assert named <= set(re.findall(r"^# HELP (\w+)", metrics.text().decode(), re.MULTILINE))

@@ -23,6 +23,7 @@ from lookalike.search.options import SearchOptions
 from lookalike.storage import store
 from lookalike.storage.maintenance.adapt import report
 from lookalike.storage.manifest import refuse_remains
+from lookalike.storage.origins import Origins
 from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
 from lookalike.types import Encoder, TextEncoder
@@ -271,7 +272,8 @@ class Reader:
         if remote := next((location for _, location, _ in sources if is_remote(location)), None):
             way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
             raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
-        origins = self.gallery.origins
+        # Not of the gallery, which wants the vectors: a rebuild is the way out where these are gone.
+        origins = Origins(self.store)
         try:
             return [
                 (open_source(origins.locate(location), catalog.ignored(id_)), id_, prefix)
@@ -283,7 +285,7 @@ class Reader:
             ) from error
 
     def _holds(self, location: str, paths: Sequence[Path]) -> bool:
-        place = self.gallery.origins.locate(location)
+        place = Origins(self.store).locate(location)
         bases = (place.absolute(), place.resolve())
         return any(path.absolute().is_relative_to(base) for path in paths for base in bases)
 

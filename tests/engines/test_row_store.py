@@ -15,9 +15,10 @@ from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.integrations import addresses, row_store
 from lookalike.integrations.engine import ServerRow
 from lookalike.integrations.row_store import EngineRows
+from lookalike.storage import fence
 from lookalike.storage.vectors import DTYPES, RowStore, encode
 from lookalike.types import Vectors
-from tests.engines.conftest import ENGINES, Place, address, engine_of, every_place, exists
+from tests.engines.conftest import ENGINES, Place, address, connect, engine_of, every_place, exists
 from tests.support.pictures import PixelEncoder, picture
 from tests.support.vectors import put_values
 
@@ -293,6 +294,21 @@ def test_what_is_known_of_an_engine_tells_which_share_of_its_rows_is_dead(indexe
     indexed.compact()
     facts = indexed.info()
     assert (facts["engine_rows"], facts["images"], facts["dead_share"]) == (9, 9, 0.0)
+
+
+@pytest.mark.parametrize("place", ENGINES, indirect=True)
+def test_a_server_that_lost_everything_gets_it_again_by_a_rebuild(indexed: Collection, place: Place) -> None:
+    indexed.remove(["01.jpg"])
+    header = indexed.store.header
+    engine = connect(place.engine or "")
+    engine.discard(header.id, fence.generations(indexed.store.catalog))
+    indexed.close()
+    with pytest.raises(EngineError, match="no such collection; index again with --rebuild"):
+        indexed.search(picture(1))
+    indexed.index(rebuild=True)
+    # The catalog kept what was taken out by hand.
+    assert len(indexed) == 11
+    assert keys(indexed, "02.jpg", k=1) == ["02.jpg"]
 
 
 def test_vectors_move_from_one_engine_to_another_without_being_embedded(
