@@ -130,6 +130,7 @@ def line(name: str, load: float, size: int, search: Search, queries: Vectors, ex
 def search(args: argparse.Namespace) -> None:
     import faiss
 
+    before = os.getloadavg()[0]
     vectors, queries = unit(args.rows, args.dim, 1), unit(args.queries, args.dim, 2)
     exact = faiss.knn(queries, vectors, 10, metric=faiss.METRIC_INNER_PRODUCT)[1]
     print("| engine | load s | MiB | p50 ms | QPS (batches of 100) | recall@10 |")
@@ -147,6 +148,7 @@ def search(args: argparse.Namespace) -> None:
             postgresql(args.postgresql, vectors, queries, exact, Path(place) / "postgresql")
         if "milvus" in args.engines:
             with_milvus(args.milvus, vectors, queries, exact, Path(place) / "milvus")
+    print(f"\nload average {before:.1f} before, {os.getloadavg()[0]:.1f} after")
 
 
 def with_milvus(uri: str | None, vectors: Vectors, queries: Vectors, exact: Ids, place: Path) -> None:
