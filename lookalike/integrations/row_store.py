@@ -130,10 +130,11 @@ class EngineRows:
     def _even(self, rows: int) -> None:
         """Cut what the server has beyond `rows`, and fill what it lacks below, where the catalog can do without."""
         self.engine.check_generation()
-        if self.engine.stop() > rows:
+        stop = self.engine.stop()
+        if stop > rows:
             self.engine.delete_from(rows)
-        count = self.engine.stop() if self._is_checked else self.engine.count()
-        if count != rows:
+            stop = self.engine.stop()
+        if (stop if self._is_checked else self.engine.count()) != rows:
             self._fill(rows)
         self._is_checked = True
 

@@ -5,6 +5,7 @@ still the one that may write. Vectors are compared by cosine: halves are not of 
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,8 @@ LONG_CALL_SECONDS = 600.0
 FETCHED = 4096
 """Rows fetched in a statement."""
 COLUMNS = ("id", "key", "sha256", "removed", "meta", "embedding")
+LOOK_SECONDS = 30.0
+"""Between two looks at which index there is: another process may build one while a service is open."""
 CAREFUL = 4
 """Times the effort of a careful search."""
 TUNED_AGAIN = 1.2
@@ -60,6 +63,7 @@ class Postgres:
         self._table = table(address.name)
         self._generation: str | None = None
         self._kind, self._effort, self._count = EXACT, 0, 0
+        self._looked = 0.0
 
     # Life
 
@@ -97,6 +101,7 @@ class Postgres:
 
     def _look(self) -> None:
         """What index there is, and the effort that was measured for it."""
+        self._looked = time.monotonic()
         sql = (
             "SELECT a.amname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
             "JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE i.indrelid = to_regclass(%s) AND i.indisvalid"
@@ -315,6 +320,8 @@ class Postgres:
 
     def nearest(self, vectors: Vectors, k: int, among: Selection, care: Care) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and ids, best first; -1 pads."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._look()
         effort = {"usual": self._effort, "careful": CAREFUL * self._effort, "exact": 0}[care]
         return self._nearest(vectors, k, among, effort)
 

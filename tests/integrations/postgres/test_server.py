@@ -21,6 +21,7 @@ from lookalike.index.exact import ExactIndex, share_of
 from lookalike.integrations import row_store
 from lookalike.integrations.addresses import stored
 from lookalike.integrations.engine import WHOLE, Selection, ServerRow, Signature
+from lookalike.integrations.postgres import client
 from lookalike.integrations.postgres.address import parse
 from lookalike.integrations.postgres.client import Postgres, connect
 from lookalike.integrations.postgres.connection import Connections, is_passing
@@ -89,6 +90,21 @@ def test_an_index_finds_what_an_exact_search_finds_under_any_filter(uri: str, ki
     with pytest.raises(IndexSpecError, match="PostgreSQL has auto, exact"):
         engine.build("HNSW32")
     engine.close()
+
+
+def test_a_searcher_that_stays_open_uses_the_index_that_another_process_builds(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = unit_rows(300, DIM)
+    writer, searcher = filled(uri, vectors), connect(uri)
+    searcher.open(MADE)
+    writer.build("hnsw")
+    assert "effort" not in searcher.facts()
+    monkeypatch.setattr(client, "LOOK_SECONDS", 0.0)
+    assert searcher.nearest(vectors[:3], 1, WHOLE, "usual")[1].ravel().tolist() == [0, 1, 2]
+    assert searcher.facts()["effort"] == writer.facts()["effort"]
+    writer.close()
+    searcher.close()
 
 
 def test_vectors_that_are_too_long_for_an_index_are_searched_without(uri: str) -> None:
