@@ -27,9 +27,9 @@ STORED_AS = {"milvus": ("float32",), "postgresql": ("float16", "float32")}
 
 def open_row_store(scheme: str, place: RowPlace, uri: str) -> RowStore:
     """The vectors of a collection in the engine at `uri`; nothing is asked of it yet."""
-    from lookalike.integrations.row_store import EngineRows
+    from lookalike.integrations.row_store import EngineRowStore
 
-    return EngineRows(place, partial(connect, scheme, uri), STORED_AS[scheme])
+    return EngineRowStore(place, partial(connect, scheme, uri), STORED_AS[scheme])
 
 
 def create_row_store(scheme: str, uri: str, owner: str, encoder: str, fingerprint: str, dim: int, dtype: str) -> None:

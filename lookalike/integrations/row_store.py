@@ -33,7 +33,7 @@ MOST_FETCHED = 16_384
 """Candidates of a search that is repeated; more would read most rows of a server."""
 
 
-class EngineRows:
+class EngineRowStore:
     """A `RowStore` in an `Engine`; nothing is asked of the server before it is needed."""
 
     def __init__(self, place: RowPlace, connect: Callable[[], Engine], dtypes: Sequence[str]) -> None:

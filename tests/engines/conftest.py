@@ -15,7 +15,7 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as open_collection
 from lookalike.errors import EngineError
 from lookalike.integrations.engine import Engine, Signature
-from lookalike.integrations.row_store import EngineRows
+from lookalike.integrations.row_store import EngineRowStore
 from tests.integrations.milvus.milvus_servers import impatient
 from tests.integrations.milvus.milvus_servers import server as milvus_server
 from tests.integrations.postgres.postgres_server import server as postgres_server
@@ -88,7 +88,7 @@ def exists(uri: str) -> bool:
 
 def engine_of(collection: Collection) -> Engine:
     """The engine that has a collection's vectors."""
-    assert isinstance(collection.store.vectors, EngineRows)
+    assert isinstance(collection.store.vectors, EngineRowStore)
     return collection.store.vectors.engine
 
 

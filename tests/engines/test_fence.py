@@ -158,12 +158,12 @@ def test_a_writer_that_was_overtaken_writes_nothing_more(
 def test_a_writer_killed_between_its_catalog_and_the_server_goes_on(
     copied: tuple[Path, Path], encoder: PixelEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(rows: row_store.EngineRows, generation: str, after: str) -> None:
+    def killed(rows: row_store.EngineRowStore, generation: str, after: str) -> None:
         raise KeyboardInterrupt
 
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(row_store.EngineRows, "begin", killed)
+            patch.setattr(row_store.EngineRowStore, "begin", killed)
             with Collection(copied[0], encoder) as collection, pytest.raises(KeyboardInterrupt):
                 collection.index()
     with Collection(copied[0], encoder) as collection:

@@ -14,7 +14,7 @@ from lookalike.collection.collection import open as open_collection
 from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.integrations import addresses, row_store
 from lookalike.integrations.engine import ServerRow
-from lookalike.integrations.row_store import EngineRows
+from lookalike.integrations.row_store import EngineRowStore
 from lookalike.storage import fence
 from lookalike.storage.vectors import DTYPES, RowStore, encode
 from lookalike.types import Vectors
@@ -172,7 +172,7 @@ def test_a_value_that_was_taken_away_is_taken_away_there_too(
 def test_rows_of_a_run_that_was_killed_are_not_found_and_are_overwritten(indexed: Collection, photos: Path) -> None:
     ghost = unit(2, indexed.encoder.dim, 7)
     vectors = rows_of(indexed)
-    if isinstance(vectors, EngineRows):
+    if isinstance(vectors, EngineRowStore):
         numbers = encode(ghost, vectors.dtype).view(DTYPES[vectors.dtype][1])
         vectors.engine.upsert([ServerRow(12, "ghost", "", {}), ServerRow(13, "ghost", "", {})], numbers)
     else:

@@ -42,7 +42,7 @@ def test_what_the_catalog_knows_can_be_asked_of_the_server(indexed: Collection, 
     (photos / "02.jpg").rename(photos / "moved.jpg")
     indexed.index()
     row = {key: indexed.row(key) for key in ("01.jpg", "moved.jpg")}
-    assert isinstance(indexed.store.vectors, rows.EngineRows)
+    assert isinstance(indexed.store.vectors, rows.EngineRowStore)
     engine = indexed.store.vectors.engine
     assert isinstance(engine, Milvus)
     assert engine.matching('$meta["year"] == 1999').tolist() == [row["01.jpg"]]

@@ -66,7 +66,7 @@ def test_twenty_thousand_vectors_survive_a_server_killed_in_the_middle_of_an_ins
     with Collection(place) as collection:
         assert len(collection) == COUNT
         assert not collection.verify()
-        assert isinstance(collection.store.vectors, rows.EngineRows)
+        assert isinstance(collection.store.vectors, rows.EngineRowStore)
         assert collection.store.vectors.engine.count() == COUNT
         assert collection.info()["index"] == "HNSW"
         queries = unit_rows(200, vectors.shape[1], seed=1)

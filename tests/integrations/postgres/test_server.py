@@ -27,7 +27,7 @@ from lookalike.integrations.postgres.client import Postgres, connect
 from lookalike.integrations.postgres.connection import Connections, is_passing
 from lookalike.integrations.postgres.indexes import Kind
 from lookalike.integrations.ray.load import load
-from lookalike.integrations.row_store import EngineRows
+from lookalike.integrations.row_store import EngineRowStore
 from lookalike.types import Vectors
 from tests.integrations.milvus.milvus_servers import unit_rows
 from tests.integrations.postgres.postgres_server import Server
@@ -52,7 +52,7 @@ def filled(uri: str, vectors: Vectors, signature: Signature = MADE) -> Postgres:
 
 
 def engine_of(collection: Collection) -> Postgres:
-    assert isinstance(collection.store.vectors, EngineRows)
+    assert isinstance(collection.store.vectors, EngineRowStore)
     engine = collection.store.vectors.engine
     assert isinstance(engine, Postgres)
     return engine
