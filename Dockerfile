@@ -7,7 +7,7 @@ WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 # What it needs first, with an empty package: an edit of the source then installs nothing again.
 RUN python -m venv /opt/lookalike && install -D /dev/null lookalike/__init__.py \
-    && /opt/lookalike/bin/pip install --no-cache-dir -c constraints.txt ".[heic,milvus,text]"
+    && /opt/lookalike/bin/pip install --no-cache-dir -c constraints.txt ".[heic,milvus,postgres,text]"
 COPY lookalike lookalike
 RUN /opt/lookalike/bin/pip install --no-cache-dir --no-deps --force-reinstall .
 

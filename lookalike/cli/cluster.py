@@ -43,8 +43,8 @@ def embed(
     from lookalike.encoders.default import default_encoder
     from lookalike.images.remote import require_answer
     from lookalike.integrations import ENGINES
+    from lookalike.integrations import addresses as engines
     from lookalike.integrations import ray as jobs
-    from lookalike.integrations.milvus import address as engines
     from lookalike.integrations.ray.cluster import cluster as connected
     from lookalike.integrations.ray.listing import ParquetColumns
     from lookalike.utils.progress import shown
@@ -92,7 +92,7 @@ def take(target: str, collection: Path | None, options: Taken, refused: dict[str
     """`index --from`: make a collection of the output of `embed`; options of `refused` may not be given."""
     from lookalike.collection.collection import Collection
     from lookalike.images.remote import require_answer
-    from lookalike.integrations.milvus import address as engines
+    from lookalike.integrations import addresses as engines
     from lookalike.integrations.ray.load import load
     from lookalike.utils.progress import shown
 

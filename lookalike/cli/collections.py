@@ -51,7 +51,12 @@ def index(
     ] = False,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", "--to", metavar="URI", help="Keep the vectors in a server: milvus://HOST:19530/NAME."),
+        typer.Option(
+            "--engine",
+            "--to",
+            metavar="URI",
+            help="Keep the vectors in a server: milvus://HOST/NAME, postgresql://HOST/DB.",
+        ),
     ] = None,
     precision: Annotated[
         Precision | None, typer.Option(help="auto: int8 if it does as well on 64 of these images; fp32 is the default.")

@@ -58,7 +58,7 @@ def evaluate(
     download: Annotated[bool, typer.Option("--download", help="Fetch the data set from its home first.")] = False,
     device: Device = None,
     engine: Annotated[
-        str | None, typer.Option(metavar="URI", help="Search in a server: milvus://HOST:19530/NAME.")
+        str | None, typer.Option(metavar="URI", help="Search in a server: milvus://HOST/NAME, postgresql://HOST/DB.")
     ] = None,
     as_json: AsJson = False,
     out: Out = None,

@@ -23,7 +23,12 @@ StoreAs = Annotated[
 def optimize(
     path: CollectionPath,
     index: Annotated[
-        str, typer.Option("--index", metavar="SPEC", help="auto, exact (none), or any FAISS factory string.")
+        str,
+        typer.Option(
+            "--index",
+            metavar="SPEC",
+            help="auto, exact (none), or any FAISS factory string; of an engine, hnsw or ivfflat.",
+        ),
     ] = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -34,11 +39,17 @@ def optimize(
     with collections.open(path) as collection, shown("vectors") as progress:
         report = collection.optimize(index, progress)
         facts = collection.info().get("index", {})
+    if isinstance(facts, str):
+        # An engine's own index.
+        facts = {} if facts == "exact" else {"spec": facts, "rows": report.rows, "seconds": report.seconds}
     if as_json:
         points = [asdict(point) for point in report.curve]
         print_json({"collection": str(collection.path), "index": {**facts, "curve": points} if facts else None})
-    elif not report.curve:
+    elif report.spec == "exact":
         print(f"{collection.path}: {report.rows:,} images are searched exactly; no index is needed")
+    elif not report.curve:
+        size = f"{report.bytes / 2**20:,.0f} MiB"
+        print(f"{collection.path}: {report.spec} over {report.rows:,} images in {report.seconds:,.0f} s, {size}")
     else:
         print(f"{collection.path}: {report.spec} over {report.rows:,} images in {report.seconds:,.0f} s")
         print(

@@ -11,7 +11,7 @@ from PIL.Image import Image
 from lookalike.collection.reader import FOLDER, Reader, Requested
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError
 from lookalike.index.exact import refuse_other_length
-from lookalike.integrations.milvus import address as engines
+from lookalike.integrations import addresses as engines
 from lookalike.search import hybrid
 from lookalike.search.combine import Combine
 from lookalike.search.gallery import StoredGallery

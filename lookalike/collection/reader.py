@@ -15,7 +15,7 @@ from lookalike.errors import CollectionError, EncoderMismatch, QueryError, Sourc
 from lookalike.images.remote import is_remote, located
 from lookalike.images.sources import Source
 from lookalike.index.ann import facts
-from lookalike.integrations.milvus import address as engines
+from lookalike.integrations import addresses as engines
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hybrid import Space
 from lookalike.search.options import SearchOptions
@@ -294,7 +294,7 @@ class Reader:
         return places.reachable([(origins.locate(location), ignored(id_)) for id_, location, _ in sources])
 
     def _holds(self, location: str, paths: Sequence[Path]) -> bool:
-        place = self.gallery.origins.locate(location)
+        place = Origins(self.store).locate(location)
         bases = (place.absolute(), place.resolve())
         return any(path.absolute().is_relative_to(base) for path in paths for base in bases)
 
@@ -318,6 +318,13 @@ class Reader:
     def folder(self) -> Path:
         """Its name on the command line: its folder of photos where it lies in one, else its own folder."""
         return self.path.parent if self.path.name == FOLDER else self.path
+
+    def _engine_facts(self) -> dict[str, Any]:
+        """Facts of the engine, and which share of its rows no search returns: `compact` leaves them behind."""
+        known = self.store.vectors.facts()
+        if rows := known.get("engine_rows"):
+            known["dead_share"] = round(1 - len(self) / rows, 4)
+        return known
 
     def info(self) -> dict[str, Any]:
         """Facts about the collection, ready for JSON."""
@@ -344,6 +351,6 @@ class Reader:
             **({"adapted": report(self.store)} if adapted else {}),
             **({"ignore": ignored} if ignored else {}),
             **({"index": index} if index else {}),
-            **self.store.vectors.facts(),
+            **self._engine_facts(),
             **({"precision": precision} if precision else {}),
         }

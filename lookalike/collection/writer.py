@@ -22,7 +22,7 @@ from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch,
 from lookalike.images.remote import is_remote
 from lookalike.images.sources import Source, open_source
 from lookalike.index import ann
-from lookalike.integrations.milvus import address as engines
+from lookalike.integrations import addresses as engines
 from lookalike.storage import distinct, kept_columns, metadata, store, taken_out
 from lookalike.storage.fence import discard_draft, supersede
 from lookalike.storage.maintenance.adapt import apply, carry, learned_map, refuse, taken_from, undo
@@ -36,6 +36,7 @@ from lookalike.storage.origins import Origins, location_of, prefix_for
 from lookalike.storage.rekey import rekeyed
 from lookalike.storage.store import Header, Store
 from lookalike.storage.swap import SETS, beside, copy_former, exchange, sweep
+from lookalike.storage.vectors import usual_dtype
 from lookalike.types import Encoder, Progress
 
 if TYPE_CHECKING:
@@ -289,7 +290,8 @@ class Writer:
     def _header(self, dtype: str | None) -> Header:
         encoder = self._reader.encoder
         return Header(
-            self._encoder_spec(), encoder.fingerprint, encoder.dim, dtype or "float32", self._reader.requested.engine
+            *(self._encoder_spec(), encoder.fingerprint, encoder.dim),
+            *(dtype or usual_dtype(self._reader.requested.engine), self._reader.requested.engine),
         )
 
     def _encoder_spec(self) -> str:
@@ -376,9 +378,10 @@ class Writer:
         allow_removals: bool,
     ) -> IndexReport:
         fresh = beside(self._path, "new")
+        engine = old.header.engine if old.header else self._reader.requested.engine
+        dtype = dtype or usual_dtype(engine)
         if not self._continues(fresh, places, encoder, dtype):
             discard_draft(fresh)
-        engine = old.header.engine if old.header else self._reader.requested.engine
         new_engine = engines.renamed(engine) if engine else None
         kept = learned_map(old)
         draft = Reader(fresh, Requested(encoder, (), self._reader.requested.device, new_engine, kept))
@@ -402,7 +405,7 @@ class Writer:
         sweep(self._path)
         return report
 
-    def _continues(self, fresh: Path, places: Sequence[Source], encoder: str | Encoder, dtype: str | None) -> bool:
+    def _continues(self, fresh: Path, places: Sequence[Source], encoder: str | Encoder, dtype: str) -> bool:
         """Whether an interrupted rebuild of these places with this very encoder can go on."""
         name = encoder if isinstance(encoder, str) else encoder.name
         try:
@@ -411,7 +414,7 @@ class Writer:
                 registered = {origins.locate(location).resolve() for _, location, _ in draft.store.catalog.sources()}
                 return (
                     precisions.settled(name, header.encoder) == header.encoder
-                    and header.dtype == (dtype or "float32")
+                    and header.dtype == dtype
                     and registered <= {place.location.resolve() for place in places}
                     and _content(fresh / adaptation.FILE) == _content(self._path / adaptation.FILE)
                     # Last, since it loads the weights; raises EncoderMismatch where they have changed since.

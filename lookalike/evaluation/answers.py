@@ -16,7 +16,7 @@ from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError, LookalikeError
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery
 from lookalike.images import decode as images
-from lookalike.integrations.milvus.address import stored
+from lookalike.integrations.addresses import stored
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Query
 from lookalike.types import Box, Encoder, Probe, Progress, Ranking, Reranker, Vectors

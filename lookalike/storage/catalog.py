@@ -96,11 +96,16 @@ def make(path: Path) -> None:
 class Catalog:
     """Named queries of a catalog, and named statements that change it.
 
-    `touched(row)` is called for every row whose key or columns change.
+    `touched(row)` is called for every row whose key or columns change, `marked(rows)` for rows that are removed.
     """
 
-    def __init__(self, path: Path, touched: Callable[[int], None] = lambda _: None) -> None:
-        self.path, self._touched = path, touched
+    def __init__(
+        self,
+        path: Path,
+        touched: Callable[[int], None] = lambda _: None,
+        marked: Callable[[Sequence[int]], None] = lambda _: None,
+    ) -> None:
+        self.path, self._touched, self._marked = path, touched, marked
         self.database = Database(path / CATALOG)
 
     def close(self) -> None:
@@ -322,6 +327,10 @@ class Catalog:
                 facts[row][2][names[column]] = value
         return [facts[int(row)] for row in rows]
 
+    def removed_of(self, rows: Sequence[int]) -> set[int]:
+        """Which of some rows are removed."""
+        return {row for (row,) in self.among("SELECT row FROM items WHERE removed > 0 AND row IN ({})", list(rows))}
+
     def columns(self) -> list[tuple[int, str]]:
         """(number, name) of every column of metadata."""
         return [(number, name) for number, name in self.database.query("SELECT id, name FROM columns")]
@@ -391,6 +400,7 @@ class Catalog:
     def clear_value(self, row: int, column: int) -> None:
         """Delete the value that a row has in a column."""
         self.database.execute('DELETE FROM meta WHERE row = ? AND "column" = ?', (row, column))
+        self._touched(row)
 
     def remove(self, rows: Sequence[int], why: Literal["gone", "damaged"] = "gone") -> None:
         """Mark rows removed; but for damaged ones, their content can come back without being embedded again."""
@@ -414,6 +424,7 @@ class Catalog:
         covered = ITEM.replace("removed", "?1")
         sql = f"UPDATE items SET removed = ?1, crc = crc({covered}) WHERE row = ?2"  # noqa: S608 - constants
         self.database.execute_many(sql, [(mark, int(row)) for row in rows])
+        self._marked(rows)
 
     def add_source(self, location: str, prefix: str) -> int:
         """Add a place that images come from; its id."""

@@ -55,7 +55,7 @@ def begin(path: Path, catalog: Catalog, vectors: RowStore) -> None:
     _put(catalog, GENERATIONS, [current, name])
     _put(catalog, WRITER, [_file_number(path)])
     catalog.database.commit()
-    vectors.begin(name)
+    vectors.begin(name, current)
 
 
 def generations(catalog: Catalog) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def _made_in_engine(path: Path, header: Header, engine: str) -> Header:
         header = replace(header, id=claimed.owner)
     else:
         fence.claim(path, header)
-    create_rows(engine, header.id, header.encoder, header.fingerprint, header.dim)
+    create_rows(engine, header.id, header.encoder, header.fingerprint, header.dim, header.dtype)
     return header
 
 
@@ -132,9 +132,12 @@ class Store:
 
     def _open(self) -> None:
         self.header = read_header(self.path)
-        self.catalog = Catalog(self.path, lambda row: self.vectors.touch([row]))
-        place = RowPlace(self.path, self.header.dim, self.header.dtype, self.catalog.described)
+        self.catalog = Catalog(self.path, lambda row: self.vectors.touch([row]), self._mark)
+        place = RowPlace(self.path, self.header.dim, self.header.dtype, self.catalog.described, self.catalog.removed_of)
         self.vectors: RowStore = open_rows(place, self.header.engine)
+
+    def _mark(self, rows: Sequence[int]) -> None:
+        self.vectors.mark(rows)
 
     def close(self) -> None:
         """Close the files."""

@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.errors import CollectionError, EngineError
+from lookalike.errors import CollectionError, EngineError, IndexSpecError
 from lookalike.types import Ids, Scores, Vectors
 from lookalike.utils.files import reason
 
@@ -60,8 +60,11 @@ class RowStore(Protocol):
         """The last writer's name as the engine knows it, "" before the first; None where no copy shares the rows."""
         ...
 
-    def begin(self, generation: str) -> None:
-        """Give the engine a new writer's name; from then on writes raise EngineError once it has yet another one."""
+    def begin(self, generation: str, after: str) -> None:
+        """Give the engine a new writer's name; from then on writes raise EngineError once it has yet another one.
+
+        Raises EngineError where another writer than `after` has begun in the meantime.
+        """
         ...
 
     def append(self, first: int, vectors: Vectors) -> list[int]:
@@ -80,8 +83,16 @@ class RowStore(Protocol):
         """Called when the catalog's entries of these rows have changed."""
         ...
 
+    def mark(self, rows: Sequence[int]) -> None:
+        """Called when rows have been removed."""
+        ...
+
     def settle(self) -> None:
         """Called after the last commit of a writer: do what makes searches fast."""
+        ...
+
+    def build(self, spec: str) -> tuple[str, int]:
+        """Build an index that the store keeps by itself; its name and its bytes. Raises IndexSpecError."""
         ...
 
     def release(self) -> None:
@@ -126,8 +137,8 @@ class RowStore(Protocol):
         """Whether a row matches the checksum of when it was written; an engine checks its rows itself."""
         ...
 
-    def facts(self) -> dict[str, str]:
-        """Further facts for `info`."""
+    def facts(self) -> dict[str, Any]:
+        """Further facts for `info`; of an engine with its `engine_rows`."""
         ...
 
     def health(self) -> None:
@@ -147,19 +158,23 @@ class RowPlace:
     dim: int
     dtype: str
     describe: Describe = lambda rows: [("", "", {}) for _ in rows]
+    removed: Callable[[Sequence[int]], set[int]] = lambda _: set()
+    """Which of some rows are removed."""
 
 
 @dataclass(frozen=True)
 class EngineKind:
     """How to reach vectors in a kind of engine.
 
-    `open(place, uri)`, `create(uri, owner, encoder, fingerprint, dim)` for a new collection, and
-    `discard(uri, owner, generations)`, which deletes it where its last writer is one of these.
+    `open(place, uri)`, `create(uri, owner, encoder, fingerprint, dim, dtype)` for a new collection, and
+    `discard(uri, owner, generations)`, which deletes it where its last writer is one of these. `dtypes` are those that
+    it keeps, that of new collections first.
     """
 
     open: Callable[[RowPlace, str], RowStore]
-    create: Callable[[str, str, str, str, int], None]
+    create: Callable[[str, str, str, str, int, str], None]
     discard: Callable[[str, str, Sequence[str]], None]
+    dtypes: tuple[str, ...] = ("float32",)
 
 
 ENGINES: dict[str, EngineKind] = {}
@@ -177,9 +192,14 @@ def open_rows(place: RowPlace, engine: str | None = None) -> RowStore:
     return file
 
 
-def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int) -> None:
+def create_rows(uri: str, owner: str, encoder: str, fingerprint: str, dim: int, dtype: str) -> None:
     """Make the engine's side of a new collection; raises EngineError where it is away or has another's rows."""
-    _engine(uri).create(uri, owner, encoder, fingerprint, dim)
+    _engine(uri).create(uri, owner, encoder, fingerprint, dim, dtype)
+
+
+def usual_dtype(engine: str | None) -> str:
+    """How the vectors of a new collection are stored, in a file or in an engine (a URI)."""
+    return _engine(engine).dtypes[0] if engine else "float32"
 
 
 def discard_rows(uri: str, owner: str, generations: Sequence[str]) -> None:
@@ -261,7 +281,7 @@ class VectorFile:
     def generation(self) -> None:
         """None: a copy of the folder has rows of its own."""
 
-    def begin(self, generation: str) -> None:
+    def begin(self, generation: str, after: str) -> None:
         """Does nothing."""
 
     def append(self, first: int, vectors: Vectors) -> list[int]:
@@ -318,10 +338,17 @@ class VectorFile:
     def touch(self, rows: Sequence[int]) -> None:
         """Does nothing: only engines have copies of catalog entries."""
 
+    def mark(self, rows: Sequence[int]) -> None:
+        """Does nothing."""
+
+    def build(self, spec: str) -> tuple[str, int]:
+        """Raises IndexSpecError: the index of a file is a file beside it."""
+        raise IndexSpecError(f"{self.path}: a file has no index of its own")
+
     def settle(self) -> None:
         """Does nothing."""
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """Empty: the header has all the facts."""
         return {}
 

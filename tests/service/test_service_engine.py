@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus.retry import Patience
+from lookalike.integrations.retry import Patience
 from lookalike.service.engine import EngineState
 from lookalike.service.metrics import Metrics
 from tests.service.test_service_metrics import scraped

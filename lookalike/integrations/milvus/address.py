@@ -19,6 +19,8 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from lookalike.errors import EngineError
+from lookalike.integrations import credentials
+from lookalike.integrations.credentials import without_secret
 
 SCHEME = "milvus"
 PORT = 19530
@@ -46,47 +48,19 @@ class Address:
         place = f"{self.file}/{self.name}" if self.file else f"{host}:{self.port}/{self.name}"
         return f"{scheme}://{place}{f'?db={self.database}' if self.database else ''}"
 
+    @property
+    def server(self) -> credentials.Server:
+        """What the token is for."""
+        return self.engine, self.host, str(self.port)
 
-_NAMED: set[tuple[str, str, int]] = set()
-"""Servers that the user of this process named, by engine, host and port."""
-_TOKENS: dict[tuple[str, str, int], str] = {}
-"""Credentials from URIs of this process, by engine, host and port; stored URIs have none."""
+    @property
+    def secret(self) -> str:
+        """The token."""
+        return self.token
 
-
-def remember(address: Address) -> None:
-    """Keep the credentials of a server for the life of this process."""
-    if address.token:
-        _TOKENS[address.engine, address.host, address.port] = address.token
-
-
-def stored(uri: str) -> str:
-    """A URI that the user gave, without its credentials, which are kept for this process alone; raises EngineError."""
-    address = parse(uri)
-    _NAMED.add((address.engine, address.host, address.port))
-    remember(address)
-    return str(address)
-
-
-def renamed(uri: str) -> str:
-    """The address of the collection that is to replace that of `uri`, on the same server."""
-    address = parse(uri)
-    stem, number = _generation(address.name)
-    return str(replace(address, name=f"{stem[:240]}_r{number + 1}"))
-
-
-def is_same(uri: str, other: str) -> bool:
-    """Whether two addresses are of the same collection, before and after it was rebuilt."""
-    return _without_generation(parse(uri)) == _without_generation(parse(other))
-
-
-def _without_generation(address: Address) -> Address:
-    return replace(address, name=_generation(address.name)[0], token="")
-
-
-def _generation(name: str) -> tuple[str, int]:
-    """`photos_r2` as (photos, 2), and `photos` as (photos, 1)."""
-    match = re.fullmatch(r"(.*)_r(\d+)", name)
-    return (match[1], int(match[2])) if match else (name, 1)
+    def named(self, name: str) -> "Address":
+        """The same place under another name."""
+        return replace(self, name=name)
 
 
 def parse(uri: str) -> Address:
@@ -95,14 +69,14 @@ def parse(uri: str) -> Address:
         parts = urlsplit(uri)
         port = parts.port or PORT
     except ValueError as error:
-        raise EngineError(f"{_without_secret(uri)}: not an address ({error}); {EXAMPLE}") from error
+        raise EngineError(f"{without_secret(uri)}: not an address ({error}); {EXAMPLE}") from error
     engine, plus, security = parts.scheme.partition("+")
     options = parse_qs(parts.query, keep_blank_values=True)
     if not engine or (plus and security != "tls") or set(options) - {"db"} or parts.fragment:
-        raise EngineError(f"{_without_secret(uri)}: not the address of an engine; {EXAMPLE}")
+        raise EngineError(f"{without_secret(uri)}: not the address of an engine; {EXAMPLE}")
     path = PurePosixPath(unquote(parts.path))
     if not _NAME.fullmatch(path.name) or (parts.hostname and len(path.parts) != 2):
-        raise EngineError(f"{_without_secret(uri)}: a collection's name is letters, digits and _; {EXAMPLE}")
+        raise EngineError(f"{without_secret(uri)}: a collection's name is letters, digits and _; {EXAMPLE}")
     database = options.get("db", [""])[0]
     if not parts.hostname:
         file = str(path.parent)
@@ -117,11 +91,10 @@ def parse(uri: str) -> Address:
 
 def _token(engine: str, host: str, port: int) -> str:
     """The token for a server: of a URI of this process, or of the environment where the user named that server."""
-    server, prefix = (engine, host, port), f"LOOKALIKE_{engine.upper()}"
-    if server in _TOKENS:
-        return _TOKENS[server]
-    named = {place.strip().lower() for place in os.environ.get(f"{prefix}_SERVER", "").split(",")}
-    is_named = server in _NAMED or f"{host}:{port}" in named or (port == PORT and host in named)
+    server, prefix = (engine, host, str(port)), f"LOOKALIKE_{engine.upper()}"
+    if (token := credentials.remembered(server)) is not None:
+        return token
+    is_named = credentials.is_named(server) or credentials.is_listed(f"{prefix}_SERVER", host, port, PORT)
     return os.environ.get(f"{prefix}_TOKEN", "") if is_named else ""
 
 
@@ -133,7 +106,3 @@ def is_private(address: Address) -> bool:
         return ip_address(address.host).is_loopback
     except ValueError:
         return False
-
-
-def _without_secret(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//…@", uri)

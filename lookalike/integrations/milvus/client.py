@@ -9,14 +9,15 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.errors import EngineError
-from lookalike.integrations.milvus import tuning
+from lookalike.errors import EngineError, IndexSpecError
+from lookalike.integrations import tuning
+from lookalike.integrations.engine import Care, Selection, ServerRow, Signature, mismatch, superseded
 from lookalike.integrations.milvus.address import SCHEME, Address, parse
 from lookalike.integrations.milvus.connection import (
     CALL_SECONDS,
@@ -26,9 +27,19 @@ from lookalike.integrations.milvus.connection import (
     is_refused,
     short_message,
 )
-from lookalike.integrations.milvus.expressions import RESERVED, storable
-from lookalike.integrations.milvus.index_types import FLAT, HNSW, KINDS, MOST_RESULTS, UNTUNED, Kind, suitable
-from lookalike.integrations.milvus.retry import Patience, patience_seconds
+from lookalike.integrations.milvus.expressions import RESERVED, storable, translate
+from lookalike.integrations.milvus.index_types import (
+    EFFORTS,
+    EXACT,
+    FLAT,
+    HNSW,
+    KINDS,
+    MOST_RESULTS,
+    UNTUNED,
+    Kind,
+    suitable,
+)
+from lookalike.integrations.retry import Patience, patience_seconds
 from lookalike.types import Ids, Scores, Vectors
 
 T = TypeVar("T")
@@ -51,30 +62,10 @@ LONGEST_KEY = PATH_BYTES // 4
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Signature:
-    """The identity of a server's collection: `owner`, a random id of the local collection, and its kind of vectors."""
-
-    owner: str
-    encoder: str
-    fingerprint: str
-    dim: int
-
-
-@dataclass(frozen=True)
-class ServerRow:
-    """An image on the server without its vector; `fields` become dynamic fields that filters can name."""
-
-    id: int
-    key: str
-    sha256: str
-    fields: dict[str, Any]
-
-
 class Milvus:
     """A collection of Milvus; calls are repeated while the server is unavailable for a short time.
 
-    All methods raise EngineError, in one line, once patience has run out.
+    Meets `engine.Engine`. All methods raise EngineError, in one line, once patience has run out.
     """
 
     def __init__(self, address: Address) -> None:
@@ -100,7 +91,7 @@ class Milvus:
         """
         existing = self._signature()
         if existing is not None and existing != signature:
-            raise EngineError(_mismatch(self.address, existing, signature))
+            raise EngineError(mismatch(self.address, existing, signature))
         if existing is None:
             self._make(signature)
         self.open(signature)
@@ -111,36 +102,40 @@ class Milvus:
         if existing is None:
             raise EngineError(f"{self.address}: there is no such collection; index again with --rebuild")
         if existing != signature:
-            raise EngineError(_mismatch(self.address, existing, signature))
+            raise EngineError(mismatch(self.address, existing, signature))
         self._dim = signature.dim
         self._kind = self._index_kind()
         self._effort = self._tuned()
         self._long("load_collection")
 
+    def discard(self, owner: str, generations: Sequence[str]) -> None:
+        """Delete the collection, unless it is another's, or its last writer is none of these."""
+        existing = self._signature()
+        if existing is not None and existing.owner == owner and self.generation() in generations:
+            self.drop()
+
     def drop(self) -> None:
         """Delete the collection and everything in it."""
         self._call("drop_collection")
-
-    def owner(self) -> str | None:
-        """The owner of the existing collection; None where there is none."""
-        existing = self._signature()
-        return existing.owner if existing else None
 
     def generation(self) -> str:
         """The name that the last writer gave, "" before the first."""
         return str(self._call("describe_collection").get("properties", {}).get(GENERATION, ""))
 
-    def begin(self, generation: str) -> None:
-        """Store a new writer's name; from then on writes of this object are refused once there is another one."""
+    def begin(self, generation: str, after: str) -> None:
+        """Store a new writer's name; from then on writes of this object are refused once there is another one.
+
+        Milvus has no transactions: of two writers that begin within the same moment the later one goes on.
+        """
+        if self.generation() not in (after, generation):
+            raise EngineError(superseded(self.address))
         self._call("alter_collection_properties", properties={GENERATION: generation})
         self._generation = generation
 
     def check_generation(self) -> None:
         """Raise EngineError where another writer has begun since."""
         if self._generation is not None and self.generation() != self._generation:
-            raise EngineError(
-                f"{self.address}: another folder has begun to write this collection; nothing more is written"
-            )
+            raise EngineError(superseded(self.address))
 
     def close(self) -> None:
         """Close the connection."""
@@ -169,6 +164,15 @@ class Milvus:
             self.check_generation()
             self._call("upsert", data=data)
 
+    def describe(self, rows: Sequence[ServerRow]) -> None:
+        """Write fields of rows; Milvus replaces whole rows, so their vectors are fetched."""
+        for start in range(0, len(rows), FETCHED):
+            part = rows[start : start + FETCHED]
+            self.upsert(part, self.vectors(np.array([row.id for row in part], np.int64)))
+
+    def mark(self, ids: Sequence[int]) -> None:
+        """Does nothing: the catalog knows which rows are removed."""
+
     def flush(self) -> None:
         """Wait until all written rows are on disk and visible to every later search."""
         self._long("flush")
@@ -184,6 +188,23 @@ class Milvus:
         """Delete every row of this id or above."""
         self.delete(self.matching(f"id >= {int(id_)}"))
 
+    def is_settled(self) -> bool:
+        """Whether the index is of a kind that suits."""
+        return not self._is_outgrown(suitable(self.count(), self.version))
+
+    def _is_outgrown(self, kind: Kind) -> bool:
+        # A kind is only replaced by one of larger collections, so that it does not change back and forth at a limit.
+        return list(KINDS).index(kind.name) > list(KINDS).index(self._kind.name)
+
+    def settle(self, count: int) -> None:
+        """Flush segments to the server's disks, and build a suitable index."""
+        self.flush()
+        self.optimise(count)
+
+    def build(self, spec: str) -> tuple[str, int]:
+        """Raises IndexSpecError: every index run ends with the index that suits."""
+        raise IndexSpecError(f"{self.address} builds its index by itself; `optimize` is for vectors in a file")
+
     def optimise(self, count: int) -> None:
         """Build the kind of index that suits this many rows, wait until it is loaded, and tune the search.
 
@@ -191,8 +212,7 @@ class Milvus:
         only with the final index. A change of kind takes the collection out of service for that time.
         """
         kind = suitable(count, self.version)
-        # A kind is only replaced by one of larger collections, so that it does not change back and forth at a limit.
-        if list(KINDS).index(kind.name) > list(KINDS).index(self._kind.name):
+        if self._is_outgrown(kind):
             log.info("%s: %s instead of %s for %d rows", self.address, kind.name, self._kind.name, count)
             self._call("release_collection")
             self._call("drop_index", index_name=FIELD)
@@ -211,6 +231,17 @@ class Milvus:
         answer = self._call("query", filter="", output_fields=["count(*)"], consistency_level="Strong")
         return int(answer[0]["count(*)"])
 
+    def stop(self) -> int:
+        """One more than the largest id."""
+        count = self.count()
+        # With missing rows, ids exceed the count; `verify` then lists the missing rows.
+        beyond = self.matching(f"id >= {count}")
+        return int(beyond.max()) + 1 if len(beyond) else count
+
+    def ids(self, start: int, stop: int) -> Ids:
+        """The ids there are from `start` to before `stop`."""
+        return self.matching(f"id >= {int(start)} and id < {int(stop)}")
+
     def vectors(self, ids: Ids) -> Vectors:
         """The stored unit rows (len(ids), dim), in the order of `ids`; raises EngineError for a missing row."""
         fetched: dict[int, NDArray[np.float32]] = {}
@@ -228,6 +259,10 @@ class Milvus:
                 "run `lookalike verify --repair`, then index again"
             )
         return np.stack([fetched[id_] for id_ in np.asarray(ids).tolist()]) if len(ids) else self._empty()
+
+    def nearest(self, vectors: Vectors, k: int, among: Selection, care: Care) -> tuple[Scores, Ids]:
+        """As `search`, among a selection; Milvus has no exhaustive search beside its index."""
+        return self.search(vectors, k, _expression(among) or None, careful=care != "usual")
 
     def search(self, vectors: Vectors, k: int, where: str | None = None, careful: bool = False) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and ids, best first; -1 pads. `where` is the server's expression."""
@@ -270,9 +305,18 @@ class Milvus:
         """The version that the server reports."""
         return str(self._on_server("get_server_version"))
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """Facts for `lookalike info`."""
-        return {"engine": str(self.address), "server": self.version, "index": self._kind.name}
+        return {
+            **{"engine": str(self.address), "server": self.version, "index": self._kind.name},
+            **{"engine_rows": self.count(), "load_state": self._load_state()},
+            **({"effort": self._effort} if self._kind == HNSW else {}),
+        }
+
+    def _load_state(self) -> str:
+        if not self._is_built():
+            return "its index is being built"
+        return "ready" if self._kind == FLAT or self._is_loaded() else "its index is being loaded"
 
     # Inside
 
@@ -322,7 +366,9 @@ class Milvus:
         schema.add_field("sha256", DataType.VARCHAR, max_length=64)
         schema.add_field(FIELD, DataType.FLOAT_VECTOR, dim=signature.dim)
         # A property, since Milvus Lite does not keep the description.
-        properties = {PROPERTY: json.dumps(asdict(signature))}
+        # Without the dtype, which is always the same: earlier releases compare the whole.
+        identity = {name: value for name, value in asdict(signature).items() if name != "dtype"}
+        properties = {PROPERTY: json.dumps(identity)}
         self._call("create_collection", schema=schema, consistency_level="Session", properties=properties)
         self._index(FLAT)
 
@@ -351,7 +397,8 @@ class Milvus:
             self._effort = effort
             return self.search(vectors, k)[1]
 
-        self._effort = tuning.least(search, np.array([row[FIELD] for row in rows], np.float32))
+        queries = np.array([row[FIELD] for row in rows], np.float32)
+        self._effort = tuning.least(search, queries, EFFORTS, EXACT) if len(queries) else UNTUNED
         self._call("alter_collection_properties", properties={EFFORT: str(self._effort)})
 
     def _tuned(self) -> int:
@@ -430,15 +477,13 @@ def plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mismatch(address: Address, existing: Signature, signature: Signature) -> str:
-    if existing.dim != signature.dim:
-        return f"{address} holds vectors of {existing.dim} numbers, not {signature.dim}; give another name"
-    if existing.fingerprint != signature.fingerprint:
-        return (
-            f"{address} was made with {existing.encoder} ({existing.fingerprint[:12]}), not {signature.encoder} "
-            f"({signature.fingerprint[:12]}); give another name"
-        )
-    return f"{address} belongs to another collection; give another name"
+def _expression(among: Selection) -> str:
+    """A selection as the server's expression, "" for everything."""
+    parts = [f"id in {among.ids.tolist()}"] if among.ids is not None else []
+    parts += [f"id < {among.stop}"] if among.stop is not None else []
+    parts += [f"id not in {among.excluded.tolist()}"] if among.excluded is not None else []
+    parts += [f"({translated})"] if among.where and (translated := translate(among.where)) else []
+    return " and ".join(parts)
 
 
 def _blocks(ids: Ids, size: int) -> Iterator[Ids]:

@@ -14,6 +14,9 @@ UNTUNED = 1024
 """ef before it is measured: recall@10 of 1.00 on 20,000 random vectors of 177 numbers in one segment, where ef 256
 reaches .95 (Milvus 2.3.5) and .98 (FAISS); vectors of pictures are easier."""
 MOST_EF = 32_768
+EFFORTS = (64, 128, 256, 512, 1024, 2048)
+EXACT = 4096
+"""An ef that stands for an exhaustive search: on 20,000 random vectors, the hardest case, 1,024 missed none."""
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,9 @@ def passed_on(places: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _without_tokens() -> Iterator[None]:
-    """Processes that are started inside inherit no token of ours."""
-    tokens = {name: os.environ.pop(name) for name in list(os.environ) if re.fullmatch("(LOOKALIKE|HF)_.*TOKEN", name)}
+    """Processes that are started inside inherit no token of ours, and no password of a search server."""
+    ours = re.compile("(LOOKALIKE|HF)_.*TOKEN|PGPASSWORD")
+    tokens = {name: os.environ.pop(name) for name in list(os.environ) if ours.fullmatch(name)}
     try:
         yield
     finally:

@@ -10,11 +10,12 @@ import numpy as np
 from lookalike.encoders import load_encoder
 from lookalike.errors import CollectionError, EncoderMismatch
 from lookalike.images.remote import is_remote
-from lookalike.integrations.milvus.address import is_same
+from lookalike.integrations.addresses import is_same
 from lookalike.integrations.ray import records
 from lookalike.storage import store
 from lookalike.storage.manifest import Header
 from lookalike.storage.store import Item, Store
+from lookalike.storage.vectors import usual_dtype
 from lookalike.types import Progress, Vectors
 
 COMMIT_EVERY = 8
@@ -69,10 +70,8 @@ def load(
 
 
 def _open_or_create(job: records.Job, into: Path, engine: str | None, dtype: str | None) -> Store:
-    if engine and dtype not in (None, "float32"):
-        raise CollectionError(f"{engine}: an engine keeps vectors as float32, not as {dtype}")
     if not store.is_collection(into):
-        return store.create(into, Header(job.encoder, job.fingerprint, job.dim, dtype or "float32", engine))
+        return store.create(into, Header(job.encoder, job.fingerprint, job.dim, dtype or usual_dtype(engine), engine))
     collection = Store(into)
     header = collection.header
     if header.fingerprint != job.fingerprint:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike.errors import CollectionError
 from lookalike.storage import kept_columns, taken_out
 from lookalike.storage.copy_rows import copy_rows, copy_tables
 from lookalike.storage.store import Store
@@ -30,10 +29,9 @@ def compact(
     May be interrupted at any moment: the old collection is in its place until the exchange, and readers that have it
     open keep reading it. Its index is dropped, since rows get new numbers. Rows in an engine are copied to the new
     collection `engine` (a URI), and deleted in the old one unless another folder has written there since. Raises
-    CollectionError where a row is damaged, or where the disk has no room for the copy.
+    CollectionError where a row is damaged, or where the disk has no room for the copy; EngineError for a `dtype` that
+    the engine does not keep.
     """
-    if old.header.engine and dtype not in (None, old.header.dtype):
-        raise CollectionError(f"{old.path}: an engine keeps vectors as {old.header.dtype}, not as {dtype}")
     removed, before = len(old.catalog.removed_rows()), size(old.path)
     header = replace(old.header, dtype=dtype or old.header.dtype, engine=engine)
     with old.locked():

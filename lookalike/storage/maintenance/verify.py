@@ -132,15 +132,18 @@ def _rows(path: Path, header: Header, faults: list[str], repair: bool) -> list[t
             faults.append(f"the vectors hold {count} of {rows} rows")
         damaged = list(_damaged(database, vectors, rows, count))
     if repair and (damaged or count < rows):
-        with (
-            closing(_open_vectors(path, header)) as vectors,
-            closing(Catalog(path)) as catalog,
-            catalog.database.through_writer(),
-        ):
+        lost = {row for row, _ in damaged}
+        with closing(Catalog(path)) as catalog, catalog.database.through_writer():
+            place = RowPlace(
+                *(path, header.dim, header.dtype),
+                removed=lambda rows: {*lost.intersection(rows), *catalog.removed_of(rows)},
+            )
             catalog.database.begin()
-            fence.begin(path, catalog, vectors)
-            vectors.flush(rows)
-            catalog.remove([row for row, _ in damaged], "damaged")
+            with closing(open_rows(place, header.engine)) as vectors:
+                fence.begin(path, catalog, vectors)
+                vectors.mark(sorted(lost))
+                vectors.flush(rows)
+            catalog.remove(sorted(lost), "damaged")
             catalog.database.execute("COMMIT")
     return damaged
 

@@ -1,7 +1,8 @@
 import pytest
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus.address import is_private, parse, renamed, stored
+from lookalike.integrations.addresses import renamed, stored
+from lookalike.integrations.milvus.address import is_private, parse
 from lookalike.integrations.milvus.client import connect
 
 

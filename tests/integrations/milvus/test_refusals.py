@@ -14,13 +14,13 @@ import pytest
 from lookalike.cli import _run
 from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
-from lookalike.integrations.milvus import client, row_store
+from lookalike.integrations import row_store
+from lookalike.integrations.milvus import client
 from lookalike.integrations.milvus.connection import is_passing, is_refused
 from lookalike.storage.manifest import read_header, write_header
 from tests.integrations.milvus.milvus_servers import impatient, lite, unit_rows
 from tests.integrations.milvus.test_lite import counted
 from tests.support.job_results import write_result
-from tests.support.pictures import picture
 
 __all__ = ["impatient", "lite"]
 
@@ -118,7 +118,7 @@ def test_a_job_goes_into_a_server_once_and_is_searched_there(run: Run, job: Path
 def test_a_filter_whose_images_are_far_from_the_query_costs_what_matches(
     run: Run, tmp_path: Path, lite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("NAMED", 16), ("PART", 100), ("MOST_RESULTS", 50)):
+    for name, value in (("NAMED", 16), ("PART", 100), ("MOST_FETCHED", 50)):
         monkeypatch.setattr(row_store, name, value)
     monkeypatch.setattr(client, "MOST_RESULTS", 50)
     vectors = unit_rows(1000, load_encoder("thumbnail").dim)
@@ -228,18 +228,3 @@ def test_a_server_that_starts_or_is_busy_is_asked_again(code: int, text: str) ->
     from pymilvus.exceptions import MilvusException
 
     assert is_passing(MilvusException(code, text))
-
-
-def test_an_evaluation_finds_in_a_server_what_it_finds_alone(
-    run: Run, tmp_path: Path, lite: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
-    for kind in range(3):
-        (tmp_path / "set" / f"kind{kind}").mkdir(parents=True)
-        for number in range(4):
-            picture(kind, (64 + 8 * number, 48)).save(tmp_path / "set" / f"kind{kind}" / f"{number}.png")
-    command = ("evaluate", "folders", "--root", tmp_path / "set", "--encoder", "thumbnail", "--json")
-    alone, there = json.loads(run(*command)[1]), json.loads(run(*command, "--engine", lite)[1])
-    assert there["map"] == alone["map"] > 0
-    assert [query["ap"] for query in there["queries"]] == [query["ap"] for query in alone["queries"]]
-    assert "engine" in json.loads(next((tmp_path / "cache").rglob("collection.json")).read_text())

@@ -15,10 +15,10 @@ import pytest
 from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus import row_store as rows
-from lookalike.integrations.milvus.client import ServerRow, Signature, connect
+from lookalike.integrations import row_store as rows
+from lookalike.integrations.engine import ServerRow, Signature
+from lookalike.integrations.milvus.client import connect
 from tests.integrations.milvus.milvus_servers import Server, impatient, server, unit_rows
-from tests.integrations.milvus.milvus_suite import check_all
 from tests.service.running import running
 from tests.support.job_results import write_result
 from tests.support.pictures import PixelEncoder
@@ -35,10 +35,6 @@ MADE = Signature("me", "thumbnail", "f" * 64, 16)
 def loading(target: Path, collection: Path, uri: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "lookalike", "index", "--from", str(target), "--to", uri]
     return subprocess.Popen([*command, "--collection", str(collection)], stderr=subprocess.PIPE, text=True)
-
-
-def test_the_suite(server: Server) -> None:
-    check_all(server.uri)
 
 
 def test_twenty_thousand_vectors_survive_a_server_killed_in_the_middle_of_an_insert(
@@ -70,7 +66,7 @@ def test_twenty_thousand_vectors_survive_a_server_killed_in_the_middle_of_an_ins
     with Collection(place) as collection:
         assert len(collection) == COUNT
         assert not collection.verify()
-        assert isinstance(collection.store.vectors, rows.MilvusRows)
+        assert isinstance(collection.store.vectors, rows.EngineRowStore)
         assert collection.store.vectors.engine.count() == COUNT
         assert collection.info()["index"] == "HNSW"
         queries = unit_rows(200, vectors.shape[1], seed=1)

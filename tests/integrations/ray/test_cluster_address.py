@@ -1,5 +1,6 @@
 """What `embed` asks of a cluster and of stores before it starts, and what it tells the workers."""
 
+import os
 import pickle
 import re
 import socket
@@ -114,3 +115,13 @@ def test_a_file_system_takes_its_keys_to_the_workers(monkeypatch: pytest.MonkeyP
     assert b"the-secret" in pickle.dumps(system)
     assert "the-secret" not in repr(system)
     assert remote.portable(remote.place("/photos")[0]) == remote.place("/photos")[0]
+
+
+def test_a_cluster_that_is_started_here_inherits_no_token_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = ("LOOKALIKE_TOKEN", "LOOKALIKE_MILVUS_TOKEN", "HF_TOKEN", "PGPASSWORD")
+    for name in (*secrets, "LOOKALIKE_CACHE"):
+        monkeypatch.setenv(name, "value")
+    with cluster._without_tokens():
+        assert not set(secrets) & set(os.environ)
+        assert os.environ["LOOKALIKE_CACHE"] == "value"
+    assert {os.environ[name] for name in secrets} == {"value"}

@@ -1,7 +1,7 @@
 import numpy as np
 
-from lookalike.integrations.milvus.index_types import UNTUNED
-from lookalike.integrations.milvus.tuning import EFFORTS, EXACT, least
+from lookalike.integrations.milvus.index_types import EFFORTS, EXACT
+from lookalike.integrations.tuning import least
 from lookalike.types import Ids, Vectors
 from tests.integrations.milvus.milvus_servers import unit_rows
 
@@ -16,7 +16,7 @@ def finding(enough: int) -> list[int]:
         tried.append(effort)
         return WANTED if effort >= enough else np.where(np.arange(11) < 6, WANTED, -1)
 
-    return [least(search, unit_rows(2, 4)), *tried]
+    return [least(search, unit_rows(2, 4), EFFORTS, EXACT), *tried]
 
 
 def test_the_least_effort_that_finds_all_is_taken() -> None:
@@ -25,7 +25,3 @@ def test_the_least_effort_that_finds_all_is_taken() -> None:
 
 def test_where_none_suffices_it_is_the_greatest() -> None:
     assert finding(EXACT)[0] == EFFORTS[-1]
-
-
-def test_a_collection_without_rows_stays_untuned() -> None:
-    assert least(lambda vectors, k, effort: WANTED, np.empty((0, 4), np.float32)) == UNTUNED

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from lookalike.errors import EngineError
-from lookalike.integrations.milvus.retry import Patience
+from lookalike.integrations.retry import Patience
 
 
 class AwayError(Exception):

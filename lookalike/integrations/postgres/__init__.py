@@ -1,0 +1,1 @@
+"""The vectors of a collection in PostgreSQL with pgvector."""
