@@ -1,6 +1,6 @@
 """The types that all modules share: vectors, ids, boxes, hits, and the Protocols of encoders and galleries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -64,6 +64,9 @@ class Hit:
         Its file; None for an image in an archive or at a URL.
     score
         The cosine of its vector and the query's, -1 to 1; higher is more similar.
+    confidence
+        The probability, 0 to 1, that it shows the same thing as the query; None where none was measured for the encoder
+        or for such a query.
 
     Examples
     --------
@@ -75,6 +78,29 @@ class Hit:
     key: str
     path: Path | None
     score: float
+    confidence: float | None = None
+
+
+class Hits(list[Hit]):
+    """The results of a search, best first: a list, and what is known of the answer as a whole.
+
+    Parameters
+    ----------
+    results
+        The hits.
+    found
+        Whether the best image of the collection shows the same thing as the query rather than not, also where an offset
+        or a cut-off leaves it out; None where hits have no confidence.
+
+    Examples
+    --------
+    >>> Hits([Hit(1, "a.jpg", None, 0.93, 0.98)], found=True).found
+    True
+    """
+
+    def __init__(self, results: Iterable[Hit] = (), found: bool | None = None) -> None:
+        super().__init__(results)
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -94,11 +120,13 @@ class Probe:
     """A query resolved to vectors (m, dim); an item's score is its best cosine to any of the rows.
 
     `image()` decodes the query (upright, cut to its box, full size) for re-rankers that need pixels; None where the
-    query is not a single image. It raises ImageError where the file is gone.
+    query is not a single image. It raises ImageError where the file is gone. `reduced(size)` is the same picture,
+    decoded at a fraction of its size as long as the shorter side has twice `size` pixels.
     """
 
     vectors: Vectors
     image: Callable[[], Image] | None = None
+    reduced: Callable[[int], Image] | None = None
 
 
 class Preparation(Protocol):

@@ -31,7 +31,7 @@ def folder(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("module", "statements"),
     [
-        ("types", 3),
+        ("types", 4),
         ("errors", 1),
         ("search.options", 1),
         ("search.query", 1),

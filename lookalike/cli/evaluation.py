@@ -55,6 +55,9 @@ def evaluate(
     explain: Annotated[
         bool, typer.Option("--explain", help="Replay the report, then mend its faults one at a time.")
     ] = False,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Measure how far confidences can be believed, too.")
+    ] = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data set from its home first.")] = False,
     device: Device = None,
     engine: Annotated[
@@ -72,9 +75,10 @@ def evaluate(
     from lookalike.evaluation.run import evaluate as measure
     from lookalike.utils.progress import shown
 
-    if explain and (protocol not in (None, "report") or rerank or engine):
+    if explain and (protocol not in (None, "report") or rerank or engine or calibration):
         raise typer.BadParameter(
-            "--explain replays the report's protocol; it takes no other --protocol, no --rerank and no --engine"
+            "--explain replays the report's protocol; it takes no other --protocol, no --rerank, no --engine and no "
+            "--calibration"
         )
     place = _root(dataset, root, download)
     name, cuts, more = with_options(encoder or default_encoder(), device=device), ks(k), distractors or ()
@@ -84,8 +88,9 @@ def evaluate(
             report = replay(dataset, place, name, cuts, uncropped, more, progress=progress)
         else:
             report = measure(
-                dataset, place, name, protocol, cuts, uncropped, more, rerank or (), progress=progress, engine=engine
-            )
+                dataset, place, name, protocol, cuts, uncropped, more, rerank or (), progress=progress, engine=engine,
+                calibration=calibration,
+            )  # fmt: skip
     if out:
         for path in report.save(out) if isinstance(report, FaultExplanation) else save_report(report, out):
             note(f"wrote {path}")

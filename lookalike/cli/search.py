@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
     from lookalike.search.options import SearchOptions
     from lookalike.search.query import Query
-    from lookalike.types import Box, Hit
+    from lookalike.types import Box, Hits
 
 BoxText = Annotated[str | None, typer.Option("--box", metavar="L,T,R,B", help="Only this region of it, in pixels.")]
 
@@ -61,6 +61,12 @@ def search(
     recall: Annotated[
         float | None, typer.Option(help="Share of the true nearest that an index must find; 1 is exact.")
     ] = None,
+    found: Annotated[
+        bool, typer.Option("--found", help="Only what shows the same thing as the QUERY rather than not.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="In doubt, compare the pixels of the best 10, for their confidence.")
+    ] = False,
     exact: Annotated[
         Literal["cosine", "l2"], typer.Option(help="l2: show squared Euclidean distances (IndexFlatL2) too.")
     ] = "cosine",
@@ -105,6 +111,8 @@ def search(
         rerank=tuple(rerank or ()),
         recall=recall,
         fuse=fuse,
+        found=found,
+        verify=verify,
     )
     with collections.open(path, device=device) as whole:
         result = _ask(whole.chosen(encoder), question, options, with_distances=exact == "l2")
@@ -115,6 +123,14 @@ def search(
             write(str(hit.path or hit.key), "\0" if null else "\n")
     else:
         _print_lines(result)
+    if result.hits.found is False and not as_json:
+        note(_nothing(result.hits, found))
+
+
+def _nothing(hits: "Hits", only_found: bool) -> str:
+    """What is said where the best result is probably of something else."""
+    way = "; without --found, what is alike is listed" if only_found else "" if not hits else "; these are only alike"
+    return f"probably nothing like it here{way}"
 
 
 def within(path: Path, where: str | None) -> tuple[Path, str | None]:
@@ -132,7 +148,7 @@ def within(path: Path, where: str | None) -> tuple[Path, str | None]:
 class SearchResult:
     """What is printed: hits, the encoder that scored them, the time, and with `--exact l2` squared distances."""
 
-    hits: "list[Hit]"
+    hits: "Hits"
     encoder: str
     took_ms: float
     distances: list[float] | None
@@ -141,7 +157,13 @@ class SearchResult:
     def rows(self) -> list[dict[str, Any]]:
         """The hits, ready for JSON."""
         rows = [
-            {"rank": hit.rank, "key": hit.key, "path": str(hit.path) if hit.path else None, "score": hit.score}
+            {
+                "rank": hit.rank,
+                "key": hit.key,
+                "path": str(hit.path) if hit.path else None,
+                "score": hit.score,
+                "confidence": hit.confidence,
+            }
             for hit in self.hits
         ]
         if self.distances is None:
@@ -163,7 +185,8 @@ def _ask(collection: "Collection", question: "Query", options: "SearchOptions", 
 def _print_json(query: list[str] | None, text: str | None, k: int, result: SearchResult) -> None:
     document: dict[str, Any] = {"query": query[0] if query and len(query) == 1 else query}
     document |= {"text": text} if text else {}
-    document |= {"encoder": result.encoder, "k": k, "took_ms": result.took_ms, "results": result.rows()}
+    document |= {"encoder": result.encoder, "k": k, "took_ms": result.took_ms, "found": result.hits.found}
+    document |= {"results": result.rows()}
     print_json(document | {"damaged": result.damaged})
 
 

@@ -14,6 +14,7 @@ from lookalike.index.exact import refuse_other_length
 from lookalike.integrations import addresses as engines
 from lookalike.search import hybrid
 from lookalike.search.combine import Combine
+from lookalike.search.evidence import assess
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hits import DamagedRows, hits
 from lookalike.search.options import Fuse, SearchOptions
@@ -22,7 +23,7 @@ from lookalike.storage import distinct, store
 from lookalike.storage.manifest import remains
 from lookalike.storage.store import Store
 from lookalike.storage.swap import MOVES
-from lookalike.types import Box, Encoder, Hit, Probe, Progress, Reranker, Scores, TextEncoder
+from lookalike.types import Box, Encoder, Hits, Probe, Progress, Reranker, Scores, TextEncoder
 
 if TYPE_CHECKING:
     from lookalike.analysis.adapt import Adaptation
@@ -164,7 +165,9 @@ class Collection:
         rerank: Sequence[str | Reranker] = (),
         recall: float | None = None,
         fuse: Fuse = "rank",
-    ) -> list[Hit]:
+        found: bool = False,
+        verify: bool = False,
+    ) -> Hits:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
         Parameters
@@ -173,14 +176,15 @@ class Collection:
             A path, a key of the collection, an open image, image bytes, a URL, a vector (dim,), or several of these.
         box, text, negatives, negative_text, weights, combine, invariant
             Further parts of the query; see `Query`.
-        k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse
+        k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse, found, verify
             Options of the search; see `SearchOptions`.
 
         Returns
         -------
-        list of Hit
-            Best first. An image of the collection that is the query itself comes first with score 1, or is left out
-            with `exclude_self`.
+        Hits
+            A list of `Hit`, best first. An image of the collection that is the query itself comes first with score 1,
+            or is left out with `exclude_self`. `found` says whether the collection has the same thing, not only
+            something alike; None where no confidence was measured.
 
         Raises
         ------
@@ -213,20 +217,22 @@ class Collection:
             rerank=tuple(rerank),
             recall=recall,
             fuse=fuse,
+            found=found,
+            verify=verify,
         )
         return self.find(question, options)
 
-    def find(self, query: Query, options: SearchOptions) -> list[Hit]:
+    def find(self, query: Query, options: SearchOptions) -> Hits:
         """As `search`, with the query and the options as objects."""
 
         return self._unless_replaced(lambda: self._intact_hits(query, options))
 
-    def _intact_hits(self, query: Query, options: SearchOptions) -> list[Hit]:
+    def _intact_hits(self, query: Query, options: SearchOptions) -> Hits:
         """The hits, ranked again without the damaged rows that are met on the way; raises DamagedRows for too many."""
         for remaining in reversed(range(ROUNDS)):
             answer = self.rank(query, options)
             try:
-                return hits(answer.ranking, answer.space.gallery, options)
+                return hits(answer.ranking, answer.space.gallery, options, assess(answer, options))
             except DamagedRows as error:
                 if not remaining:
                     raise

@@ -1,7 +1,7 @@
 """The results of an evaluation: figures, JSON, and tables for a terminal and for Markdown."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +90,44 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Bin:
+    """Answers whose first result has a confidence from `low` to `high`: their mean confidence, and the share right."""
+
+    low: float
+    high: float
+    answers: int
+    confidence: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the confidences of `model` can be believed, where pixels are compared in doubt (`verify`), or not.
+
+    `false_found` is the share of queries without positives that are answered with `found`. `kept` is the share of right
+    first results with a confidence above 0.5, and `kept_at_two_percent` the share above the confidence that 2 % of the
+    queries without positives exceed. `error` is the expected calibration error of first results, of both kinds of
+    queries together, and `error_of_hits` that of the first ten.
+    """
+
+    model: str
+    verify: bool
+    present: int
+    removed: int
+    first_right: float
+    false_found: float
+    kept: float
+    kept_at_two_percent: float
+    error: float
+    error_of_hits: float
+    diagram: tuple[Bin, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures."""
+        return {**vars(self), "diagram": [vars(row) for row in self.diagram]}
+
+
+@dataclass(frozen=True)
 class Report:
     """An evaluation: `setups` has one entry, or easy, medium and hard."""
 
@@ -105,6 +143,7 @@ class Report:
     queries: tuple[QueryResult, ...]
     cost: Cost
     notes: tuple[str, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
 
     @property
     def map(self) -> float:
@@ -138,6 +177,8 @@ class Report:
         }
         document["cost"] = vars(self.cost)
         document["notes"] = list(self.notes)
+        if self.calibrations:
+            document["calibration"] = [calibration.to_json() for calibration in self.calibrations]
         document["queries"] = [self._query(query) for query in self.queries]
         return document
 
@@ -179,12 +220,15 @@ class Report:
 
     def text(self) -> str:
         """The heading, the table and the notes, for a terminal."""
-        return "\n".join([self.heading(), "", aligned(self.rows()), *(f"note: {note}" for note in self.notes)])
+        notes = [f"note: {note}" for note in self.notes]
+        measured = ["", calibration_text(self.calibrations, aligned)] if self.calibrations else []
+        return "\n".join([self.heading(), "", aligned(self.rows()), *notes, *measured])
 
     def markdown(self) -> str:
         """The same as Markdown, with a row for each query, the worst first."""
         lines = [f"# {self.heading()}", "", markdown_table(self.rows()), ""]
         lines += [f"- {note}" for note in self.notes] + [""] * bool(self.notes)
+        lines += [calibration_text(self.calibrations, markdown_table), ""] if self.calibrations else []
         setups = list(self.setups)
         queries = [["query", *(f"AP {setup}" if len(setups) > 1 else "AP" for setup in setups)]]
         for query in self.worst_first():
@@ -195,6 +239,24 @@ class Report:
         """Queries by AP (of Medium where there are setups), those without positives last."""
         setup = "medium" if "medium" in self.setups else next(iter(self.setups))
         return sorted(self.queries, key=lambda query: _last_if_nan(query.setups[setup].ap))
+
+
+def calibration_text(calibrations: Sequence[Calibration], table: Callable[[list[list[str]]], str]) -> str:
+    """The figures of each calibration, and its reliability diagram as a table."""
+    rows = [["confidence", "pixels", "false found", "kept", "kept at 2 % false", "ECE", "ECE of ten", "P@1"]]
+    diagrams = []
+    for each in calibrations:
+        figures = (each.false_found, each.kept, each.kept_at_two_percent, each.error, each.error_of_hits)
+        pixels = "compared in doubt" if each.verify else "not compared"
+        rows.append([each.model, pixels, *map(decimal, figures), decimal(each.first_right)])
+        diagram = [["confidence", "answers", "mean", "right"]]
+        for row in each.diagram:
+            means = map(decimal, (row.confidence, row.right))
+            diagram.append([f"{row.low:.1f} to {row.high:.1f}", str(row.answers), *means])
+        diagrams += [f"{each.model}, pixels {pixels}:", table(diagram)]
+    first = calibrations[0]
+    heading = f"calibration: {first.present} queries with their positives, and {first.removed} without"
+    return "\n\n".join([heading, table(rows), *diagrams])
 
 
 def decimal(value: float) -> str:

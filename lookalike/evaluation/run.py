@@ -13,10 +13,11 @@ from lookalike.evaluation.answers import (
     ask_collection,
     embed_gallery,
 )
+from lookalike.evaluation.calibration import calibrate, collect
 from lookalike.evaluation.datasets.benchmark import Benchmark
 from lookalike.evaluation.protocols import Protocol, protocol_for
 from lookalike.evaluation.replay import replayed
-from lookalike.evaluation.report import Cost, Report
+from lookalike.evaluation.report import Calibration, Cost, Report
 from lookalike.evaluation.scoring import (
     Judge,
     describe_gallery,
@@ -26,6 +27,7 @@ from lookalike.evaluation.scoring import (
     settle,
     summarise,
 )
+from lookalike.search.confidence import model_for
 from lookalike.types import Encoder, Progress, Reranker
 
 
@@ -39,6 +41,7 @@ class Measurement:
     uncropped: bool = False
     rerankers: tuple[Reranker, ...] = ()
     engine: str | None = None
+    calibration: bool = False
 
 
 def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them nothing takes so many
@@ -54,6 +57,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     cache: Path | None = None,
     progress: Progress | None = None,
     engine: str | None = None,
+    calibration: bool = False,
 ) -> Report:
     """Measure `encoder` on `dataset` by the search path of a collection.
 
@@ -81,6 +85,8 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
         Is given the number of images embedded so far, and how many there are.
     engine
         The URI of a search server that is to hold and search the vectors.
+    calibration
+        Measure how far confidences can be believed, too; see `evaluation.calibration`.
 
     Returns
     -------
@@ -108,7 +114,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     benchmark = open_benchmark(dataset, root, distractors)
     chosen = protocol_for(benchmark, protocol)
     rerankers = tuple(_reranker(spec) for spec in rerank)
-    measurement = Measurement(benchmark, chosen, k, uncropped, rerankers, engine)
+    measurement = Measurement(benchmark, chosen, k, uncropped, rerankers, engine, calibration)
     if chosen.name == "report":
         _refuse_unreplayed(measurement)
         return replayed(benchmark, encoder, k, uncropped, cache, progress)
@@ -120,6 +126,8 @@ def _refuse_unreplayed(measurement: Measurement) -> None:
     """Raise EvaluationError for what the report did not do."""
     if measurement.rerankers:
         raise EvaluationError("the report re-ranked nothing: --protocol report does not go with --rerank")
+    if measurement.calibration:
+        raise EvaluationError("the report had no confidence: --protocol report does not go with --calibration")
     if measurement.engine:
         raise EvaluationError("the report searched no server: --protocol report does not go with --engine")
 
@@ -135,6 +143,10 @@ def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, pro
         for answer in answers(benchmark, collection, ask, measurement.uncropped, measurement.rerankers):
             judged.append(judge.read(answer))
             seconds += answer.seconds
+        calibrations: tuple[Calibration, ...] = ()
+        if measurement.calibration:
+            samples = collect(benchmark, collection, ask, measurement.uncropped, progress)
+            calibrations = calibrate(samples, model_for(encoder.fingerprint))
         vectors.save()
         notes = gallery_notes(benchmark, embedded, judge.absent, measurement.uncropped)
         gallery = describe_gallery(benchmark, embedded)
@@ -153,6 +165,7 @@ def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, pro
         queries=tuple(results),
         cost=Cost(embedded.seconds, seconds, embedded.added, 4 * encoder.dim),
         notes=notes,
+        calibrations=calibrations,
     )
 
 

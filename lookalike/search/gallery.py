@@ -121,6 +121,15 @@ class StoredGallery:
         sample = np.random.default_rng(0).choice(rows, min(count, len(self)), replace=False)
         return np.asarray(sample, np.int64)
 
+    def usual(self, vector: Vectors, without: Ids) -> Scores:
+        """Cosines of a unit vector (dim,) to random rows of those that are searched, without some rows.
+
+        The vectors of these rows are kept in memory, and are the same every time.
+        """
+        ids, vectors, counted = self._nearest.sample
+        counted = ~np.isin(ids, without) if counted is None else counted & ~np.isin(ids, without)
+        return np.asarray((vectors @ vector)[counted], np.float32)
+
     def item(self, row: int) -> Item:
         """The catalog's entry of a row."""
         return self._store.catalog.item(row)
@@ -145,6 +154,11 @@ class StoredGallery:
     def image(self, row: int) -> Image:
         """The upright picture of a row at full size; raises ImageError where it is gone."""
         return images.decode(self.read(row)).image
+
+    def reduced(self, row: int, size: int) -> Image:
+        """The upright picture of a row, its longest side at most `size`; raises ImageError where it is gone."""
+        decoded = images.decode(self.read(row), size=size // images.REDUCING_GAP)
+        return images.thumbnail(decoded.image, size)
 
     def read(self, row: int) -> bytes:
         """The image file of a row; raises ImageError."""

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from lookalike.errors import CollectionError
+from lookalike.search.confidence import is_same
+from lookalike.search.evidence import Assessment
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.options import SearchOptions
-from lookalike.types import Hit, Ranking
+from lookalike.types import Hit, Hits, Ranking
 
 
 class DamagedRows(CollectionError):  # noqa: N818 - says what is wrong
@@ -18,21 +20,27 @@ class DamagedRows(CollectionError):  # noqa: N818 - says what is wrong
         self.rows = rows
 
 
-def hits(ranking: Ranking, gallery: StoredGallery, options: SearchOptions) -> list[Hit]:
-    """The results of a ranking that begins after `options.offset`, without those below `options.min_score`.
+def hits(ranking: Ranking, gallery: StoredGallery, options: SearchOptions, assessment: Assessment) -> Hits:
+    """The results of a ranking that begins after `options.offset`, without those that `options` cut off.
 
     Raises DamagedRows where a row or its vector does not match its checksum.
     """
-    least, results, damaged = options.min_score, list[Hit](), list[int]()
+    results, damaged = Hits(found=assessment.found), list[int]()
     with gallery.store.catalog.snapshot():
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
-            if least is None or score >= least:
+            confidence = assessment.confidence(row)
+            if _is_kept(score, confidence, options):
                 item = gallery.intact_item(row)
                 if item is None:
                     damaged.append(row)
                     continue
                 rank = options.offset + len(results) + 1
-                results.append(Hit(rank, item.key, gallery.origins.path(item), float(score)))
+                results.append(Hit(rank, item.key, gallery.origins.path(item), float(score), confidence))
     if damaged:
         raise DamagedRows(gallery, damaged)
     return results
+
+
+def _is_kept(score: float, confidence: float | None, options: SearchOptions) -> bool:
+    is_near = options.min_score is None or score >= options.min_score
+    return is_near and (not options.found or is_same(confidence))

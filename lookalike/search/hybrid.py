@@ -39,10 +39,16 @@ class Subquery:
 
 @dataclass(frozen=True)
 class Answer:
-    """A ranking in the rows of `space`."""
+    """A ranking in the rows of `space`.
+
+    `resolved` is the query where it is a single picture or vector without any further part, and `candidates` are the
+    first rows before the query's own were moved or left out.
+    """
 
     ranking: Ranking
     space: Space
+    resolved: Resolved | None = None
+    candidates: Ranking | None = None
 
 
 def answer(query: Query, options: SearchOptions, pictures: Space, words: Callable[[], Space]) -> Answer:
@@ -55,7 +61,8 @@ def answer(query: Query, options: SearchOptions, pictures: Space, words: Callabl
     resolved = [_searched(resolve(part.query, part.space.encoder, part.space.gallery), part) for part in subqueries]
     fused = _fused(subqueries, resolved, options) if len(subqueries) > 1 else _single(space, resolved[0], options)
     ranking = own_first(fused, resolved[0], options)
-    return Answer(Ranking(ranking.ids[options.offset :], ranking.scores[options.offset :]), space)
+    kept = Ranking(ranking.ids[options.offset :], ranking.scores[options.offset :])
+    return Answer(kept, space, resolved[0], fused) if query.is_one_picture else Answer(kept, space)
 
 
 def split(query: Query, pictures: Space, words: Callable[[], Space]) -> list[Subquery]:

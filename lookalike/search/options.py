@@ -34,6 +34,10 @@ class SearchOptions:
         The share of the true nearest that an index must find; 1 is exact, None is what `optimize` aimed at.
     fuse
         How the rankings of pictures and text are fused: by ``rank`` or by calibrated ``scores``; see `search.fusion`.
+    found
+        Only hits that show the same thing as the query rather than not (`Hit.confidence` above 0.5).
+    verify
+        Where the scores leave doubt, compare the pixels of the nearest 10 with the query's, for their confidence.
 
     Raises
     ------
@@ -55,6 +59,8 @@ class SearchOptions:
     rerank: tuple[Reranker | str, ...] = ()
     recall: float | None = None
     fuse: Fuse = "rank"
+    found: bool = False
+    verify: bool = False
 
     def __post_init__(self) -> None:
         """Validated here, once."""

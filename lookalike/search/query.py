@@ -96,6 +96,11 @@ class Query:
         return replace(self, text=None, negative_text=None)
 
     @property
+    def is_one_picture(self) -> bool:
+        """Whether it is a single picture (or a part of it, or a vector) and nothing else."""
+        return len(self.examples) == 1 and not (self.text or self.negatives or self.negative_text or self.invariant)
+
+    @property
     def text_part(self) -> "Query | None":
         """The part of text; a negative text alone becomes the text."""
         if not self.text and not self.negative_text:
@@ -211,14 +216,14 @@ class _Resolver:
         intact = next((row for row in same if self.gallery.intact_item(row)), None)
         if intact is not None and not box and not self.invariant:
             # The same bytes and the same encoder: the stored vector is the probe, and no model need be loaded.
-            return Resolved(Probe(self.gallery.vectors(np.array([intact])), lambda: images.decode(data).image), own)
+            return Resolved(_pictured(self.gallery.vectors(np.array([intact])), lambda: data), own)
         return Resolved(self._encode(data, box), own)
 
     def _of_row(self, row: int, box: Box | None) -> Resolved:
         if box or self.invariant or self.gallery.intact_item(row) is None:
             return Resolved(self._encode(self.gallery.read(row), box), (row,))
         stored = self.gallery.vectors(np.array([row]))
-        return Resolved(Probe(stored, lambda: images.decode(self.gallery.read(row)).image), (row,))
+        return Resolved(_pictured(stored, lambda: self.gallery.read(row)), (row,))
 
     def _encode(self, example: Image.Image | bytes, box: Box | None) -> Probe:
         encoder = self.encoder()
@@ -227,7 +232,7 @@ class _Resolver:
             prepared = [images.prepare(encoder, copy) for copy in self._copies(decoded)]
         with stage("encode"):
             vectors = normalise(encoder.encode_batch(prepared))
-        return Probe(vectors, lambda: images.load(example, box=box).image)
+        return _pictured(vectors, lambda: example, box)
 
     def _copies(self, decoded: images.Decoded) -> list[images.Decoded]:
         turned = replace(decoded, width=decoded.height, height=decoded.width)
@@ -236,6 +241,15 @@ class _Resolver:
             replace(turned if quarters and number % 2 else decoded, image=copy)
             for number, copy in enumerate(variants(decoded.image, self.invariant))
         ]
+
+
+def _pictured(vectors: Vectors, read: Callable[[], Image.Image | bytes], box: Box | None = None) -> Probe:
+    """A probe of the picture that `read()` gives, cut to its box."""
+
+    def picture(size: int | None = None) -> Image.Image:
+        return images.load(read(), size=size, box=box).image
+
+    return Probe(vectors, picture, picture)
 
 
 def query_picture(example: Example, box: Box | None, gallery: StoredGallery) -> Image.Image:

@@ -30,6 +30,7 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
         "k": options.k,
         "offset": options.offset,
         "took_ms": round(1000 * (time.perf_counter() - start), 3),
+        "found": hits.found,
         "results": as_results(served, hits),
         "damaged": list(map(key_text, collection.damaged)),
     }
@@ -44,7 +45,9 @@ def as_results(served: Served, hits: Sequence[Hit]) -> list[dict[str, Any]]:
             if item:
                 size = {"width": item.width, "height": item.height}
                 names = {"id": to_id(hit.key), "key": key_text(hit.key)}
-                results.append({"rank": hit.rank, **names, "score": round(hit.score, 6), **size})
+                confidence = None if hit.confidence is None else round(hit.confidence, 4)
+                scores = {"score": round(hit.score, 6), "confidence": confidence}
+                results.append({"rank": hit.rank, **names, **scores, **size})
     return results
 
 

@@ -123,6 +123,12 @@ class Options(Strict):
         Annotated[float, Field(gt=0, le=1, description="Share of the true nearest that an index must find.")] | None
     ) = None
     fuse: Annotated[Fuse, Field(description="How images and words become one ranking.")] = DEFAULTS.fuse
+    found: Annotated[bool, Field(description="Only what shows the same thing as the query rather than not.")] = (
+        DEFAULTS.found
+    )
+    verify: Annotated[bool, Field(description="In doubt, compare the pixels of the best 10, for their confidence.")] = (
+        DEFAULTS.verify
+    )
 
 
 def _lists(of_words: bool) -> frozenset[str]:
@@ -217,12 +223,16 @@ class LoginBody(Strict):
 
 
 class Found(BaseModel):
-    """One result; `score` is a cosine, higher is better. `key` is for people, `id` for links."""
+    """One result; `score` is a cosine, higher is better. `key` is for people, `id` for links.
+
+    `confidence` is the probability that it shows the same thing as the query.
+    """
 
     rank: int
     id: str
     key: str
     score: float
+    confidence: Annotated[float | None, Field(description="null where none was measured.")] = None
     width: int
     height: int
 
@@ -234,6 +244,9 @@ class SearchAnswer(BaseModel):
     k: int
     offset: int
     took_ms: float
+    found: Annotated[
+        bool | None, Field(description="Whether the best image shows the same thing as the query rather than not.")
+    ] = None
     results: list[Found]
     damaged: Annotated[
         list[str], Field(description="Keys that searches left out, because what is stored of them is damaged.")

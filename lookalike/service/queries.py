@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lookalike.collection.collection import Collection
 from lookalike.errors import ImageError, QueryError
 from lookalike.search import rerank
+from lookalike.search.evidence import BEST
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Example, Key, Query
 from lookalike.search.rerank.patches import PatchEncoder
@@ -192,6 +193,8 @@ def search_options(options: Options) -> SearchOptions:
         rerank=tuple(options.rerank),
         recall=options.recall,
         fuse=options.fuse,
+        found=options.found,
+        verify=options.verify,
     )
 
 
@@ -222,6 +225,7 @@ def checked_total(searches: Sequence[Options], settings: Settings) -> None:
     """Raises ApiError 422 where the re-rankings of a whole request look at more candidates than one may."""
     for names, most in ((PICTURES, settings.reranked), (AMONG_THEMSELVES, settings.compared)):
         total = sum(_candidates(spec) for options in searches for spec in options.rerank if _method(spec) in names)
+        total += sum(BEST for options in searches if options.verify) if names is PICTURES else 0
         if total > most:
             message = f"rerank: {' and '.join(names)} would look at {total:,} candidates; a request may have {most:,}"
             raise ApiError(422, "invalid", message, "set top=, as in spatial,top=50, or send fewer searches")
@@ -237,12 +241,12 @@ def _candidates(spec: str) -> int:
 
 def is_heavy(options: Options) -> bool:
     """Whether a search may take seconds: while one does, quick ones must not wait for it."""
-    return any(_method(spec) in (*PICTURES, *AMONG_THEMSELVES) for spec in options.rerank)
+    return options.verify or any(_method(spec) in (*PICTURES, *AMONG_THEMSELVES) for spec in options.rerank)
 
 
 def needs_pixels(options: Options) -> bool:
-    """Whether the query will be decoded at full size, by a re-ranker or to be turned."""
-    return any(map(_looks_at_pixels, options.rerank)) or bool(options.invariant)
+    """Whether the query will be decoded at full size, by a re-ranker, to be verified or to be turned."""
+    return any(map(_looks_at_pixels, options.rerank)) or options.verify or bool(options.invariant)
 
 
 PICTURES = ("spatial", "patches")

@@ -58,6 +58,11 @@ class Spatial:
 
     def verified(self, query: Keypoints, ranking: Ranking, gallery: Gallery) -> Values:
         """As `inliers`, for keypoints of a query."""
+        counts = self.counted(query, ranking.ids, gallery)
+        return np.array([counts.get(row, 0) for row in ranking.ids.tolist()], np.float64)
+
+    def counted(self, query: Keypoints, ids: Ids, gallery: Gallery) -> dict[int, int]:
+        """The number of inliers by row, without rows whose picture cannot be read."""
         descriptors = unit(query.descriptors)
 
         def matches(row: int) -> NDArray[np.int64]:
@@ -67,10 +72,10 @@ class Spatial:
             return len(fitted(query, keypoints[row], pairs, self.model, self.pixels))
 
         with Threads(cores(), thread_name_prefix="lookalike-spatial") as pool:
-            keypoints = self.keypoints(ranking.ids, gallery, pool)
+            keypoints = self.keypoints(ids, gallery, pool)
             # Matrix products have threads of their own, and are slow when several threads start them at once.
             counts = {row: pool.submit(count, row, matches(row)) for row in keypoints}
-        return np.array([counts[row].result() if row in counts else 0 for row in ranking.ids.tolist()], np.float64)
+        return {row: count.result() for row, count in counts.items()}
 
     def keypoints(self, ids: Ids, gallery: Gallery, pool: ThreadPoolExecutor) -> dict[int, Keypoints]:
         """Row to keypoints, from the gallery's cache or from the pictures; unreadable pictures are left out."""

@@ -8,7 +8,17 @@ const grid = byId("grid");
 
 export function render(items, actions, hasScores = true) {
   grid.classList.toggle("plain", !hasScores);
-  grid.replaceChildren(...items.map((item, number) => card(item, number, actions, hasScores)));
+  const cards = items.map((item, number) => card(item, number, actions, hasScores));
+  const rest = hasScores ? items.findIndex((item) => typeof item.confidence === "number" && item.confidence <= 0.5) : -1;
+  if (rest >= 0) cards.splice(rest, 0, make("li", { className: "divider", textContent: say(rest ? "onlyAlike" : "probablyNot") }));
+  grid.replaceChildren(...cards);
+}
+
+// The confidence as a word; none where none was measured for the encoder.
+function band(item) {
+  if (typeof item.confidence !== "number") return [];
+  const name = item.confidence > 0.9 ? "same" : item.confidence > 0.5 ? "strong" : item.confidence > 0.1 ? "alike" : "weak";
+  return [make("span", { className: `band ${name}`, textContent: say("bands")[name], title: say("confidence", Math.round(100 * item.confidence)) })];
 }
 
 function card(item, number, actions, hasScores) {
@@ -19,7 +29,7 @@ function card(item, number, actions, hasScores) {
   const open = make("button", { type: "button", className: "open", label: say("open", name) + (hasScores ? `, ${say("score", item.score.toFixed(3))}` : ""), onclick: () => actions.open(number) }, image);
   const tile = make("li", { className: "card" }, open);
   tile.style.setProperty("--ratio", String(ratio));
-  if (hasScores) tile.append(make("div", { className: "caption" }, make("span", { className: "score", textContent: item.score.toFixed(3), title: say("similarity") }), make("span", { className: "name", textContent: short, title: name })));
+  if (hasScores) tile.append(make("div", { className: "caption" }, make("span", { className: "score", textContent: item.score.toFixed(3), title: say("similarity") }), ...band(item), make("span", { className: "name", textContent: short, title: name })));
   else tile.append(make("div", { className: "caption" }, make("span", { className: "name", textContent: short, title: name })));
   if (hasScores) tile.append(make("div", { className: "actions" }, ...buttons(item, actions)));
   return tile;

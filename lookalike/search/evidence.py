@@ -1,0 +1,140 @@
+"""An answer to the confidence of its hits: the collection's own cosines for this query and, in doubt, the pixels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL.Image import Image
+
+from lookalike.errors import ImageError, QueryError
+from lookalike.images import decode as images
+from lookalike.search.confidence import Evidence, Model, Numbers, Tail, is_in_doubt, is_same, model_for
+from lookalike.search.gallery import StoredGallery
+from lookalike.search.hybrid import Answer
+from lookalike.search.options import SearchOptions
+from lookalike.search.query import Resolved
+from lookalike.search.rank import rank
+from lookalike.search.rerank.keypoints import detect
+from lookalike.search.rerank.spatial import Spatial
+from lookalike.types import Ids, Probe, Ranking, Scores, Vectors
+
+BEST = 10
+"""How many of the nearest are verified."""
+SIDE, FEATURES = 400, 300
+"""Pictures are verified at this longest side in pixels, by so many keypoints."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """`found` of an answer, and the confidence of each row; both are None where the encoder was not measured."""
+
+    found: bool | None = None
+    by_row: Mapping[int, float] = field(default_factory=dict)
+
+    def confidence(self, row: int) -> float | None:
+        """The probability that a row shows the same thing as the query."""
+        return self.by_row.get(row)
+
+
+def assess(answer: Answer, options: SearchOptions, model: Model | None = None) -> Assessment:
+    """The confidence of the rows in an answer, by a model of the encoder; None: the one that was measured for it.
+
+    A confidence depends on the query, the images that are searched and `options.verify`, but not on how many results
+    were requested. Raises QueryError where `options.found` needs a confidence that the answer cannot have.
+    """
+    header = answer.space.gallery.store.header
+    model = model or model_for(header.fingerprint)
+    if model is None or answer.candidates is None or answer.resolved is None or len(answer.resolved.probe.vectors) > 1:
+        if options.found:
+            raise QueryError(_unknown(header.encoder, model))
+        return Assessment()
+    return _assessed(answer, answer.resolved, answer.candidates, options, model)
+
+
+def _unknown(encoder: str, model: Model | None) -> str:
+    if model is None:
+        return f"found: no confidence was measured for {encoder}; cut results off by their score instead"
+    return "found: confidence was measured for queries of a single picture; cut results off by their score instead"
+
+
+def _assessed(
+    answer: Answer, resolved: Resolved, candidates: Ranking, options: SearchOptions, model: Model
+) -> Assessment:
+    gallery, own = answer.space.gallery, np.array(resolved.own_rows, np.int64)
+    nearest = _nearest(resolved, candidates, gallery, options)
+    is_itself = bool(len(own)) and not options.exclude_self
+    if not len(nearest.ids):
+        return Assessment(is_itself, dict.fromkeys(own.tolist(), 1.0))
+    tail = usual_tail(resolved.probe, gallery, own, model)
+    lead = float(nearest.scores[0])
+    best = model.predict(Evidence(nearest.scores, lead, tail))
+    verified: dict[int, float] = {}
+    if options.verify and is_in_doubt(float(best[0])):
+        seen = inliers(resolved.probe, nearest.ids, gallery)
+        best = model.predict(Evidence(nearest.scores, lead, tail, seen))
+        verified = dict(zip(nearest.ids.tolist(), best.tolist(), strict=True))
+    plain = model.predict(Evidence(answer.ranking.scores, lead, tail))
+    by_row = dict(zip(answer.ranking.ids.tolist(), plain.tolist(), strict=True))
+    found = is_itself or is_same(float(best.max()))
+    return Assessment(found, by_row | verified | dict.fromkeys(own.tolist(), 1.0))
+
+
+def _nearest(resolved: Resolved, candidates: Ranking, gallery: StoredGallery, options: SearchOptions) -> Ranking:
+    """The nearest rows that are not the query itself, by cosine: one, or `BEST` to be verified."""
+    own = np.array(resolved.own_rows, np.int64)
+    count = len(own) + (BEST if options.verify else 1)
+    if options.rerankers or len(candidates.ids) < min(count, len(gallery)):
+        candidates = rank(resolved.probe, gallery, count)
+    others = ~np.isin(candidates.ids, own)
+    return Ranking(candidates.ids[others], candidates.scores[others]).head(BEST)
+
+
+def usual_tail(probe: Probe, gallery: StoredGallery, own: Ids, model: Model | None = None) -> Tail:
+    """The tail of the cosines of a query to the images that are searched, by a sample of these."""
+    cosines = gallery.usual(probe.vectors[0], own)
+    return Tail.of(cosines, len(gallery) - len(own), model.typical if model else None)
+
+
+def inliers(probe: Probe, ids: Ids, gallery: StoredGallery) -> Numbers | None:
+    """The inliers of candidates (n,), NaN where a picture cannot be read; None where the query's cannot."""
+    if probe.image is None:
+        return None
+    try:
+        picture = probe.reduced(SIDE // images.REDUCING_GAP) if probe.reduced else probe.image()
+    except ImageError:
+        return None
+    query = detect(images.thumbnail(picture, SIDE), FEATURES)
+    counts = Spatial(top=BEST, features=FEATURES).counted(query, ids, ReducedPictures(gallery))
+    return np.array([counts.get(row, np.nan) for row in ids.tolist()], np.float64)
+
+
+@dataclass(frozen=True)
+class ReducedPictures:
+    """A gallery whose pictures have a longest side of `SIDE`; meets `types.Gallery`."""
+
+    gallery: StoredGallery
+
+    def __len__(self) -> int:
+        return len(self.gallery)
+
+    def vectors(self, ids: Ids) -> Vectors:
+        """As in the gallery."""
+        return self.gallery.vectors(ids)
+
+    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
+        """As in the gallery."""
+        return self.gallery.search(vectors, k)
+
+    def image(self, row: int) -> Image:
+        """The upright picture of a row, reduced."""
+        return self.gallery.reduced(row, SIDE)
+
+    def content(self, row: int) -> str:
+        """The digest of the file and the side: the cache keeps features of reduced pictures apart."""
+        return self.gallery.content(row) + SIDE.to_bytes(2).hex()
+
+    @property
+    def cache_dir(self) -> Path:
+        """As in the gallery."""
+        return self.gallery.cache_dir
