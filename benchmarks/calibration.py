@@ -58,7 +58,7 @@ def answered(benchmark: Benchmark, name: str, cache: Path | None) -> list[Sample
 
 def row(name: str, model: Model, figures: Sequence[Calibration], source: str) -> dict[str, Any]:
     """The row of an encoder: the model fitted on all landmarks, and the figures of those fitted without each."""
-    kept = ("verify", "false_found", "kept", "kept_at_two_percent", "error", "error_of_hits")
+    kept = ("verify", "false_found", "kept", "kept_at_two_percent", "error", "error_of_hits", "ordinary_found")
     return {
         "fingerprint": load_encoder(name).fingerprint,
         "fitted_on": source,
@@ -66,18 +66,6 @@ def row(name: str, model: Model, figures: Sequence[Calibration], source: str) ->
         "cross_validated": [{key: getattr(each, key) for key in kept} for each in figures],
         "model": model.to_json(),
     }
-
-
-def ordinary(collection: Collection, prefix: str, model: Model, count: int = 500) -> str:
-    """How many photos among the distractors are answered with `found` where they are queries, themselves left out."""
-    names = collection.keys()
-    keys = [key for key in names if key.startswith(prefix)]
-    keys = keys[:: max(1, len(keys) // count)]
-    found = [key for key in keys if assess(collection.rank(Query((key,)), ALONE), ALONE, model).found]
-    return f"of {len(keys)} ordinary photos as queries, {len(found)} are found: {', '.join(found[:20])}"
-
-
-ALONE = SearchOptions(exclude_self=True)
 
 
 def costs(collection: Collection, model: Model, photos: Sequence[Path], rounds: int) -> list[list[str]]:
@@ -129,12 +117,11 @@ def main() -> None:
         figures = calibrate(samples)
         print(f"## {name}\n\n{calibration_text(figures, markdown_table)}\n")
         model = fit_model(samples)
-        with embed_gallery(benchmark, load_encoder(name), arguments.cache).collection as collection:
-            for folder in arguments.distractors:
-                print(ordinary(collection, f"{folder.name}/", model), end="\n\n")
-            if arguments.time:
+        if arguments.time:
+            with embed_gallery(benchmark, load_encoder(name), arguments.cache).collection as collection:
                 print(markdown_table(costs(collection, model, arguments.time, arguments.rounds)), end="\n\n")
-        source = f"{len({sample.query.group for sample in samples})} landmarks of {arguments.root.name}"
+        subjects = {sample.query.group for sample in samples if not sample.query.is_ordinary}
+        source = f"{len(subjects)} landmarks of {arguments.root.name}"
         source += f", with {', '.join(folder.name for folder in arguments.distractors)}" * bool(arguments.distractors)
         rows[name] = row(name, model, figures, source)
     if arguments.write:

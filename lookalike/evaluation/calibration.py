@@ -1,9 +1,11 @@
 """A benchmark to the calibration of its encoder's confidence: queries with their positives, and without any of them.
 
 Every positive of a query is a query too, without itself in the gallery. Queries that share positives are a group, and
-no group is judged by a model that was fitted on it.
+no group is judged by a model that was fitted on it. Distractors are queries, too: ordinary photos, of which there is
+nothing else in the gallery.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError, LookalikeError
 from lookalike.evaluation.answers import Ask
-from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Truth
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth
 from lookalike.evaluation.report import Bin, Calibration
 from lookalike.search.confidence import (
     FIRST,
@@ -36,13 +38,22 @@ from lookalike.types import Probe, Progress, Scores
 FOLDS = 10
 """At most so many models are fitted in a cross-validation."""
 BINS = 10
+NOBODY = -1
+"""The group of a result that shows no subject of any query."""
+ORDINARY = 300
+"""At most so many distractors are queries."""
+SAME_SCENE = 10
+"""An ordinary photo that shares so many points with the nearest image shows the same scene."""
 FALSE = 0.02
 """The share of false answers at which the share that is kept is reported."""
 
 
 @dataclass(frozen=True)
 class CalibrationQuery:
-    """A query with its group; its photo and junk are hidden, and `removed` says whether its positives are, too."""
+    """A query with its group; its photo and junk are hidden, and `removed` says whether its positives are, too.
+
+    Ordinary photos have groups below `NOBODY`, each its own.
+    """
 
     query: BenchmarkQuery
     group: int
@@ -50,10 +61,15 @@ class CalibrationQuery:
     hidden: frozenset[str]
     removed: bool
 
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether it is a distractor."""
+        return self.group < 0
+
 
 @dataclass(frozen=True)
 class Sample:
-    """An answer: its nearest images, which of them are right, and the group that each belongs to (-1: none).
+    """An answer: its nearest images, which of them are right, and the group that each belongs to (or `NOBODY`).
 
     `usual` are cosines to random images, `rows` is the number of images that were searched.
     """
@@ -125,19 +141,46 @@ def _groups(members: Sequence[set[str]]) -> list[int]:
     return [numbers.setdefault(root(keys[0]) if keys else f"query {at}", len(numbers)) for at, keys in enumerate(named)]
 
 
+def ordinary_queries(benchmark: Benchmark, collection: Collection) -> list[CalibrationQuery]:
+    """At most `ORDINARY` distractors as queries, evenly from all over them, each without itself in the gallery."""
+    own = set(Names(benchmark.images).keys) if benchmark.distractors else set()
+    names = collection.keys() if benchmark.distractors else []
+    keys = [key for key in names if key not in own]
+    queries: list[CalibrationQuery] = []
+    for key in keys[:: -(-len(keys) // ORDINARY) or 1]:
+        path = collection.gallery.path(_known(collection, key))
+        if path is not None:
+            query = BenchmarkQuery(key, path, None, {})
+            queries.append(CalibrationQuery(query, NOBODY - 1 - len(queries), frozenset(), frozenset({key}), True))
+    return queries
+
+
+def _known(collection: Collection, key: str) -> int:
+    row = collection.row(key)
+    assert row is not None, "a key that the collection listed"
+    return row
+
+
 def collect(
     benchmark: Benchmark, collection: Collection, ask: Ask, uncropped: bool = False, progress: Progress | None = None
 ) -> list[Sample]:
-    """The answer to each query, with its positives in the gallery and without them."""
-    queries = queries_of(benchmark)
+    """The answer to each query, with its positives in the gallery and without them, and to ordinary photos.
+
+    Nobody has looked whether an ordinary photo has a match: it is left out where the nearest image shares many points.
+    """
+    queries = [*queries_of(benchmark), *ordinary_queries(benchmark, collection)]
     owners = {key: query.group for query in queries for key in query.positives}
     samples = []
     for done, query in enumerate(queries):
         sample = _sample(query, owners, collection, ask, uncropped)
-        samples += [sample] if sample else []
+        samples += [sample] if sample and not _is_same_scene(sample) else []
         if progress:
             progress(done + 1, len(queries))
     return samples
+
+
+def _is_same_scene(sample: Sample) -> bool:
+    return sample.query.is_ordinary and sample.inliers is not None and sample.inliers[0] >= SAME_SCENE
 
 
 def _sample(
@@ -158,7 +201,7 @@ def _sample(
         query,
         ranking.scores,
         np.array([key in query.positives for key in keys]),
-        np.array([owners.get(key, -1) for key in keys], np.int64),
+        np.array([owners.get(key, NOBODY) for key in keys], np.int64),
         gallery.usual(probe.vectors[0], np.empty(0, np.int64)),
         len(gallery),
         inliers(probe, ranking.ids, gallery),
@@ -168,7 +211,8 @@ def _sample(
 def fit_model(samples: Sequence[Sample], without: Iterable[int] = ()) -> Model:
     """The model of these answers without some groups, whose photos do not count as wrong results either.
 
-    Each group counts the same. Raises LookalikeError where all results are right, or all wrong.
+    Each group counts the same, and ordinary photos together count `ORDINARY_SHARE` of all groups. Raises
+    LookalikeError where all results are right, or all wrong.
     """
     left_out = list(without)
     samples = [sample for sample in samples if sample.query.group not in left_out]
@@ -178,7 +222,7 @@ def fit_model(samples: Sequence[Sample], without: Iterable[int] = ()) -> Model:
         float(np.median([tail.excess for tail in tails])),
         round(float(np.median([tail.rows for tail in tails]))),
     )
-    counts = {group: sum(sample.query.group == group for sample in samples) for group in _named(samples)}
+    weigh = _weights(samples)
 
     def regression(names: Sequence[str], is_first: bool) -> Logistic:
         features, labels, weights = [], [], []
@@ -191,7 +235,7 @@ def fit_model(samples: Sequence[Sample], without: Iterable[int] = ()) -> Model:
             features.append(evidence.features(names)[chosen])
             labels.append(sample.right[chosen])
             costs = np.where(sample.right[chosen], 1.0, CAUTION)
-            weights.append(costs / max(LEAST_GROUP, counts[sample.query.group]))
+            weights.append(costs * weigh[sample.query.group])
         return fit(np.concatenate(features), np.concatenate(labels).astype(np.float64), np.concatenate(weights))
 
     return Model(
@@ -203,14 +247,20 @@ def fit_model(samples: Sequence[Sample], without: Iterable[int] = ()) -> Model:
     )
 
 
-CAUTION = 2.0
+def _weights(samples: Sequence[Sample]) -> dict[int, float]:
+    """Group to the weight of each of its answers."""
+    counts = Counter(sample.query.group for sample in samples)
+    weights = {group: 1 / max(LEAST_GROUP, count) for group, count in counts.items() if group >= 0}
+    total = sum(count * weights[group] for group, count in counts.items() if group >= 0)
+    ordinary = sum(group < 0 for group in counts)
+    return weights | {group: ORDINARY_SHARE * total / ordinary for group in counts if group < 0}
+
+
+ORDINARY_SHARE = 1 / 8
+CAUTION = 1.25
 """A wrong result counts as so many right ones: a false promise costs more than a missed one."""
-LEAST_GROUP = 20
+LEAST_GROUP = 50
 """A group of fewer answers counts less, or a single photo could decide."""
-
-
-def _named(samples: Sequence[Sample]) -> list[int]:
-    return sorted({sample.query.group for sample in samples})
 
 
 @dataclass(frozen=True)
@@ -220,6 +270,7 @@ class Verdict:
     confidences: Numbers
     right: NDArray[np.bool_]
     removed: bool
+    is_ordinary: bool = False
 
 
 def predicted(sample: Sample, model: Model, verify: bool) -> Verdict:
@@ -228,17 +279,18 @@ def predicted(sample: Sample, model: Model, verify: bool) -> Verdict:
     confidences = model.predict(replace(evidence, inliers=None))
     if verify and evidence.inliers is not None and is_in_doubt(float(confidences[0])):
         confidences = model.predict(evidence)
-    return Verdict(confidences, sample.right, sample.query.removed)
+    return Verdict(confidences, sample.right, sample.query.removed, sample.query.is_ordinary)
 
 
 def cross_validated(samples: Sequence[Sample], verify: bool) -> list[Verdict]:
     """Each answer judged by a model that was fitted without its group; raises EvaluationError for a single group."""
-    groups = _named(samples)
-    if len(groups) < 2:
+    groups = sorted({sample.query.group for sample in samples})
+    subjects, ordinary = [group for group in groups if group >= 0], [group for group in groups if group < 0]
+    if len(subjects) < 2:
         raise EvaluationError("calibration needs queries of two subjects or more: one is judged by what others show")
-    folds = [groups[at :: min(FOLDS, len(groups))] for at in range(min(FOLDS, len(groups)))]
-    verdicts = []
-    for fold in folds:
+    count, verdicts = min(FOLDS, len(subjects)), []
+    for at in range(count):
+        fold = {*subjects[at::count], *ordinary[at::count]}
         model = fit_model(samples, fold)
         verdicts += [predicted(sample, model, verify) for sample in samples if sample.query.group in fold]
     return verdicts
@@ -268,6 +320,8 @@ def expected_error(diagram: Sequence[Bin]) -> float:
 
 def summarised(verdicts: Sequence[Verdict], model: str, verify: bool) -> Calibration:
     """The figures of answers to queries with and without positives; `model` says where the confidences come from."""
+    ordinary = [verdict.confidences.max() for verdict in verdicts if verdict.is_ordinary]
+    verdicts = [verdict for verdict in verdicts if not verdict.is_ordinary]
     first = np.array([verdict.confidences[0] for verdict in verdicts])
     right = np.array([verdict.right[0] for verdict in verdicts], np.bool_)
     removed = np.array([verdict.removed for verdict in verdicts], np.bool_)
@@ -292,6 +346,8 @@ def summarised(verdicts: Sequence[Verdict], model: str, verify: bool) -> Calibra
         expected_error(diagram),
         expected_error(every),
         tuple(diagram),
+        len(ordinary),
+        float(np.mean([is_same(value) for value in ordinary])) if ordinary else float("nan"),
     )
 
 

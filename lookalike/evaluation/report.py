@@ -107,7 +107,8 @@ class Calibration:
     `false_found` is the share of queries without positives that are answered with `found`. `kept` is the share of right
     first results with a confidence above 0.5, and `kept_at_two_percent` the share above the confidence that 2 % of the
     queries without positives exceed. `error` is the expected calibration error of first results, of both kinds of
-    queries together, and `error_of_hits` that of the first ten.
+    queries together, and `error_of_hits` that of the first ten. `ordinary_found` is the share of `ordinary` distractors
+    that are answered with `found` where they are queries, NaN where there are none.
     """
 
     model: str
@@ -121,10 +122,13 @@ class Calibration:
     error: float
     error_of_hits: float
     diagram: tuple[Bin, ...]
+    ordinary: int = 0
+    ordinary_found: float = math.nan
 
     def to_json(self) -> dict[str, Any]:
         """All figures."""
-        return {**vars(self), "diagram": [vars(row) for row in self.diagram]}
+        diagram = [vars(row) for row in self.diagram]
+        return {**vars(self), "ordinary_found": _number(self.ordinary_found), "diagram": diagram}
 
 
 @dataclass(frozen=True)
@@ -243,10 +247,29 @@ class Report:
 
 def calibration_text(calibrations: Sequence[Calibration], table: Callable[[list[list[str]]], str]) -> str:
     """The figures of each calibration, and its reliability diagram as a table."""
-    rows = [["confidence", "pixels", "false found", "kept", "kept at 2 % false", "ECE", "ECE of ten", "P@1"]]
+    rows = [
+        [
+            "confidence",
+            "pixels",
+            "false found",
+            "kept",
+            "kept at 2 % false",
+            "ECE",
+            "ECE of ten",
+            "ordinary found",
+            "P@1",
+        ]
+    ]
     diagrams = []
     for each in calibrations:
-        figures = (each.false_found, each.kept, each.kept_at_two_percent, each.error, each.error_of_hits)
+        figures = (
+            each.false_found,
+            each.kept,
+            each.kept_at_two_percent,
+            each.error,
+            each.error_of_hits,
+            each.ordinary_found,
+        )
         pixels = "compared in doubt" if each.verify else "not compared"
         rows.append([each.model, pixels, *map(decimal, figures), decimal(each.first_right)])
         diagram = [["confidence", "answers", "mean", "right"]]
@@ -256,6 +279,7 @@ def calibration_text(calibrations: Sequence[Calibration], table: Callable[[list[
         diagrams += [f"{each.model}, pixels {pixels}:", table(diagram)]
     first = calibrations[0]
     heading = f"calibration: {first.present} queries with their positives, and {first.removed} without"
+    heading += f"; {first.ordinary} distractors as queries" if first.ordinary else ""
     return "\n\n".join([heading, table(rows), *diagrams])
 
 

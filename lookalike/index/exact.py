@@ -291,6 +291,21 @@ def _ahead(job: Callable[[T], U], arguments: Iterable[T], ahead: int) -> Iterato
         yield future.result()
 
 
+def cosines_to(vector: Vectors, rows: Vectors) -> Scores:
+    """Cosines (n,) of a unit vector (dim,) and few unit rows (n, dim), without waking threads: these may be busy."""
+    import faiss
+
+    vector, rows = np.ascontiguousarray(vector, np.float32), np.ascontiguousarray(rows, np.float32)
+    scores = np.empty(len(rows), np.float32)
+    pointer = faiss.swig_ptr
+    if len(rows):
+        # FAISS' type stubs leave it out.
+        faiss.fvec_inner_products_ny(  # type: ignore[attr-defined]
+            pointer(scores), pointer(vector), pointer(rows), rows.shape[1], len(rows)
+        )
+    return scores
+
+
 def threads() -> int:
     """The number of threads that FAISS may use."""
     import faiss

@@ -68,16 +68,15 @@ def _assessed(
         return Assessment(is_itself, dict.fromkeys(own.tolist(), 1.0))
     tail = usual_tail(resolved.probe, gallery, own, model)
     lead = float(nearest.scores[0])
-    best = model.predict(Evidence(nearest.scores, lead, tail))
-    verified: dict[int, float] = {}
-    if options.verify and is_in_doubt(float(best[0])):
+    # The nearest first, and then whatever was requested.
+    best, *others = model.predict(Evidence(np.append(lead, answer.ranking.scores), lead, tail)).tolist()
+    by_row = dict(zip(answer.ranking.ids.tolist(), others, strict=True))
+    if options.verify and is_in_doubt(best):
         seen = inliers(resolved.probe, nearest.ids, gallery)
-        best = model.predict(Evidence(nearest.scores, lead, tail, seen))
-        verified = dict(zip(nearest.ids.tolist(), best.tolist(), strict=True))
-    plain = model.predict(Evidence(answer.ranking.scores, lead, tail))
-    by_row = dict(zip(answer.ranking.ids.tolist(), plain.tolist(), strict=True))
-    found = is_itself or is_same(float(best.max()))
-    return Assessment(found, by_row | verified | dict.fromkeys(own.tolist(), 1.0))
+        verified = model.predict(Evidence(nearest.scores, lead, tail, seen)).tolist()
+        best = max(verified)
+        by_row |= zip(nearest.ids.tolist(), verified, strict=True)
+    return Assessment(is_itself or is_same(best), by_row | dict.fromkeys(own.tolist(), 1.0))
 
 
 def _nearest(resolved: Resolved, candidates: Ranking, gallery: StoredGallery, options: SearchOptions) -> Ranking:

@@ -15,6 +15,7 @@ from PIL.Image import Image
 from lookalike.errors import CollectionError
 from lookalike.images import decode as images
 from lookalike.index.ann import FILE, FOLDER, open_candidates, stamp
+from lookalike.index.exact import cosines_to
 from lookalike.search.searcher import Nearest, StoredRows
 from lookalike.storage.filters import select
 from lookalike.storage.manifest import CACHE
@@ -128,7 +129,7 @@ class StoredGallery:
         """
         ids, vectors, counted = self._nearest.sample
         counted = ~np.isin(ids, without) if counted is None else counted & ~np.isin(ids, without)
-        return np.asarray((vectors @ vector)[counted], np.float32)
+        return np.asarray(cosines_to(vector, vectors)[counted], np.float32)
 
     def item(self, row: int) -> Item:
         """The catalog's entry of a row."""

@@ -147,8 +147,8 @@ def resolve(query: Query, encoder: Callable[[], Encoder], gallery: StoredGallery
     if query.negative_text:
         away.append(resolver.text(query.negative_text))
     own = tuple(dict.fromkeys(row for positive in positives for row in positive.own_rows))
-    picture = positives[0].probe.image if len(positives) == 1 else None
-    return Resolved(Probe(_combined(rows, away, query), picture), own, query.box is not None)
+    only = positives[0].probe if len(positives) == 1 else Probe(rows[0])
+    return Resolved(Probe(_combined(rows, away, query), only.image, only.reduced), own, query.box is not None)
 
 
 def _combined(rows: Sequence[Vectors], away: Sequence[Vectors], query: Query) -> Vectors:

@@ -57,3 +57,16 @@ def test_an_encoder_that_was_not_measured_claims_nothing(run: Run, indexed: Path
     status, output, errors = run("search", indexed, stranger, "--found")
     assert (status, output, errors.count("\n")) == (1, "", 1)
     assert "no confidence was measured for pixels; cut results off" in errors
+
+
+def test_an_evaluation_prints_how_far_confidences_can_be_believed(
+    run: Run, six_buildings: Path, own_cache: Path
+) -> None:
+    evaluate = ("evaluate", "vgg", "--root", six_buildings, "--encoder", "thumbnail")
+    status, printed, _ = run(*evaluate, "--calibration", "--json")
+    assert status == 0
+    figures = json.loads(printed)["calibration"]
+    assert [each["model"] for each in figures] == ["fitted here, cross-validated over subjects"] * 2
+    assert [each["verify"] for each in figures] == [False, True]
+    assert all(0 <= each["error"] <= 1 for each in figures)
+    assert run(*evaluate, "--explain", "--calibration")[0] == 2

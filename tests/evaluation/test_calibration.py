@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from lookalike.errors import EvaluationError
+from lookalike.evaluation.answers import ask_collection, embed_gallery
 from lookalike.evaluation.calibration import (
     CalibrationQuery,
     Sample,
     Verdict,
+    _weights,
     bins,
     calibrate,
+    collect,
     cross_validated,
     expected_error,
     fit_model,
@@ -25,11 +28,11 @@ from lookalike.evaluation.datasets.benchmark import BenchmarkQuery, Truth
 from lookalike.evaluation.page import save_report
 from lookalike.evaluation.run import evaluate
 from lookalike.search import confidence
-from tests.cli.running import Run
-from tests.evaluation.angles import AngleEncoder, vgg
+from tests.evaluation.angles import AngleEncoder, paint, vgg
+from tests.service.browsing import textured
 from tests.support.confident import MODEL
+from tests.support.pictures import PixelEncoder
 
-pytest_plugins = ["tests.cli.conftest"]
 WHOLE = "0 0 32 24"
 TRUTHS = {"q": (f"a {WHOLE}", "a;b;c", "d"), "r": (f"x {WHOLE}", "y", "")}
 ANGLES = {"a": 0.0, "b": 4.0, "c": 8.0, "d": 2.0, "x": 90.0, "y": 94.0, "far": 200.0}
@@ -65,8 +68,6 @@ def test_a_leave_one_out_set_has_each_photo_once(tmp_path: Path) -> None:
         for number in range(3):
             vgg_folder = root / "images" / name
             vgg_folder.mkdir(parents=True, exist_ok=True)
-            from tests.evaluation.angles import paint
-
             paint(vgg_folder / f"{number}.png", 90 * (name == "two") + number)
     queries = queries_of(load("folders", root / "images"))
     assert len(queries) == 12
@@ -229,16 +230,43 @@ def test_the_report_cannot_be_calibrated(towns: Path, tmp_path: Path) -> None:
         evaluate("vgg", towns, AngleEncoder(), "report", cache=tmp_path / "cache", calibration=True)
 
 
-def test_the_command_line_prints_it(run: Run, towns: Path, own_cache: Path) -> None:
-    status, printed, _ = run("evaluate", "vgg", "--root", towns, "--encoder", "thumbnail", "--calibration", "--json")
-    assert status == 0
-    calibration = json.loads(printed)["calibration"]
-    assert [figures["model"] for figures in calibration] == ["fitted here, cross-validated over subjects"] * 2
-    assert run("evaluate", "vgg", "--root", towns, "--explain", "--calibration")[0] == 2
-
-
 def test_the_confidence_of_an_answer_uses_what_calibration_measures() -> None:
     sample = answers()[0]
     assert predicted(sample, MODEL, False).confidences == pytest.approx(
         MODEL.predict(confidence.Evidence(sample.cosines, float(sample.cosines[0]), sample.tail(MODEL.typical)))
     )
+
+
+def test_distractors_are_queries_of_which_there_is_nothing_else(towns: Path, tmp_path: Path) -> None:
+    for number, angle in enumerate((85.0, 175.0, 300.0, 302.0)):
+        paint(tmp_path / "more" / f"{number}.png", angle)
+    options = {"cache": tmp_path / "cache", "calibration": True}
+    report = evaluate("vgg", towns, AngleEncoder(), distractors=[tmp_path / "more"], **options)  # type: ignore[arg-type]
+    plain = report.calibrations[0]
+    assert (plain.present, plain.removed, plain.ordinary) == (16, 16, 4)
+    # Two of them are as near to each other as photos of one subject, and nothing says that they are not.
+    assert plain.ordinary_found in (0.0, 0.5)
+    assert sum(row.answers for row in plain.diagram) == 32
+    assert "4 distractors as queries" in report.text()
+    without = evaluate("vgg", towns, AngleEncoder(), **options)  # type: ignore[arg-type]
+    assert without.to_json()["calibration"][0]["ordinary_found"] is None
+
+
+def test_an_ordinary_photo_that_shares_points_with_another_is_no_query(tmp_path: Path, own_cache: Path) -> None:
+    root = vgg(tmp_path / "set", ANGLES, TRUTHS)
+    (tmp_path / "more").mkdir()
+    for seed in range(3):
+        textured(seed).save(tmp_path / "more" / f"{seed}.png")
+    textured(0).crop((20, 20, 460, 340)).save(tmp_path / "more" / "part.png")
+    benchmark = load("vgg", root, [tmp_path / "more"])
+    with embed_gallery(benchmark, PixelEncoder(), tmp_path / "cache").collection as collection:
+        samples = collect(benchmark, collection, ask_collection(collection))
+    asked = {sample.query.query.name.rpartition("/")[2] for sample in samples if sample.query.is_ordinary}
+    assert asked == {"1.png", "2.png"}
+
+
+def test_ordinary_photos_together_count_an_eighth_of_all_groups() -> None:
+    samples = [*answers(), *(made(-2 - at, True, [0.4, 0.3, 0.2], [0, 0, 0], [-1, -1, -1], 4) for at in range(10))]
+    weights = _weights(samples)
+    assert [weights[group] for group in range(3)] == pytest.approx([1 / 80] * 3)
+    assert sum(weights[-2 - at] for at in range(10)) == pytest.approx(3 / 8)

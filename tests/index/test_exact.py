@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lookalike.errors import QueryError
-from lookalike.index.exact import ExactIndex, InMemory, share_of
+from lookalike.index.exact import ExactIndex, InMemory, cosines_to, share_of
 from lookalike.types import Vectors
 
 
@@ -110,3 +110,11 @@ def test_a_row_against_itself_never_scores_more_than_one() -> None:
 
 def test_recall_is_the_share_that_is_found() -> None:
     assert share_of(np.array([[1, 2, -1, -1]]), np.array([[2, 1, 3, 4]])) == 0.5
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 300])
+def test_cosines_without_threads_are_those_of_a_product(count: int) -> None:
+    few = np.random.default_rng(0).normal(size=(count, 33)).astype(np.float32)
+    vector = np.random.default_rng(1).normal(size=33).astype(np.float32)
+    assert np.allclose(cosines_to(vector, few), few @ vector, atol=1e-5)
+    assert np.allclose(cosines_to(vector, few[::-1]), few[::-1] @ vector, atol=1e-5)

@@ -277,3 +277,13 @@ def test_a_vector_has_no_pixels_to_compare(scenes: Collection) -> None:
     hits = scenes.search(vector, k=8, verify=True)
     assert [hit.confidence for hit in hits] == [pytest.approx(logistic(-0.1))] * 8
     assert inliers(Probe(vector[None]), np.array([0]), scenes.gallery) is None
+
+
+def test_a_large_query_is_decoded_at_a_fraction_of_its_size(scenes: Collection, tmp_path: Path) -> None:
+    part_of(2).resize((3600, 2800)).save(tmp_path / "large.jpg")
+    probe = scenes.resolve(Query((tmp_path / "large.jpg",))).probe
+    assert probe.reduced is not None
+    assert probe.reduced(200).size == (900, 700)
+    assert probe.image is not None
+    assert probe.image().size == (3600, 2800)
+    assert scenes.gallery.reduced(2, 400).size == (400, 300)
