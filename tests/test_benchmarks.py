@@ -259,3 +259,14 @@ def test_the_adaptation_benchmark_measures_held_out_groups(run: Run, tmp_path: P
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert cells[:3] == ["the other groups", held_out, str(queries)]
         assert float(cells[4]) > float(cells[3]) + 0.1
+
+
+def test_the_calibration_benchmark_measures_an_encoder_and_what_its_confidence_costs(
+    run: Run, jpegs: Path, six_buildings: Path
+) -> None:
+    options = ["--encoder", "thumbnail", "--time", jpegs / "0.jpg", jpegs / "1.jpg", "--rounds", 1]
+    printed = run("calibration", six_buildings, "--distractors", jpegs, *options)
+    assert printed.startswith("## thumbnail\n\ncalibration: ")
+    assert "9 distractors as queries" in printed
+    names = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")]
+    assert {"search by a photo", "its confidence, a photo", "search by a key", "verification"} <= set(names)
