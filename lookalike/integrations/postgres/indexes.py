@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from lookalike.integrations.tuning import NEIGHBOURS
+
 EXACT_UP_TO = 10_000
 """Rows that are compared one by one: some milliseconds."""
 MOST_DIMS = {"float32": 2000, "float16": 4000}
@@ -29,19 +31,24 @@ class Kind:
 
     def reads(self, k: int, effort: int) -> int:
         """How many rows a search for the best `k` reads: more where ef_search ends before the effort does."""
-        return max(k, effort) if self.name == "hnsw" and effort > MOST_EF else k
+        wide = self._wide(k, effort)
+        return wide if self.name == "hnsw" and wide > MOST_EF else k
+
+    def _wide(self, k: int, effort: int) -> int:
+        """The effort for `k` results, of one measured with `NEIGHBOURS`: a hundred lie in more lists than ten."""
+        return max(effort, 2 * k) if self.name == "hnsw" else math.ceil(effort * max(1, k / NEIGHBOURS))
 
     def settings(self, k: int, effort: int, count: int) -> dict[str, str]:
         """The settings of a search of this effort: an iterative scan goes on where a filter leaves too few."""
         if self.name == "ivfflat":
-            probes = str(max(1, min(effort, lists(count))))
+            probes = str(max(1, min(self._wide(k, effort), lists(count))))
             return {
                 "ivfflat.probes": probes,
                 "ivfflat.iterative_scan": "relaxed_order",
                 "ivfflat.max_probes": str(max(int(probes), lists(count))),
             }
         return {
-            "hnsw.ef_search": str(min(max(effort, k), MOST_EF)),
+            "hnsw.ef_search": str(min(self._wide(k, effort), MOST_EF)),
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": str(max(20_000, count // 4)),
         }
