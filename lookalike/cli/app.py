@@ -15,6 +15,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _print_version(is_given: bool) -> None:
+    if is_given:
+        from lookalike import __version__
+
+        print(f"lookalike {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
 CollectionPath = Annotated[Path, typer.Argument(metavar="COLLECTION", help="An indexed folder, or a collection.")]
 EncoderName = Annotated[str | None, typer.Option("--encoder", metavar="NAME", help="See `lookalike encoders`.")]
 Device = Annotated[

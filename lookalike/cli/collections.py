@@ -17,6 +17,7 @@ from lookalike.cli.output import (
     note,
     print_json,
     printable,
+    tell_lost_index,
     tell_skipped,
     tell_unreachable,
     tell_withheld,
@@ -301,6 +302,7 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
     """
     from lookalike.collection.collection import Collection
     from lookalike.encoders import with_options
+    from lookalike.index import ann
 
     names = [with_options(name, precision=run.precision) if run.precision else name for name in encoders]
     # What is made anew may be damaged or of another release: nothing of it is read here.
@@ -313,6 +315,8 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
         # The name says what `--precision` asks for; without a name, the collection's encoder gets it.
         precision = None if own else run.precision
         first = Collection(collection.path, own, sources, run.device, run.engine)
+        index = collection.path / ann.FOLDER / ann.FILE
+        had_index = index.is_file()
         report = first.index(
             sources,
             run.progress,
@@ -323,6 +327,8 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
             allow_removals=run.allow_removals,
         )
         reports.append(report)
+        if had_index and not index.is_file():
+            tell_lost_index()
         # Another object may have put another collection in its place.
         collection.close()
     reports += [collection.add_set(name, run.progress, run.allow_removals) for name in others]

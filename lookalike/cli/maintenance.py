@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
-from lookalike.cli.output import note, print_json, tell_unreachable, tell_withheld
+from lookalike.cli.output import note, print_json, tell_lost_index, tell_unreachable, tell_withheld
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
@@ -83,7 +83,7 @@ def compact(
             f"{report.before / 1e6:,.1f} to {report.after / 1e6:,.1f} MB"
         )
     if had_index:
-        note("the index went with the old row numbers; run `lookalike optimize` again")
+        tell_lost_index()
 
 
 @app.command(epilog="Example: lookalike merge ~/Pictures /mnt/archive --into ~/all")

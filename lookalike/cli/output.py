@@ -50,6 +50,11 @@ def note(text: str) -> None:
     print(f"lookalike: {printable(text)}", file=sys.stderr)
 
 
+def tell_lost_index() -> None:
+    """Say that new rows have no index any more."""
+    note("the index went with the old row numbers; run `lookalike optimize` again")
+
+
 def tell_skipped(reasons: Sequence[tuple[str, str]], path: Path) -> None:
     """Say on stderr how many files have which reason, and the command that lists them all; name them where few have."""
     groups = by_reason(reasons)

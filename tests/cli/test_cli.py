@@ -8,6 +8,7 @@ from pathlib import Path
 import faiss
 import pytest
 
+import lookalike
 from lookalike.collection import reader
 from lookalike.collection.collection import Collection
 from tests.cli.running import Run, status_of
@@ -225,6 +226,22 @@ def test_every_help_ends_in_an_example(run: Run, command: list[str]) -> None:
     status, output, _ = run(*command, "--help")
     assert status == 0
     assert f"Example: lookalike {' '.join(command)}" in output.strip().splitlines()[-1]
+
+
+def test_the_version_is_printed_without_a_command(run: Run) -> None:
+    assert run("--version") == (0, f"lookalike {lookalike.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", [["index", "--rebuild"], ["compact"]], ids=" ".join)
+def test_what_costs_the_index_says_so(run: Run, tmp_path: Path, command: list[str]) -> None:
+    for number in range(24):
+        picture(number).save(tmp_path / f"{number}.png")
+    run("index", tmp_path, "--encoder", "pixels")
+    run("optimize", tmp_path, "--index", "Flat")
+    assert (tmp_path / ".lookalike" / "index" / "index.json").is_file()
+    assert "index went" not in run("index", tmp_path)[2]
+    _, _, errors = run(command[0], tmp_path, *command[1:])
+    assert errors == "lookalike: the index went with the old row numbers; run `lookalike optimize` again\n"
 
 
 def test_debug_shows_the_traceback(photos: Path) -> None:
