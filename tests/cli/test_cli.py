@@ -33,10 +33,12 @@ def test_search_prints_rank_score_and_path(run: Run, photos: Path) -> None:
 def test_search_json_is_one_stable_document(run: Run, photos: Path) -> None:
     run("index", photos, "--encoder", "pixels")
     document = json.loads(run("search", photos, photos / "01.jpg", "-k", 2, "--json")[1])
-    assert list(document) == ["query", "encoder", "k", "took_ms", "results", "damaged"]
+    assert list(document) == ["query", "encoder", "k", "took_ms", "found", "results", "damaged"]
+    assert document["found"] is None  # no confidence was measured for this encoder
     assert (document["query"], document["encoder"], document["k"]) == (str(photos / "01.jpg"), "pixels", 2)
-    assert list(document["results"][0]) == ["rank", "key", "path", "score"]
-    assert document["results"][0] == {"rank": 1, "key": "01.jpg", "path": str(photos / "01.jpg"), "score": 1.0}
+    assert list(document["results"][0]) == ["rank", "key", "path", "score", "confidence"]
+    first = {"rank": 1, "key": "01.jpg", "path": str(photos / "01.jpg"), "score": 1.0, "confidence": None}
+    assert document["results"][0] == first
 
 
 def test_paths_are_printed_byte_for_byte(
