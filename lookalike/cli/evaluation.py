@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from lookalike.evaluation.report import Report
 
 Dataset = Annotated[
-    str, typer.Argument(metavar="DATASET", help="oxford5k, paris6k, roxford5k, rparis6k, vgg, folders or pairs.")
+    str,
+    typer.Argument(metavar="DATASET", help="oxford5k, paris6k, roxford5k, rparis6k, revisited, vgg, folders or pairs."),
 ]
 Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The folder that the data set lies in.")]
 Distractors = Annotated[
@@ -82,19 +83,31 @@ def evaluate(
         )
     place = _root(dataset, root, download)
     name, cuts, more = with_options(encoder or default_encoder(), device=device), ks(k), distractors or ()
-    report: Report | FaultExplanation
+    explanation: FaultExplanation | None = None
+    report: Report | None = None
     with shown("images") as progress:
         if explain:
-            report = replay(dataset, place, name, cuts, uncropped, more, progress=progress)
-        else:
+            explanation = replay(dataset, place, name, cuts, uncropped, more, progress=progress)
+        if out or not explain:
             report = measure(
-                dataset, place, name, protocol, cuts, uncropped, more, rerank or (), progress=progress, engine=engine,
+                dataset,
+                place,
+                name,
+                protocol,
+                cuts,
+                uncropped,
+                more,
+                rerank or (),
+                progress=progress,
+                engine=engine,
                 calibration=calibration,
-            )  # fmt: skip
-    if out:
-        for path in report.save(out) if isinstance(report, FaultExplanation) else save_report(report, out):
+            )
+    if out and report:
+        for path in [*(explanation.save(out) if explanation else ()), *save_report(report, out)]:
             note(f"wrote {path}")
-    print_json(report.to_json()) if as_json else print(report.text())
+    result = explanation or report
+    assert result is not None
+    print_json(result.to_json()) if as_json else print(result.text())
 
 
 def _root(dataset: str, root: Path | None, download: bool = False) -> Path:

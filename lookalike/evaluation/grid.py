@@ -11,8 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lookalike.encoders import load_encoder
 from lookalike.errors import EncoderError, EvaluationError, ImageError
+from lookalike.evaluation.compare import LEVEL, paired_interval
 from lookalike.evaluation.datasets.benchmark import Benchmark, Names
 from lookalike.evaluation.report import aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
@@ -52,6 +55,16 @@ class GridRow:
     ms_a_query: float = math.nan
     refused: str | None = None
     pareto: bool = False
+    ap: Mapping[str, float] = field(default_factory=dict)
+    """Average precision by query, which says whether another row's mAP differs by more than noise."""
+
+
+COSTS = (
+    f"cost: ms/image to prepare and encode one (mean of {SAMPLE} of the gallery, decoded before), "
+    "bytes/vector in float32, ms/query to search and re-rank",
+    f"★: no row that costs no more is as good; mAPs differ where the {LEVEL} % interval of the paired bootstrap over "
+    "the queries is above zero, times where they differ by over a tenth",
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class Grid:
                 | ({"refused": row.refused} if row.refused else _figures(row) | {"pareto": row.pareto})
                 for row in self.rows
             ],
+            "notes": list(COSTS),
         }
 
     def table(self) -> list[list[str]]:
@@ -85,11 +99,11 @@ class Grid:
 
     def text(self) -> str:
         """For a terminal."""
-        return f"{self.heading}\n\n{aligned(self.table())}"
+        return "\n".join([self.heading, "", aligned(self.table()), "", *COSTS])
 
     def markdown(self) -> str:
         """For a document."""
-        return f"{self.heading}\n\n{markdown_table(self.table())}\n"
+        return "\n".join([self.heading, "", markdown_table(self.table()), "", *(f"- {line}" for line in COSTS), ""])
 
 
 @dataclass(frozen=True)
@@ -215,8 +229,8 @@ def _content(benchmark: Benchmark) -> str:
 def _identity(content: str, cell: Cell, setting: Setting) -> str:
     """A file name of its own for each combination, setting, benchmark content and set of weights."""
     text = json.dumps([content, repr(cell), _weights(cell.encoder), repr(setting)])
-    slug = "".join(letter if letter.isalnum() else "-" for letter in f"{cell.name}-{cell.rerank}")
-    return f"{slug[:60]}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:12]}"
+    slug = "".join(letter if letter.isalnum() else "-" for letter in f"{cell.name}-{cell.rerank}").lstrip("-")
+    return f"{slug[:60] or 'encoder'}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def _weights(encoder: str) -> list[tuple[str, int, int]]:
@@ -238,39 +252,56 @@ def _read(file: Path) -> dict[str, Any] | None:
 def _row(cell: Cell, document: Mapping[str, Any]) -> GridRow:
     value = document["map"]["medium"] if isinstance(document["map"], dict) else document["map"]
     cost = document["cost"]
+    precisions = {query["name"]: query["ap"] for query in document["queries"]}
+    ap = {name: of["medium"] if isinstance(of, dict) else of for name, of in precisions.items()}
     return GridRow(
         cell,
         math.nan if value is None else float(value),
         float(document["cell"]["ms_an_image"]),
         int(cost["bytes_a_vector"]),
         1000 * float(cost["search_s"]) / len(document["queries"]),
+        ap={name: float(value) for name, value in ap.items() if value is not None},
     )
 
 
 def mark_pareto(rows: Iterable[GridRow]) -> list[GridRow]:
-    """Mark the rows that no other row dominates."""
+    """Mark the rows that are better, beyond noise, than every row that costs no more.
+
+    The worst mAP is struck out first, by a row that is still there: so at least one row stays, though "within noise"
+    and "within a tenth" are not transitive.
+    """
     listed = list(rows)
-    measured = [row for row in listed if not row.refused]
-    return [
-        replace(row, pareto=not row.refused and not any(_dominates(rival, row) for rival in measured)) for row in listed
-    ]
+    staying = sorted((row for row in listed if not row.refused), key=lambda row: row.map)
+    for row in tuple(staying):
+        if any(rival is not row and _dominates(rival, row) for rival in staying):
+            staying = [other for other in staying if other is not row]
+    best = {id(row) for row in staying}
+    return [replace(row, pareto=id(row) in best) for row in listed]
 
 
 def _dominates(rival: GridRow, row: GridRow) -> bool:
-    """Whether `rival` is at least as good and as cheap as `row`, and better in something."""
-    as_good = (
-        rival.map >= row.map
-        and rival.bytes_a_vector <= row.bytes_a_vector
+    """Whether `rival` costs no more than `row`, which is not better beyond noise, and is better or cheaper itself."""
+    as_cheap = (
+        rival.bytes_a_vector <= row.bytes_a_vector
         and _as_fast(rival.ms_an_image, row.ms_an_image)
         and _as_fast(rival.ms_a_query, row.ms_a_query)
     )
-    better = (
-        rival.map > row.map
-        or rival.bytes_a_vector < row.bytes_a_vector
+    cheaper = (
+        rival.bytes_a_vector < row.bytes_a_vector
         or not _as_fast(row.ms_an_image, rival.ms_an_image)
         or not _as_fast(row.ms_a_query, rival.ms_a_query)
     )
-    return as_good and better
+    return as_cheap and (cheaper or rival.map > row.map) and not _better(row, rival)
+
+
+def _better(row: GridRow, rival: GridRow) -> bool:
+    """Whether the mAP of `row` is above that of `rival` beyond noise, by the queries that both have."""
+    if not row.map > rival.map:
+        return math.isnan(row.map)
+    shared = row.ap.keys() & rival.ap.keys()
+    if not shared:
+        return True
+    return paired_interval(np.array([row.ap[name] - rival.ap[name] for name in sorted(shared)]))[0] > 0
 
 
 def _as_fast(milliseconds: float, other: float) -> bool:

@@ -18,7 +18,8 @@ RULES: dict[Rule, str] = {
 class Protocol:
     """`setups` of the ground truth, the `rule` of average precision, the `ks`, and the figures `at` k.
 
-    `needs_k` is always scored, because the protocol's own figure is at that k. `retrieved` replays the report's fault:
+    `needs_k` is scored wherever the gallery has as many results, because the protocol's own figure is at that k.
+    `retrieved` replays the report's fault:
     that many results are judged, whatever k is.
     """
 
@@ -37,6 +38,7 @@ class Protocol:
 
 
 REVISITED_SETUPS = ("easy", "medium", "hard")
+NEEDS_LABELS = "easy and hard are told apart by a gnd*.pkl beside images/: `lookalike evaluate revisited --root DIR`"
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -63,8 +65,9 @@ def protocol_for(benchmark: Benchmark, name: str | None = None) -> Protocol:
     protocol = PROTOCOLS[chosen]
     setups = tuple(benchmark.queries[0].truths)
     if not set(protocol.setups) <= set(setups):
+        needs = f"; {NEEDS_LABELS}" if protocol.setups == REVISITED_SETUPS else ""
         raise EvaluationError(
             f"protocol {chosen} scores the setups {', '.join(protocol.setups)}, "
-            f"{benchmark.name} has {', '.join(setups)}; use --protocol {benchmark.protocol}"
+            f"{benchmark.name} has {', '.join(setups)}; use --protocol {benchmark.protocol}{needs}"
         )
     return protocol

@@ -22,7 +22,7 @@ from lookalike.evaluation.answers import Ask, QueryVectors, answers, ask_collect
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Truth
 from lookalike.evaluation.metrics import Judged, average_precision, average_precision_at, mean, precision_at
 from lookalike.evaluation.protocols import PROTOCOLS, protocol_for, whole_ks
-from lookalike.evaluation.report import Cost, Figures, Report, Scored, aligned, decimal
+from lookalike.evaluation.report import Cost, Figures, Report, Scored, aligned, decimal, shown_as
 from lookalike.evaluation.scoring import Judge, JudgedQuery, describe_gallery, gallery_notes, open_benchmark, settle
 from lookalike.images import decode as images
 from lookalike.types import Encoder, Picture, Progress, Vectors
@@ -288,6 +288,7 @@ def replayed(
         queries=tuple(results),
         cost=Cost(replay.embedded.seconds, 0.0, replay.embedded.added, 4 * loaded.dim),
         notes=("figures for k > 5 are wrong, on purpose; see --explain", *replay.notes, NOT_REPLAYED),
+        leave_one_out=benchmark.leave_one_out,
     )
 
 
@@ -322,9 +323,9 @@ def explain(
         _right("queries prepared like the gallery", same, ks),
         _right("the whole image, not its centre 224", whole, ks),
     )
-    cropped = "uncropped" if uncropped else "cropped"
+    queries = shown_as((query.box for query in benchmark.queries), uncropped)
     return FaultExplanation(
-        f"{benchmark.name} · {loaded.name} · {cropped} queries · {len(benchmark.queries)} queries",
+        f"{benchmark.name} · {loaded.name} · {queries} · {len(benchmark.queries)} queries",
         ks,
         stages,
         _right("the query's own photo left out", alone, ks),

@@ -1,7 +1,7 @@
 """The results of an evaluation: figures, JSON, and tables for a terminal and for Markdown."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -148,6 +148,7 @@ class Report:
     cost: Cost
     notes: tuple[str, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
+    leave_one_out: bool = False
 
     @property
     def map(self) -> float:
@@ -164,6 +165,7 @@ class Report:
             "encoder": self.encoder,
             "fingerprint": self.fingerprint,
             "uncropped": self.uncropped,
+            "leave_one_out": self.leave_one_out,
             "rerank": list(self.rerank),
             "k": list(self.ks),
             "setups": list(self.setups),
@@ -201,12 +203,17 @@ class Report:
 
     def heading(self) -> str:
         """Data set, protocol, encoder, re-ranking and sizes in one line."""
-        parts = [self.dataset, f"protocol {self.protocol}", self.encoder, *self.rerank]
-        parts.append("uncropped queries" if self.uncropped else "cropped queries")
+        parts = [self.dataset, *self._protocol(), self.encoder, *self.rerank]
+        parts.append(shown_as((query.box for query in self.queries), self.uncropped))
         searched = f"{self.gallery.images:,} images"
         if self.gallery.distractors:
             searched += f" ({self.gallery.distractors:,} of them distractors)"
         return " · ".join([*parts, f"{len(self.queries)} queries", searched])
+
+    def _protocol(self) -> list[str]:
+        """The name of the protocol; leave-one-out by the rules of the original one needs no other."""
+        name = [] if self.leave_one_out and self.protocol == "original" else [f"protocol {self.protocol}"]
+        return ["leave-one-out"] * self.leave_one_out + name
 
     def rows(self) -> list[list[str]]:
         """The table: a heading row, then mAP and each figure at k with its denominator."""
@@ -281,6 +288,13 @@ def calibration_text(calibrations: Sequence[Calibration], table: Callable[[list[
     heading = f"calibration: {first.present} queries with their positives, and {first.removed} without"
     heading += f"; {first.ordinary} distractors as queries" if first.ordinary else ""
     return "\n\n".join([heading, table(rows), *diagrams])
+
+
+def shown_as(boxes: Iterable[Box | None], uncropped: bool) -> str:
+    """What the queries are, in two words; without any box they can only be whole."""
+    if not any(boxes):
+        return "whole photos"
+    return "uncropped queries" if uncropped else "cropped queries"
 
 
 def decimal(value: float) -> str:

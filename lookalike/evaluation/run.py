@@ -26,6 +26,7 @@ from lookalike.evaluation.scoring import (
     score,
     settle,
     summarise,
+    unscored,
 )
 from lookalike.search.confidence import model_for
 from lookalike.types import Encoder, Progress, Reranker
@@ -64,7 +65,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     Parameters
     ----------
     dataset
-        A name in DATASETS (oxford5k, paris6k, roxford5k, rparis6k, vgg, folders, pairs), or a `Benchmark`.
+        A name in DATASETS (oxford5k, paris6k, roxford5k, rparis6k, revisited, vgg, folders, pairs), or a `Benchmark`.
     root
         The folder in which a data set of that name lies.
     encoder
@@ -164,7 +165,8 @@ def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, pro
         setups=summarise(results, protocol, ks),
         queries=tuple(results),
         cost=Cost(embedded.seconds, seconds, embedded.added, 4 * encoder.dim),
-        notes=notes,
+        notes=(*notes, *unscored(protocol, ks)),
+        leave_one_out=benchmark.leave_one_out,
         calibrations=calibrations,
     )
 

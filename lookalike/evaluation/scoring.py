@@ -128,14 +128,22 @@ def settle(protocol: Protocol, requested: Sequence[int] | None, queries: Sequenc
     if not reach:
         raise EvaluationError("no query has anything to find: the gallery holds nothing beside it that can be read")
     if requested:
-        return whole_ks([*requested, *([protocol.needs_k] if protocol.needs_k else [])])
+        own = [protocol.needs_k] if protocol.needs_k and protocol.needs_k <= reach else []
+        return whole_ks([*requested, *own])
     ks = tuple(k for k in protocol.ks if k <= reach)
     if protocol.needs_k and protocol.needs_k not in ks:
         raise EvaluationError(
             f"protocol {protocol.name} scores the first {protocol.needs_k} results, but a query of this gallery has "
-            f"only {reach}; add distractors or use --protocol original"
+            f"only {reach}; add distractors, score fewer (-k 5), or use --protocol original"
         )
     return ks or (reach,)
+
+
+def unscored(protocol: Protocol, ks: Sequence[int]) -> tuple[str, ...]:
+    """A note where the protocol's own figure is not among those at `ks`."""
+    if protocol.needs_k is None or protocol.needs_k in ks:
+        return ()
+    return (f"the figure of protocol {protocol.name} is mAP@{protocol.needs_k}, and this gallery has fewer results",)
 
 
 def score(query: JudgedQuery, protocol: Protocol, ks: Sequence[int]) -> QueryResult:

@@ -11,6 +11,7 @@ import pytest
 import lookalike
 from lookalike.collection import reader
 from lookalike.collection.collection import Collection
+from lookalike.evaluation.datasets.synthetic import render
 from tests.cli.running import Run, status_of
 from tests.support.pictures import PixelEncoder, picture
 
@@ -210,6 +211,18 @@ def test_a_place_that_cannot_be_written_to_is_one_line(run: Run, photos: Path) -
     out = photos / "01.jpg"
     status, _, errors = run("evaluate", "folders", "--root", photos, "--encoder", "thumbnail", "--out", out)
     assert (status, errors) == (1, f"lookalike: error: {out}: file exists\n")
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_an_explanation_is_written_beside_the_three_reports(run: Run, tmp_path: Path) -> None:
+    render(tmp_path / "town", buildings=2, views=3, distractors=0)
+    out = tmp_path / "out"
+    asked = ("evaluate", "vgg", "--root", tmp_path / "town", "--encoder", "thumbnail", "-k", "3")
+    status, output, _ = run(*asked, "--explain", "--out", out)
+    assert (status, "what each fault is worth" in output) == (0, True)
+    names = {"explanation.json", "explanation.txt", "report.json", "report.md", "report.html"}
+    assert {file.name for file in out.iterdir()} == names
+    assert json.loads((out / "report.json").read_text())["map"] == json.loads(run(*asked, "--json")[1])["map"]
 
 
 def commands() -> list[list[str]]:

@@ -380,3 +380,27 @@ def test_a_town_among_another_town_and_many_pictures_is_harder_to_find(
     assert len(among.queries) == 12
     first = (six_buildings / "groundtruth" / "bakery_1_query.txt").read_text().split()
     assert among.queries[0].box == Box(*map(float, first[1:]))
+
+
+@pytest.mark.parametrize("protocol", ["original", "landmarks", "report", "revisited"])
+def test_five_of_sixty_images_are_scored_by_every_protocol(tmp_path: Path, cache: Path, protocol: str) -> None:
+    root = vgg(tmp_path / "sixty", {f"a{at}": float(at) for at in range(60)}, {"q": (f"a0 {WHOLE}", "a0;a2;a5", "")})
+    benchmark = load("vgg", root)
+    if protocol == "revisited":
+        truths = dict.fromkeys(("easy", "medium", "hard"), benchmark.queries[0].truths["all"])
+        benchmark = replace(benchmark, queries=(replace(benchmark.queries[0], truths=truths),))
+    report = evaluate(benchmark, None, AngleEncoder(), protocol, [5], cache=cache)
+    assert report.ks == (5,)
+    assert any("mAP@100" in note for note in report.notes) == (protocol == "landmarks")
+    if protocol != "report":
+        assert next(iter(report.setups.values())).at["precision"][5] == pytest.approx(2 / 5)
+
+
+def test_folders_are_leave_one_out_with_whole_photos(tmp_path: Path, cache: Path) -> None:
+    for name, degrees in {"x/1": 0, "x/2": 1, "y/1": 2, "y/2": 50}.items():
+        paint(tmp_path / "classes" / f"{name}.png", degrees)
+    report = evaluate("folders", tmp_path / "classes", AngleEncoder(), cache=cache)
+    assert report.heading() == "folders · leave-one-out · angles · whole photos · 4 queries · 4 images"
+    assert report.to_json()["leave_one_out"] is True
+    other = evaluate("folders", tmp_path / "classes", AngleEncoder(), "landmarks", [2], cache=cache)
+    assert other.heading().startswith("folders · leave-one-out · protocol landmarks · angles · whole photos")

@@ -157,3 +157,39 @@ def test_the_pareto_set_is_what_nothing_beats_at_its_cost() -> None:
         ]
     )
     assert [row.cell.encoder for row in rows if row.pareto] == ["best", "cheap", "small", "as cheap within a tenth"]
+
+
+def with_ap(name: str, precisions: list[float], ms: float) -> GridRow:
+    mean = sum(precisions) / len(precisions)
+    return GridRow(Cell(name), mean, ms, 3000, 1.0, ap={f"q{at}": value for at, value in enumerate(precisions)})
+
+
+def test_a_star_needs_more_than_noise_over_what_is_cheaper() -> None:
+    """`lucky` gains .3 on one query of ten and nothing on the others; `better` gains .1 on all ten."""
+    cheap = with_ap("cheap", [0.5] * 10, 10)
+    lucky = with_ap("lucky", [0.8] + [0.5] * 9, 50)
+    better = with_ap("better", [0.6] * 10, 100)
+    assert [row.cell.encoder for row in mark_pareto([cheap, lucky, better]) if row.pareto] == ["cheap", "better"]
+
+
+def test_of_rows_that_cost_the_same_the_best_has_the_star_and_there_is_always_one() -> None:
+    """Each of these is within a tenth of the next in time, and the first is cheaper than the last."""
+    rows = [with_ap("a", [0.50, 0.5], 10.0), with_ap("b", [0.51, 0.5], 10.9), with_ap("c", [0.52, 0.5], 11.9)]
+    assert [row.cell.encoder for row in mark_pareto(rows[:2]) if row.pareto] == ["b"]
+    assert [row.cell.encoder for row in mark_pareto(rows) if row.pareto]
+
+
+def test_the_table_says_what_cost_is(root: Path, tmp_path: Path, loader: Loader) -> None:
+    table = measured(root, tmp_path / "out", [])
+    for text in (table.text(), table.markdown(), str(table.to_json()["notes"])):
+        assert "bytes/vector in float32" in text
+        assert "paired bootstrap" in text
+
+
+def test_no_file_of_a_grid_has_a_name_that_looks_like_an_option(
+    root: Path, tmp_path: Path, loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    grid(load("vgg", root), Combinations(["/weights/a.onnx", "./@"]), Setting(k=(5,)), out=out, cache=out / "cache")
+    names = sorted(file.name.rpartition("-")[0] for file in out.glob("*.json"))
+    assert names == ["none", "weights-a-onnx-none"]

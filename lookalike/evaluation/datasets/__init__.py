@@ -13,6 +13,7 @@ DATASETS = {
     "paris6k": "lookalike.evaluation.datasets.oxford:paris6k",
     "roxford5k": "lookalike.evaluation.datasets.revisited:roxford5k",
     "rparis6k": "lookalike.evaluation.datasets.revisited:rparis6k",
+    "revisited": "lookalike.evaluation.datasets.revisited:any_revisited",
     "vgg": "lookalike.evaluation.datasets.oxford:vgg",
     "folders": "lookalike.evaluation.datasets.folders:folders",
     "pairs": "lookalike.evaluation.datasets.pairs:pairs",

@@ -40,7 +40,8 @@ class BenchmarkQuery:
 class Benchmark:
     """A gallery and its queries; keys are relative POSIX paths in `images`, as in a collection of that folder.
 
-    `unreadable` are images that are broken as published; `notes` are printed with the figures.
+    `unreadable` are images that are broken as published; `notes` are printed with the figures. `leave_one_out`: every
+    image of a class is a query for the others.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Benchmark:
     distractors: tuple[Path, ...] = ()
     unreadable: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    leave_one_out: bool = False
 
 
 def check(benchmark: Benchmark) -> Benchmark:

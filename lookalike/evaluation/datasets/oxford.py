@@ -28,7 +28,10 @@ PARIS_CORRUPT = frozenset(
 
 @dataclass(frozen=True)
 class VggQuery:
-    """The four text files of a query: names without extension, and the box in pixels of the whole image."""
+    """The text files of a query: names without extension, and the box in pixels of the whole image.
+
+    Without a file `*_junk.txt` there is no junk.
+    """
 
     name: str
     image: str
@@ -69,7 +72,9 @@ def _read_query(file: Path) -> VggQuery:
         box = Box(*corners)
     except (ValueError, IndexError, TypeError) as error:
         raise EvaluationError(f"{file}: expected 'image left top right bottom', found {_text(file)[:80]!r}") from error
-    good, ok, junk = (_lines(file.with_name(f"{name}_{label}.txt")) for label in LABELS)
+    good, ok = (_lines(file.with_name(f"{name}_{label}.txt")) for label in LABELS[:2])
+    ignored = file.with_name(f"{name}_junk.txt")
+    junk = _lines(ignored) if ignored.exists() else ()
     return VggQuery(name, image.removeprefix(OXFORD_PREFIX), box, good, ok, junk)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.datasets import plain_pickle
-from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, first_folder
+from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, abridged, first_folder
 from lookalike.evaluation.datasets.oxford import IMAGE_FOLDERS, PARIS_CORRUPT
 from lookalike.types import Box
 
@@ -19,6 +19,8 @@ SETUPS = {
     "hard": (("hard",), ("junk", "easy")),
 }
 """Setup to the labels that are its positives and its junk (Radenović et al., CVPR 2018)."""
+ORIGINAL = {"all": (("ok",), ("junk",))}
+"""The setup of a ground truth of this layout that does not tell easy from hard, as gnd_oxford5k.pkl."""
 ROXFORD_IMAGES, RPARIS_IMAGES, QUERIES = 4993, 6322, 70
 
 
@@ -32,12 +34,26 @@ def rparis6k(root: Path) -> Benchmark:
     return revisited("rparis6k", root, (RPARIS_IMAGES, QUERIES))
 
 
+def any_revisited(root: Path) -> Benchmark:
+    """One's own ground truth in this layout: the only `gnd*.pkl` in `root`, or `root` itself, of any size."""
+    files = [root] if root.is_file() else sorted(root.glob("gnd*.pkl"))
+    if len(files) != 1:
+        listed = f"there are {abridged([file.name for file in files])}" if files else "there is none"
+        raise EvaluationError(f"{root}: expected one ground truth gnd*.pkl, {listed}; give --root the file's own path")
+    return _read("revisited", files[0])
+
+
 def revisited(name: str, root: Path, counts: tuple[int, int] | None = None) -> Benchmark:
     """`root/images` and `root/gnd_<name>.pkl`; `counts` are the images and queries of the complete set."""
-    folder = first_folder(root, IMAGE_FOLDERS, "the images")
     file = root / f"gnd_{name}.pkl"
     if not file.is_file():
+        first_folder(root, IMAGE_FOLDERS, "the images")
         raise EvaluationError(f"{file}: no such file; put the revisited ground truth there")
+    return _read(name, file, counts)
+
+
+def _read(name: str, file: Path, counts: tuple[int, int] | None = None) -> Benchmark:
+    folder = first_folder(file.parent, IMAGE_FOLDERS, "the images")
     value = plain_pickle.load(file)
     try:
         gallery, queried, truths = _texts(value["imlist"]), _texts(value["qimlist"]), list(value["gnd"])
@@ -47,18 +63,24 @@ def revisited(name: str, root: Path, counts: tuple[int, int] | None = None) -> B
         raise EvaluationError(f"{file}: {len(queried)} query images, but ground truth for {len(truths)}")
     if counts and (len(gallery), len(queried)) != counts:
         raise EvaluationError(
-            f"{file}: {len(gallery):,} images and {len(queried)} queries, {name} has {counts[0]:,} and {counts[1]}"
+            f"{file}: {len(gallery):,} images and {len(queried)} queries, {name} has {counts[0]:,} and {counts[1]}; "
+            "complete it, or measure this part as dataset revisited"
         )
     names = Names(folder)
     keys = names.require(dict.fromkeys(queried, "qimlist") | dict.fromkeys(gallery, "imlist"))
     searched = [keys[image] for image in gallery]
     hidden = frozenset(names.keys) - set(searched)
+    told_apart = any(isinstance(truth, Mapping) and "easy" in truth for truth in truths)
+    setups = SETUPS if counts or told_apart else ORIGINAL
     queries = tuple(
-        replace(_query(file, image, truth, searched), image=folder / keys[image], hidden=hidden)
+        replace(_query(file, image, truth, searched, setups), image=folder / keys[image], hidden=hidden)
         for image, truth in zip(queried, truths, strict=True)
     )
     unreadable = frozenset(key for stem in PARIS_CORRUPT if (key := names.key(stem)))
-    return Benchmark(name, folder, queries, "revisited", unreadable=unreadable)
+    if counts and (whole := [query.name for query in queries if query.box is None]):
+        raise EvaluationError(f"{file}: no bbx of {abridged(whole)}; {name} has one for every query")
+    protocol = "revisited" if setups is SETUPS else "original"
+    return Benchmark(name, folder, queries, protocol, unreadable=unreadable)
 
 
 def _texts(values: Iterable[Any]) -> list[str]:
@@ -69,14 +91,18 @@ def _texts(values: Iterable[Any]) -> list[str]:
     return texts
 
 
-def _query(file: Path, image: str, truth: Any, searched: list[str]) -> BenchmarkQuery:
+Setups = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+
+
+def _query(file: Path, image: str, truth: Any, searched: list[str], setups: Setups) -> BenchmarkQuery:
     if not isinstance(truth, Mapping):
         raise EvaluationError(f"{file}: the ground truth of {image} is no dict")
-    labels = {label: _keys(file, image, label, truth.get(label), searched) for label in ("easy", "hard", "junk")}
+    used = {label for positive, junk in setups.values() for label in (*positive, *junk)}
+    labels = {label: _keys(file, image, label, truth.get(label), searched) for label in sorted(used)}
     truths = {
-        setup: Truth(_union(labels, positive), _union(labels, junk)) for setup, (positive, junk) in SETUPS.items()
+        setup: Truth(_union(labels, positive), _union(labels, junk)) for setup, (positive, junk) in setups.items()
     }
-    return BenchmarkQuery(image, Path(image), _box(file, image, truth.get("bbx")), truths)
+    return BenchmarkQuery(image, Path(image), _box(file, image, truth["bbx"]) if "bbx" in truth else None, truths)
 
 
 def _union(labels: Mapping[str, frozenset[str]], names: Iterable[str]) -> frozenset[str]:

@@ -14,7 +14,9 @@ from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets.benchmark import Benchmark, Names, Truth, abridged
 from lookalike.evaluation.datasets.oxford import PARIS_CORRUPT, read_groundtruth
 from lookalike.evaluation.datasets.revisited import revisited
+from lookalike.evaluation.protocols import protocol_for
 from lookalike.types import Box
+from tests.evaluation.angles import vgg as angles_vgg
 from tests.support.pictures import picture
 
 
@@ -77,8 +79,8 @@ def test_a_missing_query_image_is_named(vgg: Path) -> None:
 
 
 def test_a_missing_label_file_is_named(vgg: Path) -> None:
-    (vgg / "groundtruth" / "a_junk.txt").unlink()
-    with pytest.raises(EvaluationError, match=r"a_junk\.txt: No such file"):
+    (vgg / "groundtruth" / "a_good.txt").unlink()
+    with pytest.raises(EvaluationError, match=r"a_good\.txt: No such file"):
         load("vgg", vgg)
 
 
@@ -234,6 +236,56 @@ def test_a_part_of_a_revisited_set_is_refused(revisit: Path) -> None:
         load("roxford5k", revisit)
     with pytest.raises(EvaluationError, match=r"gnd_rparis6k\.pkl: no such file; put the revisited ground truth"):
         load("rparis6k", revisit)
+
+
+def test_ones_own_revisited_ground_truth_of_any_size_and_name_is_read(revisit: Path) -> None:
+    named = revisited("tiny", revisit).queries
+    for root in (revisit, revisit / "gnd_tiny.pkl"):
+        benchmark = load("revisited", root)
+        assert (benchmark.name, benchmark.protocol, benchmark.queries) == ("revisited", "revisited", named)
+    (revisit / "gnd_tiny.pkl").rename(revisit / "gnd_rparis6k.pkl")
+    with pytest.raises(EvaluationError, match=r"rparis6k has 6,322 and 70; .*measure this part as dataset revisited"):
+        load("rparis6k", revisit)
+    assert load("revisited", revisit).queries == named
+
+
+def test_which_of_two_revisited_ground_truths_is_meant_must_be_said(revisit: Path) -> None:
+    (revisit / "gnd_b.pkl").write_bytes((revisit / "gnd_tiny.pkl").read_bytes())
+    with pytest.raises(EvaluationError, match=r"expected one ground truth gnd\*\.pkl, there are gnd_b\.pkl, gnd_tiny"):
+        load("revisited", revisit)
+    assert len(load("revisited", revisit / "gnd_b.pkl").queries) == 2
+    with pytest.raises(EvaluationError, match="there is none"):
+        load("revisited", revisit / "jpg")
+
+
+def test_a_ground_truth_of_ok_and_junk_is_of_the_original_protocol_and_needs_no_boxes(revisit: Path) -> None:
+    save_gnd(revisit, [{"ok": [0, 1], "junk": [2]}, {"ok": np.array([3]), "junk": []}])
+    benchmark = load("revisited", revisit)
+    assert (benchmark.protocol, benchmark.queries[0].box) == ("original", None)
+    assert benchmark.queries[0].truths == {"all": Truth(frozenset({"i0.jpg", "i1.jpg"}), frozenset({"i2.jpg"}))}
+    with pytest.raises(EvaluationError, match="easy of i4 is no list"):
+        revisited("tiny", revisit, (4, 2))
+    plain = {"easy": [0], "hard": [1], "junk": []}
+    save_gnd(revisit, [plain, plain])
+    assert load("revisited", revisit).queries[0].box is None
+    with pytest.raises(EvaluationError, match="no bbx of i4, i5; tiny has one for every query"):
+        revisited("tiny", revisit, (4, 2))
+
+
+def test_a_vgg_ground_truth_says_what_the_revisited_protocol_needs(tmp_path: Path) -> None:
+    root = angles_vgg(tmp_path, {"a0": 0.0, "a10": 10.0}, {"q": ("a0 0 0 32 24", "a10", "")})
+    with pytest.raises(EvaluationError, match=r"vgg has all; .*gnd\*\.pkl beside images/.*evaluate revisited"):
+        protocol_for(load("vgg", root), "revisited")
+
+
+def test_a_query_without_a_junk_file_has_no_junk(tmp_path: Path) -> None:
+    root = angles_vgg(tmp_path, {"a0": 0.0, "a10": 10.0}, {"q": ("a0 0 0 32 24", "a10", "a0")})
+    assert load("vgg", root).queries[0].truths["all"].junk == {"a0.png"}
+    (root / "groundtruth" / "q_junk.txt").unlink()
+    assert load("vgg", root).queries[0].truths["all"] == Truth(frozenset({"a10.png"}))
+    (root / "groundtruth" / "q_ok.txt").unlink()
+    with pytest.raises(EvaluationError, match=r"q_ok\.txt: No such file"):
+        load("vgg", root)
 
 
 # Folders: leave one out.
