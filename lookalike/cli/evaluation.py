@@ -11,10 +11,8 @@ from lookalike.cli.output import note, print_json
 if TYPE_CHECKING:
     from lookalike.evaluation.report import Report
 
-Dataset = Annotated[
-    str,
-    typer.Argument(metavar="DATASET", help="oxford5k, paris6k, roxford5k, rparis6k, revisited, vgg, folders or pairs."),
-]
+DATASETS_HELP = "oxford5k, paris6k, roxford5k, rparis6k, revisited, vgg, folders or pairs"
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help=f"{DATASETS_HELP}.")]
 Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The folder that the data set lies in.")]
 Distractors = Annotated[
     list[Path] | None, typer.Option("--distractors", metavar="FOLDER", help="More images to search; may be repeated.")
@@ -45,7 +43,12 @@ def ks(text: str | None) -> list[int] | None:
 
 @app.command(epilog="Example: lookalike evaluate vgg --root ~/paris -k 5,10,20")
 def evaluate(
-    dataset: Dataset,
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help=f"{DATASETS_HELP}; or run, to score a FILE made elsewhere.")
+    ],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="After run: rankings in TREC's layout, of any program.")
+    ] = None,
     root: Root = None,
     encoder: EncoderName = None,
     k: Ks = None,
@@ -53,6 +56,14 @@ def evaluate(
     uncropped: Uncropped = False,
     distractors: Distractors = None,
     rerank: Rerank = None,
+    run: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rankings here, as a TREC run.")] = None,
+    qrels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the ground truth here, as TREC qrels; after run, read it."),
+    ] = None,
+    junk: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same for junk, which qrels have no way to say.")
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Replay the report, then mend its faults one at a time.")
     ] = False,
@@ -74,12 +85,23 @@ def evaluate(
     from lookalike.evaluation.replay import FaultExplanation
     from lookalike.evaluation.replay import explain as replay
     from lookalike.evaluation.run import evaluate as measure
+    from lookalike.evaluation.trec import TrecFiles
     from lookalike.utils.progress import shown
 
-    if explain and (protocol not in (None, "report") or rerank or engine or calibration):
+    if dataset == "run":
+        _refuse_beside_run(
+            root, encoder, uncropped, distractors, rerank, run, explain, download, device, engine, calibration
+        )
+        _show(_score_run(file, qrels, junk, protocol, ks(k)), as_json, out)
+        return
+    if file is not None:
+        raise typer.BadParameter(f"{file}: a file is read after `run` only; a data set is in the folder of --root")
+    files = TrecFiles(run, qrels, junk)
+    if explain and (protocol not in (None, "report") or rerank or engine or calibration or files != TrecFiles()):
         raise typer.BadParameter(
-            "--explain replays the report's protocol; it takes no other --protocol, no --rerank, no --engine and no "
-            "--calibration"
+            "--explain replays the report's protocol; it takes no other --protocol, no --rerank, no --engine, no "
+            "--calibration and "
+            "writes no --run, --qrels or --junk"
         )
     place = _root(dataset, root, download)
     name, cuts, more = with_options(encoder or default_encoder(), device=device), ks(k), distractors or ()
@@ -101,13 +123,41 @@ def evaluate(
                 progress=progress,
                 engine=engine,
                 calibration=calibration,
+                files=files,
             )
+    for path in (run, qrels, junk):
+        if path:
+            note(f"wrote {path}")
     if out and report:
         for path in [*(explanation.save(out) if explanation else ()), *save_report(report, out)]:
             note(f"wrote {path}")
     result = explanation or report
     assert result is not None
     print_json(result.to_json()) if as_json else print(result.text())
+
+
+def _refuse_beside_run(*options: object) -> None:
+    if any(options):
+        raise typer.BadParameter("`evaluate run FILE` takes --qrels, --junk, --protocol, -k, --json and --out, no more")
+
+
+def _score_run(
+    file: Path | None, qrels: Path | None, junk: Path | None, protocol: str | None, cuts: list[int] | None
+) -> "Report":
+    from lookalike.evaluation.trec import evaluate_run
+
+    if file is None or qrels is None:
+        raise typer.BadParameter("`evaluate run FILE --qrels QRELS` scores a run; both are needed")
+    return evaluate_run(file, qrels, junk, protocol, cuts)
+
+
+def _show(report: "Report", as_json: bool, out: Path | None) -> None:
+    """Print a report, and write it where `out` says so."""
+    from lookalike.evaluation.page import save_report
+
+    for path in save_report(report, out) if out else ():
+        note(f"wrote {path}")
+    print_json(report.to_json()) if as_json else print(report.text())
 
 
 def _root(dataset: str, root: Path | None, download: bool = False) -> Path:

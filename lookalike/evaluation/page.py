@@ -50,6 +50,7 @@ border:4px solid transparent;background:color-mix(in srgb,var(--line) 35%,transp
 figcaption{font-size:.75rem;line-height:1.3;color:var(--soft);overflow-wrap:anywhere}
 figcaption b{color:var(--fore);font-variant-numeric:tabular-nums}
 """
+_FRAMES = "<p>Frames: solid green is right, dashed red is wrong, dotted grey is junk, which is neither.</p>"
 _MARKS = {"positive": "✓ right", "negative": "✗ wrong", "junk": "– junk, not counted"}
 
 
@@ -119,8 +120,7 @@ def report_page(report: Report) -> str:
         f"<ul>{notes}</ul>" if notes else "",
         f'<h2>mAP@k and P@k over k</h2><div class="plots">{plots}</div>' if report.ks else "",
         f"<h2>Average precision of each query{extent}</h2>{bar_chart('AP of each query', bars)}" if bars else "",
-        f"<h2>Queries, worst first{extent}</h2><p>Frames: solid green is right, dashed red is wrong, dotted grey is "
-        "junk, which is neither.</p>",
+        "" if report.of_run else f"<h2>Queries, worst first{extent}</h2>{_FRAMES}",
     ]
     sections = (
         Section(
@@ -131,7 +131,7 @@ def report_page(report: Report) -> str:
                 for result in query.results[:SHOWN]
             ],
         )
-        for query in worst
+        for query in ([] if report.of_run else worst)
     )
     return page(f"{report.encoder} on {report.dataset}", report.heading(), sections, parts)
 

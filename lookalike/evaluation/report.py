@@ -149,6 +149,8 @@ class Report:
     notes: tuple[str, ...] = ()
     calibrations: tuple[Calibration, ...] = ()
     leave_one_out: bool = False
+    of_run: bool = False
+    """Of a run that was made elsewhere: there are names, but no images."""
 
     @property
     def map(self) -> float:
@@ -204,7 +206,8 @@ class Report:
     def heading(self) -> str:
         """Data set, protocol, encoder, re-ranking and sizes in one line."""
         parts = [self.dataset, *self._protocol(), self.encoder, *self.rerank]
-        parts.append(shown_as((query.box for query in self.queries), self.uncropped))
+        if not self.of_run:
+            parts.append(shown_as((query.box for query in self.queries), self.uncropped))
         searched = f"{self.gallery.images:,} images"
         if self.gallery.distractors:
             searched += f" ({self.gallery.distractors:,} of them distractors)"

@@ -28,6 +28,7 @@ from lookalike.evaluation.scoring import (
     summarise,
     unscored,
 )
+from lookalike.evaluation.trec import NO_FILES, TrecFiles, recorded, write_truth
 from lookalike.search.confidence import model_for
 from lookalike.types import Encoder, Progress, Reranker
 
@@ -43,6 +44,7 @@ class Measurement:
     rerankers: tuple[Reranker, ...] = ()
     engine: str | None = None
     calibration: bool = False
+    files: TrecFiles = NO_FILES
 
 
 def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them nothing takes so many
@@ -59,6 +61,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     progress: Progress | None = None,
     engine: str | None = None,
     calibration: bool = False,
+    files: TrecFiles = NO_FILES,
 ) -> Report:
     """Measure `encoder` on `dataset` by the search path of a collection.
 
@@ -88,6 +91,8 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
         The URI of a search server that is to hold and search the vectors.
     calibration
         Measure how far confidences can be believed, too; see `evaluation.calibration`.
+    files
+        TREC files to write: the rankings as a run, the ground truth as qrels and a list of junk.
 
     Returns
     -------
@@ -115,7 +120,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     benchmark = open_benchmark(dataset, root, distractors)
     chosen = protocol_for(benchmark, protocol)
     rerankers = tuple(_reranker(spec) for spec in rerank)
-    measurement = Measurement(benchmark, chosen, k, uncropped, rerankers, engine, calibration)
+    measurement = Measurement(benchmark, chosen, k, uncropped, rerankers, engine, calibration, files)
     if chosen.name == "report":
         _refuse_unreplayed(measurement)
         return replayed(benchmark, encoder, k, uncropped, cache, progress)
@@ -131,6 +136,8 @@ def _refuse_unreplayed(measurement: Measurement) -> None:
         raise EvaluationError("the report had no confidence: --protocol report does not go with --calibration")
     if measurement.engine:
         raise EvaluationError("the report searched no server: --protocol report does not go with --engine")
+    if measurement.files != NO_FILES:
+        raise EvaluationError("a run is of whole rankings: --protocol report does not go with --run, --qrels or --junk")
 
 
 def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, progress: Progress | None) -> Report:
@@ -141,7 +148,8 @@ def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, pro
     with embedded.collection as collection:
         judge = Judge(collection, protocol, benchmark.images)
         seconds, judged = 0.0, []
-        for answer in answers(benchmark, collection, ask, measurement.uncropped, measurement.rerankers):
+        ranked = answers(benchmark, collection, ask, measurement.uncropped, measurement.rerankers)
+        for answer in recorded(ranked, collection, encoder.name, measurement.files.run):
             judged.append(judge.read(answer))
             seconds += answer.seconds
         calibrations: tuple[Calibration, ...] = ()
@@ -151,6 +159,7 @@ def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, pro
         vectors.save()
         notes = gallery_notes(benchmark, embedded, judge.absent, measurement.uncropped)
         gallery = describe_gallery(benchmark, embedded)
+    write_truth((query.query for query in judged), measurement.files)
     ks = settle(protocol, measurement.k, judged)
     results = [score(query, protocol, ks) for query in judged]
     return Report(

@@ -225,6 +225,27 @@ def test_an_explanation_is_written_beside_the_three_reports(run: Run, tmp_path: 
     assert json.loads((out / "report.json").read_text())["map"] == json.loads(run(*asked, "--json")[1])["map"]
 
 
+@pytest.mark.usefixtures("own_cache")
+def test_a_run_is_written_and_scored_again(run: Run, tmp_path: Path) -> None:
+    render(tmp_path / "town", buildings=2, views=3, distractors=0)
+    files = [tmp_path / name for name in ("run", "qrels", "junk")]
+    options = [word for file in files for word in (f"--{file.name}", file)]
+    asked = ("evaluate", "vgg", "--root", tmp_path / "town", "--encoder", "thumbnail", "-k", "3", "--json")
+    status, output, errors = run(*asked, *options)
+    assert (status, all(f"wrote {file}" in errors for file in files)) == (0, True)
+    judged = ("evaluate", "run", files[0], *options[2:], "-k", "3")
+    assert json.loads(run(*judged, "--json")[1])["map"] == json.loads(output)["map"]
+    assert run(*judged, "--out", tmp_path / "out")[0] == 0
+    assert "<figure" not in (tmp_path / "out" / "report.html").read_text()
+    assert (
+        run(*judged, "--root", tmp_path)[0]
+        == run("evaluate", "run", files[0])[0]
+        == run(*asked, "--explain", *options)[0]
+        == 2
+    )
+    assert run("evaluate", "vgg", files[0], "--root", tmp_path / "town")[0] == 2
+
+
 def commands() -> list[list[str]]:
     import typer
 
