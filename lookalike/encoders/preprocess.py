@@ -25,7 +25,7 @@ SMALLEST_REGION = 224
 class Preprocess:
     """How a picture becomes pixels whose sides are multiples of `patch`; `kind` is one of
 
-    - squash: the whole picture at `size` x `size`, without its proportions (224 in the DINOv2 paper's retrieval);
+    - squash: the whole picture at `size` x `size`, without its proportions (224 gives the figures of the DINOv2 paper);
     - crop: the shorter side at 256/224 of `size`, then the middle `size` x `size` (crop-224 is the preprocessing that
       is published with DINOv2, pixel by pixel; squash-224 that of DINOv3);
     - pad: the longer side at `size`, with its proportions, filled with grey at the right and the bottom.

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from lookalike.errors import ImageError
+from lookalike.evaluation.acceptance import verdict
 from lookalike.evaluation.metrics import Judged, average_precision_at, mean, precision_at
 from lookalike.evaluation.plots import bar_chart, line_chart
 from lookalike.evaluation.protocols import PROTOCOLS
@@ -113,7 +114,7 @@ def report_page(report: Report) -> str:
     plots = "".join(
         line_chart(f"mAP@k and P@k over k, {name}", _curves(report, name), report.ks) for name in report.setups
     )
-    notes = "".join(f"<li>{_safe(note)}</li>" for note in report.notes)
+    notes = "".join(f"<li>{_safe(note)}</li>" for note in (*report.notes, *verdict(report.checks)))
     extent = f", the worst {len(worst)} of {len(report.queries)}" if len(worst) < len(report.queries) else ""
     parts = [
         table(report.rows()),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lookalike.evaluation.acceptance import Check, checks, verdict
 from lookalike.evaluation.protocols import PROTOCOLS, RULES
 from lookalike.types import Box
 
@@ -187,6 +188,7 @@ class Report:
         document["notes"] = list(self.notes)
         if self.calibrations:
             document["calibration"] = [calibration.to_json() for calibration in self.calibrations]
+        document["checks"] = [check.to_json() for check in self.checks]
         document["queries"] = [self._query(query) for query in self.queries]
         return document
 
@@ -202,6 +204,18 @@ class Report:
             for result in query.results
         ]
         return row
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """How the mAP compares with what others measure; only where the run is one that they have made."""
+        if self.protocol != "revisited" or self.rerank or not self.uncropped:
+            return ()
+        maps = {setup: figures.map for setup, figures in self.setups.items()}
+        return checks(self.dataset, self.encoder, self.gallery.images, maps)
+
+    def remarks(self) -> tuple[str, ...]:
+        """The notes and the verdict of the checks, a line each."""
+        return (*(f"note: {note}" for note in self.notes), *verdict(self.checks))
 
     def heading(self) -> str:
         """Data set, protocol, encoder, re-ranking and sizes in one line."""
@@ -234,14 +248,14 @@ class Report:
 
     def text(self) -> str:
         """The heading, the table and the notes, for a terminal."""
-        notes = [f"note: {note}" for note in self.notes]
         measured = ["", calibration_text(self.calibrations, aligned)] if self.calibrations else []
-        return "\n".join([self.heading(), "", aligned(self.rows()), *notes, *measured])
+        return "\n".join([self.heading(), "", aligned(self.rows()), *self.remarks(), *measured])
 
     def markdown(self) -> str:
         """The same as Markdown, with a row for each query, the worst first."""
         lines = [f"# {self.heading()}", "", markdown_table(self.rows()), ""]
-        lines += [f"- {note}" for note in self.notes] + [""] * bool(self.notes)
+        lines += [f"- {line}" for line in (*self.notes, *verdict(self.checks))]
+        lines += [""] * (len(lines) > 4)
         lines += [calibration_text(self.calibrations, markdown_table), ""] if self.calibrations else []
         setups = list(self.setups)
         queries = [["query", *(f"AP {setup}" if len(setups) > 1 else "AP" for setup in setups)]]
