@@ -44,8 +44,8 @@ def ks(text: str | None) -> list[int] | None:
 @app.command(epilog="Example: lookalike evaluate vgg --root ~/paris -k 5,10,20")
 def evaluate(
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help=f"{DATASETS_HELP}; or run, to score a FILE made elsewhere.")
-    ],
+        str | None, typer.Argument(metavar="DATASET", help=f"{DATASETS_HELP}; or run, to score a FILE made elsewhere.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="After run: rankings in TREC's layout, of any program.")
     ] = None,
@@ -63,6 +63,10 @@ def evaluate(
     ] = None,
     junk: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The same for junk, which qrels have no way to say.")
+    ] = None,
+    again: Annotated[
+        Path | None,
+        typer.Option(metavar="report.json", help="Measure as for this report (--root, --encoder may replace its own)."),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Replay the report, then mend its faults one at a time.")
@@ -88,6 +92,11 @@ def evaluate(
     from lookalike.evaluation.trec import TrecFiles
     from lookalike.utils.progress import shown
 
+    if again:
+        _measure_again(again, root, encoder, engine, as_json, out, dataset, file, k, protocol, rerank, explain, run)
+        return
+    if dataset is None:
+        raise typer.BadParameter(f"a DATASET is missing: {DATASETS_HELP}, or run")
     if dataset == "run":
         _refuse_beside_run(
             root, encoder, uncropped, distractors, rerank, run, explain, download, device, engine, calibration
@@ -134,6 +143,33 @@ def evaluate(
     result = explanation or report
     assert result is not None
     print_json(result.to_json()) if as_json else print(result.text())
+
+
+def _measure_again(
+    file: Path,
+    root: Path | None,
+    encoder: str | None,
+    engine: str | None,
+    as_json: bool,
+    out: Path | None,
+    *options: object,
+) -> None:
+    """`options` are those that the report decides."""
+    from lookalike.evaluation.again import again
+    from lookalike.evaluation.page import save_report
+    from lookalike.evaluation.provenance import EvaluationOptions
+    from lookalike.utils.progress import shown
+
+    if any(options):
+        raise typer.BadParameter(
+            "--again takes --root, --encoder, --engine, --json and --out; the report decides the rest"
+        )
+    given = EvaluationOptions(root=str(root.resolve()) if root else None, encoder=encoder, engine=engine)
+    with shown("images") as progress:
+        repetition = again(file, given, progress=progress)
+    for path in save_report(repetition.report, out) if out else ():
+        note(f"wrote {path}")
+    print_json(repetition.to_json()) if as_json else print(repetition.text())
 
 
 def _refuse_beside_run(*options: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lookalike.evaluation.acceptance import Check, checks, verdict
 from lookalike.evaluation.protocols import PROTOCOLS, RULES
+from lookalike.evaluation.provenance import Provenance
 from lookalike.types import Box
 
 FORMAT = 1
@@ -75,6 +76,8 @@ class GalleryFacts:
     images: int
     distractors: int
     skipped: tuple[tuple[str, str], ...] = ()
+    digest: str = ""
+    """A SHA-256 of the images, see `provenance`."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class Report:
     leave_one_out: bool = False
     of_run: bool = False
     """Of a run that was made elsewhere: there are names, but no images."""
+    made: Provenance | None = None
 
     @property
     def map(self) -> float:
@@ -188,6 +192,7 @@ class Report:
         document["notes"] = list(self.notes)
         if self.calibrations:
             document["calibration"] = [calibration.to_json() for calibration in self.calibrations]
+        document["made"] = self.made.to_json() if self.made else None
         document["checks"] = [check.to_json() for check in self.checks]
         document["queries"] = [self._query(query) for query in self.queries]
         return document

@@ -1,10 +1,11 @@
 """A benchmark to a report: embed its gallery, search for its queries, judge the rankings."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
+from lookalike.encoders import with_options
 from lookalike.encoders.default import open_encoder
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.answers import (
@@ -16,6 +17,7 @@ from lookalike.evaluation.answers import (
 from lookalike.evaluation.calibration import calibrate, collect
 from lookalike.evaluation.datasets.benchmark import Benchmark
 from lookalike.evaluation.protocols import Protocol, protocol_for
+from lookalike.evaluation.provenance import EvaluationOptions, Provenance, truth_digest, weights
 from lookalike.evaluation.replay import replayed
 from lookalike.evaluation.report import Calibration, Cost, Report
 from lookalike.evaluation.scoring import (
@@ -29,6 +31,7 @@ from lookalike.evaluation.scoring import (
     unscored,
 )
 from lookalike.evaluation.trec import NO_FILES, TrecFiles, recorded, write_truth
+from lookalike.integrations.addresses import stored
 from lookalike.search.confidence import model_for
 from lookalike.types import Encoder, Progress, Reranker
 
@@ -117,15 +120,33 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     >>> 0 < report.map <= 1
     True
     """
+    distractors, rerank = tuple(distractors), tuple(rerank)
     benchmark = open_benchmark(dataset, root, distractors)
     chosen = protocol_for(benchmark, protocol)
     rerankers = tuple(_reranker(spec) for spec in rerank)
     measurement = Measurement(benchmark, chosen, k, uncropped, rerankers, engine, calibration, files)
     if chosen.name == "report":
         _refuse_unreplayed(measurement)
-        return replayed(benchmark, encoder, k, uncropped, cache, progress)
-    loaded = open_encoder(encoder)
-    return _measure(measurement, loaded, cache, progress)
+        report = replayed(benchmark, encoder, k, uncropped, cache, progress)
+    else:
+        report = _measure(measurement, open_encoder(encoder), cache, progress)
+    options = EvaluationOptions(
+        dataset=dataset if isinstance(dataset, str) else None,
+        root=str(Path(root).expanduser().resolve()) if root and isinstance(dataset, str) else None,
+        encoder=with_options(report.encoder) if encoder is None or isinstance(encoder, str) else None,
+        protocol=protocol,
+        k=tuple(k) if k else None,
+        uncropped=uncropped,
+        distractors=tuple(str(Path(folder).expanduser().resolve()) for folder in distractors),
+        rerank=tuple(spec if isinstance(spec, str) else None for spec in rerank),
+        engine=stored(engine) if engine else None,
+    )
+    return replace(report, made=_provenance(options, benchmark, report))
+
+
+def _provenance(options: EvaluationOptions, benchmark: Benchmark, report: Report) -> Provenance:
+    data = {"images": report.gallery.digest, "ground_truth": truth_digest(benchmark)}
+    return Provenance(options, weights(report.encoder), data)
 
 
 def _refuse_unreplayed(measurement: Measurement) -> None:

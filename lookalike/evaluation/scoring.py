@@ -16,6 +16,7 @@ from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, abridged, check
 from lookalike.evaluation.metrics import METRICS, Judged, average_precision, judge, mean
 from lookalike.evaluation.protocols import Protocol, whole_ks
+from lookalike.evaluation.provenance import gallery_digest
 from lookalike.evaluation.report import Figures, GalleryFacts, JudgedResult, QueryResult, Scored, Verdict
 
 SHOWN = 20
@@ -40,7 +41,7 @@ def describe_gallery(benchmark: Benchmark, embedded: EmbeddedGallery) -> Gallery
     images = len(collection) - sum(collection.row(key) is not None for key in hidden)
     own = sum(collection.row(key) is not None for key in Names(benchmark.images).keys) if benchmark.distractors else 0
     distractors = len(collection) - own if benchmark.distractors else 0
-    return GalleryFacts(images, distractors, tuple(embedded.skipped))
+    return GalleryFacts(images, distractors, tuple(embedded.skipped), gallery_digest(collection.gallery))
 
 
 def gallery_notes(

@@ -6,7 +6,7 @@ relevance 2 is easy and 1 is hard. Whitespace, control characters and `%` in nam
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote, unquote
@@ -20,6 +20,7 @@ from lookalike.evaluation.answers import QueryRanking
 from lookalike.evaluation.datasets.benchmark import BenchmarkQuery, Truth, abridged
 from lookalike.evaluation.metrics import judge
 from lookalike.evaluation.protocols import PROTOCOLS, Protocol
+from lookalike.evaluation.provenance import EvaluationOptions, Provenance
 from lookalike.evaluation.report import Cost, GalleryFacts, JudgedResult, Report, Verdict
 from lookalike.evaluation.scoring import SHOWN, JudgedQuery, score, settle, summarise, unscored
 from lookalike.types import Scores
@@ -245,7 +246,16 @@ def evaluate_run(
         cost=Cost(0.0, 0.0, 0, 0),
         notes=(*_notes(ranked, judgements), *unscored(chosen, ks)),
         of_run=True,
+        made=_provenance(protocol, k, *(Path(file) for file in (run, qrels, junk) if file)),
     )
+
+
+def _provenance(protocol: str | None, k: Sequence[int] | None, *files: Path) -> Provenance:
+    """`files` are the run, the qrels and perhaps the junk."""
+    run, qrels, *junk = (str(file.resolve()) for file in files)
+    options = EvaluationOptions("run", run, None, protocol, tuple(k) if k else None)
+    options = replace(options, qrels=qrels, junk=junk[0] if junk else None)
+    return Provenance(options, {}, {file.name: sha256_of(file) for file in files})
 
 
 def _protocol(name: str | None) -> Protocol:

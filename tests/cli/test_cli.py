@@ -246,6 +246,18 @@ def test_a_run_is_written_and_scored_again(run: Run, tmp_path: Path) -> None:
     assert run("evaluate", "vgg", files[0], "--root", tmp_path / "town")[0] == 2
 
 
+@pytest.mark.usefixtures("own_cache")
+def test_a_report_is_measured_again(run: Run, tmp_path: Path) -> None:
+    render(tmp_path / "town", buildings=2, views=3, distractors=0)
+    out = tmp_path / "out"
+    assert run("evaluate", "vgg", "--root", tmp_path / "town", "--encoder", "thumbnail", "--out", out)[0] == 0
+    status, output, _ = run("evaluate", "--again", out / "report.json", "--json", "--out", tmp_path / "again")
+    assert (status, json.loads(output)["same"]) == (0, True)
+    assert (tmp_path / "again" / "report.html").exists()
+    assert "all figures of 4 queries are the same" in run("evaluate", "--again", out / "report.json")[1]
+    assert run("evaluate", "vgg", "--again", out / "report.json")[0] == run("evaluate")[0] == 2
+
+
 def commands() -> list[list[str]]:
     import typer
 
