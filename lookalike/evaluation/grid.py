@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -119,7 +120,8 @@ class Setting:
 class Combinations:
     """Every encoder with every choice of `options` (as of load_encoder: pooling, preprocess, …) and each re-ranking.
 
-    An option without values is left to the encoder.
+    An option without values is left to the encoder. Several sizes stand for as many values: `squash-224,336,448`, also
+    in a name.
     """
 
     encoders: Sequence[str]
@@ -128,10 +130,27 @@ class Combinations:
 
     def cells(self) -> Iterator[Cell]:
         """Re-ranking varies fastest, so that one encoder is done with before the next is loaded."""
-        options = {name: values for name, values in self.options.items() if values}
-        for encoder, *values in itertools.product(self.encoders, *options.values()):
+        options = {name: _each(values) for name, values in self.options.items() if values}
+        for encoder, *values in itertools.product(_each(self.encoders), *options.values()):
             for spec in tuple(dict.fromkeys(self.rerank)) or (NO_RERANK,):
                 yield Cell(encoder, tuple(zip(options, values, strict=True)), spec)
+
+
+_SIZES = re.compile(r"(?P<kind>[a-z]+)-(?P<sizes>\d+(?:x\d+)?(?:,\d+(?:x\d+)?)+)(?=,|$)")
+
+
+def sizes(text: str) -> list[str]:
+    """`name@squash-224,336,pool=gem` once for each size: `name@squash-224,pool=gem`, `name@squash-336,pool=gem`."""
+    start = 0 if "@" not in text else text.rindex("@") + 1
+    several = _SIZES.match(text, start)
+    if Path(text).exists() or not several:
+        return [text]
+    before, after = text[:start], text[several.end() :]
+    return [f"{before}{several['kind']}-{size}{after}" for size in several["sizes"].split(",")]
+
+
+def _each(values: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(one for value in values for one in sizes(value)))
 
 
 def grid(

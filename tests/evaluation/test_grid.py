@@ -9,7 +9,7 @@ import lookalike.search.rerank
 from lookalike.errors import EncoderError
 from lookalike.evaluation import grid as grids
 from lookalike.evaluation.datasets import load
-from lookalike.evaluation.grid import Cell, Combinations, Grid, GridRow, Setting, grid, mark_pareto
+from lookalike.evaluation.grid import Cell, Combinations, Grid, GridRow, Setting, grid, mark_pareto, sizes
 from lookalike.types import Gallery, Probe, Ranking
 from tests.evaluation.angles import AngleEncoder, paint, vgg
 
@@ -193,3 +193,36 @@ def test_no_file_of_a_grid_has_a_name_that_looks_like_an_option(
     grid(load("vgg", root), Combinations(["/weights/a.onnx", "./@"]), Setting(k=(5,)), out=out, cache=out / "cache")
     names = sorted(file.name.rpartition("-")[0] for file in out.glob("*.json"))
     assert names == ["none", "weights-a-onnx-none"]
+
+
+def test_several_sizes_are_as_many_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sizes("dinov2-base@squash-224,336,448") == [f"dinov2-base@squash-{size}" for size in (224, 336, 448)]
+    assert sizes("model.onnx@pad-224x112,320,pool=gem") == [
+        "model.onnx@pad-224x112,pool=gem",
+        "model.onnx@pad-320,pool=gem",
+    ]
+    for single in (
+        "dinov2-base",
+        "dinov2-base@squash-224",
+        "dinov2-base@squash-224,pool=gem",
+        "rootsift",
+        "a,3@pool=gem",
+    ):
+        assert sizes(single) == [single]
+    assert sizes("squash-224,336") == ["squash-224", "squash-336"]
+    monkeypatch.chdir(tmp_path)
+    Path("my@squash-1,2").write_bytes(b"")
+    assert sizes("my@squash-1,2") == ["my@squash-1,2"], "a file of that name is a file"
+
+
+def test_a_sweep_of_sizes_is_a_row_for_each_with_its_cost(root: Path, tmp_path: Path) -> None:
+    combinations = Combinations(["efficientnet-lite0@squash-64,128"])
+    table = grid(load("vgg", root), combinations, Setting(k=(5,)), out=tmp_path / "out", cache=tmp_path / "cache")
+    assert {row.cell.encoder for row in table.rows} == {
+        "efficientnet-lite0@squash-64",
+        "efficientnet-lite0@squash-128",
+    }
+    assert all(row.refused is None for row in table.rows)
+    assert all(row.ms_an_image > 0 for row in table.rows)
+    both = Combinations(["a"], {"preprocess": ["squash-64,128", "crop-64"]})
+    assert [dict(cell.options)["preprocess"] for cell in both.cells()] == ["squash-64", "squash-128", "crop-64"]
