@@ -11,7 +11,7 @@ from lookalike.cli.output import note, print_json
 if TYPE_CHECKING:
     from lookalike.evaluation.report import Report
 
-DATASETS_HELP = "oxford5k, paris6k, roxford5k, rparis6k, revisited, vgg, folders or pairs"
+DATASETS_HELP = "oxford5k, paris6k, roxford5k, rparis6k, revisited, vgg, copies, ilias, folders or pairs"
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help=f"{DATASETS_HELP}.")]
 Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The folder that the data set lies in.")]
 Distractors = Annotated[
@@ -19,7 +19,8 @@ Distractors = Annotated[
 ]
 Ks = Annotated[str | None, typer.Option("-k", metavar="K,K,...", help="Where lists are cut, such as 5,10,15,20.")]
 ProtocolName = Annotated[
-    str | None, typer.Option("--protocol", metavar="NAME", help="original, revisited, report or landmarks.")
+    str | None,
+    typer.Option("--protocol", metavar="NAME", help="original, revisited, landmarks, copies, ilias or report."),
 ]
 Uncropped = Annotated[bool, typer.Option("--uncropped", help="Ask with whole photos, not with their boxes.")]
 Rerank = Annotated[
@@ -68,6 +69,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="report.json", help="Measure as for this report (--root, --encoder may replace its own)."),
     ] = None,
+    similarities: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the best 1,000 of each query here, as JSON for ILIAS' script."),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Replay the report, then mend its faults one at a time.")
     ] = False,
@@ -93,24 +98,37 @@ def evaluate(
     from lookalike.utils.progress import shown
 
     if again:
-        _measure_again(again, root, encoder, engine, as_json, out, dataset, file, k, protocol, rerank, explain, run)
+        _measure_again(
+            again, root, encoder, engine, as_json, out, dataset, file, k, protocol, rerank, explain, run, similarities
+        )
         return
     if dataset is None:
         raise typer.BadParameter(f"a DATASET is missing: {DATASETS_HELP}, or run")
     if dataset == "run":
         _refuse_beside_run(
-            root, encoder, uncropped, distractors, rerank, run, explain, download, device, engine, calibration
+            root,
+            encoder,
+            uncropped,
+            distractors,
+            rerank,
+            run,
+            explain,
+            download,
+            device,
+            engine,
+            calibration,
+            similarities,
         )
         _show(_score_run(file, qrels, junk, protocol, ks(k)), as_json, out)
         return
     if file is not None:
         raise typer.BadParameter(f"{file}: a file is read after `run` only; a data set is in the folder of --root")
-    files = TrecFiles(run, qrels, junk)
+    files = TrecFiles(run, qrels, junk, similarities)
     if explain and (protocol not in (None, "report") or rerank or engine or calibration or files != TrecFiles()):
         raise typer.BadParameter(
             "--explain replays the report's protocol; it takes no other --protocol, no --rerank, no --engine, no "
             "--calibration and "
-            "writes no --run, --qrels or --junk"
+            "writes no --run, --qrels, --junk or --similarities"
         )
     place = _root(dataset, root, download)
     name, cuts, more = with_options(encoder or default_encoder(), device=device), ks(k), distractors or ()
@@ -134,7 +152,7 @@ def evaluate(
                 calibration=calibration,
                 files=files,
             )
-    for path in (run, qrels, junk):
+    for path in (run, qrels, junk, similarities):
         if path:
             note(f"wrote {path}")
     if out and report:

@@ -19,7 +19,7 @@ class Protocol:
     """`setups` of the ground truth, the `rule` of average precision, the `ks`, and the figures `at` k.
 
     `needs_k` is scored wherever the gallery has as many results, because the protocol's own figure is at that k.
-    `retrieved` replays the report's fault:
+    `micro` adds the figures over the pairs of all queries. `retrieved` replays the report's fault:
     that many results are judged, whatever k is.
     """
 
@@ -30,6 +30,7 @@ class Protocol:
     at: tuple[str, ...] = AT_K
     needs_k: int | None = None
     retrieved: int | None = None
+    micro: bool = False
 
     def divided_by(self, figure: str) -> str:
         """The denominator of a figure, to be printed with it."""
@@ -45,6 +46,8 @@ PROTOCOLS = {
         Protocol("original", ("all",), "trapezoid", (5, 10, 15, 20)),
         Protocol("revisited", REVISITED_SETUPS, "trapezoid", (1, 5, 10), ("revisited_precision", *AT_K)),
         Protocol("landmarks", ("all",), "step", (100,), needs_k=100),
+        Protocol("ilias", ("all",), "step", (1000,), needs_k=1000),
+        Protocol("copies", ("all",), "step", (1, 10), micro=True),
         Protocol("report", ("all",), "trapezoid", (5, 10, 15, 20), ("map", "precision"), retrieved=5),
     )
 }

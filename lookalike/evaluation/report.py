@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lookalike.evaluation.acceptance import Check, checks, verdict
+from lookalike.evaluation.micro import PRECISION, MicroFigures
 from lookalike.evaluation.protocols import PROTOCOLS, RULES
 from lookalike.evaluation.provenance import Provenance
 from lookalike.types import Box
@@ -156,6 +157,7 @@ class Report:
     of_run: bool = False
     """Of a run that was made elsewhere: there are names, but no images."""
     made: Provenance | None = None
+    micro: MicroFigures | None = None
 
     @property
     def map(self) -> float:
@@ -182,6 +184,8 @@ class Report:
         }
         for name in protocol.at:
             document[f"{name}_at"] = _by_setup({setup: _at(figures.at[name]) for setup, figures in self.setups.items()})
+        if self.micro:
+            document["micro"] = {name: _number(value) for name, value in vars(self.micro).items()}
         document["scored_queries"] = _by_setup({setup: figures.queries for setup, figures in self.setups.items()})
         document["gallery"] = {
             "images": self.gallery.images,
@@ -241,7 +245,7 @@ class Report:
         """The table: a heading row, then mAP and each figure at k with its denominator."""
         protocol = PROTOCOLS[self.protocol]
         head = ["figure" if len(self.setups) == 1 else "setup · figure", *(f"k={k}" for k in self.ks), "divided by"]
-        rows = [head]
+        rows = [head, *(_micro_rows(self.micro, len(self.ks)) if self.micro else ())]
         for setup, figures in self.setups.items():
             prefix = "" if len(self.setups) == 1 else f"{setup} · "
             blank = [""] * (len(self.ks) - 1)
@@ -343,6 +347,15 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
     return "\n".join("| " + " | ".join(row) + " |" for row in [escaped[0], rule, *escaped[1:]])
+
+
+def _micro_rows(micro: MicroFigures, columns: int) -> list[list[str]]:
+    blank = [""] * (columns - 1)
+    pairs = f"{micro.positives:,} right pairs; the best {micro.pairs:,} of all queries by one threshold"
+    return [
+        ["µAP", decimal(micro.average_precision), *blank, pairs],
+        [f"recall at precision {PRECISION:g}", decimal(micro.recall_at_p90), *blank, pairs],
+    ]
 
 
 def _by_setup(values: Mapping[str, Any]) -> Any:

@@ -30,7 +30,7 @@ from lookalike.evaluation.scoring import (
     summarise,
     unscored,
 )
-from lookalike.evaluation.trec import NO_FILES, TrecFiles, recorded, write_truth
+from lookalike.evaluation.trec import NO_FILES, TrecFiles, exported, recorded, write_truth
 from lookalike.integrations.addresses import stored
 from lookalike.search.confidence import model_for
 from lookalike.types import Encoder, Progress, Reranker
@@ -71,13 +71,14 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     Parameters
     ----------
     dataset
-        A name in DATASETS (oxford5k, paris6k, roxford5k, rparis6k, revisited, vgg, folders, pairs), or a `Benchmark`.
+        A name in DATASETS (oxford5k, paris6k, roxford5k, rparis6k, revisited, vgg, copies, ilias,
+        folders, pairs), or a `Benchmark`.
     root
         The folder in which a data set of that name lies.
     encoder
         A name, a path or an `Encoder`; by default `dinov2-base`, or the best one that can be had without a model hub.
     protocol
-        original, revisited, landmarks or report; by default the data set's own.
+        original, revisited, landmarks, copies, ilias or report; by default the data set's own.
     k
         Where ranked lists are cut, in results. By default the protocol's own, as far as the gallery reaches.
     uncropped
@@ -95,7 +96,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     calibration
         Measure how far confidences can be believed, too; see `evaluation.calibration`.
     files
-        TREC files to write: the rankings as a run, the ground truth as qrels and a list of junk.
+        TREC files to write: the rankings as a run, the ground truth as qrels and a list of junk; also ILIAS' JSON.
 
     Returns
     -------
@@ -158,7 +159,7 @@ def _refuse_unreplayed(measurement: Measurement) -> None:
     if measurement.engine:
         raise EvaluationError("the report searched no server: --protocol report does not go with --engine")
     if measurement.files != NO_FILES:
-        raise EvaluationError("a run is of whole rankings: --protocol report does not go with --run, --qrels or --junk")
+        raise EvaluationError("a run is of whole rankings: --protocol report does not go with --run and the like")
 
 
 def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, progress: Progress | None) -> Report:
@@ -170,7 +171,8 @@ def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, pro
         judge = Judge(collection, protocol, benchmark.images)
         seconds, judged = 0.0, []
         ranked = answers(benchmark, collection, ask, measurement.uncropped, measurement.rerankers)
-        for answer in recorded(ranked, collection, encoder.name, measurement.files.run):
+        with_run = recorded(ranked, collection, encoder.name, measurement.files.run)
+        for answer in exported(with_run, collection, measurement.files.similarities):
             judged.append(judge.read(answer))
             seconds += answer.seconds
         calibrations: tuple[Calibration, ...] = ()
@@ -198,6 +200,7 @@ def _measure(measurement: Measurement, encoder: Encoder, cache: Path | None, pro
         notes=(*notes, *unscored(protocol, ks)),
         leave_one_out=benchmark.leave_one_out,
         calibrations=calibrations,
+        micro=judge.pairs.figures() if judge.pairs else None,
     )
 
 

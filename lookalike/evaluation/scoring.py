@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.answers import (
@@ -15,6 +17,7 @@ from lookalike.evaluation.answers import (
 from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, abridged, check
 from lookalike.evaluation.metrics import METRICS, Judged, average_precision, judge, mean
+from lookalike.evaluation.micro import PairScores
 from lookalike.evaluation.protocols import Protocol, whole_ks
 from lookalike.evaluation.provenance import gallery_digest
 from lookalike.evaluation.report import Figures, GalleryFacts, JudgedResult, QueryResult, Scored, Verdict
@@ -91,11 +94,14 @@ class Judge:
         self._collection, self._protocol, self._images, self._head = collection, protocol, images, head
         self._rows: dict[str, int | None] = {}
         self.absent: dict[str, None] = {}
+        self.pairs = PairScores() if protocol.micro else None
 
     def read(self, answer: QueryRanking) -> JudgedQuery:
         """Judge a ranking in each setup of the protocol."""
         judged = {setup: self._judge(answer, setup) for setup in self._protocol.setups}
         query = answer.query
+        if self.pairs:
+            self._pair(answer, judged[self._protocol.setups[0]])
         return JudgedQuery(query, query.key(self._images) or query.image.name, judged, self._results(answer))
 
     def _row(self, key: str) -> int | None:
@@ -110,6 +116,15 @@ class Judge:
         positives = {row for key in truth.positives if (row := self._row(key)) is not None}
         junk = {row for key in truth.junk if (row := self._row(key)) is not None}
         return judge(answer.ranking.ids, positives, junk, len(absent))
+
+    def _pair(self, answer: QueryRanking, judged: Judged) -> None:
+        """The scores of a query beside those of the others."""
+        ranking, truth = answer.ranking, answer.query.truths[self._protocol.setups[0]]
+        counted = ~np.isin(ranking.ids, [row for key in truth.junk if (row := self._row(key)) is not None])
+        right = np.zeros(int(counted.sum()), np.bool_)
+        right[judged.positions] = True
+        assert self.pairs
+        self.pairs.add(ranking.scores[counted], right, judged.total)
 
     def _results(self, answer: QueryRanking) -> tuple[JudgedResult, ...]:
         head = answer.ranking.head(self._head)

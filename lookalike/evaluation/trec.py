@@ -5,6 +5,7 @@ is in a file of its own, with lines as in qrels of which the relevance does not 
 relevance 2 is easy and 1 is hard. Whitespace, control characters and `%` in names are percent-encoded.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from lookalike.types import Scores
 from lookalike.utils.files import reason, replacing, sha256_of, write_whole
 
 EASY, HARD = 2, 1
+ILIAS_K = 1000
+"""Results of each query that ILIAS' evaluation looks at."""
 RUN_LINE, QRELS_LINE = "query Q0 image rank score tag", "query 0 image relevance"
 Qrels = dict[str, dict[str, int]]
 """Query to image to relevance."""
@@ -34,11 +37,12 @@ Qrels = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class TrecFiles:
-    """Files to write, each of them optional."""
+    """Files to write, each of them optional; `similarities` is what ILIAS' own evaluation reads."""
 
     run: Path | None = None
     qrels: Path | None = None
     junk: Path | None = None
+    similarities: Path | None = None
 
 
 NO_FILES = TrecFiles()
@@ -70,6 +74,23 @@ def recorded(
             names.add(answer.query.name)
             _write(stream, answer, collection, tag)
             yield answer
+
+
+def exported(answers: Iterable[QueryRanking], collection: Collection, file: Path | None) -> Iterator[QueryRanking]:
+    """The same answers; with a `file` their best `ILIAS_K` are written as JSON: query to image to similarity."""
+    if file is None:
+        yield from answers
+        return
+    with replacing(file, durable=False) as stream:
+        before = b"{"
+        for answer in answers:
+            head = answer.ranking.head(ILIAS_K)
+            keys = (collection.key(row) for row in head.ids.tolist())
+            table = dict(zip(keys, decreasing(head.scores).tolist(), strict=True))
+            stream.write(before + f"\n{json.dumps(answer.query.name)}: {json.dumps(table)}".encode())
+            before = b","
+            yield answer
+        stream.write(b"\n}\n" if before == b"," else b"{}\n")
 
 
 def _write(stream: IO[bytes], answer: QueryRanking, collection: Collection, tag: str) -> None:
@@ -259,7 +280,7 @@ def _provenance(protocol: str | None, k: Sequence[int] | None, *files: Path) -> 
 
 
 def _protocol(name: str | None) -> Protocol:
-    names = [name for name, protocol in PROTOCOLS.items() if protocol.retrieved is None]
+    names = [name for name, protocol in PROTOCOLS.items() if protocol.retrieved is None and not protocol.micro]
     if (name or "original") not in names:
         raise EvaluationError(f"a run is not scored by protocol {name!r}; there are {', '.join(names)}")
     return PROTOCOLS[name or "original"]

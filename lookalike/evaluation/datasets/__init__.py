@@ -15,6 +15,8 @@ DATASETS = {
     "rparis6k": "lookalike.evaluation.datasets.revisited:rparis6k",
     "revisited": "lookalike.evaluation.datasets.revisited:any_revisited",
     "vgg": "lookalike.evaluation.datasets.oxford:vgg",
+    "copies": "lookalike.evaluation.datasets.copies:copies",
+    "ilias": "lookalike.evaluation.datasets.ilias:ilias",
     "folders": "lookalike.evaluation.datasets.folders:folders",
     "pairs": "lookalike.evaluation.datasets.pairs:pairs",
 }
