@@ -98,16 +98,15 @@ def _options(file: Path, document: Mapping[str, Any]) -> EvaluationOptions:
 
 
 def _measure(file: Path, options: EvaluationOptions, cache: Path | None, progress: Progress | None) -> Report:
-    objects = [name for name in ("dataset", "root", "encoder") if getattr(options, name) is None]
-    objects += ["rerank"] if None in options.rerank else []
     if options.dataset == "run":
         return evaluate_run(options.root or "", options.qrels or "", options.junk, options.protocol, options.k)
-    if objects:
-        raise EvaluationError(
-            f"{file} was measured with an object of Python's as {objects[0]}, which a file cannot hold"
-        )
+    if options.dataset is None or None in options.rerank:
+        kind = "a data set" if options.dataset is None else "a re-ranker"
+        raise EvaluationError(f"{file} was measured with {kind} of a Python program, which a file cannot hold")
+    if options.root is None:
+        raise EvaluationError(f"{file} does not say where {options.dataset} lies; give --root DIR")
     return evaluate(
-        options.dataset or "",
+        options.dataset,
         options.root,
         options.encoder,
         options.protocol,

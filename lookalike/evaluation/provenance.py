@@ -67,7 +67,7 @@ def _without_secret(argument: str) -> str:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """The arguments of `evaluate` as JSON has them; None for an object of Python's, which no file can hold."""
+    """The arguments of `evaluate` as JSON has them; None for an object of Python's that has no name to be made by."""
 
     dataset: str | None = None
     root: str | None = None

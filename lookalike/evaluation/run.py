@@ -15,6 +15,7 @@ from lookalike.evaluation.answers import (
     embed_gallery,
 )
 from lookalike.evaluation.calibration import calibrate, collect
+from lookalike.evaluation.datasets import DATASETS
 from lookalike.evaluation.datasets.benchmark import Benchmark
 from lookalike.evaluation.protocols import Protocol, protocol_for
 from lookalike.evaluation.provenance import EvaluationOptions, Provenance, truth_digest, weights
@@ -121,7 +122,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     >>> 0 < report.map <= 1
     True
     """
-    distractors, rerank = tuple(distractors), tuple(rerank)
+    rerank = tuple(rerank)
     benchmark = open_benchmark(dataset, root, distractors)
     chosen = protocol_for(benchmark, protocol)
     rerankers = tuple(_reranker(spec) for spec in rerank)
@@ -132,13 +133,13 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     else:
         report = _measure(measurement, open_encoder(encoder), cache, progress)
     options = EvaluationOptions(
-        dataset=dataset if isinstance(dataset, str) else None,
+        dataset=benchmark.name if benchmark.name in DATASETS else None,
         root=str(Path(root).expanduser().resolve()) if root and isinstance(dataset, str) else None,
-        encoder=with_options(report.encoder) if encoder is None or isinstance(encoder, str) else None,
+        encoder=with_options(report.encoder),
         protocol=protocol,
         k=tuple(k) if k else None,
         uncropped=uncropped,
-        distractors=tuple(str(Path(folder).expanduser().resolve()) for folder in distractors),
+        distractors=tuple(str(folder.resolve()) for folder in benchmark.distractors),
         rerank=tuple(spec if isinstance(spec, str) else None for spec in rerank),
         engine=stored(engine) if engine else None,
     )

@@ -3,13 +3,15 @@
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
 
-from lookalike.errors import EvaluationError
+from lookalike.errors import EncoderError, EvaluationError
 from lookalike.evaluation.again import again
+from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets.synthetic import render
 from lookalike.evaluation.page import save_report
 from lookalike.evaluation.provenance import EvaluationOptions, command_line, weights
@@ -115,7 +117,7 @@ def test_what_a_file_cannot_hold_and_what_is_no_report_is_refused_in_one_line(
     town: Path, tmp_path: Path, cache: Path
 ) -> None:
     file = save_report(evaluate("vgg", town, AngleEncoder(), k=KS, cache=cache), tmp_path / "out")[0]
-    with pytest.raises(EvaluationError, match="measured with an object of Python's as encoder"):
+    with pytest.raises(EncoderError, match="angles: no such encoder"):
         again(file, cache=cache)
     assert again(file, EvaluationOptions(encoder="thumbnail"), cache=cache).figures
     document = json.loads(file.read_text())
@@ -130,6 +132,22 @@ def test_what_a_file_cannot_hold_and_what_is_no_report_is_refused_in_one_line(
             again(file, cache=cache)
     with pytest.raises(EvaluationError, match="no such file"):
         again(tmp_path / "gone.json")
+
+
+def test_what_only_a_python_program_had_is_named(town: Path, tmp_path: Path, cache: Path) -> None:
+    """A grid reads its data set once, so its reports name that and not the folder."""
+    benchmark = load("vgg", town)
+    file = save_report(evaluate(benchmark, None, "thumbnail", k=KS, cache=cache), tmp_path / "out")[0]
+    with pytest.raises(EvaluationError, match="does not say where vgg lies; give --root DIR"):
+        again(file, cache=cache)
+    repetition = again(file, EvaluationOptions(root=str(town)), cache=cache)
+    assert (repetition.made, repetition.figures) == ((), ())
+    mine = evaluate(replace(benchmark, name="mine"), None, "thumbnail", k=KS, cache=cache)
+    with pytest.raises(EvaluationError, match="measured with a data set of a Python program"):
+        again(save_report(mine, tmp_path / "out")[0], cache=cache)
+    ranked = evaluate("vgg", town, "thumbnail", k=KS, rerank=[lambda probe, ranking, gallery: ranking], cache=cache)
+    with pytest.raises(EvaluationError, match="measured with a re-ranker of a Python program"):
+        again(save_report(ranked, tmp_path / "out")[0], cache=cache)
 
 
 def test_the_weights_of_a_file_and_of_what_comes_with_the_package_have_hashes(tmp_path: Path) -> None:
