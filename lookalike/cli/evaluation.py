@@ -97,28 +97,14 @@ def evaluate(
     from lookalike.evaluation.trec import TrecFiles
     from lookalike.utils.progress import shown
 
+    decided = (uncropped, distractors, rerank, run, explain, download, device, calibration, similarities)
     if again:
-        _measure_again(
-            again, root, encoder, engine, as_json, out, dataset, file, k, protocol, rerank, explain, run, similarities
-        )
+        _measure_again(again, root, encoder, engine, as_json, out, dataset, file, k, protocol, qrels, junk, *decided)
         return
     if dataset is None:
         raise typer.BadParameter(f"a DATASET is missing: {DATASETS_HELP}, or run")
     if dataset == "run":
-        _refuse_beside_run(
-            root,
-            encoder,
-            uncropped,
-            distractors,
-            rerank,
-            run,
-            explain,
-            download,
-            device,
-            engine,
-            calibration,
-            similarities,
-        )
+        _refuse_beside_run(root, encoder, engine, *decided)
         _show(_score_run(file, qrels, junk, protocol, ks(k)), as_json, out)
         return
     if file is not None:
@@ -127,8 +113,7 @@ def evaluate(
     if explain and (protocol not in (None, "report") or rerank or engine or calibration or files != TrecFiles()):
         raise typer.BadParameter(
             "--explain replays the report's protocol; it takes no other --protocol, no --rerank, no --engine, no "
-            "--calibration and "
-            "writes no --run, --qrels, --junk or --similarities"
+            "--calibration, and writes no --run, --qrels, --junk or --similarities"
         )
     place = _root(dataset, root, download)
     name, cuts, more = with_options(encoder or default_encoder(), device=device), ks(k), distractors or ()

@@ -117,6 +117,7 @@ def _measure(file: Path, options: EvaluationOptions, cache: Path | None, progres
         cache=cache,
         progress=progress,
         engine=options.engine,
+        calibration=options.calibration,
     )
 
 

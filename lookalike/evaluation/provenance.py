@@ -78,6 +78,7 @@ class EvaluationOptions:
     distractors: tuple[str, ...] = ()
     rerank: tuple[str | None, ...] = ()
     engine: str | None = None
+    calibration: bool = False
     qrels: str | None = None
     junk: str | None = None
 

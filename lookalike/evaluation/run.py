@@ -142,6 +142,7 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
         distractors=tuple(str(folder.resolve()) for folder in benchmark.distractors),
         rerank=tuple(spec if isinstance(spec, str) else None for spec in rerank),
         engine=stored(engine) if engine else None,
+        calibration=calibration,
     )
     return replace(report, made=_provenance(options, benchmark, report))
 

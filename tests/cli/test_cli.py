@@ -255,7 +255,9 @@ def test_a_report_is_measured_again(run: Run, tmp_path: Path) -> None:
     assert (status, json.loads(output)["same"]) == (0, True)
     assert (tmp_path / "again" / "report.html").exists()
     assert "all figures of 4 queries are the same" in run("evaluate", "--again", out / "report.json")[1]
-    assert run("evaluate", "vgg", "--again", out / "report.json")[0] == run("evaluate")[0] == 2
+    for other in (["vgg"], ["--uncropped"], ["--calibration"], ["--junk", tmp_path / "junk"], ["--device", "cpu"]):
+        assert run("evaluate", *other, "--again", out / "report.json")[0] == 2
+    assert run("evaluate")[0] == 2
 
 
 def commands() -> list[list[str]]:
