@@ -7,10 +7,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from lookalike.errors import ImageError
 from lookalike.images.decode import LIMITS, decode, examine
+from lookalike.images.facts import PhotoFacts
 
 Raster = NDArray[np.float32]
 """(height, width) grey values from 0 to 255."""
@@ -69,7 +70,8 @@ def render(data: bytes, side: int = SIDE) -> Rendition:
     """Decode a file for comparison; raises ImageError."""
     facts, decoded = examine(data), decode(data)
     upright = decoded.image
-    cover, quality, camera, taken = _unseen(data)
+    cover, quality = _unseen(data)
+    photo = decoded.facts or PhotoFacts()
     digest = hashlib.sha256(f"{upright.size}".encode() + upright.tobytes())
     if cover is not None:
         digest.update(cover.tobytes())
@@ -88,8 +90,8 @@ def render(data: bytes, side: int = SIDE) -> Rendition:
         facts.format,
         quality,
         middle,
-        camera,
-        taken,
+        photo.camera or "",
+        photo.taken or "",
     )
 
 
@@ -100,13 +102,13 @@ def _middle(image: Image.Image) -> NDArray[np.uint8]:
     )
 
 
-def _unseen(data: bytes) -> tuple[Image.Image | None, int | None, str, str]:
-    """What decoding to RGB leaves out: transparency, JPEG quality, camera, and the time that the photo was taken."""
+def _unseen(data: bytes) -> tuple[Image.Image | None, int | None]:
+    """What decoding to RGB leaves out: transparency, and JPEG quality."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > LIMITS.pixels:
                 raise ImageError("too many pixels")
-            quality, (camera, taken) = jpeg_quality(image), _exif(image)
+            quality = jpeg_quality(image)
             cover = None
             if image.has_transparency_data:
                 from PIL import ImageOps
@@ -115,23 +117,11 @@ def _unseen(data: bytes) -> tuple[Image.Image | None, int | None, str, str]:
                 if channel.getextrema() != (255, 255):
                     channel.info["exif"] = image.info.get("exif", b"")
                     cover = ImageOps.exif_transpose(channel)
-            return cover, quality, camera, taken
+            return cover, quality
     except ImageError:
         raise
     except Exception as error:  # the file decoded, but this reading of it is as hostile as the first
         raise ImageError("damaged or unsupported image") from error
-
-
-def _exif(image: Image.Image) -> tuple[str, str]:
-    """Camera and time ("2019:07:01 12:00:00") from EXIF; empty where there is none."""
-    try:
-        exif = image.getexif()
-        inner = exif.get_ifd(ExifTags.IFD.Exif)
-        camera = " ".join(str(exif.get(tag, "")).strip() for tag in (ExifTags.Base.Make, ExifTags.Base.Model)).strip()
-        taken = str(inner.get(ExifTags.Base.DateTimeOriginal, "")).strip()
-    except Exception:  # noqa: BLE001 - EXIF is hostile too, and an image is usable without it
-        return "", ""
-    return camera, taken if taken[:4].isdigit() and taken[:4] > "1800" else ""
 
 
 def jpeg_quality(image: Image.Image) -> int | None:

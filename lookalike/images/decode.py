@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from PIL import ExifTags, Image, ImageCms
 
 from lookalike.errors import ImageError
 from lookalike.images import depth, effort
+from lookalike.images import facts as photo_facts
+from lookalike.images.facts import PhotoFacts
 from lookalike.images.ground import on_ground
 from lookalike.images.killable import Processes, TooSlow, answer_all
 from lookalike.images.kinds import EXTENSIONS
@@ -57,12 +59,14 @@ class Decoded:
     """An upright RGB `image`, perhaps reduced and cut to a box, of a picture of `width` x `height` upright pixels.
 
     `scale` is the side of `image` over that of the picture: 1, or about 1/2, 1/4, 1/8 where it was decoded reduced.
+    `facts` is what a file says of itself; None for an image that was open already.
     """
 
     image: Image.Image
     width: int
     height: int
     scale: float = 1.0
+    facts: PhotoFacts | None = None
 
 
 def read(path: str | Path, limits: Limits = LIMITS) -> bytes:
@@ -99,7 +103,8 @@ def decode(data: bytes, *, size: int | None = None, box: Box | None = None, limi
         with source.image as image:
             is_costly = effort.cost(str(image.format), *image.size, source.passes) > effort.TRIED_COST
             if not is_bounded or not is_costly or image.width * image.height > limits.pixels:
-                return _decode(source, size, box, limits)
+                decoded = _decode(source, size, box, limits)
+                return replace(decoded, facts=photo_facts.of_image(data, image))
     return _apart(data, size, box, limits)
 
 
@@ -127,7 +132,9 @@ def _apart(data: bytes, size: int | None, box: Box | None, limits: Limits) -> De
     corners = [box.left, box.top, box.right, box.bottom] if box else None
     facts, pixels = _asked({"size": size, "box": corners}, data, limits)
     image = Image.frombytes("RGB", (facts["columns"], facts["rows"]), pixels)
-    return Decoded(image, facts["width"], facts["height"], facts["scale"])
+    answer = facts.get("photo")
+    photo = PhotoFacts.of_json(answer) if isinstance(answer, dict) else None
+    return Decoded(image, facts["width"], facts["height"], facts["scale"], photo)
 
 
 def _asked(question: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
@@ -166,8 +173,9 @@ def _answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], int,
             return {}, 0, iter(())
     except ImageError as error:
         return {"reason": str(error)}, 0, iter(())
-    (columns, rows), facts = decoded.image.size, {"width": decoded.width, "height": decoded.height}
-    facts |= {"columns": columns, "rows": rows}
+    columns, rows = decoded.image.size
+    facts: dict[str, Any] = {"width": decoded.width, "height": decoded.height}
+    facts |= {"columns": columns, "rows": rows, "photo": decoded.facts.to_json() if decoded.facts else None}
     return {**facts, "scale": decoded.scale}, 3 * columns * rows, _stripes(decoded.image)
 
 
