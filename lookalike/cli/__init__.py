@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from lookalike.cli import adapt, cluster, collections, encoders, evaluation, maintenance, search, serve, whole
+from lookalike.cli import adapt, cluster, collections, encoders, evaluation, facts, maintenance, search, serve, whole
 from lookalike.cli.app import app
 from lookalike.cli.output import note
 from lookalike.cli.renamed import current
@@ -27,6 +27,7 @@ __all__ = [
     "collections",
     "encoders",
     "evaluation",
+    "facts",
     "main",
     "maintenance",
     "search",

@@ -191,6 +191,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a collection holds and what it was made with."""
+    from lookalike.cli.facts import summed
     from lookalike.collection import collection as collections
 
     with collections.open(path) as collection:
@@ -207,7 +208,7 @@ def info(
                 print(f"and {len(keys) - LISTED:,} more, {len(keys):,} in all; --json has them\t{printable(reason)}")
     else:
         for name, value in facts.items():
-            print(f"{name:12} {printable(listed(value))}")
+            print(f"{name:12} {printable(summed(value) if name == 'facts' else listed(value))}")
 
 
 @app.command(epilog="Example: lookalike sources ~/index --move /media/old /media/new")

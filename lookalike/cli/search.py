@@ -51,9 +51,10 @@ def search(
     fuse: Annotated[
         Literal["rank", "scores"], typer.Option(help="How images and words together become one ranking.")
     ] = "rank",
+    sort: Annotated[Literal["score", "taken"], typer.Option(help="taken: show the results by time.")] = "score",
     offset: Annotated[int, typer.Option(min=0, help="Pass over this many results.")] = 0,
     where: Annotated[
-        str | None, typer.Option("--where", metavar="EXPR", help="Only some images: key:beach/* and year >= 2019")
+        str | None, typer.Option("--where", metavar="EXPR", help="Only some images: key:beach/* and taken >= 2019-07")
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="Search as if this image were not there; repeatable.")
@@ -113,6 +114,7 @@ def search(
         fuse=fuse,
         found=found,
         verify=verify,
+        sort=sort,
     )
     with collections.open(path, device=device) as whole:
         result = _ask(whole.chosen(encoder), question, options, with_distances=exact == "l2")

@@ -25,6 +25,9 @@ def serve(
     ] = None,
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch query images from public addresses.")] = False,
     writable: Annotated[bool, typer.Option("--writable", help="Let images be added and removed.")] = False,
+    show_places: Annotated[
+        bool, typer.Option("--show-places", help="Tell where photos were taken, and let filters test it.")
+    ] = False,
     allow_origin: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="Let pages of this origin call the API; repeatable.")
     ] = None,
@@ -55,7 +58,7 @@ def serve(
 
         settings = Settings(
             token=token or None, root_path=root_path.rstrip("/"), allow_urls=allow_urls, writable=writable,
-            origins=tuple(allow_origin or ()),
+            show_places=show_places, origins=tuple(allow_origin or ()),
             hosts=("127.0.0.1", "localhost", "[::1]") if is_local and not token else None,
         )  # fmt: skip
         with server.listen(host.strip("[]"), port) as listening:

@@ -17,7 +17,7 @@ from lookalike.search.combine import Combine
 from lookalike.search.evidence import assess
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hits import DamagedRows, hits
-from lookalike.search.options import Fuse, SearchOptions
+from lookalike.search.options import Fuse, SearchOptions, Sort
 from lookalike.search.query import Example, Query, Resolved, examples, query_picture, resolve
 from lookalike.storage import distinct, store
 from lookalike.storage.manifest import remains
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lookalike.analysis.journal import Journal
     from lookalike.analysis.zero_shot import Label
     from lookalike.collection.places import IndexedSource
+    from lookalike.collection.read_facts import FactsReport
     from lookalike.collection.sync import IndexReport
     from lookalike.collection.writer import Writer
     from lookalike.encoders.whitening import Whitening
@@ -167,6 +168,7 @@ class Collection:
         fuse: Fuse = "rank",
         found: bool = False,
         verify: bool = False,
+        sort: Sort = "score",
     ) -> Hits:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
@@ -176,15 +178,15 @@ class Collection:
             A path, a key of the collection, an open image, image bytes, a URL, a vector (dim,), or several of these.
         box, text, negatives, negative_text, weights, combine, invariant
             Further parts of the query; see `Query`.
-        k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse, found, verify
+        k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse, found, verify, sort
             Options of the search; see `SearchOptions`.
 
         Returns
         -------
         Hits
-            A list of `Hit`, best first. An image of the collection that is the query itself comes first with score 1,
-            or is left out with `exclude_self`. `found` says whether the collection has the same thing, not only
-            something alike; None where no confidence was measured.
+            A list of `Hit`, best first, or as `sort` says. An image of the collection that is the query itself comes first
+            with score 1, or is left out with `exclude_self`. `found` says whether the collection has the same thing, not
+            only something alike; None where no confidence was measured.
 
         Raises
         ------
@@ -219,6 +221,7 @@ class Collection:
             fuse=fuse,
             found=found,
             verify=verify,
+            sort=sort,
         )
         return self.find(question, options)
 
@@ -470,6 +473,36 @@ class Collection:
         """The row of a key."""
         return self._reader.row(key)
 
+    def facts(self, key: str) -> dict[str, Any]:
+        """What the file of a key says of itself, as far as that is known.
+
+        Parameters
+        ----------
+        key
+            As hits have it.
+
+        Returns
+        -------
+        dict
+            ``taken`` (ISO 8601), ``camera``, ``lens``, ``focal_length`` (mm), ``iso``, ``exposure`` (seconds),
+            ``latitude``, ``longitude`` (degrees), ``width``, ``height``, ``format``, ``bytes``, ``folder``,
+            ``orientation``, ``has_alpha``, ``software``: those that are known.
+
+        Raises
+        ------
+        QueryError
+            Where there is no such key.
+
+        Examples
+        --------
+        >>> facts = lookalike.open("photos").facts("beach.jpg")
+        >>> facts["format"], facts["folder"]
+        ('JPEG', '')
+        """
+        from lookalike.storage import photo_facts
+
+        return photo_facts.of_item(self.store.catalog, self.gallery.item(_row_of(key, self.gallery)))
+
     def skipped(self) -> list[tuple[str, str]]:
         """(key, reason) of every file that the last run could not use."""
         return self._reader.skipped()
@@ -544,6 +577,30 @@ class Collection:
         'beach.jpg'
         """
         return self._writer.index(sources, progress, rebuild, precision, dtype, meta, ignore, allow_removals)
+
+    def read_facts(self, again: bool = False, progress: Progress | None = None) -> "FactsReport":
+        """Read what images say of themselves where that is not known; nothing is embedded.
+
+        `index` reads it of every image that it embeds, so this is for collections of earlier releases.
+
+        Parameters
+        ----------
+        again
+            Read all images, also those that were read before.
+        progress
+            Called now and then with (done, total).
+
+        Returns
+        -------
+        FactsReport
+            How many files were read, and how many could not be: they are gone, or have changed.
+
+        Examples
+        --------
+        >>> lookalike.open("photos").read_facts(again=True)
+        FactsReport(read=4, unreadable=0)
+        """
+        return self._writer.read_facts(again, progress)
 
     def refresh(
         self, paths: Sequence[str | Path], progress: Progress | None = None, allow_removals: bool = False

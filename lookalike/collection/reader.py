@@ -19,7 +19,7 @@ from lookalike.integrations import addresses as engines
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hybrid import Space
 from lookalike.search.options import SearchOptions
-from lookalike.storage import store
+from lookalike.storage import photo_facts, store
 from lookalike.storage.maintenance.adapt import report
 from lookalike.storage.manifest import refuse_remains
 from lookalike.storage.origins import Origins
@@ -333,6 +333,7 @@ class Reader:
         precision = precisions.facts(self.path)
         adapted = (self.path / adaptation.FILE).exists()
         catalog = self.store.catalog
+        described = photo_facts.summary(catalog)
         ignored = [pattern for id_, _, _ in catalog.sources() for pattern in catalog.ignored(id_)]
         return {
             "path": str(self.path),
@@ -350,6 +351,7 @@ class Reader:
             "format": header.format,
             **({"adapted": report(self.store)} if adapted else {}),
             **({"ignore": ignored} if ignored else {}),
+            **({"facts": described} if described else {}),
             **({"index": index} if index else {}),
             **self._engine_facts(),
             **({"precision": precision} if precision else {}),

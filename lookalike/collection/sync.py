@@ -250,6 +250,8 @@ class Sync:
 
     def _store_content(self, embedded: EmbeddedImage, key: str, block: Block) -> None:
         entry, old = embedded.entry, block.live_item(key)
+        if embedded.facts:
+            block.describe(embedded.sha256, embedded.facts)
         same = block.items_of_content(embedded.sha256)
         renamed = next((item for item in same if self._was_renamed(item)), None) if old is None else None
         if renamed:

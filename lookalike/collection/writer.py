@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lookalike.collection import places
 from lookalike.collection.lost import refuse_losses
+from lookalike.collection.read_facts import FactsReport, read_facts
 from lookalike.collection.reader import FOLDER, Reader, Requested
 from lookalike.collection.sync import IndexReport, Part, Sync
 from lookalike.encoders import adaptation, whitening, with_options
@@ -23,7 +24,7 @@ from lookalike.images.remote import is_remote
 from lookalike.images.sources import Source, open_source
 from lookalike.index import ann
 from lookalike.integrations import addresses as engines
-from lookalike.storage import distinct, kept_columns, metadata, store, taken_out
+from lookalike.storage import distinct, kept_columns, metadata, photo_facts, store, taken_out
 from lookalike.storage.fence import discard_draft, supersede
 from lookalike.storage.maintenance.adapt import apply, carry, learned_map, refuse, taken_from, undo
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
@@ -192,6 +193,17 @@ class Writer:
             further.attach(table)
         with self._reader.store.writing() as written:
             return metadata.attach(written, Path(table))
+
+    def read_facts(self, again: bool = False, progress: Progress | None = None) -> FactsReport:
+        """Read what images say of themselves where that is not known; see `Collection.read_facts`."""
+        with self._reader.store.writing() as written:
+            report = read_facts(written, again, progress)
+        self._reader.forget_gallery()
+        for further in self._further():
+            with further._reader.store.writing() as written:
+                photo_facts.carry(self._reader.store, written, again)
+            further._reader.forget_gallery()
+        return report
 
     def refresh(
         self, paths: Sequence[str | Path], progress: Progress | None = None, allow_removals: bool = False

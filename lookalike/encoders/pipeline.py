@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lookalike.encoders import workers
 from lookalike.errors import ImageError
+from lookalike.images.facts import PhotoFacts
 from lookalike.images.sources import SourceEntry
 from lookalike.types import Encoder
 from lookalike.utils.cores import cores
@@ -40,6 +41,7 @@ class EmbeddedImage:
     height: int = 0
     vector: NDArray[np.float32] | None = None
     reason: str | None = None
+    facts: PhotoFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def _prepared(
         prepared = prepare(data)
     except ImageError as error:
         return _Prepared(EmbeddedImage(entry, reason=str(error)))
-    return _Prepared(EmbeddedImage(entry, sha256, prepared.width, prepared.height), prepared.array)
+    embedded = EmbeddedImage(entry, sha256, prepared.width, prepared.height, facts=prepared.facts)
+    return _Prepared(embedded, prepared.array)
 
 
 def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> list[EmbeddedImage]:
@@ -190,4 +193,4 @@ def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> list[EmbeddedImage]
 
 
 def _with_vector(embedded: EmbeddedImage, vector: NDArray[np.float32]) -> EmbeddedImage:
-    return EmbeddedImage(embedded.entry, embedded.sha256, embedded.width, embedded.height, vector)
+    return replace(embedded, vector=vector)

@@ -22,22 +22,24 @@ from numpy.typing import NDArray
 from lookalike.errors import ImageError, LookalikeError
 from lookalike.images.decode import decode
 from lookalike.images.decode import prepare as prepare_decoded
+from lookalike.images.facts import PhotoFacts
 from lookalike.types import Preparation
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The array for `encode_batch`, and the size of the upright picture."""
+    """The array for `encode_batch`, the size of the upright picture, and what its file says of itself."""
 
     array: NDArray[Any]
     width: int
     height: int
+    facts: PhotoFacts | None = None
 
 
 def prepare(preparation: Preparation, data: bytes) -> Prepared:
     """Image bytes to the array for the encoder; raises ImageError."""
     decoded = decode(data, size=preparation.decode_size)
-    return Prepared(prepare_decoded(preparation, decoded), decoded.width, decoded.height)
+    return Prepared(prepare_decoded(preparation, decoded), decoded.width, decoded.height, decoded.facts)
 
 
 class Workers:
@@ -83,8 +85,7 @@ class Workers:
             self._free.put(worker)
         if isinstance(answer, str):
             raise ImageError(answer)
-        array, width, height = answer
-        return Prepared(array, width, height)
+        return Prepared(*answer)
 
     def _take(self) -> "subprocess.Popen[bytes]":
         with self._lock:
@@ -124,7 +125,8 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             return
         try:
             prepared = prepare(preparation, data)
-            answer: str | Sequence[Any] = (np.ascontiguousarray(prepared.array), prepared.width, prepared.height)
+            array = np.ascontiguousarray(prepared.array)
+            answer: str | Sequence[Any] = (array, prepared.width, prepared.height, prepared.facts)
         except ImageError as error:
             answer = str(error)
         _send(answers, answer)

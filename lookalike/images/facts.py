@@ -169,7 +169,7 @@ def _degrees(place: Tags, tag: int, side: int, letters: str, most: int) -> float
         return None
     # Some phones write 0/0 for no seconds.
     finite = [part if math.isfinite(part) else 0.0 for part in parts[:3]]
-    degrees = sum(part / 60**power for power, part in enumerate(finite))
+    degrees = sum(part / 60.0**power for power, part in enumerate(finite))
     if min(finite) < 0 or degrees > most:
         return None
     return round(-degrees if letter == letters[1] else degrees, 7)

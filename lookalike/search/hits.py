@@ -7,6 +7,7 @@ from lookalike.search.confidence import is_same
 from lookalike.search.evidence import Assessment
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.options import SearchOptions
+from lookalike.storage import photo_facts
 from lookalike.types import Hit, Hits, Ranking
 
 
@@ -26,6 +27,7 @@ def hits(ranking: Ranking, gallery: StoredGallery, options: SearchOptions, asses
     Raises DamagedRows where a row or its vector does not match its checksum.
     """
     results, damaged = Hits(found=assessment.found), list[int]()
+    contents: list[str] = []
     with gallery.store.catalog.snapshot():
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
             confidence = assessment.confidence(row)
@@ -36,11 +38,22 @@ def hits(ranking: Ranking, gallery: StoredGallery, options: SearchOptions, asses
                     continue
                 rank = options.offset + len(results) + 1
                 results.append(Hit(rank, item.key, gallery.origins.path(item), float(score), confidence))
+                contents.append(item.sha256)
     if damaged:
         raise DamagedRows(gallery, damaged)
+    if options.sort == "taken":
+        results[:] = _by_time(results, contents, gallery)
     return results
 
 
 def _is_kept(score: float, confidence: float | None, options: SearchOptions) -> bool:
     is_near = options.min_score is None or score >= options.min_score
     return is_near and (not options.found or is_same(confidence))
+
+
+def _by_time(results: Sequence[Hit], contents: Sequence[str], gallery: StoredGallery) -> list[Hit]:
+    """The oldest first, those of no known time last."""
+    known = photo_facts.of_contents(gallery.store.catalog, contents)
+    times = [known[sha256].taken if sha256 in known else None for sha256 in contents]
+    order = sorted(range(len(results)), key=lambda number: (times[number] is None, times[number] or ""))
+    return [results[number] for number in order]

@@ -9,6 +9,7 @@ from lookalike.search.rerank import parse
 from lookalike.types import Reranker
 
 Fuse = Literal["rank", "scores"]
+Sort = Literal["score", "taken"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class SearchOptions:
         Only hits that show the same thing as the query rather than not (`Hit.confidence` above 0.5).
     verify
         Where the scores leave doubt, compare the pixels of the nearest 10 with the query's, for their confidence.
+    sort
+        The order of the results: by ``score``, the best first, or by when they were ``taken``, the oldest first and
+        those of no known time last. Which ones they are, and their ranks, do not change.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class SearchOptions:
     fuse: Fuse = "rank"
     found: bool = False
     verify: bool = False
+    sort: Sort = "score"
 
     def __post_init__(self) -> None:
         """Validated here, once."""
@@ -70,6 +75,8 @@ class SearchOptions:
             raise QueryError(f"recall {self.recall:g} must be above 0 and at most 1")
         if self.fuse not in get_args(Fuse):
             raise QueryError(f"rankings are fused by {' or '.join(get_args(Fuse))}, not {self.fuse!r}")
+        if self.sort not in get_args(Sort):
+            raise QueryError(f"results are sorted by {' or '.join(get_args(Sort))}, not {self.sort!r}")
         self.rerankers  # noqa: B018 - a misspelt method is an error before anything is loaded
 
     @property

@@ -6,8 +6,17 @@ from typing import Any
 
 from lookalike.service.errors import ApiError
 from lookalike.service.ids import key_text, to_id
-from lookalike.service.queries import Resolver, Search, checked_depth, checked_total, needs_pixels, search_options
+from lookalike.service.queries import (
+    Resolver,
+    Search,
+    checked_depth,
+    checked_total,
+    needs_pixels,
+    refuse_places,
+    search_options,
+)
 from lookalike.service.served import Served
+from lookalike.storage import photo_facts
 from lookalike.storage.store import Item
 from lookalike.types import Hit
 
@@ -18,6 +27,7 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
     options = requested.options
     checked_depth(options, served.settings)
     checked_total([options], served.settings)
+    refuse_places(options, served)
     query = Resolver(served, needs_pixels(options)).question(requested)
     collection = served.collection
     if (options.text or options.negative_text) and not collection.reads_text:
@@ -49,6 +59,13 @@ def as_results(served: Served, hits: Sequence[Hit]) -> list[dict[str, Any]]:
                 scores = {"score": round(hit.score, 6), "confidence": confidence}
                 results.append({"rank": hit.rank, **names, **scores, **size})
     return results
+
+
+def described(served: Served, item: Item) -> dict[str, Any]:
+    """One image with what its file says of itself; without its place, unless the service may tell that."""
+    facts = photo_facts.of_item(served.collection.store.catalog, item)
+    hidden = () if served.settings.show_places else photo_facts.PLACES
+    return entry(item) | {"facts": {name: value for name, value in facts.items() if name not in hidden}}
 
 
 def entry(item: Item) -> dict[str, Any]:

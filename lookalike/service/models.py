@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lookalike.search.combine import Combine
-from lookalike.search.options import Fuse, SearchOptions
+from lookalike.search.options import Fuse, SearchOptions, Sort
 
 Id = Annotated[str, Field(min_length=1, max_length=8192, description="As search results name it.")]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
@@ -129,6 +129,7 @@ class Options(Strict):
     verify: Annotated[bool, Field(description="In doubt, compare the pixels of the best 10, for their confidence.")] = (
         DEFAULTS.verify
     )
+    sort: Annotated[Sort, Field(description="The order in which the results come.")] = DEFAULTS.sort
 
 
 def _lists(of_words: bool) -> frozenset[str]:
@@ -267,6 +268,12 @@ class Entry(BaseModel):
     bytes: int
     width: int
     height: int
+
+
+class Described(Entry):
+    """One image of the collection, with what its file says of itself."""
+
+    facts: Annotated[dict[str, str | int | float | bool], Field(description="Those that are known, by their names.")]
 
 
 class Entries(BaseModel):

@@ -33,6 +33,8 @@ from lookalike.service.models import (
 )
 from lookalike.service.served import Served
 from lookalike.service.settings import Settings
+from lookalike.storage import filters
+from lookalike.storage.photo_facts import PLACES
 from lookalike.types import Box, Encoder
 
 RequestExample = ImageReference | Upload
@@ -195,6 +197,7 @@ def search_options(options: Options) -> SearchOptions:
         fuse=options.fuse,
         found=options.found,
         verify=options.verify,
+        sort=options.sort,
     )
 
 
@@ -206,6 +209,21 @@ def _where(options: Options) -> str | None:
     quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
     prefix = f'key:"{quoted}*"'
     return prefix if options.where is None else f"{prefix} and ({options.where})"
+
+
+def refuse_places(options: Options, served: Served) -> None:
+    """Raises ApiError 422 for a filter that tests where photos were taken, unless the service may tell that."""
+    where = _where(options)
+    if where is None or served.settings.show_places:
+        return
+    # A column of the user's own is no secret of the photos, where every vector set has it.
+    sets = served.collection.sets.values()
+    columns = [{name for _, name in each.store.catalog.columns()} for each in sets]
+    own: set[str] = set.intersection(*columns)
+    tested = filters.names(where) & set(PLACES) - own
+    if tested:
+        message = f"where: this service does not tell where photos were taken ({', '.join(sorted(tested))})"
+        raise ApiError(422, "no_places", message, "start it with --show-places")
 
 
 def checked_depth(options: Options, settings: Settings) -> None:

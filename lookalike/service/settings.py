@@ -22,6 +22,8 @@ class Settings:
     """Where a proxy mounts the service, such as /photos; the proxy may take it off a request's path or leave it."""
     allow_urls: bool = False
     writable: bool = False
+    show_places: bool = False
+    """Tell where photos were taken, and let filters test it."""
 
     limits: Limits = field(default_factory=lambda: Limits(pixels=100_000_000, bytes=20 * MIB))
     """Of an uploaded image."""

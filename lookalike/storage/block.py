@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.images.facts import PhotoFacts
+from lookalike.storage import photo_facts
 from lookalike.storage.store import Item, Store
 
 
@@ -27,6 +29,7 @@ class Block:
         self._renamed: list[tuple[int, str, int, int]] = []
         self._heirs: list[tuple[int, int]] = []
         self._skipped: list[tuple[int, str, str]] = []
+        self._facts: dict[str, PhotoFacts] = {}
 
     def live_item(self, key: str) -> Item | None:
         """The item of one of the keys, unless it was removed."""
@@ -39,6 +42,10 @@ class Block:
     def skip(self, source: int, key: str, reason: str) -> None:
         """Record why a file could not be used."""
         self._skipped.append((source, key, reason))
+
+    def describe(self, sha256: str, facts: PhotoFacts) -> None:
+        """Keep what a content says of itself."""
+        self._facts[sha256] = facts
 
     def rename(self, item: Item, key: str, size: int, mtime_ns: int) -> None:
         """Give an item another key, size and time."""
@@ -91,3 +98,4 @@ class Block:
                 if old >= self._first:
                     catalog.inherit({old: row})
             catalog.add_skipped_many(self._skipped)
+            photo_facts.put(catalog, self._facts)

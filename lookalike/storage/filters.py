@@ -2,11 +2,13 @@
 
     expression := term ("or" term)*        term := factor ("and" factor)*        factor := "not" factor | test
     test := "(" expression ")" | "key" ":" pattern | column operator value | column "in" "(" value ("," value)* ")"
+            | "near" "(" latitude "," longitude "," distance ")"        distance := number | number "m" | number "km"
     operator := = != < <= > >= :           value := number | "text" | 'text' | word
 
 `:` compares with a pattern, in which * stands for any characters, ? for any single character and [a-z] for a class of
 them. Each test is a query to SQLite with its values as parameters; `and`, `or` and `not` combine the masks of the rows
-that it returns. A row without a value meets no test of that column.
+that it returns. A row without a value meets no test of that column. What images say of themselves is tested as columns
+are (`fact_tests` says how it compares), unless the user has a column of that name.
 """
 
 import fnmatch
@@ -19,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import QueryError
+from lookalike.storage import fact_tests, photo_facts
 from lookalike.storage.catalog import Catalog
 from lookalike.storage.sqlite import AT_ONCE
+from lookalike.types import Ids
 
 T = TypeVar("T", bound=Any)
 T_co = TypeVar("T_co", covariant=True)
@@ -39,6 +43,8 @@ TOKEN = re.compile(
 PATTERN = re.compile(
     r"""\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s()]+))""", re.DOTALL
 )
+DISTANCE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(m|km|)")
+METRES = {"": 1, "m": 1, "km": 1000}
 SPECIAL = re.compile(r"[*?\[]")
 BAD_BYTES = re.compile("[\udc80-\udcff]")
 """Bytes of a file name that are no UTF-8."""
@@ -58,6 +64,10 @@ class Columns(Protocol[T_co]):
 
     def test(self, name: str, operator: str, values: Sequence[object]) -> T_co:
         """The key or a column against values."""
+        ...
+
+    def near(self, latitude: float, longitude: float, metres: float) -> T_co:
+        """The place where an image was taken against another."""
         ...
 
 
@@ -80,7 +90,9 @@ class _Columns:
         self.numbers = {name: number for number, name in self.catalog.columns()}
 
     def mask(self, sql: str, values: Sequence[object]) -> RowMask:
-        rows = self.catalog.database.numbers(sql, values)
+        return self.mask_of(self.catalog.database.numbers(sql, values))
+
+    def mask_of(self, rows: Ids) -> RowMask:
         mask = np.zeros(self.rows, np.bool_)
         mask[rows[(rows >= 0) & (rows < self.rows)]] = True
         return mask
@@ -125,9 +137,12 @@ class _Columns:
             blobs = [str(value).encode("utf-8", "surrogateescape") for value in values]
             sql = "SELECT row FROM items WHERE removed = 0 AND key"
             return self.among(sql, [], blobs) if operator == "in" else self.mask(f"{sql} {operator} ?", blobs)
+        if name not in self.numbers and name in photo_facts.NAMES:
+            return self.mask_of(fact_tests.matching(self.catalog, name, operator, values))
         if name not in self.numbers:
             there = ", ".join(["key", *sorted(self.numbers)])
-            raise QueryError(f"{name}: no such column; there are: {there}")
+            facts = ", ".join(photo_facts.NAMES)
+            raise QueryError(f"{name}: no such column; there are: {there}; and of every image: {facts}")
         number = self.numbers[name]
         sql = 'SELECT row FROM meta WHERE "column" = ? AND'
         if operator == ":":
@@ -140,6 +155,35 @@ class _Columns:
             kind = "('integer', 'real')" if isinstance(values[0], int | float) else "('text')"
             sql += f" typeof(value) IN {kind} AND"
         return self.mask(f"{sql} value {operator} ?", [number, *values])
+
+    def near(self, latitude: float, longitude: float, metres: float) -> RowMask:
+        return self.mask_of(fact_tests.near(self.catalog, latitude, longitude, metres))
+
+
+class Tested(frozenset[str]):
+    """The names in a filter; meets `Columns`' results."""
+
+    def __and__(self, other: object) -> "Tested":
+        return Tested(self | other) if isinstance(other, Tested) else NotImplemented
+
+    def __invert__(self) -> "Tested":
+        return self
+
+
+class _Names:
+    def key(self, _: str) -> Tested:
+        return Tested(["key"])
+
+    def test(self, name: str, _: str, __: Sequence[object]) -> Tested:
+        return Tested([name])
+
+    def near(self, _: float, __: float, ___: float) -> Tested:
+        return Tested(photo_facts.PLACES)
+
+
+def names(expression: str) -> frozenset[str]:
+    """The columns and facts that a filter tests; raises QueryError where it is not a filter."""
+    return frozenset(read(expression, _Names()))
 
 
 def after(prefix: bytes) -> bytes:
@@ -216,6 +260,8 @@ class _Parser(Generic[T]):
         if not name or name in (*OPERATORS, ")", ",") or name.lower() in WORDS:
             raise self._wrong("a column")
         self._next()
+        if name.lower() == "near" and self._peek() == "(":
+            return self._near()
         name = _plain(name)
         operator = self._peek().lower()
         if operator not in (*OPERATORS, "in"):
@@ -228,6 +274,15 @@ class _Parser(Generic[T]):
                 else self._columns.test(name, ":", [self._pattern()])
             )
         return self._columns.test(name, operator, self._values(name) if operator == "in" else [self._value(name)])
+
+    def _near(self) -> T:
+        parts = self._values("")
+        distance = DISTANCE.fullmatch(str(parts[-1]))
+        place = [float(part) for part in parts[:-1] if isinstance(part, int | float)]
+        is_place = len(parts) == 3 and len(place) == 2 and abs(place[0]) <= 90 and abs(place[1]) <= 180
+        if distance is None or not is_place:
+            raise QueryError(f"filter {self._text!r}: near is of this form: near(48.8584, 2.2945, 500m)")
+        return self._columns.near(place[0], place[1], float(distance[1]) * METRES[distance[2]])
 
     def _pattern(self) -> str:
         match = PATTERN.match(self._text, self._at)

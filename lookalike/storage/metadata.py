@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from lookalike.errors import SourceError
+from lookalike.storage import photo_facts
 from lookalike.storage.catalog import HasCatalog
 from lookalike.storage.filters import INTEGERS, typed
 from lookalike.storage.names import Names
@@ -91,6 +92,7 @@ def attach(store: Store, path: Path) -> tuple[int, int]:
     table again adds the rest. Raises SourceError where no column names images.
     """
     read, used, unknown = 0, 0, ""
+    before = {name for _, name in store.catalog.columns()}
     with closing(Names(store)) as names:
         column: str | None = None
         for block in _blocks(lines(path)):
@@ -105,6 +107,8 @@ def attach(store: Store, path: Path) -> tuple[int, int]:
             read += len(block)
             if read % (BLOCK * COMMIT_EVERY) == 0:
                 store.commit()
+    for name in sorted({name for _, name in store.catalog.columns()} & set(photo_facts.NAMES) - before):
+        log.warning("%s: filters read its column %s from now on, and not what the images say of it", path, name)
     if used < FEW * read:
         log.warning("%s: only %d of %d lines name an image here; there is no %s", path, used, read, ascii(unknown))
     return read, used

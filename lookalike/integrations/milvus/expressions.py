@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lookalike.storage.filters import SPECIAL, read
+from lookalike.storage.photo_facts import NAMES
 
 RESERVED = ("id", "key", "sha256", "vector")
 """Fields of the schema; columns of these names cannot be distinguished from them."""
@@ -54,12 +55,17 @@ class Fields:
         """A comparison of the key or of a column."""
         if name == "key":
             return self._key(operator, [str(value) for value in values])
-        if name in RESERVED or operator in (":", "!=") or len(values) > MOST_VALUES:
+        # What images say of themselves is not on the server, and a user's column of that name is not told from it.
+        if name in RESERVED or name in NAMES or operator in (":", "!=") or len(values) > MOST_VALUES:
             return Expression()
         if any(isinstance(value, int) and abs(value) > EXACT_INTEGERS for value in values):
             return Expression()
         sign = "==" if operator in ("=", "in") else operator
         return Expression(" or ".join(f"$meta[{literal(name)}] {sign} {literal(value)}" for value in values))
+
+    def near(self, _: float, __: float, ___: float) -> Expression:
+        """A distance: places are not on the server."""
+        return Expression()
 
     @staticmethod
     def _key(operator: str, values: list[str]) -> Expression:

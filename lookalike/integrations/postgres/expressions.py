@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lookalike.storage.filters import SPECIAL, read
+from lookalike.storage.photo_facts import NAMES
 
 MOST_VALUES = 1000
 SIGNS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -53,7 +54,8 @@ class Fields:
 
     def test(self, name: str, operator: str, values: Sequence[object]) -> Condition:
         """A comparison of the key or of a column."""
-        if len(values) > MOST_VALUES or operator == ":":
+        # What images say of themselves is not on the server, and a user's column of that name is not told from it.
+        if len(values) > MOST_VALUES or operator == ":" or name in NAMES:
             return Condition()
         if name == "key":
             # Bytes that are no UTF-8 are stored as escapes, so only equality says the same here and in the catalog.
@@ -63,6 +65,10 @@ class Fields:
         if not is_plain(name) or not all(is_plain(value) for value in values if isinstance(value, str)):
             return Condition()
         return self._column(name, operator, values)
+
+    def near(self, _: float, __: float, ___: float) -> Condition:
+        """A distance: places are not on the server."""
+        return Condition()
 
     @staticmethod
     def _column(name: str, operator: str, values: Sequence[object]) -> Condition:

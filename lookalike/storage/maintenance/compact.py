@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike.storage import kept_columns, taken_out
+from lookalike.storage import kept_columns, photo_facts, taken_out
 from lookalike.storage.copy_rows import copy_rows, copy_tables
 from lookalike.storage.store import Store
 from lookalike.storage.swap import made_beside
@@ -45,6 +45,7 @@ def _copy(old: Store, new: Store, progress: Progress | None) -> None:
     kept_columns.clear(new)
     kept_columns.keep(old, new)
     taken_out.remember(old, new)
+    photo_facts.prune(new)
 
 
 def size(path: Path) -> int:

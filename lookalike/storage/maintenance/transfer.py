@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, SourceError
-from lookalike.storage import store
-from lookalike.storage.catalog import Item, to_blob
+from lookalike.images.facts import KINDS, PhotoFacts
+from lookalike.storage import photo_facts, store
+from lookalike.storage.catalog import Catalog, Item, to_blob
 from lookalike.storage.manifest import Header, write_header
 from lookalike.storage.metadata import Line, key_column, put_row
 from lookalike.storage.store import Store
@@ -36,9 +38,10 @@ def export(collection: Store, out: Path, kind: Format, progress: Progress | None
     """Write the live rows to the folder `out`, block by block; returns the files.
 
     npy: vectors.npy (n, dim) float32, and keys.jsonl with a JSON string per line in step with it. faiss: vectors.faiss,
-    an IndexFlatIP, with the same keys.jsonl. csv: key, width, height, sha256 and v0, v1, … parquet: the same with the
-    vector as a list. Exported are the rows that are live at the start; writers are not blocked meanwhile. Nothing is
-    replaced: raises CollectionError where a file exists.
+    an IndexFlatIP, with the same keys.jsonl. csv: key, width, height, sha256, what the images say of themselves where
+    that was read (`images.facts`), and v0, v1, … parquet: the same with the vector as a list. Exported are the rows
+    that are live at the start; writers are not blocked meanwhile. Nothing is replaced: raises CollectionError where a
+    file exists.
     """
     if kind not in get_args(Format):
         raise CollectionError(f"format {kind!r} is unknown; there are: {', '.join(get_args(Format))}")
@@ -47,7 +50,10 @@ def export(collection: Store, out: Path, kind: Format, progress: Progress | None
     for path in paths:
         if path.exists():
             raise CollectionError(f"{path} is there already; name another folder")
-    writers: dict[str, Callable[..., None]] = {"npy": _npy, "faiss": _faiss, "csv": _csv, "parquet": _parquet}
+    described = Described.of(collection)
+    writers: dict[str, Callable[..., None]] = {
+        "npy": _npy, "faiss": _faiss, "csv": partial(_csv, described), "parquet": partial(_parquet, described)
+    }  # fmt: skip
     try:
         out.mkdir(parents=True, exist_ok=True)
         rows = collection.catalog.live_rows()
@@ -61,6 +67,26 @@ def export(collection: Store, out: Path, kind: Format, progress: Progress | None
         if out.is_dir() and not any(out.iterdir()):
             out.rmdir()
     return paths
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the images of a collection say of themselves, as columns; none where nothing was read."""
+
+    catalog: Catalog
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, collection: Store) -> "Described":
+        """All facts, where any were read."""
+        is_read = bool(photo_facts.summary(collection.catalog))
+        return cls(collection.catalog, tuple(KINDS) if is_read else ())
+
+    def values(self, items: Sequence[Item]) -> list[list[Any]]:
+        """A list for each item, in the order of `names`; None for what is not known."""
+        known = photo_facts.of_contents(self.catalog, [item.sha256 for item in items]) if self.names else {}
+        rows = [known.get(item.sha256, PhotoFacts()) for item in items]
+        return [[getattr(row, name) for name in self.names] for row in rows]
 
 
 VectorBlock = tuple[list[Item], Vectors]
@@ -114,30 +140,33 @@ def _write_blocks(blocks: Iterator[VectorBlock], vectors: IO[bytes], keys: IO[by
         keys.write("".join(f"{json.dumps(item.key)}\n" for item in items).encode("ascii"))
 
 
-def _csv(blocks: Iterator[VectorBlock], _: int, dim: int, file: IO[bytes]) -> None:
+def _csv(described: Described, blocks: Iterator[VectorBlock], _: int, dim: int, file: IO[bytes]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
     try:
         writer = csv_writer(text, "\r\n")
-        writer.writerow(["key", "width", "height", "sha256", *(f"v{number}" for number in range(dim))])
+        names = ["key", "width", "height", "sha256", *described.names]
+        writer.writerow([*names, *(f"v{number}" for number in range(dim))])
         for items, block in blocks:
-            for item, vector in zip(items, block, strict=True):
+            for item, facts, vector in zip(items, described.values(items), block, strict=True):
                 numbers = [f"{value:.9g}" for value in vector.tolist()]
-                writer.writerow([item.key, item.width, item.height, item.sha256, *numbers])
+                writer.writerow([item.key, item.width, item.height, item.sha256, *facts, *numbers])
     finally:
         text.detach()  # else it would close the file
 
 
-def _parquet(blocks: Iterator[VectorBlock], _: int, dim: int, file: IO[bytes]) -> None:
+def _parquet(described: Described, blocks: Iterator[VectorBlock], _: int, dim: int, file: IO[bytes]) -> None:
     module = parquet()
     import pyarrow as pa
 
     vector = pa.list_(pa.float32(), dim)
+    kinds = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
     schema = pa.schema(
         [
             ("key", pa.string()),
             ("width", pa.int32()),
             ("height", pa.int32()),
             ("sha256", pa.string()),
+            *((name, kinds[KINDS[name][-1]]) for name in described.names),
             ("vector", vector),
         ]
     )
@@ -146,8 +175,9 @@ def _parquet(blocks: Iterator[VectorBlock], _: int, dim: int, file: IO[bytes]) -
             flat = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), dim)
             # Text in Parquet is UTF-8; other bytes become Python's backslash escapes.
             keys = [item.key.encode("utf-8", "backslashreplace").decode() for item in items]
-            columns = [keys, *([getattr(item, name) for item in items] for name in ("width", "height", "sha256")), flat]
-            writer.write_table(pa.table(columns, schema=schema))
+            sizes = ([getattr(item, name) for item in items] for name in ("width", "height", "sha256"))
+            facts = zip(*described.values(items), strict=True)
+            writer.write_table(pa.table([keys, *sizes, *map(list, facts), flat], schema=schema))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,121 @@
+"""What images say of themselves, by their content: kept in the catalog, tested by filters, summed up for people.
+
+Kept as facts, so every collection of format 2 can have them, and earlier releases ignore them. What the catalog knows
+of every item (its size, its folder) is not kept a second time.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from lookalike.images.facts import PhotoFacts
+from lookalike.storage.catalog import Catalog, Item
+from lookalike.storage.store import Store
+
+PREFIX = "photo:"
+"""Before the SHA-256 of a content: the name of the fact with what it says of itself, as JSON."""
+OF_ITEM = {"width": "items.width", "height": "items.height", "bytes": "items.size"}
+"""Facts that the catalog has of every item, and their columns."""
+FOLDER = "folder"
+TEXTS = ("camera", "lens", "software", "format")
+NUMBERS = ("focal_length", "iso", "exposure", "latitude", "longitude", "orientation", *OF_ITEM)
+FLAGS = ("has_alpha",)
+DATES = ("taken",)
+PLACES = ("latitude", "longitude")
+"""Where a photo was taken: told to nobody but its owner, unless they say so."""
+NAMES = (*(field.name for field in fields(PhotoFacts)), *OF_ITEM, FOLDER)
+JOIN = "FROM items JOIN facts ON facts.name = 'photo:' || lower(hex(items.sha256))"
+"""Items with what their content says of itself."""
+COMMONEST = 5
+"""Values of a text that are listed."""
+
+
+def put(catalog: Catalog, known: Mapping[str, PhotoFacts]) -> None:
+    """Keep the facts of some contents, by their SHA-256."""
+    rows = [(PREFIX + sha256, _text(facts)) for sha256, facts in known.items() if sha256]
+    catalog.put_many("facts", rows, verb="INSERT OR REPLACE")
+
+
+def _text(facts: PhotoFacts) -> str:
+    return json.dumps(facts.to_json(), separators=(",", ":"))
+
+
+def of_contents(catalog: Catalog, contents: Sequence[str]) -> dict[str, PhotoFacts]:
+    """The facts of those of some contents that were read, by their SHA-256."""
+    stored = catalog.facts([PREFIX + sha256 for sha256 in contents if sha256])
+    return {name.removeprefix(PREFIX): PhotoFacts.of_json(json.loads(text)) for name, text in stored.items()}
+
+
+def of_item(catalog: Catalog, item: Item) -> dict[str, Any]:
+    """All facts of an item that are known, by name."""
+    return whole(item, of_contents(catalog, [item.sha256]).get(item.sha256))
+
+
+def whole(item: Item, facts: PhotoFacts | None) -> dict[str, Any]:
+    """What the content of an item says, with what the catalog knows; nothing where the bytes were never read."""
+    if not item.sha256:
+        return {}
+    sizes = {"width": item.width, "height": item.height, "bytes": item.size, FOLDER: folder(item.key)}
+    return (facts.to_json() if facts else {}) | sizes
+
+
+def folder(key: str) -> str:
+    """The folder of a key; empty for an image that lies in none."""
+    return key.rpartition("/")[0]
+
+
+def missing(catalog: Catalog, again: bool = False) -> list[Item]:
+    """Live items whose content has no facts yet, one of each content; with `again` of all contents."""
+    unread = "AND NOT EXISTS (SELECT 1 FROM facts WHERE name = 'photo:' || lower(hex(sha256)))"
+    which = f"removed = 0 AND sha256 != x'' {'' if again else unread}"
+    rows = catalog.database.numbers(f"SELECT MIN(row) FROM items WHERE {which} GROUP BY sha256 ORDER BY 1")  # noqa: S608 - constants
+    return [catalog.item(row) for row in rows.tolist()]
+
+
+def carry(old: Store, new: Store, again: bool = False) -> None:
+    """Copy the facts of `old` that `new` does not have, inside `new.writing()`; with `again` all of them."""
+    for name, text in old.catalog.facts_named(PREFIX):
+        new.catalog.put("facts", name, text, verb="INSERT OR REPLACE" if again else "INSERT OR IGNORE")
+
+
+def prune(store: Store) -> None:
+    """Delete the facts of contents that no row has, inside `store.writing()`."""
+    names = [name for name, _ in store.catalog.facts_named(PREFIX)]
+    contents = [bytes.fromhex(name.removeprefix(PREFIX)) for name in names]
+    there = store.catalog.among("SELECT DISTINCT sha256 FROM items WHERE sha256 IN ({}) AND sha256 != x''", contents)
+    kept = {PREFIX + sha256.hex() for (sha256,) in there}
+    store.catalog.forget_facts([name for name in names if name not in kept])
+
+
+def has_any(catalog: Catalog) -> bool:
+    """Whether any image's facts were read, or there is none to read."""
+    facts = "SELECT 1 FROM facts WHERE name > 'photo:' AND name < 'photo;'"
+    items = "EXISTS (SELECT 1 FROM items WHERE removed = 0 AND sha256 != x'')"
+    return bool(catalog.database.query(f"SELECT EXISTS ({facts}) OR NOT {items}")[0][0])
+
+
+def summary(catalog: Catalog) -> dict[str, Any]:
+    """How many live images have facts, ranges of dates and numbers, and the commonest texts with their counts."""
+    numbers = [*DATES, *(name for name in NUMBERS if name not in OF_ITEM)]
+    ranges = ", ".join(f"MIN({value(name)}), MAX({value(name)})" for name in numbers)
+    where = "WHERE items.removed = 0 AND items.sha256 != x''"
+    count, *ends = catalog.database.query(f"SELECT COUNT(*), {ranges} {JOIN} {where}")[0]
+    if not count:
+        return {}
+    pairs = zip(numbers, ends[::2], ends[1::2], strict=True)
+    bounds = {name: [least, most] for name, least, most in pairs if least is not None}
+    return {"images": count, **bounds, **{name: _commonest(catalog, name, where) for name in TEXTS}}
+
+
+def _commonest(catalog: Catalog, name: str, where: str) -> dict[str, int]:
+    sql = (
+        f"SELECT {value(name)} AS text, COUNT(*) AS images {JOIN} {where} AND text IS NOT NULL "
+        f"GROUP BY text ORDER BY images DESC, text LIMIT {COMMONEST}"
+    )
+    return dict(catalog.database.query(sql))
+
+
+def value(name: str) -> str:
+    """A fact in SQL, where items are joined with their facts."""
+    return OF_ITEM.get(name) or f"json_extract(facts.value, '$.{name}')"
