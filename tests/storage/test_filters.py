@@ -79,7 +79,7 @@ def test_what_a_filter_holds_for(collection: Store, expression: str, letters: st
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("height > 3", "height: no such column; there are: key, camera, stars, year"),
+        ("hight > 3", "hight: no such column; there are: key, camera, stars, year"),
         ("", "a column is wanted at its end"),
         ("year", "one of .* is wanted at its end"),
         ("year > ", "a value is wanted at its end"),
