@@ -77,7 +77,7 @@ class _Directories:
     @classmethod
     def of(cls, data: bytes) -> "_Directories | None":
         order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]), "")
-        return _made(data, order, data[2:4] in (b"+\0", b"\0+")) if order else None
+        return cls(data, order, *FORMS_OF_FILES[order, data[2:4] in (b"+\0", b"\0+")]) if order else None
 
     def first(self) -> int:
         """The offset of the first directory."""
@@ -93,10 +93,8 @@ class _Directories:
         tags: Tags = {}
         block = self.data[start : start + count * self.entry.size]
         for tag, kind, length, place in self.entry.iter_unpack(block):
-            if tag in wanted and tag not in tags and kind in SIZES:
-                value = self._value(kind, length, place)
-                if value:
-                    tags[tag] = value
+            if tag in wanted and tag not in tags and kind in SIZES and (value := self._value(kind, length, place)):
+                tags[tag] = value
         return tags
 
     def _value(self, kind: int, count: int, place: bytes) -> Value:
@@ -105,14 +103,18 @@ class _Directories:
         if at + size > len(data):
             return ""
         if kind in TEXTS:
-            return _text(data[at : at + min(size, LONGEST)])
-        numbers = struct.unpack_from(f"{self.order}{FORMS[kind] * min(count, NUMBERS)}", data, at)
+            return _text(data[at : at + size] if size < LONGEST else data[at : at + LONGEST])
+        form = FORMS[kind] if count == 1 else FORMS[kind] * min(count, NUMBERS)
+        numbers = struct.unpack_from(self.order + form, data, at)
         return _ratios(numbers) if kind in RATIOS else numbers
 
 
-def _made(data: bytes, order: str, big: bool) -> _Directories:
-    forms = ("HHQ8s", "Q", "Q") if big else ("HHI4s", "H", "I")
-    return _Directories(data, order, *(struct.Struct(order + form) for form in forms))
+FORMS_OF_FILES = {
+    (order, big): [struct.Struct(order + form) for form in (("HHQ8s", "Q", "Q") if big else ("HHI4s", "H", "I"))]
+    for order in "<>"
+    for big in (False, True)
+}
+"""Of an entry, of the number of entries, and of an offset, by the order of bytes and whether it is a BigTIFF."""
 
 
 def _text(raw: bytes) -> str:

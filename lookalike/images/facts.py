@@ -5,7 +5,7 @@ What is damaged, impossible or missing is None. Nothing is taken from the file's
 
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -61,7 +61,7 @@ class PhotoFacts:
 
     def to_json(self) -> dict[str, Any]:
         """The facts that are known, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 KINDS: dict[str, tuple[type, ...]] = {
