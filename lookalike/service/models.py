@@ -268,12 +268,10 @@ class Entry(BaseModel):
     bytes: int
     width: int
     height: int
-
-
-class Described(Entry):
-    """One image of the collection, with what its file says of itself."""
-
-    facts: Annotated[dict[str, str | int | float | bool], Field(description="Those that are known, by their names.")]
+    facts: Annotated[
+        dict[str, str | int | float | bool] | None,
+        Field(description="What its file says of itself, as far as that is known; where one image is asked for."),
+    ] = None
 
 
 class Entries(BaseModel):

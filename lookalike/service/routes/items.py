@@ -11,7 +11,7 @@ from lookalike.service.answers import described, entry
 from lookalike.service.bodies import kind
 from lookalike.service.errors import ApiError, json_response, not_found, responses
 from lookalike.service.ids import key_text, to_id
-from lookalike.service.models import Added, Described, Entries, Removed
+from lookalike.service.models import Added, Entries, Entry, Removed
 from lookalike.service.routes.common import FILE, Service, body_of, form_only, jpeg
 from lookalike.service.sampling import sample
 from lookalike.service.served import Served
@@ -30,7 +30,7 @@ async def some(served: Service, count: Annotated[int, Query(ge=1, le=200)] = 24)
     return json_response({"items": [entry(item) for item in items]})
 
 
-@router.get("/v1/items/{id}", response_model=Described, responses=responses(404))
+@router.get("/v1/items/{id}", response_model=Entry, responses=responses(404))
 async def item(id: str, served: Service) -> Response:
     """The facts about one image: where it was taken only with `serve --show-places`."""
     return json_response(await served.pictures.run(lambda: described(served, served.item(id))))
