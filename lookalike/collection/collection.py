@@ -184,9 +184,9 @@ class Collection:
         Returns
         -------
         Hits
-            A list of `Hit`, best first, or as `sort` says. An image of the collection that is the query itself comes first
-            with score 1, or is left out with `exclude_self`. `found` says whether the collection has the same thing, not
-            only something alike; None where no confidence was measured.
+            A list of `Hit`, best first, or as `sort` says. An image of the collection that is the query itself comes
+            first with score 1, or is left out with `exclude_self`. `found` says whether the collection has the same
+            thing, not only something alike; None where no confidence was measured.
 
         Raises
         ------

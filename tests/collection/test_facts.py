@@ -12,6 +12,7 @@ from lookalike.collection.collection import Collection
 from lookalike.errors import QueryError
 from lookalike.images.facts import PhotoFacts
 from lookalike.integrations.milvus.expressions import translate
+from lookalike.integrations.postgres import expressions as postgres
 from lookalike.storage import filters, photo_facts
 from lookalike.storage.maintenance.merge import merge
 from lookalike.storage.maintenance.verify import verify
@@ -223,6 +224,9 @@ def test_the_server_of_an_engine_is_asked_for_no_less() -> None:
     assert translate("taken >= 2019 and key = a.jpg") == 'key == "a.jpg"'
     assert translate("near(1, 2, 3km)") == ""
     assert translate("not iso = 400") == ""
+    assert postgres.translate("taken >= 2019 and key = a.jpg").values == (["a.jpg"],)
+    assert postgres.translate("near(1, 2, 3km)") == postgres.Condition()
+    assert postgres.translate("not iso = 400") == postgres.Condition()
 
 
 def test_facts_follow_the_content(photos: Collection, tmp_path: Path) -> None:
