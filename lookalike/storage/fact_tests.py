@@ -51,7 +51,8 @@ def matching(catalog: Catalog, name: str, operator: str, values: Sequence[object
 
 def refuse_unread(catalog: Catalog, name: str) -> None:
     """Raise QueryError where no image was read for its facts."""
-    if not photo_facts.has_any(catalog):
+    is_empty = not catalog.database.query("SELECT 1 FROM items WHERE removed = 0 AND sha256 != x'' LIMIT 1")
+    if not is_empty and not photo_facts.has_any(catalog):
         raise QueryError(f"{name}: not read from these images yet; `lookalike facts COLLECTION` reads it")
 
 

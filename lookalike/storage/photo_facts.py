@@ -5,7 +5,8 @@ of every item (its size, its folder) is not kept a second time.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -29,6 +30,7 @@ JOIN = "FROM items JOIN facts ON facts.name = 'photo:' || lower(hex(items.sha256
 """Items with what their content says of itself."""
 COMMONEST = 5
 """Values of a text that are listed."""
+BLOCK = 4096
 
 
 def put(catalog: Catalog, known: Mapping[str, PhotoFacts]) -> None:
@@ -89,31 +91,41 @@ def prune(store: Store) -> None:
 
 
 def has_any(catalog: Catalog) -> bool:
-    """Whether any image's facts were read, or there is none to read."""
-    facts = "SELECT 1 FROM facts WHERE name > 'photo:' AND name < 'photo;'"
-    items = "EXISTS (SELECT 1 FROM items WHERE removed = 0 AND sha256 != x'')"
-    return bool(catalog.database.query(f"SELECT EXISTS ({facts}) OR NOT {items}")[0][0])
+    """Whether any image's facts were read."""
+    return bool(catalog.database.query("SELECT 1 FROM facts WHERE name > 'photo:' AND name < 'photo;' LIMIT 1"))
 
 
 def summary(catalog: Catalog) -> dict[str, Any]:
     """How many live images have facts, ranges of dates and numbers, and the commonest texts with their counts."""
+    count, ranges = 0, dict[str, list[Any]]()
+    texts = {name: Counter[str]() for name in TEXTS}
     numbers = [*DATES, *(name for name in NUMBERS if name not in OF_ITEM)]
-    ranges = ", ".join(f"MIN({value(name)}), MAX({value(name)})" for name in numbers)
-    where = "WHERE items.removed = 0 AND items.sha256 != x''"
-    count, *ends = catalog.database.query(f"SELECT COUNT(*), {ranges} {JOIN} {where}")[0]
+    # SQLite would parse each text anew for every number of it.
+    for facts in _stored(catalog):
+        count += 1
+        for name in numbers:
+            if (number := facts.get(name)) is not None:
+                least, most = ranges.setdefault(name, [number, number])
+                ranges[name] = [min(least, number), max(most, number)]
+        for name, counter in texts.items():
+            if name in facts:
+                counter[facts[name]] += 1
     if not count:
         return {}
-    pairs = zip(numbers, ends[::2], ends[1::2], strict=True)
-    bounds = {name: [least, most] for name, least, most in pairs if least is not None}
-    return {"images": count, **bounds, **{name: _commonest(catalog, name, where) for name in TEXTS}}
+    bounds = {name: ranges[name] for name in numbers if name in ranges}
+    return {"images": count, **bounds, **{name: _commonest(counter) for name, counter in texts.items()}}
 
 
-def _commonest(catalog: Catalog, name: str, where: str) -> dict[str, int]:
-    sql = (
-        f"SELECT {value(name)} AS text, COUNT(*) AS images {JOIN} {where} AND text IS NOT NULL "
-        f"GROUP BY text ORDER BY images DESC, text LIMIT {COMMONEST}"
-    )
-    return dict(catalog.database.query(sql))
+def _stored(catalog: Catalog) -> Iterator[dict[str, Any]]:
+    """The facts of every live image, read block by block."""
+    sql = f"SELECT facts.value {JOIN} WHERE items.removed = 0 AND items.row >= ? AND items.row < ?"
+    for start in range(0, catalog.count_rows(), BLOCK):
+        for (text,) in catalog.database.query(sql, (start, start + BLOCK)):
+            yield json.loads(text)
+
+
+def _commonest(counter: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))[:COMMONEST])
 
 
 def value(name: str) -> str:

@@ -79,8 +79,7 @@ class Described:
     @classmethod
     def of(cls, collection: Store) -> "Described":
         """All facts, where any were read."""
-        is_read = bool(photo_facts.summary(collection.catalog))
-        return cls(collection.catalog, tuple(KINDS) if is_read else ())
+        return cls(collection.catalog, tuple(KINDS) if photo_facts.has_any(collection.catalog) else ())
 
     def values(self, items: Sequence[Item]) -> list[list[Any]]:
         """A list for each item, in the order of `names`; None for what is not known."""
