@@ -23,7 +23,9 @@ PACKAGES = ("lookalike", "numpy", "pillow", "faiss-cpu", "onnxruntime", "opencv-
 """Those whose version may change a figure, as far as they are installed."""
 SEEDS = {"bootstrap": 0, "spatial": 0}
 """Of `compare` and `grid`, and of RANSAC in OpenCV; nothing else that an evaluation does is random."""
-PROGRAMS = ("lookalike", "lookalike.exe", "__main__.py")
+PROGRAMS = ("lookalike", "lookalike.exe")
+MODULES = ("/lookalike/__main__.py", "/lookalike/cli/__main__.py")
+"""Of `python -m`; any other package has a `__main__.py` too."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -54,7 +56,8 @@ def _processor() -> str:
 
 def command_line() -> str | None:
     """This process' command line, if it is ours: other programs may have secrets in theirs."""
-    if Path(sys.argv[0]).name not in PROGRAMS:
+    program = Path(sys.argv[0])
+    if program.name not in PROGRAMS and not program.as_posix().endswith(MODULES):
         return None
     return shlex.join(["lookalike", *(_without_secret(argument) for argument in sys.argv[1:])])
 

@@ -163,5 +163,8 @@ def test_a_command_line_is_kept_without_secrets_and_that_of_other_programs_not(m
     asked = ["/bin/lookalike", "evaluate", "vgg", "--engine", "milvus://me:secret@host:1/photos", "--root", "a b"]
     monkeypatch.setattr(sys, "argv", asked)
     assert command_line() == "lookalike evaluate vgg --engine milvus://host:1/photos --root 'a b'"
-    monkeypatch.setattr(sys, "argv", ["train.py", "--token", "secret"])
-    assert command_line() is None
+    monkeypatch.setattr(sys, "argv", ["/lib/lookalike/__main__.py", "evaluate"])
+    assert command_line() == "lookalike evaluate"
+    for program in ("train.py", "/lib/training/__main__.py"):
+        monkeypatch.setattr(sys, "argv", [program, "--token", "secret"])
+        assert command_line() is None
