@@ -36,7 +36,7 @@ def folder(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("search.options", 1),
         ("search.query", 1),
         ("encoders", 3),
-        ("collection.collection", 15),
+        ("collection.collection", 19),
         ("evaluation.run", 6),
         ("service.app", 1),
     ],

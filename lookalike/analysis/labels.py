@@ -6,17 +6,20 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import SourceError
+from lookalike.storage.marks import marks
 from lookalike.storage.metadata import KEYS, Line, key_column, lines
 from lookalike.storage.names import Names
-from lookalike.storage.store import Store
+from lookalike.storage.store import Item, Store
 from lookalike.types import Ids
 
+Name = TypeVar("Name", int, str)
+"""What names an image: its row, or its content."""
 LABELS = ("label", "group", "class", "identity")
 """Columns that say what an image shows; the first that exists is taken."""
 PAIRS = ("a", "b", "same")
@@ -94,24 +97,48 @@ def from_pairs(store: Store, path: Path) -> Labels:
 
     Where two images of a group are said to differ, the whole group is left out.
     """
-    parents: dict[int, int] = {}
-    different: list[tuple[int, int]] = []
+    known: list[tuple[int, int, bool]] = []
     unknown = 0
     with closing(Names(store)) as names:
         for a, b, is_same in _pairs(lines(path), path):
             rows = names.row(a), names.row(b)
             unknown += rows.count(None)
-            if rows[0] is None or rows[1] is None:
-                continue
-            roots = _root(parents, rows[0]), _root(parents, rows[1])
-            if is_same:
-                parents[roots[0]] = roots[1]
-            else:
-                different.append((rows[0], rows[1]))
-    roots_of = {row: _root(parents, row) for row in list(parents)}
+            if rows[0] is not None and rows[1] is not None:
+                known.append((rows[0], rows[1], is_same))
+    kept, contradicting = _joined(known)
+    return _numbered(kept, unknown, contradicting)
+
+
+def from_marks(store: Store) -> Labels:
+    """What a user marked as the same thing or not, to groups as those of `from_pairs`.
+
+    Of copies of one content one counts: they are the same without any label. An image that is gone still joins others.
+    """
+    joined, _ = _joined((*mark.pair, mark.same) for mark in marks(store))
+    rows = {items[0].row: joined[sha256] for sha256 in joined if (items := _live(store, sha256))}
+    contents = {sha256 for mark in marks(store) for sha256 in mark.pair}
+    contradicting = [sha256 for sha256 in contents if sha256 not in joined and _live(store, sha256)]
+    return _numbered(rows, len(contents) - len(rows) - len(contradicting), len(contradicting))
+
+
+def _live(store: Store, sha256: str) -> list[Item]:
+    return [item for item in store.catalog.items_of_content(sha256) if not item.removed]
+
+
+def _joined(pairs: Iterable[tuple[Name, Name, bool]]) -> tuple[dict[Name, Name], int]:
+    """What stands for the group of each image, and how many are in groups whose pairs contradict each other."""
+    parents: dict[Name, Name] = {}
+    different: list[tuple[Name, Name]] = []
+    for a, b, is_same in pairs:
+        roots = _root(parents, a), _root(parents, b)
+        if is_same:
+            parents[roots[0]] = roots[1]
+        else:
+            different.append((a, b))
+    roots_of = {image: _root(parents, image) for image in list(parents)}
     wrong = {roots_of[a] for a, b in different if roots_of[a] == roots_of[b]}
-    kept = {row: root for row, root in roots_of.items() if root not in wrong}
-    return _numbered(kept, unknown, len(roots_of) - len(kept))
+    kept = {image: root for image, root in roots_of.items() if root not in wrong}
+    return kept, len(roots_of) - len(kept)
 
 
 def _pairs(stream: Iterable[Line], path: Path) -> Iterator[tuple[str, str, bool]]:
@@ -125,13 +152,13 @@ def _pairs(stream: Iterable[Line], path: Path) -> Iterator[tuple[str, str, bool]
         yield str(line["a"]), str(line["b"]), SAME[word]
 
 
-def _root(parents: dict[int, int], row: int) -> int:
-    """What stands for the group of a row (union-find, with paths halved)."""
-    parents.setdefault(row, row)
-    while parents[row] != row:
-        parents[row] = parents[parents[row]]
-        row = parents[row]
-    return row
+def _root(parents: dict[Name, Name], image: Name) -> Name:
+    """What stands for the group of an image (union-find, with paths halved)."""
+    parents.setdefault(image, image)
+    while parents[image] != image:
+        parents[image] = parents[parents[image]]
+        image = parents[image]
+    return image
 
 
 def _numbered(labels: Mapping[int, Hashable], unknown: int = 0, contradicting: int = 0) -> Labels:

@@ -28,6 +28,9 @@ def adapt(
     source: Annotated[
         Path | None, typer.Option("--from", metavar="OTHER", help="Take the map that this collection has learned.")
     ] = None,
+    marks: Annotated[
+        bool, typer.Option("--marks", help="Images that were marked on the page as the same thing, or not.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure; change nothing.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Give the collection its former vectors back.")] = False,
     as_json: AsJson = False,
@@ -36,17 +39,17 @@ def adapt(
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
-    given = [labels, folders or None, pairs, source, undo or None]
+    given = [labels, folders or None, pairs, source, marks or None, undo or None]
     if sum(value is not None for value in given) != 1:
-        raise typer.BadParameter("give one of --labels, --folders, --pairs, --from and --undo")
+        raise typer.BadParameter("give one of --labels, --folders, --pairs, --marks, --from and --undo")
     if undo and dry_run:
         raise typer.BadParameter("--dry-run does not go with --undo")
     with collections.open(path) as collection:
         with shown("vectors") as progress:
             if undo:
                 return _undo(collection, collection.undo_adapt(progress), as_json)
-            finding = collection.adapt(labels, folders, pairs, source, dry_run, progress)
-            sets = _sets(collection, finding, (labels, folders, pairs)) if dry_run and finding.gain else []
+            finding = collection.adapt(labels, folders, pairs, source, dry_run, progress, marks)
+            sets = _sets(collection, finding, (labels, folders, pairs), marks) if dry_run and finding.gain else []
         if as_json:
             document = {"collection": str(collection.path), **finding.to_json()}
             return print_json({**document, "sets": [vars(entry) for entry in sets]} if sets else document)
@@ -68,14 +71,14 @@ class SetFigures:
 
 
 def _sets(
-    collection: "Collection", finding: "Adaptation", given: tuple[Path | None, bool, Path | None]
+    collection: "Collection", finding: "Adaptation", given: tuple[Path | None, bool, Path | None], marks: bool
 ) -> list[SetFigures]:
     """The vector sets of a collection that has several, the best first; the first is measured already."""
     if len(collection.sets) < 2:
         return []
     entries = []
     for name, further in collection.sets.items():
-        gain = (finding if further is collection else further.adapt(*given, dry_run=True)).gain
+        gain = (finding if further is collection else further.adapt(*given, dry_run=True, marks=marks)).gain
         assert gain is not None, "labels were given"
         header = further.store.header
         size = header.dim * {"float32": 4, "float16": 2, "int8": 1}[header.dtype] + 4 * (header.dtype == "int8")

@@ -19,7 +19,7 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.search.hits import DamagedRows, hits
 from lookalike.search.options import Fuse, SearchOptions, Sort
 from lookalike.search.query import Example, Query, Resolved, examples, query_picture, resolve
-from lookalike.storage import distinct, store
+from lookalike.storage import distinct, marks, store
 from lookalike.storage.manifest import remains
 from lookalike.storage.store import Store
 from lookalike.storage.swap import MOVES
@@ -362,6 +362,33 @@ class Collection:
         """
         self._writer.not_duplicates(distinct.pair(self._content(a), self._content(b)), forget)
 
+    def mark(self, a: str | Path, b: str | Path, same: bool | None) -> None:
+        """Remember, by their content, whether two images (keys or paths) show the same thing; None forgets it.
+
+        `adapt(marks=True)` learns from these marks. Raises QueryError for a key that the collection does not have, and
+        for two names of one content.
+
+        Examples
+        --------
+        >>> photos = lookalike.open("photos")
+        >>> photos.mark("door.jpg", "beach.jpg", same=False)
+        >>> [mark.same for mark in photos.marks()]
+        [False]
+        >>> photos.mark("door.jpg", "beach.jpg", same=None)
+        """
+        contents = distinct.pair(self._content(a), self._content(b))
+        if contents[0] == contents[1]:
+            raise QueryError(f"{a} and {b} are the same file; mark images that differ")
+        self._writer.mark(contents, same)
+
+    def unmark(self, contents: tuple[str, str]) -> None:
+        """Forget the mark of two contents (SHA-256), also where their images are gone; see `marks`."""
+        self._writer.mark(distinct.pair(*contents), None)
+
+    def marks(self) -> list[marks.Mark]:
+        """What was marked as the same thing or not, by content, the newest first."""
+        return marks.marks(self.store)
+
     def _content(self, name: str | Path) -> str:
         row = self.gallery.row(str(name))
         rows = [row] if row is not None else self.gallery.rows_of_file(Path(name))
@@ -701,6 +728,7 @@ class Collection:
         source: str | Path | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
+        marks: bool = False,
     ) -> "Adaptation":
         """Learn from labelled images which directions of the vectors matter here, and map all vectors accordingly.
 
@@ -722,6 +750,8 @@ class Collection:
             Only measure.
         progress
             Called now and then with (done, total) while an index is built again, where there was one.
+        marks
+            Take what was marked as the same thing, here or on the page; see `mark`.
 
         Returns
         -------
@@ -742,7 +772,7 @@ class Collection:
         ...     print(str(error).partition(",")[0])
         adapt: 0 groups of two or more labelled images
         """
-        return self._writer.adapt(labels, folders, pairs, source, dry_run, progress)
+        return self._writer.adapt(labels, folders, pairs, source, dry_run, progress, marks)
 
     def undo_adapt(self, progress: Progress | None = None) -> int:
         """Take `adapt` back: vectors and fingerprint are what they were, and an index is of the same kind.

@@ -24,7 +24,7 @@ from lookalike.images.remote import is_remote
 from lookalike.images.sources import Source, open_source
 from lookalike.index import ann
 from lookalike.integrations import addresses as engines
-from lookalike.storage import distinct, kept_columns, metadata, photo_facts, store, taken_out
+from lookalike.storage import distinct, kept_columns, marks, metadata, photo_facts, store, taken_out
 from lookalike.storage.fence import discard_draft, supersede
 from lookalike.storage.maintenance.adapt import apply, carry, learned_map, refuse, taken_from, undo
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
@@ -49,17 +49,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where `adapt` learns from: exactly one of a table of labels, folders, a table of pairs, another's map."""
+    """Where `adapt` learns from: exactly one of a table of labels, folders, a table of pairs, another's map, marks."""
 
     labels: Path | None = None
     folders: bool = False
     pairs: Path | None = None
     other: Path | None = None
+    marks: bool = False
 
     def __post_init__(self) -> None:
         """Raises QueryError."""
-        if sum(map(bool, (self.labels, self.folders, self.pairs, self.other))) != 1:
-            raise QueryError("adapt: give one of labels (a table), folders, pairs (a table) and another collection")
+        if sum(map(bool, (self.labels, self.folders, self.pairs, self.other, self.marks))) != 1:
+            raise QueryError(
+                "adapt: give one of labels (a table), folders, pairs (a table), another collection and marks"
+            )
 
     def read(self, store: Store) -> "Labels":
         """The labels of a collection's images; raises SourceError."""
@@ -67,6 +70,8 @@ class LabelSource:
 
         if self.labels:
             return labels.from_table(store, self.labels)
+        if self.marks:
+            return labels.from_marks(store)
         return labels.from_pairs(store, self.pairs) if self.pairs else labels.by_folder(store)
 
 
@@ -238,6 +243,7 @@ class Writer:
         with further.store.writing() as written:
             taken_out.carry(self._reader.store, written)
             distinct.carry(self._reader.store, written)
+            marks.carry(self._reader.store, written)
             if written.catalog.count_values() < self._reader.store.catalog.count_values():
                 kept_columns.carry(self._reader.store, written)
         return report
@@ -407,6 +413,7 @@ class Writer:
                 taken_out.carry(old, written, key_of)
                 kept_columns.carry(old, written, key_of)
                 distinct.carry(old, written)
+                marks.carry(old, written)
                 if old.header:
                     supersede(old.catalog, old.header, written.catalog)
                 if (fresh / adaptation.FILE).exists():
@@ -490,6 +497,16 @@ class Writer:
         for further in self._further():
             further.not_duplicates(pair, forget)
 
+    def mark(self, pair: distinct.Pair, same: bool | None) -> None:
+        """Remember whether two contents show the same thing; None forgets it. See `Collection.mark`."""
+        with self._reader.store.writing() as written:
+            if same is None:
+                marks.forget(written, pair)
+            else:
+                marks.put(written, pair, same)
+        for further in self._further():
+            further.mark(pair, same)
+
     def verify(self, repair: bool = False) -> Damage:
         """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""
         if not self._path.is_dir():
@@ -539,11 +556,12 @@ class Writer:
         other: str | Path | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
+        marks: bool = False,
     ) -> "Adaptation":
         """Map all vectors by what labels teach, where that is proven to be a gain; see `Collection.adapt`."""
         from lookalike.analysis.adapt import Adaptation, learn
 
-        source = LabelSource(_file(labels), folders, _file(pairs), _place(other))
+        source = LabelSource(_file(labels), folders, _file(pairs), _place(other), marks)
         refuse(self._reader.store)
         if source.other is not None:
             learned: Whitening | None = taken_from(source.other, self._reader.store)

@@ -2,6 +2,7 @@
 
 import itertools
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lookalike.analysis.adapt import sampled
-from lookalike.analysis.labels import Labels, by_folder, from_pairs, from_table
+from lookalike.analysis.labels import Labels, by_folder, from_marks, from_pairs, from_table
 from lookalike.errors import SourceError
+from lookalike.storage.distinct import pair
+from lookalike.storage.marks import put
 from lookalike.storage.store import Store
 from tests.support.vectors import clustered, make
 
@@ -121,3 +124,45 @@ def test_groups_of_pairs_are_the_connected_ones_without_a_contradiction(
         assert (group == second) == (expected[row] == expected[other])
     assert labels.unknown == sum((a == 5) + (b == 5) for a, b, _ in pairs)
     assert labels.contradicting == len(names) - len(expected)
+
+
+def marked(store: Store, *pairs: tuple[str, str, bool]) -> Labels:
+    with store.writing():
+        for a, b, same in pairs:
+            items = [store.catalog.live_item(name) for name in (a, b)]
+            put(
+                store,
+                pair(*[item.sha256 if item else name * 64 for item, name in zip(items, (a, b), strict=True)]),
+                same,
+            )
+    return from_marks(store)
+
+
+def test_marks_join_images_over_steps_as_pairs_do(store: Store) -> None:
+    labels = marked(store, ("a/1.jpg", "a/2.jpg", True), ("a/2.jpg", "b/1.jpg", True), ("b/1.jpg", "3.jpg", False))
+    assert sorted(groups(labels).values()) == [[0, 1, 2], [4]]
+    assert (labels.unknown, labels.contradicting) == (0, 0)
+
+
+def test_a_marked_image_that_is_gone_still_joins_the_others(store: Store) -> None:
+    labels = marked(store, ("a/1.jpg", "e", True), ("e", "a/2.jpg", True))
+    assert groups(labels) == {0: [0, 1]}
+    assert labels.unknown == 1
+
+
+def test_marks_that_contradict_each_other_leave_their_group_out(store: Store) -> None:
+    labels = marked(
+        *(store, ("a/1.jpg", "a/2.jpg", True), ("a/2.jpg", "b/1.jpg", True), ("b/1.jpg", "a/1.jpg", False)),
+        ("b/2.jpg", "3.jpg", True),
+    )
+    assert groups(labels) == {0: [3, 4]}
+    assert labels.contradicting == 3
+
+
+def test_copies_of_one_content_count_once(tmp_path: Path) -> None:
+    with closing(make(tmp_path / "copies", clustered(2, 8), keys=["1.jpg", "2.jpg"])) as copies:
+        with copies.writing():
+            item = copies.catalog.live_item("1.jpg")
+            assert item is not None
+            copies.add_many([replace(item, row=-1, key="copy.jpg")], clustered(1, 8), new_keys=True)
+        assert groups(marked(copies, ("1.jpg", "2.jpg", True))) == {0: [0, 1]}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lookalike.collection.collection import Collection
 from tests.cli.running import Run
 from tests.support.vectors import planted
 
@@ -59,7 +60,20 @@ def test_pairs_and_the_map_of_another_collection(run: Run, things: Path) -> None
     assert run("info", things, "--json")[1].count('"adapted"') == 1
 
 
-@pytest.mark.parametrize("options", [(), ("--folders", "--undo"), ("--undo", "--dry-run")])
+def test_what_was_marked_teaches_as_pairs_do(run: Run, things: Path) -> None:
+    status, output, errors = run("adapt", things, "--marks")
+    assert (status, output, errors.count("\n")) == (1, "", 1)
+    assert "0 groups of two or more labelled images" in errors
+    with Collection(things) as collection:
+        for number in range(48):
+            if number % 4:
+                collection.mark(f"{number // 4}/{number}.jpg", f"{number // 4}/{number // 4 * 4}.jpg", same=True)
+        collection.mark("0/0.jpg", "1/4.jpg", same=False)
+    assert run("adapt", things, "--marks")[1].endswith("48 vectors mapped, to 16 numbers each\n")
+    assert run("info", things, "--json")[1].count('"groups": 12') == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--marks", "--folders"), ("--folders", "--undo"), ("--undo", "--dry-run")])
 def test_contradicting_options_are_a_wrong_usage(run: Run, things: Path, options: tuple[str, ...]) -> None:
     assert run("adapt", things, *options)[0] == 2
 

@@ -20,7 +20,7 @@ from lookalike.encoders.adaptation import LearnedMap
 from lookalike.encoders.whitened import fingerprint
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, EncoderMismatch
-from lookalike.storage import distinct, taken_out
+from lookalike.storage import distinct, marks, taken_out
 from lookalike.storage.catalog import CATALOG, HasCatalog, StoredEntry, from_blob
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.manifest import FILE, is_collection, read_header
@@ -63,6 +63,7 @@ def _fill(old: Store, new: Store, learned: Whitening, report: Mapping[str, Any])
     copy_tables(old, new, TABLES)
     copy_rows(old, new, RowChanges(learned.apply, with_removed=True))
     distinct.carry(old, new)
+    marks.carry(old, new)
     learned.save(new.path, adaptation.FILE)
     # What `verify --repair` restores the file from.
     new.catalog.put("facts", MAP, (new.path / adaptation.FILE).read_bytes())
@@ -126,6 +127,7 @@ def _restore(old: Store, new: Store, former: Store, counts: list[int]) -> None:
 
     copy_rows(old, new, RowChanges(with_removed=True, former=(former, rows_in)))
     distinct.carry(old, new)
+    marks.carry(old, new)
     taken_out.remember(old, new)
 
 

@@ -8,7 +8,7 @@ from lookalike.encoders import adaptation, whitening
 from lookalike.encoders.whitened import fingerprint
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, EncoderMismatch
-from lookalike.storage import distinct
+from lookalike.storage import distinct, marks
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.store import Store
 from lookalike.storage.swap import made_beside
@@ -96,6 +96,7 @@ def _fill(old: Store, new: Store, learned: Whitening) -> None:
     copy_tables(old, new, ("facts", "sources", "dismissed", "skipped", "columns"))
     copy_rows(old, new, RowChanges(learned.apply, with_removed=True))
     distinct.carry(old, new)
+    marks.carry(old, new)
     learned.save(new.path)
     # What `verify --repair` restores the file from.
     new.catalog.put("facts", WHITENING, (new.path / whitening.FILE).read_bytes())
