@@ -379,11 +379,11 @@ class Collection:
         contents = distinct.pair(self._content(a), self._content(b))
         if contents[0] == contents[1]:
             raise QueryError(f"{a} and {b} are the same file; mark images that differ")
-        self._writer.mark(contents, same)
+        self.mark_contents(contents, same)
 
-    def unmark(self, contents: tuple[str, str]) -> None:
-        """Forget the mark of two contents (SHA-256), also where their images are gone; see `marks`."""
-        self._writer.mark(distinct.pair(*contents), None)
+    def mark_contents(self, contents: tuple[str, str], same: bool | None) -> None:
+        """As `mark`, for two contents (SHA-256), whose images may be gone; see `marks`."""
+        self._writer.mark(distinct.pair(*contents), same)
 
     def marks(self) -> list[marks.Mark]:
         """What was marked as the same thing or not, by content, the newest first."""

@@ -10,8 +10,8 @@ from lookalike.collection import parents, places
 from lookalike.encoders import adaptation, load_encoder, reads_text, whitening
 from lookalike.encoders import precision as precisions
 from lookalike.encoders.adaptation import LearnedMap
-from lookalike.encoders.whitened import whitened
-from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
+from lookalike.encoders.whitened import bare, whitened
+from lookalike.errors import CollectionError, EncoderError, EncoderMismatch, QueryError, SourceError
 from lookalike.images.remote import is_remote, located
 from lookalike.images.sources import Source
 from lookalike.index.ann import facts
@@ -51,6 +51,7 @@ class Reader:
         """The collection in the folder `path`, made by the first `Writer.index`."""
         self.path, self.requested = path, requested
         self._encoder: Encoder | None = None
+        self._bare: Encoder | None = None
         self._open_store: Store | None = None
         self._open_gallery: StoredGallery | None = None
         self._retired: list[Store] = []
@@ -180,20 +181,36 @@ class Reader:
         return encoder
 
     def _load_mapped(self) -> Encoder:
+        if self._bare is not None and (fitting := self._fitting(self._bare)):
+            return fitting
         requested = self.requested.encoder
         encoder = requested if requested is not None and not isinstance(requested, str) else self._load()
         if not self.exists:
             kept = self.requested.adaptation
             return whitened(encoder, kept.map, "adapted") if kept and kept.source == encoder.fingerprint else encoder
+        return self._mapped(encoder)
+
+    def _fitting(self, encoder: Encoder) -> Encoder | None:
+        """An encoder with the maps of the collection; None where the vectors are of another one by now."""
+        try:
+            mapped = self._mapped(encoder)
+        except EncoderError:
+            return None
+        return mapped if mapped.fingerprint == self.store.header.fingerprint else None
+
+    def _mapped(self, encoder: Encoder) -> Encoder:
         if learned := whitening.load(self.path):
             encoder = whitened(encoder, learned)
         adapted = whitening.load(self.path, adaptation.FILE)
         return whitened(encoder, adapted, "adapted") if adapted else encoder
 
     def through(self, encoder: Encoder) -> "Reader":
-        """The same collection opened again, with `encoder` in place of its own: for a wrapper of that."""
+        """The same collection opened again, with `encoder` in place of its own: for a wrapper of that.
+
+        What maps it may have are left aside: those of the collection follow, also where `adapt` exchanges them later.
+        """
         reader = Reader(self.path, Requested(self.requested.encoder))
-        reader._encoder = encoder
+        reader._bare = bare(encoder)
         return reader
 
     @property

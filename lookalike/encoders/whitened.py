@@ -34,6 +34,13 @@ def fingerprint(encoder: str, whitening: Whitening, kind: Kind = "whitened") -> 
     return hashlib.sha256(f"{encoder}|{kind}|{whitening.fingerprint}".encode()).hexdigest()
 
 
+def bare(encoder: Encoder) -> Encoder:
+    """An encoder without the linear maps that follow it."""
+    while isinstance(encoder, WhitenedEncoder):
+        encoder = encoder.inner
+    return encoder
+
+
 class WhitenedEncoder:
     """Meets `types.Encoder`. `name` is the inner encoder's, by which it is loaded; the collection has the whitening."""
 

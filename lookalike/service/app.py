@@ -14,7 +14,7 @@ from lookalike.collection.collection import Collection
 from lookalike.service import errors, routes
 from lookalike.service.edge import Edge
 from lookalike.service.errors import ErrorAnswer
-from lookalike.service.models import BatchBody, EmbedBody, LoginBody, SearchBody
+from lookalike.service.models import BatchBody, EmbedBody, LoginBody, MarkBody, SearchBody
 from lookalike.service.served import Served
 from lookalike.service.settings import Settings
 
@@ -76,7 +76,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes,
         )  # fmt: skip
-        bodies = [(model, "validation") for model in (SearchBody, BatchBody, EmbedBody, LoginBody, ErrorAnswer)]
+        bodies = [
+            (model, "validation") for model in (SearchBody, BatchBody, EmbedBody, LoginBody, MarkBody, ErrorAnswer)
+        ]
         _, definitions = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
         components = document.setdefault("components", {})
         components["schemas"] = {**components.get("schemas", {}), **definitions["$defs"]}

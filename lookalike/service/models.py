@@ -217,6 +217,15 @@ class EmbedBody(Strict):
         return self
 
 
+class MarkBody(Strict):
+    """Whether two images of the collection show the same thing."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"a": ID, "b": "MjAxOS9waWVyLmpwZw", "same": True}]})
+    a: Id
+    b: Id
+    same: bool
+
+
 class LoginBody(Strict):
     """The token that the service was started with."""
 
@@ -352,8 +361,41 @@ class About(BaseModel):
     reads_text: bool
     allow_urls: bool
     writable: bool
+    can_learn: bool = Field(description="Whether `adapt` can learn from marks: writable, and no search server.")
     rerankers: list[Method] = Field(description="What `rerank` may name here.")
     limits: Bounds
+
+
+class MarkEntry(BaseModel):
+    """A mark and its two images; an image that is not in the collection any more is null."""
+
+    mark: str = Field(description="Its name in DELETE /v1/marks/{mark}.")
+    same: bool
+    a: Entry | None
+    b: Entry | None
+
+
+class Marks(BaseModel):
+    """Marks, the newest first; `total` counts those that are not listed too."""
+
+    total: int
+    marks: list[MarkEntry]
+
+
+class LearningState(BaseModel):
+    """The newest run of `adapt` or of its undoing, and what the marks are enough for."""
+
+    state: Literal["idle", "running", "done", "failed"]
+    what: Literal["adapt", "undo"] | None
+    seconds: float
+    done: int = Field(description="Of `total` vectors, while an index is built again.")
+    total: int
+    outcome: dict[str, Any] | None = Field(description="As `lookalike adapt --json` has it.")
+    error: dict[str, str] | None
+    adapted: bool = Field(description="Whether the collection is adapted now.")
+    marks: int
+    groups: int = Field(description="Of two or more images that were marked as the same.")
+    least_groups: int = Field(description="With fewer, no gain could be proven.")
 
 
 class Added(BaseModel):

@@ -5,12 +5,14 @@ import threading
 from functools import cached_property
 
 from lookalike.collection.collection import Collection
+from lookalike.encoders.whitened import bare
 from lookalike.service.batching import BATCH, Batcher, Slots, batched
 from lookalike.service.bodies import Buffered
 from lookalike.service.decoding import Examiner
 from lookalike.service.engine import EngineState
 from lookalike.service.errors import ApiError, try_later
 from lookalike.service.ids import to_key, unknown
+from lookalike.service.learning import Learning
 from lookalike.service.mapping import Maps
 from lookalike.service.metrics import Metrics
 from lookalike.service.settings import Settings
@@ -18,7 +20,6 @@ from lookalike.service.thumbnails import ThumbnailCache
 from lookalike.service.urls import Fetcher
 from lookalike.service.work import Work
 from lookalike.storage.store import Item
-from lookalike.types import Encoder
 
 FETCHES = 8
 
@@ -77,18 +78,29 @@ class Served:
         """The map of the collection, rendered at the first request for it."""
         return Maps(lambda: self.collection.gallery, self.name)
 
+    @cached_property
+    def learning(self) -> Learning:
+        """What is learned from marks, in the background."""
+        return Learning(self.writer, self.writing)
+
+    def writer(self) -> Collection:
+        """The collection opened again: readers of the served one must not see what is not committed."""
+        return self.collection.through(self.collection.encoder)
+
     def load(self) -> None:
         """Load the encoder and open the collection; `failure` has the exception, if any, for `server.run`."""
         try:
             encoder = self._unbatched.encoder
             batch = getattr(encoder, "batch_size", BATCH)
             if batch > 1:
+                # The encoder as it is without maps, which `adapt` may exchange while it is served.
+                encoder = bare(encoder)
                 self._batcher = Batcher(encoder.encode_batch, self.slots, batch, self._seen)
                 encoder = batched(encoder, self._batcher)
                 # While a batch is encoded, the next one fills.
                 self.work = self._work(2 * batch)
-            self.encoder: Encoder = encoder
-            loaded = self._unbatched.through(self.encoder)
+            loaded = self._unbatched.through(encoder)
+            loaded.encoder  # noqa: B018 - maps it
             len(loaded)  # opens the files
             if loaded.reads_text:
                 loaded.text_set.encoder  # noqa: B018 - loaded now, not by the first request
@@ -142,8 +154,9 @@ class Served:
             self._pictures.close()
         self.work.close()
         self.fetches.close()
-        if "maps" in vars(self):
-            self.maps.close()
+        for background in ("maps", "learning"):
+            if background in vars(self):
+                getattr(self, background).close()
         if self._batcher:
             self._batcher.close()
         self.examiner.close()

@@ -10,9 +10,10 @@ from lookalike.collection.collection import Collection
 from lookalike.errors import CollectionLocked, ImageError, LookalikeError
 from lookalike.images import decode as images
 from lookalike.service.bodies import Upload
-from lookalike.service.errors import ApiError, of_image, try_later
+from lookalike.service.errors import ApiError, not_found, of_image, try_later
 from lookalike.service.served import Served
-from lookalike.storage import taken_out
+from lookalike.storage import distinct, taken_out
+from lookalike.storage.distinct import Pair
 from lookalike.storage.store import Item
 from lookalike.utils.files import write_whole
 
@@ -23,13 +24,14 @@ EXTENSIONS = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif",
 
 def add(served: Served, files: Sequence[Upload]) -> list[Item]:
     """Store new images in the first folder of the collection and index them; raises ApiError, and then keeps none."""
+    served.learning.refuse()
     names = [_checked(served, file) for file in files]
     with served.slots.lent(), served.writing:
         folder = _folder(served)
         written = []
         try:
             for file, name in zip(files, names, strict=True):
-                if not _of_content(served, file.data):
+                if not _of_data(served, file.data):
                     written.append(_write(folder / name, file.data))
             if written:
                 with _writer(served) as writer:
@@ -41,7 +43,7 @@ def add(served: Served, files: Sequence[Upload]) -> list[Item]:
             if isinstance(error, CollectionLocked):
                 raise
             raise try_later("not_stored", "the image could not be stored") from error
-    items = [_of_content(served, file.data) for file in files]
+    items = [_of_data(served, file.data) for file in files]
     if not all(items):
         raise try_later("not_indexed", "the image was stored, but not indexed")
     return [item for item in items if item]
@@ -56,10 +58,42 @@ def _readmit(writer: Collection, files: Sequence[Upload]) -> None:
 
 def remove(served: Served, id_: str) -> str:
     """Remove an item; its key. Raises ApiError 404 where there is none."""
+    served.learning.refuse()
     key = served.item(id_).key
     with served.slots.lent(), served.writing, _writer(served) as writer:
         writer.remove([key])
     return key
+
+
+def mark(served: Served, a: str, b: str, same: bool) -> Pair:
+    """Mark two items as the same thing or not; their contents. Raises ApiError."""
+    items = served.item(a), served.item(b)
+    contents = distinct.pair(items[0].sha256, items[1].sha256)
+    if not all(contents):
+        raise ApiError(422, "no_content", "the bytes of one of these were never read", "marks are kept by content")
+    if contents[0] == contents[1]:
+        raise ApiError(422, "same_file", "the two are the same file", "mark images that differ")
+    _mark(served, contents, same)
+    return contents
+
+
+def unmark(served: Served, contents: Pair) -> None:
+    """Forget a mark; raises ApiError 404 where there is none."""
+    if contents not in {given.pair for given in served.collection.marks()}:
+        raise not_found("there is no such mark", "marks are those of GET /v1/marks")
+    _mark(served, contents, None)
+
+
+def _mark(served: Served, contents: Pair, same: bool | None) -> None:
+    served.learning.refuse()
+    with served.slots.lent(), served.writing, _writer(served) as writer:
+        writer.mark_contents(contents, same)
+
+
+def of_content(served: Served, sha256: str) -> Item | None:
+    """The image of a content; None where it is not in the collection any more."""
+    items = served.collection.store.catalog.items_of_content(sha256)
+    return next((item for item in items if not item.removed), None)
 
 
 def safe_name(name: str, sha256: str, extension: str) -> str:
@@ -94,11 +128,9 @@ def _write(path: Path, data: bytes) -> Path:
     return path
 
 
-def _of_content(served: Served, data: bytes) -> Item | None:
-    items = served.collection.store.catalog.items_of_content(hashlib.sha256(data).hexdigest())
-    return next((item for item in items if not item.removed), None)
+def _of_data(served: Served, data: bytes) -> Item | None:
+    return of_content(served, hashlib.sha256(data).hexdigest())
 
 
 def _writer(served: Served) -> Collection:
-    # Another connection: readers of the served collection must not see what is not committed.
-    return served.collection.through(served.encoder)
+    return served.writer()

@@ -96,7 +96,7 @@ async def add(request: Request, served: Service) -> Response:
     The file keeps its bytes; its name is made of the uploaded name, without any path. An image that the collection has
     already is not stored again: its item is the answer.
     """
-    _writable(served)
+    refuse_read_only(served)
     with body_of(request, served) as body:
         if kind(request) != "form":
             raise ApiError(415, "content_type", "an image comes in a form", "send multipart/form-data")
@@ -111,13 +111,14 @@ async def add(request: Request, served: Service) -> Response:
 @router.delete("/v1/items/{id}", response_model=Removed, responses=responses(404))
 async def remove(id: str, served: Service) -> Response:
     """Take an image out of the collection; its file stays where it is. Only where it is writable."""
-    _writable(served)
+    refuse_read_only(served)
     await served.require_engine()
     key = await served.work.run(lambda: writing.remove(served, id))
     answer: dict[str, Any] = {"id": to_id(key), "key": key_text(key)}
     return json_response(answer)
 
 
-def _writable(served: Served) -> None:
+def refuse_read_only(served: Served) -> None:
+    """Raise ApiError 404 where the service may not change the collection."""
     if not served.settings.writable:
         raise ApiError(404, "read_only", "this service changes nothing", "start it with --writable")

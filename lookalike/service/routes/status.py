@@ -69,6 +69,7 @@ def _facts(served: Service) -> dict[str, object]:
         "reads_text": collection.reads_text,
         "allow_urls": settings.allow_urls,
         "writable": settings.writable,
+        "can_learn": settings.writable and not header.engine,
         "rerankers": methods(collection.encoder),
         "limits": _limits(settings),
     }
