@@ -46,6 +46,12 @@ export const embedFile = (file, box, preview) =>
 export const embedUrl = (url, box) => call("v1/embed", json({ query: { url }, preview: true, ...(box ? { box } : {}) }));
 export const add = (files) => call("v1/items", form({ file: files }));
 export const takeOut = (id) => call(`v1/items/${id}`, { method: "DELETE" });
+export const marks = (of) => call("v1/marks" + (of ? "?" + new URLSearchParams({ of, count: 1000 }) : ""));
+export const mark = (a, b, same) => call("v1/marks", json({ a, b, same }));
+export const unmark = (mark) => call(`v1/marks/${mark}`, { method: "DELETE" });
+export const learning = () => call("v1/adapt");
+export const learn = () => call("v1/adapt", { method: "POST" });
+export const unlearn = () => call("v1/adapt", { method: "DELETE" });
 export const embedPart = (id, box) => call("v1/embed", json({ query: { id }, box }));
 
 // `picture` stands for the vector of the only query image, where the order depends on its pixels: { file or url, box }.

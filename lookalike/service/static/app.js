@@ -5,6 +5,7 @@ import * as boxes from "./box.js";
 import { byId, make } from "./dom.js";
 import * as keeping from "./keeping.js";
 import { login } from "./login.js";
+import * as marking from "./marking.js";
 import * as pictures from "./pictures.js";
 import * as query from "./query.js";
 import * as results from "./results.js";
@@ -112,6 +113,17 @@ async function count() {
   byId("about").textContent = `${about.name} · ${say("pictures", about.images)} · ${about.encoder}`;
 }
 
+// Vectors in the address are of before: pictures that are here still are embedded anew, others are left out.
+async function relearned() {
+  const anew = async (image) => (image.kind === "i" ? image : pictures.known(image.value)?.file ? pictures.fromFile(pictures.known(image.value).file) : null);
+  const all = async (list) => (await Promise.all(list.map(anew))).filter(Boolean);
+  await attempt(async () => {
+    await count();
+    const rest = { ...state, wanted: await all(state.wanted), unwanted: await all(state.unwanted) };
+    await go(states.isEmpty(rest) ? states.blank() : rest);
+  });
+}
+
 // Showing
 
 // What the address says. Where it changes meanwhile, the newest is shown, however late an older answer comes.
@@ -160,7 +172,7 @@ async function search(signal) {
   title.textContent = say("searching");
   const method = about.rerankers.find((one) => one.name === state.order), one = query.onePicture(state);
   if (method?.compares_pictures && !one) throw new api.Refused(0, { code: "no_picture" });
-  answer = await api.search(state, signal, method?.compares_pictures && !one.id ? one : null);
+  [answer] = await Promise.all([api.search(state, signal, method?.compares_pictures && !one.id ? one : null), marking.of(state)]);
   shown = answer.results;
   query.remember(shown);
   title.textContent = shown.length ? say("found", shown.length, Math.round(answer.took_ms)) : say("nothing");
@@ -272,6 +284,7 @@ async function start() {
   }
   byId("options").open = innerWidth > 820;
   wire();
+  await marking.start(about, { attempt, changed: relearned });
   await show();
   document.body.dataset.ready = "true";
 }

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, iconButton, make, readable, save } from "./dom.js";
+import * as marking from "./marking.js";
 import { say } from "./words.js";
 
 const grid = byId("grid");
@@ -31,6 +32,8 @@ function card(item, number, actions, hasScores) {
   tile.style.setProperty("--ratio", String(ratio));
   if (hasScores) tile.append(make("div", { className: "caption" }, make("span", { className: "score", textContent: item.score.toFixed(3), title: say("similarity") }), ...band(item), make("span", { className: "name", textContent: short, title: name })));
   else tile.append(make("div", { className: "caption" }, make("span", { className: "name", textContent: short, title: name })));
+  const marks = hasScores ? marking.buttons(item) : [];
+  if (marks.length) tile.append(make("div", { className: "marks" }, ...marks));
   if (hasScores) tile.append(make("div", { className: "actions" }, ...buttons(item, actions)));
   return tile;
 }

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { byId, drawn, make, readable } from "./dom.js";
 import { takeOutButton } from "./keeping.js";
+import * as marking from "./marking.js";
 import * as pictures from "./pictures.js";
 import { buttons } from "./results.js";
 import { say, sayError } from "./words.js";
@@ -38,7 +39,7 @@ function show() {
   const score = item.score === undefined ? [] : [say("score", item.score.toFixed(3))];
   facts.replaceChildren([...score, `${item.width} × ${item.height}`].join(" · ") + " · ", make("a", { href: api.whole(item.id), target: "_blank", rel: "noopener", textContent: say("whole1") }));
   const step = (by, word) => make("button", { type: "button", textContent: say(word), disabled: !items[at + by], onclick: () => { at += by; show(); } });
-  row.replaceChildren(step(-1, "previous"), step(1, "next"), ...buttons(item, { ...actions, why: explain }, true), ...(actions.takeOut ? [takeOutButton(item, actions.takeOut)] : []));
+  row.replaceChildren(step(-1, "previous"), step(1, "next"), ...buttons(item, { ...actions, why: explain }, true), ...marking.buttons(item, true), ...(actions.takeOut ? [takeOutButton(item, actions.takeOut)] : []));
 }
 
 export function why(list, number, given) {

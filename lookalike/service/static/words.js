@@ -31,6 +31,13 @@ const ENGLISH = {
   keep: "Add pictures", keepThis: "Add to the collection", adding: (done, all) => `Adding ${done} of ${all}…`,
   added: (count) => (count === 1 ? "1 picture is in the collection." : `${count} pictures are in the collection.`),
   takeOut: "Take out", takeOutReally: "Press again to take it out", taken: (name) => `${name} was taken out of the collection; its file stays where it is.`,
+  markSame: "The same thing", markNot: "Not the same thing", unmark: "Forget this", goneImage: "no longer here",
+  marked: (marks, groups, least) => `${marks === 1 ? "1 mark" : `${marks} marks`}; ${groups} of ${least} things that are needed to learn from`,
+  enough: (marks, groups) => `${marks} marks, of ${groups} things`, adapted: (marks) => `Learned from your marks (${marks} by now)`,
+  marksOpen: "Show marks", marksTitle: (count) => (count === 1 ? "1 mark" : `${count} marks`), learn: "Learn from these", unlearn: "Undo", learning: "Learning…",
+  learned: (before, after) => `Learned: the right results come earlier (mAP ${before} → ${after}, measured on things that were held out).`,
+  noGain: "No gain; nothing changed.", unlearned: "What was learned is undone.", notLearned: (why) => `Nothing was learned. ${why}`,
+  withoutVector: (count) => `${count} pictures were added since; the next run of "lookalike index" takes them in again.`,
   order: "Order by",
   orders: {
     "": "Likeness alone", "average-qe": "Mean of the best results", "alpha-qe": "Weighted mean of the best", dba: "Neighbours of each result",
@@ -46,6 +53,8 @@ const ENGLISH = {
     no_picture: "This order compares pictures, and the query picture was not kept. Drop it again, or choose another order.",
     locked: "Another process is changing the collection. Try again in a moment.", read_only: "Nothing can be changed here.",
     unauthorized: "That is not the token.", overloaded: "Too many people are searching right now. Try again in a moment.",
+    learning: "The collection is learning. Try again when it is done.", adapted: "It has learned already; undo that first.",
+    not_adapted: "There is nothing to undo.", too_few_marks: "Too few things are marked to learn from.", same_file: "The two are the same file.",
   },
 };
 
@@ -79,6 +88,13 @@ const VIETNAMESE = {
   keep: "Thêm vào bộ", keepThis: "Thêm vào bộ ảnh", adding: (done, all) => `Đang thêm ${done} trên ${all}…`,
   added: (count) => `${count} ảnh đã có trong bộ ảnh.`,
   takeOut: "Lấy ra", takeOutReally: "Nhấn lần nữa để lấy ra", taken: (name) => `${name} đã được lấy ra khỏi bộ ảnh; tệp vẫn còn nguyên.`,
+  markSame: "Cùng một vật", markNot: "Không cùng một vật", unmark: "Bỏ đánh dấu", goneImage: "không còn ở đây",
+  marked: (marks, groups, least) => `${marks} đánh dấu; ${groups} trên ${least} vật cần có để học`,
+  enough: (marks, groups) => `${marks} đánh dấu, của ${groups} vật`, adapted: (marks) => `Đã học từ các đánh dấu của bạn (nay có ${marks})`,
+  marksOpen: "Xem đánh dấu", marksTitle: (count) => `${count} đánh dấu`, learn: "Học từ các đánh dấu này", unlearn: "Hoàn tác", learning: "Đang học…",
+  learned: (before, after) => `Đã học: kết quả đúng đứng sớm hơn (mAP ${before} → ${after}, đo trên những vật được giữ riêng).`,
+  noGain: "Không có cải thiện; không có gì thay đổi.", unlearned: "Đã hoàn tác những gì đã học.", notLearned: (why) => `Chưa học được gì. ${why}`,
+  withoutVector: (count) => `${count} ảnh được thêm sau đó; lần chạy "lookalike index" kế tiếp sẽ đưa chúng vào lại.`,
   order: "Sắp xếp theo",
   orders: {
     "": "Chỉ theo độ giống", "average-qe": "Trung bình các kết quả đầu", "alpha-qe": "Trung bình có trọng số", dba: "Lân cận của mỗi kết quả",
@@ -94,6 +110,8 @@ const VIETNAMESE = {
     locked: "Một tiến trình khác đang thay đổi bộ ảnh. Hãy thử lại sau giây lát.", read_only: "Ở đây không thể thay đổi gì.",
     no_text: "Không thể tìm bộ ảnh này bằng lời.", unauthorized: "Mã truy cập không đúng.",
     overloaded: "Đang có quá nhiều người tìm. Hãy thử lại sau giây lát.",
+    learning: "Bộ ảnh đang học. Hãy thử lại khi xong.", adapted: "Bộ ảnh đã học rồi; hãy hoàn tác trước.",
+    not_adapted: "Không có gì để hoàn tác.", too_few_marks: "Quá ít vật được đánh dấu để học.", same_file: "Hai ảnh là cùng một tệp.",
   },
 };
 
