@@ -2,13 +2,18 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from lookalike.collection import reader
 from lookalike.collection.collection import Collection
+from lookalike.service.app import create_app
+from lookalike.service.settings import Settings
 from tests.service.running import Running, jpeg, running, write_photos
 from tests.service.things import VIEWS, mark_things, marked, write_things
 from tests.support.pictures import PixelEncoder
@@ -224,3 +229,43 @@ def test_vectors_in_a_search_server_are_refused_in_a_line(tmp_path: Path) -> Non
         refusal = service.client.post("/v1/adapt")
         assert (refusal.status_code, refusal.json()["error"]["code"]) == (422, "engine_vectors")
         assert service.client.get("/v1/collection").json()["can_learn"] is False
+
+
+def test_what_another_process_adapts_is_searched_and_added_to_with_the_encoder_that_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_things(tmp_path / "things")
+    (tmp_path / "labels.csv").write_text(
+        "key,label\n" + "".join(f"{key},{key[:2]}\n" for key in sorted(listed(folder)))
+    )
+    monkeypatch.setattr(reader, "load_encoder", lambda _: PixelEncoder())
+    with Collection(folder / ".lookalike", PixelEncoder(), [folder]) as made:
+        made.index()
+    # By its name, as the command opens it.
+    with closing(Collection(folder / ".lookalike")) as opened, TestClient(create_app(opened, writable())) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        with Collection(folder / ".lookalike", PixelEncoder()) as other:
+            assert other.adapt(labels=tmp_path / "labels.csv").applied
+        monkeypatch.setattr(reader, "load_encoder", lambda name: pytest.fail(f"{name} is loaded again"))
+        file = (folder / "03-1.png").read_bytes()
+        (result,) = client.post("/v1/search", files={"file": file}, data={"k": "1"}).json()["results"]
+        assert (result["key"], result["score"]) == ("03-1.png", pytest.approx(1, abs=1e-5))
+        answer = client.post("/v1/items", files={"file": ("new.jpg", jpeg(900))})
+        assert answer.status_code == 200
+        (result,) = client.post("/v1/search", files={"file": jpeg(900)}, data={"k": "1"}).json()["results"]
+        assert result["id"] == answer.json()["items"][0]["id"]
+
+
+def listed(folder: Path) -> list[str]:
+    return [file.name for file in folder.glob("*.png")]
+
+
+def writable() -> Settings:
+    return Settings(writable=True)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -18,7 +18,7 @@ const PATHS = {
   add: "M12 5v14M5 12h14",
   less: "M5 12h14",
   same: "M5 12.5l4.5 4.5L19 7.5",
-  different: "M6 6l12 12M18 6L6 18",
+  different: "M5 9.5h14M5 14.5h14M15.5 5l-7 14",
   bin: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
   why: "M9.2 9a3 3 0 1 1 4.2 2.8c-1 .5-1.4 1-1.4 2.2m0 3.2v.1",
 };
