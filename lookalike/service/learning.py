@@ -81,8 +81,7 @@ class Learning:
                     job.outcome = collection.adapt(marks=True, progress=progress).to_json()
                 else:
                     job.outcome = {"undone": True, "without_former_vector": collection.undo_adapt(progress)}
-        except Exception as error:
-            log.exception("%s", job.what)
+        except Exception as error:  # noqa: BLE001 - else it would seem to run for ever
             job.error = _described(error)
         job.seconds = time.monotonic() - job.started
         # Last: whoever reads it reads the outcome next.
@@ -90,5 +89,9 @@ class Learning:
 
 
 def _described(error: Exception) -> dict[str, str]:
-    refusal = of_library(error) if isinstance(error, LookalikeError) else ApiError(500, "internal", "something failed")
+    if isinstance(error, LookalikeError):
+        refusal = of_library(error)
+    else:
+        log.error("learning from marks", exc_info=error)
+        refusal = ApiError(500, "internal", "something went wrong here")
     return {"code": refusal.code, "message": refusal.message, "hint": refusal.hint}

@@ -605,6 +605,8 @@ def test_a_rebuild_of_what_cannot_be_opened_keeps_what_a_user_gave(
         collection.remove(["01.jpg"])
         collection.not_duplicates("04.jpg", "05.jpg")
         pairs = distinct.pairs(collection.store)
+        collection.mark("07.jpg", "08.jpg", same=True)
+        marks = collection.marks()
         collection.add_set("thumbnail")
     damage(path)
     with Collection(path, encoder) as collection:
@@ -615,6 +617,7 @@ def test_a_rebuild_of_what_cannot_be_opened_keeps_what_a_user_gave(
         ]
         assert [hit.key for hit in collection.search(picture(2), 20, where="label = beach")] == ["02.jpg"]
         assert distinct.pairs(collection.store) == pairs != frozenset()
+        assert collection.marks() == marks != []
         assert collection.store.header.dtype == "int8"
         assert sorted(collection.sets["thumbnail"].keys()) == sorted(collection.keys())
         assert [collection.store.catalog.ignored(id_) for id_, _, _ in collection.store.catalog.sources()] == [
