@@ -10,9 +10,11 @@ from threadpoolctl import threadpool_limits
 
 from lookalike.analysis.cross_validation import LEVEL, Change, Gain, gain, in_pairs, least_groups
 from lookalike.analysis.labels import Labels
-from lookalike.encoders.adaptation import coordinates, fit
+from lookalike.analysis.refit import Refit, refitted
+from lookalike.encoders.adaptation import Method, coordinates, fit
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import QueryError
+from lookalike.search.confidence import model_for
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Vectors
 
@@ -29,6 +31,7 @@ SAMPLE = 20_000
 class Adaptation:
     """What `adapt` found, and whether it changed the collection; `gain` is None for a map from another collection.
 
+    `confidence` is what labels gave for the vectors as they are after it, and `refitted` whether the collection has it.
     `images` are the labelled ones that were used, `groups` those of two or more, `unusable` those without a finite
     vector.
     """
@@ -36,6 +39,8 @@ class Adaptation:
     applied: bool
     dim: int
     gain: Gain | None = None
+    confidence: Refit | None = None
+    refitted: bool = False
     images: int = 0
     groups: int = 0
     unknown: int = 0
@@ -50,6 +55,7 @@ class Adaptation:
         labels = {name: getattr(self, name) for name in ("images", "groups", "unknown", "contradicting", "unusable")}
         document: dict[str, Any] = {"applied": self.applied, "dry_run": self.dry_run, "dim": self.dim}
         document |= {"took_ms": round(1000 * self.seconds)}
+        document["confidence"] = {"refitted": self.refitted, **(self.confidence.to_json() if self.confidence else {})}
         if self.gain is None:
             return document
         method = self.gain.method
@@ -99,11 +105,15 @@ def learn(store: Store, labels: Labels, seed: int = 0) -> tuple[Adaptation, Whit
     if gained.is_proven:
         teaching = rows.without(~in_pairs(rows.groups))
         learned = fit(store.vectors.rows(teaching.rows), teaching.groups, gained.method, middle)
+    # The encoder's own measurement is of vectors that are not mapped.
+    usual = None if learned else model_for(store.header.fingerprint)
+    confidence = refitted(data, measured.groups, gained.method if learned else Method(), usual, seed)
     groups = rows.pairs
     finding = Adaptation(
         applied=False,
         dim=learned.dim if learned else store.header.dim,
         gain=gained,
+        confidence=confidence,
         images=len(rows.rows),
         groups=groups,
         unknown=labels.unknown,

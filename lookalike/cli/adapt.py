@@ -12,6 +12,7 @@ from lookalike.cli.output import note, print_json
 if TYPE_CHECKING:
     from lookalike.analysis.adapt import Adaptation
     from lookalike.analysis.cross_validation import Change
+    from lookalike.analysis.refit import Refit
     from lookalike.collection.collection import Collection
 
 
@@ -129,12 +130,23 @@ def _print(collection: "Collection", finding: "Adaptation") -> None:
     ):
         if count:
             note(f"{count:,} {what}")
+    if finding.confidence:
+        print(f"confidence      {_judged(finding.confidence)}")
     if finding.applied:
         print(f"{collection.path}: {len(collection):,} vectors mapped, to {finding.dim} numbers each")
     elif finding.gain is None or finding.gain.is_proven:
         print(f"{collection.path}: would be mapped; nothing changed (--dry-run)")
     else:
-        print(f"{collection.path}: no gain; nothing changed")
+        print(f"{collection.path}: no gain; {'vectors are as they were' if finding.refitted else 'nothing changed'}")
+    if finding.refitted:
+        print(f"{collection.path}: its confidence is that of {'these labels' if finding.confidence else 'the other'}")
+
+
+def _judged(refit: "Refit") -> str:
+    if refit.model is None:
+        return f"none: {refit.shortfall}"
+    figures = f"false found {refit.false_found:.1%}, kept {refit.kept:.1%}, calibration error {refit.error:.3f}"
+    return f"none: {refit.shortfall} ({figures})" if refit.shortfall else figures
 
 
 def _changed(change: "Change") -> str:

@@ -24,9 +24,19 @@ from lookalike.images.remote import is_remote
 from lookalike.images.sources import Source, open_source
 from lookalike.index import ann
 from lookalike.integrations import addresses as engines
-from lookalike.storage import distinct, kept_columns, marks, metadata, photo_facts, store, taken_out
+from lookalike.storage import distinct, kept_columns, marks, metadata, photo_facts, refitted, store, taken_out
 from lookalike.storage.fence import discard_draft, supersede
-from lookalike.storage.maintenance.adapt import apply, carry, learned_map, refuse, taken_from, undo
+from lookalike.storage.maintenance.adapt import (
+    apply,
+    carry,
+    forget,
+    learned_map,
+    refit,
+    refuse,
+    taken_confidence,
+    taken_from,
+    undo,
+)
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
 from lookalike.storage.maintenance.compact import Compaction, compact
 from lookalike.storage.maintenance.recovery import Recovered, recovered
@@ -414,6 +424,7 @@ class Writer:
                 kept_columns.carry(old, written, key_of)
                 distinct.carry(old, written)
                 marks.carry(old, written)
+                refitted.carry(old, written)
                 if old.header:
                     supersede(old.catalog, old.header, written.catalog)
                 if (fresh / adaptation.FILE).exists():
@@ -566,16 +577,26 @@ class Writer:
         if source.other is not None:
             learned: Whitening | None = taken_from(source.other, self._reader.store)
             assert learned is not None, "taken_from gives a map or raises"
-            finding = Adaptation(applied=False, dim=learned.dim)
+            finding, confidence = Adaptation(applied=False, dim=learned.dim), taken_confidence(source.other)
         else:
             finding, learned = learn(self._reader.store, source.read(self._reader.store))
-        finding = replace(finding, applied=learned is not None and not dry_run, dry_run=dry_run)
+            confidence = finding.confidence.to_store() if finding.confidence else None
+        finding = replace(
+            finding,
+            applied=learned is not None and not dry_run,
+            refitted=confidence is not None and not dry_run,
+            dry_run=dry_run,
+        )
         if learned is not None and finding.applied:
-            self._exchange(lambda: apply(self._reader.store, learned, finding.facts()), progress)
+            self._exchange(lambda: apply(self._reader.store, learned, finding.facts(), confidence), progress)
+        elif confidence is not None and finding.refitted:
+            refit(self._reader.store, confidence)
         return finding
 
     def undo_adapt(self, progress: Progress | None = None) -> int:
         """Give the former vectors back; how many images have none. See `Collection.undo_adapt`."""
+        if forget(self._reader.store):
+            return 0
         counts: list[int] = []
         self._exchange(lambda: counts.append(undo(self._reader.store)), progress)
         return counts[0]

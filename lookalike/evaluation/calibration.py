@@ -18,9 +18,11 @@ from lookalike.evaluation.answers import Ask
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth
 from lookalike.evaluation.report import Bin, Calibration
 from lookalike.search.confidence import (
+    CAUTION,
     FIRST,
     FURTHER,
     INLIERS,
+    LEAST_GROUP,
     Evidence,
     Logistic,
     Model,
@@ -257,10 +259,6 @@ def _weights(samples: Sequence[Sample]) -> dict[int, float]:
 
 
 ORDINARY_SHARE = 1 / 8
-CAUTION = 1.25
-"""A wrong result counts as so many right ones: a false promise costs more than a missed one."""
-LEAST_GROUP = 50
-"""A group of fewer answers counts less, or a single photo could decide."""
 
 
 @dataclass(frozen=True)

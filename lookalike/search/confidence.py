@@ -30,6 +30,10 @@ TYPICAL = 100
 """A sample counts as much as the encoder's typical tail where it has so many cosines."""
 RIDGE = 1e-3
 STEPS = 100
+CAUTION = 1.25
+"""A wrong result counts as so many right ones: a false promise costs more than a missed one."""
+LEAST_GROUP = 50
+"""A group of fewer answers counts less, or a single photo could decide."""
 LEAST = 1e-3
 """The least excess of a tail, for cosines that are all the same."""
 
@@ -149,6 +153,11 @@ class Model:
         plain[known] = np.where(evidence.is_first[known], as_first, as_further)
         return plain
 
+    @property
+    def sees_pixels(self) -> bool:
+        """Whether inliers can change a confidence; not where they were never measured."""
+        return bool(self.verified.weights[-1] or self.verified_further.weights[-1])
+
     def to_json(self) -> dict[str, Any]:
         """All numbers, for a file."""
         return asdict(self)
@@ -161,6 +170,21 @@ class Model:
             Tail(**values["typical"]),
             *(Logistic(tuple(values[part]["weights"]), values[part]["bias"]) for part in parts),
         )
+
+
+def read_model(values: object) -> Model | None:
+    """The model in a file of others, whose numbers may be anything; None where it is none."""
+    try:
+        model = Model.from_json(values)  # type: ignore[arg-type]
+        parts = (model.first, model.further, model.verified, model.verified_further)
+        numbers = [(*part.weights, part.bias) for part in parts]
+        tail = (model.typical.start, model.typical.excess, float(model.typical.rows))
+        is_finite = bool(np.isfinite(np.array([*tail, *(value for part in numbers for value in part)], float)).all())
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+    sizes = [len(FIRST), len(FURTHER), len(FIRST) + 1, len(FURTHER) + 1]
+    is_whole = [len(part.weights) for part in parts] == sizes and model.typical.excess > 0
+    return model if is_finite and is_whole else None
 
 
 def fit(features: Numbers, labels: Numbers, weights: Numbers | None = None, ridge: float = RIDGE) -> Logistic:

@@ -9,7 +9,16 @@ from PIL.Image import Image
 
 from lookalike.errors import ImageError, QueryError
 from lookalike.images import decode as images
-from lookalike.search.confidence import Evidence, Model, Numbers, Tail, is_in_doubt, is_same, model_for
+from lookalike.search.confidence import (
+    Evidence,
+    Model,
+    Numbers,
+    Tail,
+    is_in_doubt,
+    is_same,
+    model_for,
+    read_model,
+)
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hybrid import Answer
 from lookalike.search.options import SearchOptions
@@ -17,6 +26,8 @@ from lookalike.search.query import Resolved
 from lookalike.search.rank import rank
 from lookalike.search.rerank.keypoints import detect
 from lookalike.search.rerank.spatial import Spatial
+from lookalike.storage import refitted
+from lookalike.storage.store import Store
 from lookalike.types import Ids, Probe, Ranking, Scores, Vectors
 
 BEST = 10
@@ -38,18 +49,24 @@ class Assessment:
 
 
 def assess(answer: Answer, options: SearchOptions, model: Model | None = None) -> Assessment:
-    """The confidence of the rows in an answer, by a model of the encoder; None: the one that was measured for it.
+    """The confidence of the rows in an answer, by a model of the vectors; None: the one of `model_of`.
 
     A confidence depends on the query, the images that are searched and `options.verify`, but not on how many results
     were requested. Raises QueryError where `options.found` needs a confidence that the answer cannot have.
     """
     header = answer.space.gallery.store.header
-    model = model or model_for(header.fingerprint)
+    model = model or model_of(answer.space.gallery.store)
     if model is None or answer.candidates is None or answer.resolved is None or len(answer.resolved.probe.vectors) > 1:
         if options.found:
             raise QueryError(_unknown(header.encoder, model))
         return Assessment()
     return _assessed(answer, answer.resolved, answer.candidates, options, model)
+
+
+def model_of(store: Store) -> Model | None:
+    """The model that was fitted to labels of this collection, else the one that was measured for its encoder."""
+    own = refitted.read(store, store.header.fingerprint)
+    return (read_model(own.get("model")) if own else None) or model_for(store.header.fingerprint)
 
 
 def _unknown(encoder: str, model: Model | None) -> str:
@@ -71,7 +88,7 @@ def _assessed(
     # The nearest first, and then whatever was requested.
     best, *others = model.predict(Evidence(np.append(lead, answer.ranking.scores), lead, tail)).tolist()
     by_row = dict(zip(answer.ranking.ids.tolist(), others, strict=True))
-    if options.verify and is_in_doubt(best):
+    if options.verify and model.sees_pixels and is_in_doubt(best):
         seen = inliers(resolved.probe, nearest.ids, gallery)
         verified = model.predict(Evidence(nearest.scores, lead, tail, seen)).tolist()
         best = max(verified)

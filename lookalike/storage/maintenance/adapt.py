@@ -20,10 +20,11 @@ from lookalike.encoders.adaptation import LearnedMap
 from lookalike.encoders.whitened import fingerprint
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, EncoderMismatch
-from lookalike.storage import distinct, marks, taken_out
+from lookalike.storage import distinct, marks, refitted, taken_out
 from lookalike.storage.catalog import CATALOG, HasCatalog, StoredEntry, from_blob
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.manifest import FILE, is_collection, read_header
+from lookalike.storage.refitted import Confidence
 from lookalike.storage.store import Store
 from lookalike.storage.swap import FORMER, made_beside
 from lookalike.storage.vectors import DTYPES
@@ -46,8 +47,8 @@ def refuse(store: Store) -> None:
         )
 
 
-def apply(old: Store, learned: Whitening, report: Mapping[str, Any]) -> None:
-    """Map all vectors of an open collection, and keep the former ones.
+def apply(old: Store, learned: Whitening, report: Mapping[str, Any], confidence: Confidence | None = None) -> None:
+    """Map all vectors of an open collection, and keep the former ones; `confidence` is that of the mapped ones.
 
     May be interrupted at any moment, as `whiten`; readers that have it open keep reading the old one.
     """
@@ -56,10 +57,10 @@ def apply(old: Store, learned: Whitening, report: Mapping[str, Any]) -> None:
         header = replace(
             old.header, fingerprint=fingerprint(old.header.fingerprint, learned, "adapted"), dim=learned.dim
         )
-        made_beside(old, SUFFIX, header, lambda new: _fill(old, new, learned, report))
+        made_beside(old, SUFFIX, header, lambda new: _fill(old, new, learned, report, confidence))
 
 
-def _fill(old: Store, new: Store, learned: Whitening, report: Mapping[str, Any]) -> None:
+def _fill(old: Store, new: Store, learned: Whitening, report: Mapping[str, Any], confidence: Confidence | None) -> None:
     copy_tables(old, new, TABLES)
     copy_rows(old, new, RowChanges(learned.apply, with_removed=True))
     distinct.carry(old, new)
@@ -69,6 +70,7 @@ def _fill(old: Store, new: Store, learned: Whitening, report: Mapping[str, Any])
     new.catalog.put("facts", MAP, (new.path / adaptation.FILE).read_bytes())
     new.catalog.put("facts", SOURCE, old.header.fingerprint)
     new.catalog.put("facts", REPORT, json.dumps(report))
+    refitted.put(new, confidence)
     _keep_former(old, new.path / FORMER)
 
 
@@ -119,6 +121,7 @@ def undo(old: Store) -> int:
 def _restore(old: Store, new: Store, former: Store, counts: list[int]) -> None:
     copy_tables(old, new, TABLES)
     new.catalog.forget_facts([MAP, SOURCE, REPORT])
+    refitted.put(new, refitted.read(former, former.header.fingerprint))
 
     def rows_in(block: Sequence[StoredEntry]) -> Ids:
         rows = _rows_in(former, block)
@@ -157,6 +160,27 @@ def taken_from(place: Path, store: Store) -> Whitening:
             f"{store.header.encoder} ({store.header.fingerprint[:12]}); a map fits one encoder"
         )
     return learned.map
+
+
+def taken_confidence(place: Path) -> Confidence | None:
+    """The confidence that another collection has with its map, if it has one."""
+    with closing(Store(place)) as other:
+        return refitted.read(other, other.header.fingerprint)
+
+
+def refit(store: Store, confidence: Confidence) -> None:
+    """Give an open collection this confidence; its vectors stay as they are."""
+    with store.writing():
+        refitted.put(store, confidence)
+
+
+def forget(store: Store) -> bool:
+    """Take the confidence back where labels changed that alone; whether they did."""
+    if (store.path / adaptation.FILE).exists() or refitted.read(store, store.header.fingerprint) is None:
+        return False
+    with store.writing():
+        refitted.put(store, None)
+    return True
 
 
 def learned_map(store: HasCatalog) -> LearnedMap | None:

@@ -1,0 +1,233 @@
+"""Labelled vectors to the confidence of their collection, and what it is worth on groups that it was not fitted on.
+
+As in `cross_validation`, what anything was fitted on is never in the gallery that it is measured in. Each group is held
+out once: its queries are answered by a map that was learned without it, and judged by a model that was fitted to the
+answers of the other parts. Half of the images that are in no group are for fitting, half for measuring.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from lookalike.analysis.cross_validation import ENOUGH, FOLDS, Turned, folds, in_pairs, queries_of
+from lookalike.encoders.adaptation import Coordinates, Floats, Groups, Method, directions
+from lookalike.errors import LookalikeError
+from lookalike.search.confidence import (
+    CAUTION,
+    FIRST,
+    FURTHER,
+    LEAST_GROUP,
+    Evidence,
+    Logistic,
+    Model,
+    Tail,
+    fit,
+    is_same,
+)
+from lookalike.search.evidence import BEST
+from lookalike.search.searcher import SAMPLED
+from lookalike.types import Scores, Vectors
+
+QUERIES, RIGHT = 100, 50
+"""Held-out queries that are needed, and right first results of theirs."""
+FALSE, KEPT, ERROR = 0.05, 0.5, 0.1
+"""At most so many false answers, at least so many right ones kept, and at most this expected calibration error."""
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What a confidence reached on held-out groups: of `queries` with their positives, and again without them.
+
+    `first_right` is the share whose first result is right with them; `false_found` the share that is answered with
+    `found` without them; `kept` the share of right first results that count as the same thing; `error` the expected
+    calibration error of first results of both kinds.
+    """
+
+    queries: int
+    wrong: int
+    first_right: float = 0.0
+    false_found: float = 0.0
+    kept: float = 0.0
+    error: float = 0.0
+    model: Model | None = None
+
+    @property
+    def shortfall(self) -> str | None:
+        """Why it is not good enough to be stored; None where it is."""
+        if self.queries < QUERIES:
+            return f"{self.queries} labelled images to ask with, and {QUERIES} are needed"
+        if self.wrong < ENOUGH:
+            return f"{self.wrong} other images beside those of a held-out group, and {ENOUGH} are needed"
+        if self.model is None or self.first_right * self.queries < RIGHT:
+            return f"fewer than {RIGHT} first results are right"
+        if self.false_found > FALSE:
+            return f"{self.false_found:.1%} of the queries without a match are answered, and {FALSE:.0%} may be"
+        if self.kept < KEPT:
+            return f"{self.kept:.0%} of the right first results are kept, and {KEPT:.0%} must be"
+        return f"calibration error {self.error:.3f}, and {ERROR} may be" if self.error > ERROR else None
+
+    def figures(self) -> dict[str, Any]:
+        """The figures, for JSON."""
+        names = ("queries", "first_right", "false_found", "kept", "error")
+        return {name: round(getattr(self, name), 4) for name in names}
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, and what is missing."""
+        return {"good_enough": self.shortfall is None, "reason": self.shortfall, **self.figures()}
+
+    def to_store(self) -> dict[str, Any] | None:
+        """What a collection keeps of it (see `storage.refitted`); None where it is not good enough."""
+        if self.model is None or self.shortfall is not None:
+            return None
+        return {"model": self.model.to_json(), "figures": self.figures()}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The nearest images of a held-out query of a `group`, and which of them are right; `removed`: its positives are.
+
+    `usual` are cosines to wrong images, `rows` is the number of images that were searched.
+    """
+
+    group: int
+    removed: bool
+    cosines: Scores
+    right: NDArray[np.bool_]
+    usual: Scores
+    rows: int
+
+    def evidence(self, typical: Tail | None) -> Evidence:
+        """What a search would know."""
+        return Evidence(self.cosines, float(self.cosines[0]), Tail.of(self.usual, self.rows, typical))
+
+
+@dataclass(frozen=True)
+class Part:
+    """The answers of some held-out groups, beside either half of the images that are in no group."""
+
+    fitting: list[Sample]
+    measuring: list[Sample]
+
+
+def refitted(data: Coordinates, groups: Groups, method: Method, usual: Model | None = None, seed: int = 0) -> Refit:
+    """The confidence of vectors that `method` maps; `usual` is the encoder's, where they are not mapped.
+
+    Of that it keeps the typical tail, and what it says of pixels, which labels are not compared by.
+    """
+    random = np.random.default_rng(seed)
+    with threadpool_limits(1, "blas"):
+        parts = list(_parts(data, groups, method, random))
+    measuring = [sample for part in parts for sample in part.measuring]
+    plain = Refit(len(measuring) // 2, min(len(sample.usual) for sample in measuring))
+    if plain.queries < QUERIES or plain.wrong < ENOUGH:
+        return plain
+    try:
+        return _measured(parts, plain, usual)
+    except LookalikeError:
+        # All results of some parts are wrong, or all are right.
+        return plain
+
+
+def _measured(parts: Sequence[Part], plain: Refit, usual: Model | None) -> Refit:
+    judged = []
+    for part in parts:
+        model = fitted([sample for other in parts if other is not part for sample in other.fitting], usual)
+        judged += [(sample, model.predict(sample.evidence(model.typical))) for sample in part.measuring]
+    first = np.array([confidences[0] for _, confidences in judged])
+    right = np.array([sample.right[0] for sample, _ in judged])
+    removed = np.array([sample.removed for sample, _ in judged])
+    answered = np.array([is_same(float(confidences.max())) for _, confidences in judged])
+    return Refit(
+        plain.queries,
+        plain.wrong,
+        first_right=float(right[~removed].mean()),
+        false_found=float(answered[removed].mean()),
+        kept=float((first[right] > 0.5).mean()) if right.any() else 0.0,
+        error=expected_error(first, right),
+        model=fitted([sample for part in parts for sample in part.fitting + part.measuring], usual),
+    )
+
+
+def _parts(data: Coordinates, groups: Groups, method: Method, random: np.random.Generator) -> Iterator[Part]:
+    paired = in_pairs(groups)
+    held_outs = folds(data, groups[paired], FOLDS, random)
+    # Images of no group: those that are labelled alone, and the background.
+    alone, others = np.flatnonzero(~paired), np.arange(len(data.background))
+    for held_out in held_outs:
+        is_held = np.isin(groups, held_out)
+        queries = queries_of(groups, held_out, random)
+        train = paired & ~is_held
+        learned = directions(data.labelled[train], groups[train], data.dim)
+        rows, background = Turned.of(data, learned).mapped(groups, train, method)
+        held = np.flatnonzero(is_held)
+        halves = [
+            list(_answers(rows, groups, queries, held, np.vstack([rows[alone[half::2]], background[others[half::2]]])))
+            for half in (0, 1)
+        ]
+        yield Part(*halves)
+
+
+def _answers(
+    rows: Vectors, groups: Groups, queries: NDArray[np.int64], held: NDArray[np.int64], others: Vectors
+) -> Iterator[Sample]:
+    """Each query twice, with its positives and without, among the held-out images and `others`."""
+    for query in queries.tolist():
+        among_held, same = rows[held] @ rows[query], groups[held] == groups[query]
+        wrong = np.concatenate([among_held[~same], others @ rows[query]])
+        positives = among_held[same & (held != query)]
+        usual = np.random.default_rng(0).permutation(wrong)[:SAMPLED]
+        for removed, right in ((False, positives), (True, positives[:0])):
+            cosines = np.concatenate([wrong, right])
+            if len(cosines):
+                # Of equal cosines the wrong one comes first.
+                nearest = np.argsort(-cosines, kind="stable")[:BEST]
+                is_right = nearest >= len(wrong)
+                yield Sample(int(groups[query]), removed, cosines[nearest], is_right, usual, len(cosines))
+
+
+def fitted(samples: Sequence[Sample], usual: Model | None = None) -> Model:
+    """The model of these answers, in which each group counts the same; raises LookalikeError where all are right."""
+    typical = usual.typical if usual else _typical(samples)
+    evidences = [sample.evidence(typical) for sample in samples]
+    first = _regression(samples, evidences, FIRST, slice(0, 1))
+    further = _regression(samples, evidences, FURTHER, slice(1, None))
+    if usual:
+        return Model(typical, first, further, usual.verified, usual.verified_further)
+    return Model(typical, first, further, _blind(first), _blind(further))
+
+
+def _typical(samples: Sequence[Sample]) -> Tail:
+    tails = [sample.evidence(None).tail for sample in samples]
+    start, excess, rows = np.median([(tail.start, tail.excess, tail.rows) for tail in tails], axis=0).tolist()
+    return Tail(start, excess, round(rows))
+
+
+def _blind(plain: Logistic) -> Logistic:
+    """The same of verified candidates: pixels do not count."""
+    return Logistic((*plain.weights, 0.0), plain.bias)
+
+
+def _regression(
+    samples: Sequence[Sample], evidences: Sequence[Evidence], names: Sequence[str], places: slice
+) -> Logistic:
+    counts = Counter(sample.group for sample in samples)
+    features = [evidence.features(names)[places] for evidence in evidences]
+    labels = [sample.right[places] for sample in samples]
+    weights = [
+        np.where(right, 1.0, CAUTION) / max(LEAST_GROUP, counts[sample.group])
+        for sample, right in zip(samples, labels, strict=True)
+    ]
+    return fit(np.concatenate(features), np.concatenate(labels).astype(np.float64), np.concatenate(weights))
+
+
+def expected_error(confidences: Floats, right: NDArray[np.bool_]) -> float:
+    """The expected calibration error in `BINS` bins of equal width (Naeini et al., AAAI 2015)."""
+    places = np.minimum((confidences * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(places, confidences - right, BINS)
+    return float(np.abs(gaps).sum() / len(confidences))
