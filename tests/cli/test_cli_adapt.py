@@ -7,7 +7,7 @@ import pytest
 
 from lookalike.collection.collection import Collection
 from tests.cli.running import Run
-from tests.support.vectors import planted
+from tests.support.vectors import labelled, planted
 
 
 @pytest.fixture
@@ -71,6 +71,36 @@ def test_what_was_marked_teaches_as_pairs_do(run: Run, things: Path) -> None:
         collection.mark("0/0.jpg", "1/4.jpg", same=False)
     assert run("adapt", things, "--marks")[1].endswith("48 vectors mapped, to 16 numbers each\n")
     assert run("info", things, "--json")[1].count('"groups": 12') == 1
+
+
+def test_labels_give_a_confidence_without_a_gain_too(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "plain"
+    labelled(place).close()
+    assert json.loads(run("search", place, "0/0.jpg", "--json")[1])["found"] is None
+    tried = json.loads(run("adapt", place, "--folders", "--dry-run", "--json")[1])
+    assert (tried["applied"], tried["confidence"]["refitted"], tried["confidence"]["good_enough"]) == (
+        False,
+        False,
+        True,
+    )
+    assert json.loads(run("search", place, "0/0.jpg", "--json")[1])["found"] is None
+    lines = run("adapt", place, "--folders")[1].splitlines()
+    assert lines[-3].startswith("confidence      false found ")
+    assert lines[-2:] == [
+        f"{place}: no gain; vectors are as they were",
+        f"{place}: its confidence is that of these labels",
+    ]
+    answer = json.loads(run("search", place, "0/0.jpg", "-k", "7", "--json")[1])
+    assert answer["found"] is True
+    assert [result["confidence"] > 0.5 for result in answer["results"]] == [True] * 6 + [False]
+    assert run("adapt", place, "--undo")[0] == 0
+    assert json.loads(run("search", place, "0/0.jpg", "--json")[1])["found"] is None
+
+
+def test_why_there_is_no_confidence_is_said(run: Run, things: Path) -> None:
+    output = run("adapt", things, "--folders")[1]
+    assert "confidence      none: 48 labelled images to ask with, and 100 are needed\n" in output
+    assert "48 vectors mapped" in output
 
 
 @pytest.mark.parametrize("options", [(), ("--marks", "--folders"), ("--folders", "--undo"), ("--undo", "--dry-run")])

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from lookalike.service.ids import to_id
+from lookalike.storage.maintenance.adapt import refit
 from tests.service.browsing import begun, keys
 from tests.service.running import Running, jpeg, running, write_photos
-from tests.support.confident import measured
+from tests.support.confident import MODEL, measured
 
 pytest_plugins = ["tests.service.service_fixtures"]
 
@@ -45,6 +46,17 @@ def test_an_encoder_that_was_not_measured_claims_nothing(service: Running) -> No
     refused = service.search(query={"id": to_id("01.jpg")}, found=True)
     assert refused.status_code == 422
     assert "no confidence was measured for pixels" in refused.json()["error"]["message"]
+
+
+def test_a_collection_with_a_confidence_of_its_own_has_it_over_http(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with running(write_photos(tmp_path_factory.mktemp("refitted") / "photos")) as started:
+        assert started.search(query={"id": to_id("01.jpg")}).json()["found"] is None
+        refit(started.served.collection.store, {"model": MODEL.to_json()})
+        answer = started.search(query={"id": to_id("01.jpg")}, found=True).json()
+        assert (answer["found"], [result["key"] for result in answer["results"]]) == (True, ["01.jpg"])
+        assert started.search(query={"id": to_id("01.jpg")}, exclude_self=True).json()["found"] is False
 
 
 def test_verification_counts_as_ten_candidates_of_a_request(confident: Running) -> None:

@@ -60,6 +60,26 @@ def planted(path: Path, noise: bool = False, dtype: str = "float32", encoder: st
     return make(path, vectors, dtype, keys, encoder)
 
 
+def labelled(path: Path, varying: float = 0.0, noise: bool = False, seed: int = 0) -> Store:
+    """24 things in folders, six times each, and 1,500 images in none; `varying` is as of `things`."""
+    vectors = things(24, seed, varying, noise)
+    others = things(1500, seed + 1, varying, noise=True, times=1)
+    keys = [f"{number // 6}/{number}.jpg" for number in range(144)] + [f"{number}.jpg" for number in range(1500)]
+    return make(path, np.vstack([vectors, others]), keys=keys)
+
+
+def things(count: int, seed: int, varying: float = 0.0, noise: bool = False, times: int = 6) -> Vectors:
+    """Unit rows of some things, `times` each: sixteen numbers say which, but not of noise, and vary a little.
+
+    Eight further numbers, which vary so much, have nothing to do with what is shown.
+    """
+    random = np.random.default_rng(seed)
+    centres = random.standard_normal((count, 16)).repeat(times, axis=0)
+    shown = random.standard_normal(centres.shape) if noise else centres + 0.3 * random.standard_normal(centres.shape)
+    rows = np.hstack([shown, varying * random.standard_normal((len(shown), 8))])
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
 def optimize(path: Path, spec: str = "auto", progress: Progress | None = None) -> optimizing.IndexBuild:
     """As another process would do it, with a store of its own."""
     with closing(Store(path)) as store:
