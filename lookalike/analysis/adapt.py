@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from lookalike.analysis.cross_validation import LEVEL, Change, Gain, gain, in_pairs, least_groups
 from lookalike.analysis.labels import Labels
-from lookalike.analysis.refit import Refit, refitted
+from lookalike.analysis.refit import Mapped, Refit, refitted
 from lookalike.encoders.adaptation import Method, coordinates, fit
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import QueryError
@@ -107,7 +107,10 @@ def learn(store: Store, labels: Labels, seed: int = 0) -> tuple[Adaptation, Whit
         learned = fit(store.vectors.rows(teaching.rows), teaching.groups, gained.method, middle)
     # The encoder's own measurement is of vectors that are not mapped.
     usual = None if learned else model_for(store.header.fingerprint)
-    confidence = refitted(data, measured.groups, gained.method if learned else Method(), usual, seed)
+    parts = (store.vectors.rows(measured.rows), others)
+    share = len(rows.rows) / max(1, len(store.catalog.live_rows()))
+    mapped = Mapped(share, *(learned.apply(part) if learned and len(part) else part for part in parts))
+    confidence = refitted(data, measured.groups, gained.method if learned else Method(), mapped, usual, seed)
     groups = rows.pairs
     finding = Adaptation(
         applied=False,

@@ -138,6 +138,8 @@ def _print(collection: "Collection", finding: "Adaptation") -> None:
         print(f"{collection.path}: would be mapped; nothing changed (--dry-run)")
     else:
         print(f"{collection.path}: no gain; {'vectors are as they were' if finding.refitted else 'nothing changed'}")
+    if finding.dry_run and finding.confidence and finding.confidence.to_store():
+        print(f"{collection.path}: would have the confidence of these labels")
     if finding.refitted:
         print(f"{collection.path}: its confidence is that of {'these labels' if finding.confidence else 'the other'}")
 
@@ -146,6 +148,8 @@ def _judged(refit: "Refit") -> str:
     if refit.model is None:
         return f"none: {refit.shortfall}"
     figures = f"false found {refit.false_found:.1%}, kept {refit.kept:.1%}, calibration error {refit.error:.3f}"
+    if refit.ordinary_found is not None:
+        figures += f"; {refit.ordinary_found:.1%} of unlabelled images count as found"
     return f"none: {refit.shortfall} ({figures})" if refit.shortfall else figures
 
 

@@ -757,6 +757,8 @@ class Collection:
         -------
         Adaptation
             `applied`, and `gain`: mAP and the share of right first results before and after, with intervals.
+            `refitted`: whether the collection has a `confidence` of its own now, which has its figures and, as
+            `shortfall`, what is missing.
 
         Raises
         ------

@@ -19,7 +19,7 @@ from lookalike.integrations import addresses as engines
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hybrid import Space
 from lookalike.search.options import SearchOptions
-from lookalike.storage import photo_facts, store
+from lookalike.storage import photo_facts, refitted, store
 from lookalike.storage.maintenance.adapt import report
 from lookalike.storage.manifest import refuse_remains
 from lookalike.storage.origins import Origins
@@ -349,6 +349,7 @@ class Reader:
         index = facts(self.path, header.id, self.store.catalog.count_rows())
         precision = precisions.facts(self.path)
         adapted = (self.path / adaptation.FILE).exists()
+        confidence = refitted.read(self.store, header.fingerprint)
         catalog = self.store.catalog
         described = photo_facts.summary(catalog)
         ignored = [pattern for id_, _, _ in catalog.sources() for pattern in catalog.ignored(id_)]
@@ -367,6 +368,7 @@ class Reader:
             "sources": [located(self.path, location) for _, location, _ in self.store.catalog.sources()],
             "format": header.format,
             **({"adapted": report(self.store)} if adapted else {}),
+            **({"confidence": confidence.get("figures", {})} if confidence else {}),
             **({"ignore": ignored} if ignored else {}),
             **({"facts": described} if described else {}),
             **({"index": index} if index else {}),

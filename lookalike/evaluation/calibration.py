@@ -23,6 +23,8 @@ from lookalike.search.confidence import (
     FURTHER,
     INLIERS,
     LEAST_GROUP,
+    ORDINARY,
+    ORDINARY_SHARE,
     Evidence,
     Logistic,
     Model,
@@ -42,8 +44,6 @@ FOLDS = 10
 BINS = 10
 NOBODY = -1
 """The group of a result that shows no subject of any query."""
-ORDINARY = 300
-"""At most so many distractors are queries."""
 SAME_SCENE = 10
 """An ordinary photo that shares so many points with the nearest image shows the same scene."""
 FALSE = 0.02
@@ -256,9 +256,6 @@ def _weights(samples: Sequence[Sample]) -> dict[int, float]:
     total = sum(count * weights[group] for group, count in counts.items() if group >= 0)
     ordinary = sum(group < 0 for group in counts)
     return weights | {group: ORDINARY_SHARE * total / ordinary for group in counts if group < 0}
-
-
-ORDINARY_SHARE = 1 / 8
 
 
 @dataclass(frozen=True)

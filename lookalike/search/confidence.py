@@ -32,6 +32,8 @@ RIDGE = 1e-3
 STEPS = 100
 CAUTION = 1.25
 """A wrong result counts as so many right ones: a false promise costs more than a missed one."""
+ORDINARY, ORDINARY_SHARE = 300, 1 / 8
+"""At most so many images of no group are queries, and together count this share of all groups."""
 LEAST_GROUP = 50
 """A group of fewer answers counts less, or a single photo could decide."""
 LEAST = 1e-3

@@ -84,12 +84,15 @@ def test_labels_give_a_confidence_without_a_gain_too(run: Run, tmp_path: Path) -
         True,
     )
     assert json.loads(run("search", place, "0/0.jpg", "--json")[1])["found"] is None
+    said = run("adapt", place, "--folders", "--dry-run")[1]
+    assert said.endswith(f"{place}: no gain; nothing changed\n{place}: would have the confidence of these labels\n")
     lines = run("adapt", place, "--folders")[1].splitlines()
     assert lines[-3].startswith("confidence      false found ")
     assert lines[-2:] == [
         f"{place}: no gain; vectors are as they were",
         f"{place}: its confidence is that of these labels",
     ]
+    assert json.loads(run("info", place, "--json")[1])["confidence"]["queries"] == 144
     answer = json.loads(run("search", place, "0/0.jpg", "-k", "7", "--json")[1])
     assert answer["found"] is True
     assert [result["confidence"] > 0.5 for result in answer["results"]] == [True] * 6 + [False]
