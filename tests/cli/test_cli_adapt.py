@@ -7,6 +7,7 @@ import pytest
 
 from lookalike.collection.collection import Collection
 from tests.cli.running import Run
+from tests.support.pictures import picture
 from tests.support.vectors import labelled, planted
 
 
@@ -48,6 +49,21 @@ def test_its_json_has_the_figures_with_their_intervals(run: Run, things: Path) -
     change = document["map"]
     assert change["difference"] == pytest.approx(change["after"] - change["before"])
     assert 0 < change["interval"]["low"] < change["difference"] < change["interval"]["high"]
+
+
+def test_groups_of_duplicates_that_a_person_accepted_are_labels(run: Run, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    for number in range(8):
+        picture(number, (400, 300)).save(album / f"{number}.png")
+        picture(number, (400, 300)).save(album / f"{number} again.jpg", quality=60)
+    run("index", album, "--encoder", "pixels")
+    found = run("duplicates", album, "--level", "near", "--csv")[1].splitlines(keepends=True)
+    accepted = [line for line in found if not line.startswith("1,")]
+    assert (len(found), len(accepted)) == (17, 15)
+    (tmp_path / "groups.csv").write_text("".join(accepted))
+    _, output, errors = run("adapt", album, "--labels", tmp_path / "groups.csv", "--dry-run")
+    assert output.startswith("14 labelled images, 7 groups of two or more"), errors
 
 
 def test_pairs_and_the_map_of_another_collection(run: Run, things: Path) -> None:
