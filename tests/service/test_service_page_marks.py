@@ -39,7 +39,7 @@ def note(page: Any) -> str:
     return str(page.locator("#note").inner_text())
 
 
-def test_a_result_is_marked_with_the_mouse_and_the_mark_is_taken_back(visit: Any, things: Running) -> None:
+def test_a_result_is_marked_with_the_mouse_and_the_mark_is_taken_back(things: Running, visit: Any) -> None:
     page = begun(visit(view(things), url=things.url))
     first = keys(page)[0]
     same = page.get_by_role("button", name=f"The same thing: {first}", exact=True)
@@ -70,7 +70,7 @@ def test_a_result_is_marked_with_the_mouse_and_the_mark_is_taken_back(visit: Any
     assert marks(things) == {}
 
 
-def test_a_result_is_marked_with_the_keyboard_alone(visit: Any, things: Running) -> None:
+def test_a_result_is_marked_with_the_keyboard_alone(things: Running, visit: Any) -> None:
     page = begun(visit(view(things), url=things.url))
     first = keys(page)[0]
     page.locator("#grid button.open").first.focus()
@@ -84,7 +84,7 @@ def test_a_result_is_marked_with_the_keyboard_alone(visit: Any, things: Running)
     assert marks(things) == {frozenset({"00-0.png", first}): True}
 
 
-def test_enough_marks_are_learned_from_and_that_is_undone(visit: Any, things: Running) -> None:
+def test_enough_marks_are_learned_from_and_that_is_undone(things: Running, visit: Any) -> None:
     mark_things(things)
     page = begun(visit(view(things), url=things.url))
     before = keys(page)
@@ -106,7 +106,7 @@ def test_enough_marks_are_learned_from_and_that_is_undone(visit: Any, things: Ru
     assert page.get_by_role("button", name="Learn from these").is_visible()
 
 
-def test_a_picture_of_ones_own_is_searched_with_anew_after_it_has_learned(visit: Any, things: Running) -> None:
+def test_a_picture_of_ones_own_is_searched_with_anew_after_it_has_learned(things: Running, visit: Any) -> None:
     mark_things(things)
     page = begun(visit(url=things.url))
     page.set_input_files("#file", str(Path(__file__).parents[2] / "docs" / "page-phone.jpg"))
@@ -131,7 +131,7 @@ def test_without_a_gain_it_says_so(visit: Any, tmp_path: Path) -> None:
         assert page.get_by_role("button", name="Learn from these").is_visible()
 
 
-def test_marks_are_listed_and_forgotten_with_the_keyboard(visit: Any, things: Running) -> None:
+def test_marks_are_listed_and_forgotten_with_the_keyboard(things: Running, visit: Any) -> None:
     mark_things(things, 1)
     page = begun(visit(view(things), url=things.url))
     keys(page)
@@ -150,7 +150,7 @@ def test_marks_are_listed_and_forgotten_with_the_keyboard(visit: Any, things: Ru
     assert page.evaluate("document.activeElement.id") == "marks-open"
 
 
-def test_on_a_phone_the_larger_view_marks_and_the_card_shows_it(visit: Any, things: Running) -> None:
+def test_on_a_phone_the_larger_view_marks_and_the_card_shows_it(things: Running, visit: Any) -> None:
     page = begun(visit(view(things), url=things.url, locale="vi-VN", **PHONE))
     first = keys(page)[0]
     assert page.locator("#grid [data-same]").first.is_hidden()
@@ -175,7 +175,7 @@ def test_a_page_that_may_change_nothing_marks_nothing(visit: Any, site: Running)
 
 
 @pytest.mark.parametrize("address", ["{first}&b=10,10,200,200", "{first},i.{second}"])
-def test_marks_go_with_one_whole_picture(visit: Any, things: Running, address: str) -> None:
+def test_marks_go_with_one_whole_picture(things: Running, visit: Any, address: str) -> None:
     ids = things.ids()
     hash_ = address.format(first=ids["00-0.png"], second=ids["01-0.png"])
     page = begun(visit(f"/#q=i.{hash_}", url=things.url))

@@ -12,7 +12,9 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as open_collection
 from lookalike.integrations import row_store as rows
 from lookalike.integrations.milvus import client
+from lookalike.integrations.milvus.address import parse
 from lookalike.integrations.milvus.client import Milvus
+from lookalike.integrations.milvus.connection import connected
 from tests.integrations.milvus.milvus_servers import impatient, lite
 from tests.support.pictures import PixelEncoder
 from tests.support.vectors import put_values
@@ -47,6 +49,14 @@ def test_what_the_catalog_knows_can_be_asked_of_the_server(indexed: Collection, 
     assert isinstance(engine, Milvus)
     assert engine.matching('$meta["year"] == 1999').tolist() == [row["01.jpg"]]
     assert engine.matching('key == "moved.jpg"').tolist() == [row["moved.jpg"]]
+
+
+def test_a_channel_at_rest_is_not_pinged(lite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus Lite takes that for an attack after a minute, and grpc writes so on stderr."""
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr("pymilvus.MilvusClient", lambda *_, **options: made.append(options))
+    connected(parse(lite))
+    assert made == [{"grpc_options": {"grpc.keepalive_permit_without_calls": False}}]
 
 
 def test_a_search_is_one_call_to_the_server(indexed: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
