@@ -17,21 +17,20 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lookalike.analysis.cross_validation import ENOUGH, FOLDS, Turned, folds, in_pairs, queries_of
-from lookalike.encoders.adaptation import Coordinates, Floats, Groups, Method, directions
+from lookalike.encoders.adaptation import Coordinates, Groups, Method, directions
 from lookalike.errors import LookalikeError
 from lookalike.search.confidence import (
-    CAUTION,
     FIRST,
     FURTHER,
-    LEAST_GROUP,
     ORDINARY,
-    ORDINARY_SHARE,
     Evidence,
     Logistic,
     Model,
     Tail,
-    fit,
+    expected_error,
+    fit_answers,
     is_same,
+    shares,
 )
 from lookalike.search.evidence import BEST
 from lookalike.search.searcher import SAMPLED
@@ -41,7 +40,6 @@ QUERIES, RIGHT = 100, 50
 """Held-out queries that are needed, and right first results of theirs."""
 FALSE, KEPT, ERROR = 0.05, 0.5, 0.1
 """At most so many false answers, at least so many right ones kept, and at most this expected calibration error."""
-BINS = 10
 
 
 @dataclass(frozen=True)
@@ -267,7 +265,7 @@ def _unlabelled(rows: Vectors, mapped: Mapped, random: np.random.Generator) -> I
 def fitted(samples: Sequence[Sample], usual: Model | None = None) -> Model:
     """The model of these answers, in which each group counts the same; raises LookalikeError where all are right."""
     samples = _doubtless(samples)
-    typical = usual.typical if usual else _typical(samples)
+    typical = usual.typical if usual else Tail.middle([sample.evidence(None).tail for sample in samples])
     evidences = [sample.evidence(typical) for sample in samples]
     first = _regression(samples, evidences, FIRST, slice(0, 1))
     further = _regression(samples, evidences, FURTHER, slice(1, None))
@@ -283,12 +281,6 @@ def _doubtless(samples: Sequence[Sample]) -> list[Sample]:
     return [sample for sample in samples if sample.group != NOBODY or sample.cosines[0] <= most]
 
 
-def _typical(samples: Sequence[Sample]) -> Tail:
-    tails = [sample.evidence(None).tail for sample in samples]
-    start, excess, rows = np.median([(tail.start, tail.excess, tail.rows) for tail in tails], axis=0).tolist()
-    return Tail(start, excess, round(rows))
-
-
 def _blind(plain: Logistic) -> Logistic:
     """The same of verified candidates: pixels do not count."""
     return Logistic((*plain.weights, 0.0), plain.bias)
@@ -298,25 +290,16 @@ def _regression(
     samples: Sequence[Sample], evidences: Sequence[Evidence], names: Sequence[str], places: slice
 ) -> Logistic:
     share = _shares(samples)
-    features = [evidence.features(names)[places] for evidence in evidences]
-    labels = [sample.right[places] for sample in samples]
-    weights = [
-        np.where(right, 1.0, CAUTION) * share[sample.group] for sample, right in zip(samples, labels, strict=True)
-    ]
-    return fit(np.concatenate(features), np.concatenate(labels).astype(np.float64), np.concatenate(weights))
+    return fit_answers(
+        [evidence.features(names)[places] for evidence in evidences],
+        [sample.right[places] for sample in samples],
+        [share[sample.group] for sample in samples],
+    )
 
 
 def _shares(samples: Sequence[Sample]) -> dict[int, float]:
-    """Group to the weight of each of its answers; all unlabelled images together have `ORDINARY_SHARE`."""
+    """Group to the weight of each of its answers."""
     counts = Counter(sample.group for sample in samples)
     ordinary = counts.pop(NOBODY, 0)
-    shares = {group: 1 / max(LEAST_GROUP, count) for group, count in counts.items()}
-    total = sum(count * shares[group] for group, count in counts.items())
-    return shares | {NOBODY: ORDINARY_SHARE * total / max(1, ordinary)}
-
-
-def expected_error(confidences: Floats, right: NDArray[np.bool_]) -> float:
-    """The expected calibration error in `BINS` bins of equal width (Naeini et al., AAAI 2015)."""
-    places = np.minimum((confidences * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(places, confidences - right, BINS)
-    return float(np.abs(gaps).sum() / len(confidences))
+    weights, of_ordinary = shares(counts, ordinary)
+    return weights | {NOBODY: of_ordinary}

@@ -18,21 +18,21 @@ from lookalike.evaluation.answers import Ask
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth
 from lookalike.evaluation.report import Bin, Calibration
 from lookalike.search.confidence import (
-    CAUTION,
+    BINS,
     FIRST,
     FURTHER,
     INLIERS,
-    LEAST_GROUP,
     ORDINARY,
-    ORDINARY_SHARE,
     Evidence,
     Logistic,
     Model,
     Numbers,
     Tail,
-    fit,
+    expected_error,
+    fit_answers,
     is_in_doubt,
     is_same,
+    shares,
 )
 from lookalike.search.evidence import BEST, inliers
 from lookalike.search.options import SearchOptions
@@ -41,7 +41,6 @@ from lookalike.types import Probe, Progress, Scores
 
 FOLDS = 10
 """At most so many models are fitted in a cross-validation."""
-BINS = 10
 NOBODY = -1
 """The group of a result that shows no subject of any query."""
 SAME_SCENE = 10
@@ -218,12 +217,7 @@ def fit_model(samples: Sequence[Sample], without: Iterable[int] = ()) -> Model:
     """
     left_out = list(without)
     samples = [sample for sample in samples if sample.query.group not in left_out]
-    tails = [sample.tail(None) for sample in samples]
-    typical = Tail(
-        float(np.median([tail.start for tail in tails])),
-        float(np.median([tail.excess for tail in tails])),
-        round(float(np.median([tail.rows for tail in tails]))),
-    )
+    typical = Tail.middle([sample.tail(None) for sample in samples])
     weigh = _weights(samples)
 
     def regression(names: Sequence[str], is_first: bool) -> Logistic:
@@ -236,9 +230,8 @@ def fit_model(samples: Sequence[Sample], without: Iterable[int] = ()) -> Model:
                 chosen &= np.isfinite(evidence.features((INLIERS,))[:, 0])
             features.append(evidence.features(names)[chosen])
             labels.append(sample.right[chosen])
-            costs = np.where(sample.right[chosen], 1.0, CAUTION)
-            weights.append(costs * weigh[sample.query.group])
-        return fit(np.concatenate(features), np.concatenate(labels).astype(np.float64), np.concatenate(weights))
+            weights.append(weigh[sample.query.group])
+        return fit_answers(features, labels, weights)
 
     return Model(
         typical,
@@ -252,10 +245,9 @@ def fit_model(samples: Sequence[Sample], without: Iterable[int] = ()) -> Model:
 def _weights(samples: Sequence[Sample]) -> dict[int, float]:
     """Group to the weight of each of its answers."""
     counts = Counter(sample.query.group for sample in samples)
-    weights = {group: 1 / max(LEAST_GROUP, count) for group, count in counts.items() if group >= 0}
-    total = sum(count * weights[group] for group, count in counts.items() if group >= 0)
-    ordinary = sum(group < 0 for group in counts)
-    return weights | {group: ORDINARY_SHARE * total / ordinary for group in counts if group < 0}
+    ordinary = [group for group in counts if group < 0]
+    weights, of_ordinary = shares({group: count for group, count in counts.items() if group >= 0}, len(ordinary))
+    return weights | dict.fromkeys(ordinary, of_ordinary)
 
 
 @dataclass(frozen=True)
@@ -307,12 +299,6 @@ def bins(confidences: Numbers, right: NDArray[np.bool_], count: int = BINS) -> l
     ]
 
 
-def expected_error(diagram: Sequence[Bin]) -> float:
-    """The expected calibration error (Naeini et al., AAAI 2015): the mean of |confidence - right| over answers."""
-    total = sum(each.answers for each in diagram)
-    return sum(each.answers * abs(each.confidence - each.right) for each in diagram) / total
-
-
 def summarised(verdicts: Sequence[Verdict], model: str, verify: bool) -> Calibration:
     """The figures of answers to queries with and without positives; `model` says where the confidences come from."""
     ordinary = [verdict.confidences.max() for verdict in verdicts if verdict.is_ordinary]
@@ -324,11 +310,8 @@ def summarised(verdicts: Sequence[Verdict], model: str, verify: bool) -> Calibra
         raise EvaluationError("calibration needs answers with a right first result, and answers without any")
     best = np.array([verdict.confidences.max() for verdict in verdicts])
     least = np.quantile(best[removed], 1 - FALSE)
-    diagram = bins(first, right)
-    every = bins(
-        np.concatenate([verdict.confidences for verdict in verdicts]),
-        np.concatenate([verdict.right for verdict in verdicts]),
-    )
+    every = np.concatenate([verdict.confidences for verdict in verdicts])
+    every_right = np.concatenate([verdict.right for verdict in verdicts])
     return Calibration(
         model,
         verify,
@@ -338,9 +321,9 @@ def summarised(verdicts: Sequence[Verdict], model: str, verify: bool) -> Calibra
         float(np.mean([is_same(value) for value in best[removed]])),
         float(np.mean([is_same(value) for value in first[right]])),
         float(np.mean(first[right] > least)),
-        expected_error(diagram),
-        expected_error(every),
-        tuple(diagram),
+        expected_error(first, right),
+        expected_error(every, every_right),
+        tuple(bins(first, right)),
         len(ordinary),
         float(np.mean([is_same(value) for value in ordinary])) if ordinary else float("nan"),
     )

@@ -36,6 +36,7 @@ ORDINARY, ORDINARY_SHARE = 300, 1 / 8
 """At most so many images of no group are queries, and together count this share of all groups."""
 LEAST_GROUP = 50
 """A group of fewer answers counts less, or a single photo could decide."""
+BINS = 10
 LEAST = 1e-3
 """The least excess of a tail, for cosines that are all the same."""
 
@@ -68,6 +69,12 @@ class Tail:
             start = (count * start + TYPICAL * typical.start) / (count + TYPICAL)
             excess = (count * excess + TYPICAL * typical.excess) / (count + TYPICAL)
         return cls(start, max(excess, LEAST), rows)
+
+    @classmethod
+    def middle(cls, tails: Sequence["Tail"]) -> Self:
+        """The median of several tails, number by number."""
+        start, excess, rows = np.median([(tail.start, tail.excess, tail.rows) for tail in tails], axis=0).tolist()
+        return cls(start, excess, round(rows))
 
     def surprise(self, cosines: NDArray[np.floating[Any]]) -> Numbers:
         """How far cosines (n,) lie above the largest that chance makes likely, in units of `excess`."""
@@ -212,6 +219,29 @@ def fit(features: Numbers, labels: Numbers, weights: Numbers | None = None, ridg
     slopes = np.zeros(features.shape[1])
     slopes[kept] = solution[1:] / scale[kept]
     return Logistic(tuple(slopes.tolist()), float(solution[0] - slopes @ mean))
+
+
+def fit_answers(features: Sequence[Numbers], right: Sequence[NDArray[np.bool_]], weights: Sequence[float]) -> Logistic:
+    """`fit` to the results of several answers, each of a weight; a wrong result counts `CAUTION` times."""
+    costs = [np.where(labels, 1.0, CAUTION) * weight for labels, weight in zip(right, weights, strict=True)]
+    return fit(np.concatenate(features), np.concatenate(right).astype(np.float64), np.concatenate(costs))
+
+
+def shares(answers: Mapping[int, int], ordinary: int) -> tuple[dict[int, float], float]:
+    """The weight of each answer of a group, by how many it has, and that of one of so many ordinary answers.
+
+    Each group counts the same, unless it is small, and ordinary ones together count `ORDINARY_SHARE` of all groups.
+    """
+    weights = {group: 1 / max(LEAST_GROUP, count) for group, count in answers.items()}
+    total = sum(count * weights[group] for group, count in answers.items())
+    return weights, ORDINARY_SHARE * total / max(1, ordinary)
+
+
+def expected_error(confidences: Numbers, right: NDArray[np.bool_]) -> float:
+    """The expected calibration error in `BINS` bins of equal width (Naeini et al., AAAI 2015)."""
+    places = np.minimum((confidences * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(places, confidences - right, BINS)
+    return float(np.abs(gaps).sum() / len(confidences))
 
 
 def _newton(features: Numbers, labels: Numbers, weights: Numbers, ridge: float) -> Numbers:

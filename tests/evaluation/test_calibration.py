@@ -17,7 +17,6 @@ from lookalike.evaluation.calibration import (
     calibrate,
     collect,
     cross_validated,
-    expected_error,
     fit_model,
     predicted,
     queries_of,
@@ -28,6 +27,7 @@ from lookalike.evaluation.datasets.benchmark import BenchmarkQuery, Truth
 from lookalike.evaluation.page import save_report
 from lookalike.evaluation.run import evaluate
 from lookalike.search import confidence
+from lookalike.search.confidence import expected_error
 from tests.evaluation.angles import AngleEncoder, paint, vgg
 from tests.service.browsing import textured
 from tests.support.confident import MODEL
@@ -92,7 +92,7 @@ def test_the_expected_error_agrees_with_its_definition(seed: int) -> None:
     rng = np.random.default_rng(seed)
     confidences = np.concatenate([rng.random(rng.integers(1, 200)), [0.0, 1.0]])
     right = rng.random(len(confidences)) < confidences**2
-    error = expected_error(bins(confidences, right))
+    error = expected_error(confidences, right)
     assert error == pytest.approx(plain_error(confidences.tolist(), right.tolist()), abs=1e-6)
 
 
@@ -103,7 +103,7 @@ def test_confidences_that_are_kept_have_no_error() -> None:
         (0.2, 4, 0.25, 0.25),
         (0.9, 1, 1, 1),
     ]
-    assert expected_error(diagram) == 0
+    assert expected_error(confidences, right) == 0
 
 
 def verdict(confidences: list[float], right: list[int], removed: bool) -> Verdict:
