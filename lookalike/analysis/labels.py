@@ -130,12 +130,12 @@ def _joined(pairs: Iterable[tuple[Name, Name, bool]]) -> tuple[dict[Name, Name],
     parents: dict[Name, Name] = {}
     different: list[tuple[Name, Name]] = []
     for a, b, is_same in pairs:
-        roots = _root(parents, a), _root(parents, b)
+        roots = root(parents, a), root(parents, b)
         if is_same:
             parents[roots[0]] = roots[1]
         else:
             different.append((a, b))
-    roots_of = {image: _root(parents, image) for image in list(parents)}
+    roots_of = {image: root(parents, image) for image in list(parents)}
     wrong = {roots_of[a] for a, b in different if roots_of[a] == roots_of[b]}
     kept = {image: root for image, root in roots_of.items() if root not in wrong}
     return kept, len(roots_of) - len(kept)
@@ -152,7 +152,7 @@ def _pairs(stream: Iterable[Line], path: Path) -> Iterator[tuple[str, str, bool]
         yield str(line["a"]), str(line["b"]), SAME[word]
 
 
-def _root(parents: dict[Name, Name], image: Name) -> Name:
+def root(parents: dict[Name, Name], image: Name) -> Name:
     """What stands for the group of an image (union-find, with paths halved)."""
     parents.setdefault(image, image)
     while parents[image] != image:

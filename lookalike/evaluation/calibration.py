@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.analysis.labels import root
 from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError, LookalikeError
 from lookalike.evaluation.answers import Ask
@@ -127,19 +128,16 @@ def _truth(query: BenchmarkQuery) -> Truth:
 
 def _groups(members: Sequence[set[str]]) -> list[int]:
     """The group of each set of keys: sets that share a key, directly or through others, are in one group."""
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while parent.setdefault(key, key) != key:
-            key = parent[key]
-        return key
-
+    parents: dict[str, str] = {}
     named = [sorted(keys - {""}) for keys in members]
     for keys in named:
         for key in keys[1:]:
-            parent[root(key)] = root(keys[0])
+            parents[root(parents, key)] = root(parents, keys[0])
     numbers: dict[str, int] = {}
-    return [numbers.setdefault(root(keys[0]) if keys else f"query {at}", len(numbers)) for at, keys in enumerate(named)]
+    return [
+        numbers.setdefault(root(parents, keys[0]) if keys else f"query {at}", len(numbers))
+        for at, keys in enumerate(named)
+    ]
 
 
 def ordinary_queries(benchmark: Benchmark, collection: Collection) -> list[CalibrationQuery]:
