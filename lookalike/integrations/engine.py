@@ -40,13 +40,15 @@ class Selection:
 
     These `ids`, those below `stop`, all but the `excluded` ones, and those for which the filter `where` may hold. It is
     as the user wrote it (see `storage.filters`), and each engine translates it; rows for which it does not hold may be
-    left in, and the caller drops them.
+    left in, and the caller drops them. `share` is how many of all rows meet it, above 0 to 1: the ten nearest of a
+    hundredth of the rows lie as far away as the thousand nearest of all, and an approximate search has to go that far.
     """
 
     ids: Ids | None = None
     stop: int | None = None
     excluded: Ids | None = None
     where: str | None = None
+    share: float = 1.0
 
 
 WHOLE = Selection()

@@ -222,7 +222,7 @@ class EngineRowStore:
         `where` is the filter that selected `live`; it only makes the search faster.
         """
         count = rows if live is None else int(np.count_nonzero(live))
-        among = Selection(where=where)
+        among = Selection(where=where, share=max(count, 1) / max(rows, 1))
         if live is not None and 0 < count <= NAMED:
             among = Selection(ids=np.flatnonzero(live))
         scores, ids = self._filtered(vectors, k, rows, live, among, _care(recall))

@@ -7,6 +7,8 @@ from lookalike.types import Ids, Vectors
 
 SAMPLE = 100
 NEIGHBOURS = 10
+MEASURED = NEIGHBOURS + 1
+"""Results of a search that is measured: the query itself is one of them."""
 AIM = 0.997
 """The least recall, a little above the documented .99: 1,000 neighbours are a sample, and stored vectors, which are the
 queries here, are easier queries than new ones."""
@@ -21,8 +23,8 @@ def least(search: SearchFunction, queries: Vectors, efforts: Sequence[int], exac
     `queries` are rows of the collection.
     """
     # The first result is the query itself, and is left out.
-    expected = search(queries, NEIGHBOURS + 1, exact)[:, 1:]
+    expected = search(queries, MEASURED, exact)[:, 1:]
     for effort in efforts:
-        if share_of(search(queries, NEIGHBOURS + 1, effort)[:, 1:], expected) >= AIM:
+        if share_of(search(queries, MEASURED, effort)[:, 1:], expected) >= AIM:
             return effort
     return efforts[-1]

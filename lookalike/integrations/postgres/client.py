@@ -331,8 +331,8 @@ class Postgres:
 
         is_exact = self._kind is EXACT or among.ids is not None or not effort
         condition = _condition(among)
-        inner = k if is_exact else self._kind.reads(k, effort)
-        settings = {} if is_exact else self._kind.settings(k, effort, max(self._count, 1))
+        inner = k if is_exact else self._kind.reads(k, effort, among.share)
+        settings = {} if is_exact else self._kind.settings(k, effort, max(self._count, 1), among.share)
         wrap = Vector if self._signature.dtype == "float32" else HalfVector
         stored = np.asarray(vectors, DTYPES[self._signature.dtype][1])
         values = [

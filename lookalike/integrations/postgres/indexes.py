@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from lookalike.integrations.tuning import NEIGHBOURS
+from lookalike.integrations.tuning import MEASURED
 
 EXACT_UP_TO = 10_000
 """Rows that are compared one by one: some milliseconds."""
@@ -29,26 +29,35 @@ class Kind:
             return f"WITH (lists = {lists(count)})"
         return "WITH (m = 16, ef_construction = 128)"
 
-    def reads(self, k: int, effort: int) -> int:
-        """How many rows a search for the best `k` reads: more where ef_search ends before the effort does."""
-        wide = self._wide(k, effort)
-        return wide if self.name == "hnsw" and wide > MOST_EF else k
+    def reads(self, k: int, effort: int, share: float = 1.0) -> int:
+        """How many rows a search for the best `k` reads: more where ef_search ends before the effort does.
 
-    def _wide(self, k: int, effort: int) -> int:
-        """The effort for `k` results, of one measured with `NEIGHBOURS`: a hundred lie in more lists than ten."""
-        return max(effort, 2 * k) if self.name == "hnsw" else math.ceil(effort * max(1, k / NEIGHBOURS))
+        They are rows that meet a filter: `share` of those that the scan passes.
+        """
+        wide = self._wide(k, effort, share)
+        return max(k, math.ceil(wide * share)) if self.name == "hnsw" and wide > MOST_EF else k
 
-    def settings(self, k: int, effort: int, count: int) -> dict[str, str]:
+    def _wide(self, k: int, effort: int, share: float) -> int:
+        """The effort for `k` results, of one measured with `MEASURED`: a hundred lie in more lists than ten.
+
+        So do ten of every tenth row, which are as far away.
+        """
+        depth = k / share
+        return (
+            max(effort, math.ceil(2 * depth)) if self.name == "hnsw" else math.ceil(effort * max(1, depth / MEASURED))
+        )
+
+    def settings(self, k: int, effort: int, count: int, share: float = 1.0) -> dict[str, str]:
         """The settings of a search of this effort: an iterative scan goes on where a filter leaves too few."""
         if self.name == "ivfflat":
-            probes = str(max(1, min(self._wide(k, effort), lists(count))))
+            probes = str(max(1, min(self._wide(k, effort, share), lists(count))))
             return {
                 "ivfflat.probes": probes,
                 "ivfflat.iterative_scan": "relaxed_order",
                 "ivfflat.max_probes": str(max(int(probes), lists(count))),
             }
         return {
-            "hnsw.ef_search": str(min(self._wide(k, effort), MOST_EF)),
+            "hnsw.ef_search": str(min(self._wide(k, effort, share), MOST_EF)),
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": str(max(20_000, count // 4)),
         }

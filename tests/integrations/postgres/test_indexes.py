@@ -22,13 +22,17 @@ def test_a_graph_is_searched_within_pgvectors_limit_and_read_on_beyond_it() -> N
     assert HNSW.settings(10, 64, 50_000)["hnsw.ef_search"] == "64"
     assert HNSW.settings(100, 64, 50_000)["hnsw.ef_search"] == "200"
     assert HNSW.settings(10, 4000, 50_000)["hnsw.ef_search"] == "1000"
+    assert HNSW.settings(10, 64, 50_000, share=0.1)["hnsw.ef_search"] == "200"
+    assert (HNSW.reads(10, 64, 0.1), HNSW.reads(10, 64, 0.01), HNSW.reads(100, 64, 0.1)) == (10, 20, 200)
     assert (HNSW.reads(10, 64), HNSW.reads(10, 4000), HNSW.reads(5000, 64)) == (10, 4000, 10_000)
 
 
 def test_an_inverted_file_has_a_list_for_a_thousand_rows_and_is_probed_as_was_measured_for_ten() -> None:
     assert (lists(4000), lists(100_000), lists(4_000_000)) == (10, 100, 2000)
     assert IVFFLAT.settings(10, 4, 100_000)["ivfflat.probes"] == "4"
-    assert IVFFLAT.settings(100, 4, 100_000)["ivfflat.probes"] == "40"
+    assert IVFFLAT.settings(11, 4, 100_000)["ivfflat.probes"] == "4"
+    assert IVFFLAT.settings(100, 4, 100_000)["ivfflat.probes"] == "37"
+    assert IVFFLAT.settings(10, 4, 100_000, share=0.1)["ivfflat.probes"] == "37"
     assert IVFFLAT.settings(10, 512, 100_000)["ivfflat.probes"] == "100"
     assert IVFFLAT.reads(10, 512) == 10
 

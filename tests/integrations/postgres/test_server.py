@@ -78,7 +78,7 @@ def test_an_index_finds_what_an_exact_search_finds_under_any_filter(uri: str, ki
     # Halves may exchange what is equally near.
     assert share_of(engine.nearest(queries, 10, WHOLE, "exact")[1], truth) >= 0.995
     for where, live in (("year = 2007", np.arange(4000) % 100 == 7), ("year >= 2050", np.arange(4000) % 100 >= 50)):
-        ids = engine.nearest(queries, 10, Selection(where=where), "usual")[1]
+        ids = engine.nearest(queries, 10, Selection(where=where, share=float(live.mean())), "usual")[1]
         assert (ids >= 0).all()
         assert live[ids].all()
         assert share_of(ids, ExactIndex(vectors, live, 4000).search(queries, 10)[1]) >= 0.95, where
