@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection, open
+    from lookalike.collection.united import open_many
     from lookalike.encoders import load_encoder
     from lookalike.errors import (
         CollectionError,
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Collection": "lookalike.collection.collection",
     "open": "lookalike.collection.collection",
+    "open_many": "lookalike.collection.united",
     "load_encoder": "lookalike.encoders",
     "evaluate": "lookalike.evaluation",
     "Box": "lookalike.types",
@@ -61,6 +63,7 @@ __all__ = [
     "evaluate",
     "load_encoder",
     "open",
+    "open_many",
 ]
 
 

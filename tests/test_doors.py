@@ -66,7 +66,7 @@ def test_no_door_has_an_option_of_its_own_that_changes_what_is_found() -> None:
     assert set(keywords()) == {"self", "query", *OPTIONS}
     # `filter` is the old name of a part of `where`.
     assert set(json_body()) == {"query", "filter", *OPTIONS}
-    here = {"path", "query", "encoder", "device", "exact", "as_json", "paths", "null", "help"}
+    here = {"path", "also", "query", "encoder", "device", "exact", "as_json", "paths", "null", "help"}
     assert {*command_line(), "help"} == here | {SINGULAR.get(name, name) for name in OPTIONS}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import EncoderMismatch, QueryError
 from lookalike.index.self_join import Star, stars
-from lookalike.search.gallery import StoredGallery
+from lookalike.search.searched import SearchedGallery
 from lookalike.storage.store import Item
 from lookalike.types import Ids, Progress, Vectors
 from lookalike.utils.tables import csv_writer
@@ -64,7 +64,7 @@ class Groups(list[Group]):
 
 
 def find(
-    galleries: Sequence[StoredGallery], threshold: float | None = None, progress: Progress | None = None
+    galleries: Sequence[SearchedGallery], threshold: float | None = None, progress: Progress | None = None
 ) -> list[Group]:
     """Groups of duplicates in one gallery, or groups with images of both of two galleries.
 
@@ -89,7 +89,7 @@ def find(
 class Contents:
     """The distinct contents (bytes) of the galleries, each with its images; positions count the contents."""
 
-    def __init__(self, galleries: Sequence[StoredGallery]) -> None:
+    def __init__(self, galleries: Sequence[SearchedGallery]) -> None:
         if not 1 <= len(galleries) <= 2:
             raise QueryError(f"duplicates are looked for in one collection or between two, not {len(galleries)}")
         self._galleries = galleries
@@ -173,7 +173,7 @@ def _worth(member: Member) -> tuple[int, int, int, int, str]:
     return (member.collection, -item.width * item.height, age, len(item.key), item.key)
 
 
-def _read_catalogs(galleries: Sequence[StoredGallery]) -> tuple[NDArray[np.uint8], Ids, NDArray[np.uint64]]:
+def _read_catalogs(galleries: Sequence[SearchedGallery]) -> tuple[NDArray[np.uint8], Ids, NDArray[np.uint64]]:
     """(n,) gallery, (n,) row and (n, 4) SHA-256 of every image, in 41 bytes each."""
     owners, rows, digests = bytearray(), bytearray(), bytearray()
     for number, gallery in enumerate(galleries):

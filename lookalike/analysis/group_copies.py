@@ -31,7 +31,7 @@ from lookalike.analysis.verify_pair import (
 from lookalike.encoders.thumb import Thumbnail
 from lookalike.errors import ImageError, QueryError
 from lookalike.index.self_join import Forest, near_pairs
-from lookalike.search.gallery import StoredGallery
+from lookalike.search.searched import SearchedGallery
 from lookalike.storage.distinct import Pair, pair
 from lookalike.types import Ids, Progress, Vectors
 
@@ -60,7 +60,7 @@ class Rules:
     by_content: bool = False
 
 
-def copies(galleries: Sequence[StoredGallery], rules: Rules = Rules(), progress: Progress | None = None) -> Groups:
+def copies(galleries: Sequence[SearchedGallery], rules: Rules = Rules(), progress: Progress | None = None) -> Groups:
     """Groups of copies in one gallery, or with images of both of two galleries, largest first, then by key.
 
     A bare threshold (with level `exact`) groups by cosine alone, and nothing is compared by pixels.
@@ -130,7 +130,7 @@ class _Unit:
 
 @dataclass
 class _Finder:
-    galleries: Sequence[StoredGallery]
+    galleries: Sequence[SearchedGallery]
     contents: Contents
     rules: Rules
     progress: Progress | None
@@ -171,7 +171,7 @@ class _Finder:
     def _vectors(self) -> Vectors | None:
         """`thumbnail` vectors of all contents; None where those of the collection are such."""
         own = Thumbnail().fingerprint
-        if all(gallery.store.header.fingerprint == own for gallery in self.galleries):
+        if all(store.header.fingerprint == own for gallery in self.galleries for store in gallery.stores):
             return None
         made = self._described(THUMBNAIL)
         rows = np.zeros((len(made), Thumbnail().dim), np.float32)
@@ -194,7 +194,7 @@ class _Finder:
         rows = {(member.collection, member.item.row) for member in images}
         for number, gallery in enumerate(self.galleries):
             items = (item for item in gallery.live_items() if (number, item.row) not in rows)
-            rows |= {(number, item.row) for item in items if spare.is_away_at(gallery.origins.path(item), item)}
+            rows |= {(number, item.row) for item in items if spare.is_away_at(gallery.path_of(item), item)}
         return len(rows)
 
     def _join_by_features(self, forest: Forest, touched: NDArray[np.bool_]) -> None:

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from lookalike.analysis.projection import Islands, islands
 from lookalike.errors import CollectionError, ImageError, LookalikeError, SourceError
 from lookalike.images import decode as images
-from lookalike.search.gallery import StoredGallery
+from lookalike.search.searched import SearchedGallery
 from lookalike.storage.store import Item
 from lookalike.types import Ids, Progress
 from lookalike.utils.files import reason
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def make(
-    gallery: StoredGallery,
+    gallery: SearchedGallery,
     out: str | Path,
     groups: int | None = None,
     title: str = "Pictures",
@@ -59,7 +59,7 @@ def make(
 
 
 def render(
-    gallery: StoredGallery,
+    gallery: SearchedGallery,
     groups: int | None = None,
     title: str = "Pictures",
     link: Callable[[Item], str] | None = None,
@@ -85,7 +85,7 @@ def render(
     return _page(title, summary, len(items), len(laid.centres), data, sheets, link_text), len(items)
 
 
-def _choose(gallery: StoredGallery, most: int) -> tuple[list[Item], int]:
+def _choose(gallery: SearchedGallery, most: int) -> tuple[list[Item], int]:
     """At most `most` images in the order of their rows, and the number of all; never all of millions in memory."""
     total = sum(1 for _ in gallery.live_items())
     chosen = np.ones(total, np.bool_)
@@ -95,7 +95,7 @@ def _choose(gallery: StoredGallery, most: int) -> tuple[list[Item], int]:
     return list(itertools.compress(gallery.live_items(), chosen)), total
 
 
-def _tiles(gallery: StoredGallery, items: Sequence[Item], progress: Progress | None) -> tuple[NDArray[np.uint8], int]:
+def _tiles(gallery: SearchedGallery, items: Sequence[Item], progress: Progress | None) -> tuple[NDArray[np.uint8], int]:
     """Square thumbnails (n, 64, 64, 3), and the number of unreadable images."""
     tiles = np.full((len(items), SIDE, SIDE, 3), 128, np.uint8)
 

@@ -34,6 +34,9 @@ def root(
 
 
 CollectionPath = Annotated[Path, typer.Argument(metavar="COLLECTION", help="An indexed folder, or a collection.")]
+Also = Annotated[
+    list[Path] | None, typer.Option("--also", metavar="COLLECTION", help="Ask this one too, as if both were one.")
+]
 EncoderName = Annotated[str | None, typer.Option("--encoder", metavar="NAME", help="See `lookalike encoders`.")]
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cuda, mps or cpu for PyTorch; without it, a GPU if there is one.")

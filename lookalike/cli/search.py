@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lookalike.cli.app import AsJson, CollectionPath, Device, EncoderName, app
+from lookalike.cli.app import Also, AsJson, CollectionPath, Device, EncoderName, app
 from lookalike.cli.output import note, print_json, printable, write
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lookalike.collection.collection import Collection
+    from lookalike.collection.united import Collections
     from lookalike.search.options import SearchOptions
     from lookalike.search.query import Query
     from lookalike.types import Box, Hits
@@ -71,6 +74,7 @@ def search(
     exact: Annotated[
         Literal["cosine", "l2"], typer.Option(help="l2: show squared Euclidean distances (IndexFlatL2) too.")
     ] = "cosine",
+    also: Also = None,
     encoder: EncoderName = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -90,6 +94,8 @@ def search(
         raise typer.BadParameter("name a QUERY, or say --text what is wanted")
     if region and len(query or ()) != 1:
         raise typer.BadParameter("--box goes with one query, not with several")
+    if exact == "l2" and also:
+        raise typer.BadParameter("--exact l2 goes with one collection, not with --also")
     if exact == "l2" and (len(query or ()) != 1 or text or negative or negative_text or invariant):
         raise typer.BadParameter("--exact l2 goes with one query image and nothing else")
     question = Query(
@@ -116,8 +122,11 @@ def search(
         verify=verify,
         sort=sort,
     )
-    with collections.open(path, device=device) as whole:
-        result = _ask(whole.chosen(encoder), question, options, with_distances=exact == "l2")
+    if also:
+        result = _ask_many([path, *also], question, options, encoder, device)
+    else:
+        with collections.open(path, device=device) as whole:
+            result = _ask(whole.chosen(encoder), question, options, with_distances=exact == "l2")
     if as_json:
         _print_json(query, text, k, result)
     elif paths or null:
@@ -184,6 +193,28 @@ def _ask(collection: "Collection", question: "Query", options: "SearchOptions", 
     return SearchResult(hits, scored_by.store.header.encoder, took_ms, distances, scored_by.damaged)
 
 
+def _ask_many(
+    paths: "Sequence[Path]", question: "Query", options: "SearchOptions", encoder: str | None, device: str | None
+) -> SearchResult:
+    with many(paths, encoder, device) as collections:
+        if collections.mixes_encoders:
+            note(f"scores of {' and '.join(collections.encoders)} do not compare: ordered by calibrated ones")
+        start = time.perf_counter()
+        hits = collections.find(question, options)
+        took_ms = round(1000 * (time.perf_counter() - start), 3)
+        return SearchResult(hits, " and ".join(collections.encoders), took_ms, None, collections.damaged)
+
+
+def many(paths: "Sequence[Path]", encoder: str | None = None, device: str | None = None) -> "Collections":
+    """Several collections as one; those that cannot be opened are named on stderr."""
+    from lookalike.collection.united import open_many
+
+    collections = open_many(paths, encoder=encoder, device=device)
+    for reason in collections.away.values():
+        note(f"left out: {reason}")
+    return collections
+
+
 def _print_json(query: list[str] | None, text: str | None, k: int, result: SearchResult) -> None:
     document: dict[str, Any] = {"query": query[0] if query and len(query) == 1 else query}
     document |= {"text": text} if text else {}
@@ -204,6 +235,7 @@ def explain(
     path: CollectionPath,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="An image file, a key or a URL.")],
     key: Annotated[str, typer.Argument(metavar="KEY", help="An image of the collection, as --json prints it.")],
+    also: Also = None,
     box: BoxText = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw both, with what matches.")] = None,
     as_json: AsJson = False,
@@ -214,7 +246,7 @@ def explain(
     from lookalike.search.query import Key
 
     region = parse_box(box)
-    with collections.open(path) as collection:
+    with many([path, *also]) if also else collections.open(path) as collection:
         explanation = collection.explain(query, key, region)
         if out:
             picture = draw(explanation, collection.picture(query, region), collection.picture(Key(key)))

@@ -1,20 +1,22 @@
 """Commands that look at a collection as a whole: duplicates, label, map."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lookalike.cli.app import AsJson, CollectionPath, app
+from lookalike.cli.app import Also, AsJson, CollectionPath, app
 from lookalike.cli.output import note, print_json, printable, write
+from lookalike.cli.search import many
 from lookalike.errors import LookalikeError
 from lookalike.utils.files import reason
 
 if TYPE_CHECKING:
-    from lookalike.analysis.duplicates import Group
+    from lookalike.analysis.duplicates import Group, Groups
     from lookalike.collection.collection import Collection
 
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
@@ -43,6 +45,7 @@ def duplicates(
     keep: Annotated[
         str, typer.Option(metavar="RULE", help="Keep the best, oldest, newest or largest copy, or that of a PATTERN.")
     ] = "best",
+    also: Also = None,
     encoder: Chosen = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -63,14 +66,13 @@ def duplicates(
     forget: Annotated[bool, typer.Option("--forget", help="With --not: forget it again.")] = False,
 ) -> None:
     """Find groups of images that are copies of one picture, and suggest which to keep."""
-    from contextlib import ExitStack
-
-    from lookalike.analysis import duplicates as listing
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
     if as_json + as_csv + paths + null > 1:
         raise typer.BadParameter("--json, --csv, --paths and -0 exclude each other")
+    if also and (other or move_to or trash or told_apart or undo):
+        raise typer.BadParameter("--also lists copies across collections; it does not go with OTHER, --not or moving")
     if yes and move_to is None and not trash:
         raise typer.BadParameter("--yes goes with --move-to DIR or --trash")
     if move_to is not None and trash:
@@ -81,29 +83,46 @@ def duplicates(
         _remember(path, told_apart, forget) if told_apart else _undo(path)
         return
     with ExitStack() as stack:
-        folders = [path, other] if other else [path]
-        searched = [stack.enter_context(collections.open(folder)).chosen(encoder) for folder in folders]
+        find = _copies_in(stack, path, other, also, encoder)
+        by_content = paths or null or trash or move_to is not None
         with shown("comparisons") as progress:
-            by_content = paths or null or trash or move_to is not None
-            groups = searched[0].duplicates(
-                level, threshold, searched[1] if other else None, progress, keep, by_content
-            )
-        if as_json:
-            print_json(listing.as_json(groups))
-        elif as_csv:
-            listing.write_csv(groups, sys.stdout)
-        elif paths or null:
-            for extra in listing.extra_paths(groups):
-                write(str(extra), "\0" if null else "\n")
-        else:
-            _print_groups(groups)
+            groups = find(level, threshold, progress=progress, keep=keep, by_content=by_content)
+        _print_copies(groups, as_json, as_csv, (("\0" if null else "\n") if paths or null else None))
         if groups.unseen:
             note(
                 f"{groups.unseen:,} images could not be looked at, as their files are away, changed or unreadable; "
-                f"nothing of them is called spare; `lookalike sources {searched[0].folder}` lists what is away"
+                f"nothing of them is called spare; `lookalike sources {path}` lists what is away"
             )
         if move_to or trash:
-            _move(groups, move_to, yes, searched[0])
+            _move(groups, move_to, yes, stack.enter_context(collections.open(path)))
+
+
+def _print_copies(groups: "Groups", as_json: bool, as_csv: bool, path_end: str | None) -> None:
+    from lookalike.analysis import duplicates as listing
+
+    if as_json:
+        print_json(listing.as_json(groups))
+    elif as_csv:
+        listing.write_csv(groups, sys.stdout)
+    elif path_end is not None:
+        for extra in listing.extra_paths(groups):
+            write(str(extra), path_end)
+    else:
+        _print_groups(groups)
+
+
+def _copies_in(
+    stack: "ExitStack", path: Path, other: Path | None, also: Sequence[Path] | None, encoder: str | None
+) -> "Callable[..., Groups]":
+    """`duplicates` of one collection, of one against another, or of several as one."""
+    from lookalike.collection import collection as collections
+
+    if also:
+        return stack.enter_context(many([path, *also], encoder)).duplicates
+    first, *second = [
+        stack.enter_context(collections.open(folder)).chosen(encoder) for folder in (path, other) if folder
+    ]
+    return partial(first.duplicates, other=second[0] if second else None)
 
 
 def _remember(path: Path, images: tuple[str, str], forget: bool) -> None:

@@ -234,17 +234,25 @@ def _search_copied(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
 
 
 def _knn(vectors: Vectors, rows: Vectors, k: int, bits: NDArray[np.uint8] | None) -> tuple[Scores, Ids]:
-    """FAISS over an array in place; an IndexFlat would copy it."""
+    """FAISS over an array in place; an IndexFlat would copy it.
+
+    Of equal results that do not all fit, FAISS keeps the last rows. It is asked for one more, which shows where that is
+    so; there the first rows are taken, so that a page of results goes on where the one before it ended.
+    """
     import faiss
 
-    k = min(k, len(rows))
+    most = min(k, len(rows))
+    wide = min(k + 1, len(rows))
     rows = np.ascontiguousarray(rows, np.float32)
-    scores, ids = np.empty((len(vectors), k), np.float32), np.empty((len(vectors), k), np.int64)
+    scores, ids = np.empty((len(vectors), wide), np.float32), np.empty((len(vectors), wide), np.int64)
     selector = None if bits is None else faiss.IDSelectorBitmap(len(bits) * 8, faiss.swig_ptr(bits))
     pointer = faiss.swig_ptr
-    sizes = (rows.shape[1], len(vectors), len(rows), k)
+    sizes = (rows.shape[1], len(vectors), len(rows), wide)
     faiss.knn_inner_product(pointer(vectors), pointer(rows), *sizes, pointer(scores), pointer(ids), selector)
-    return scores, ids
+    for query in np.flatnonzero((scores[:, most - 1] == scores[:, -1]) & (ids[:, -1] >= 0)) if wide > most else ():
+        first = _search_single(vectors[query : query + 1], _Part(rows, 0, bits=bits), most)
+        scores[query, :most], ids[query, :most] = first[0][0], first[1][0]
+    return scores[:, :most], ids[:, :most]
 
 
 def empty(queries: int, k: int) -> tuple[Scores, Ids]:
@@ -270,7 +278,10 @@ def merged(results: Sequence[tuple[Scores, Ids]], k: int) -> tuple[Scores, Ids]:
     worse = np.where((ids >= 0) & ~np.isnan(scores), -scores, np.inf)
     if worse.shape[1] > 4 * k:
         part = np.argpartition(worse, k, axis=1)[:, : k + 1]
-        scores, ids, worse = (np.take_along_axis(array, part, 1) for array in (scores, ids, worse))
+        kept = np.take_along_axis(worse, part, 1)
+        # Of equal ones that the cut goes through, it would keep any.
+        if ((kept[:, :k].max(axis=1) < kept[:, k]) | np.isinf(kept[:, k])).all():
+            scores, ids, worse = np.take_along_axis(scores, part, 1), np.take_along_axis(ids, part, 1), kept
     order = np.lexsort((ids, worse), axis=1)[:, :k]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 

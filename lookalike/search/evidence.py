@@ -19,13 +19,13 @@ from lookalike.search.confidence import (
     model_for,
     read_model,
 )
-from lookalike.search.gallery import StoredGallery
 from lookalike.search.hybrid import Answer
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Resolved
 from lookalike.search.rank import rank
 from lookalike.search.rerank.keypoints import detect
 from lookalike.search.rerank.spatial import Spatial
+from lookalike.search.searched import SearchedGallery
 from lookalike.storage import refitted
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Probe, Ranking, Scores, Vectors
@@ -54,11 +54,11 @@ def assess(answer: Answer, options: SearchOptions, model: Model | None = None) -
     A confidence depends on the query, the images that are searched and `options.verify`, but not on how many results
     were requested. Raises QueryError where `options.found` needs a confidence that the answer cannot have.
     """
-    header = answer.space.gallery.store.header
-    model = model or model_of(answer.space.gallery.store)
+    reference = answer.space.gallery.stores[0]
+    model = model or model_of(reference)
     if model is None or answer.candidates is None or answer.resolved is None or len(answer.resolved.probe.vectors) > 1:
         if options.found:
-            raise QueryError(_unknown(header.encoder, model))
+            raise QueryError(_unknown(reference.header.encoder, model))
         return Assessment()
     return _assessed(answer, answer.resolved, answer.candidates, options, model)
 
@@ -96,7 +96,7 @@ def _assessed(
     return Assessment(is_itself or is_same(best), by_row | dict.fromkeys(own.tolist(), 1.0))
 
 
-def _nearest(resolved: Resolved, candidates: Ranking, gallery: StoredGallery, options: SearchOptions) -> Ranking:
+def _nearest(resolved: Resolved, candidates: Ranking, gallery: SearchedGallery, options: SearchOptions) -> Ranking:
     """The nearest rows that are not the query itself, by cosine: one, or `BEST` to be verified."""
     own = np.array(resolved.own_rows, np.int64)
     count = len(own) + (BEST if options.verify else 1)
@@ -106,13 +106,13 @@ def _nearest(resolved: Resolved, candidates: Ranking, gallery: StoredGallery, op
     return Ranking(candidates.ids[others], candidates.scores[others]).head(BEST)
 
 
-def usual_tail(probe: Probe, gallery: StoredGallery, own: Ids, model: Model | None = None) -> Tail:
+def usual_tail(probe: Probe, gallery: SearchedGallery, own: Ids, model: Model | None = None) -> Tail:
     """The tail of the cosines of a query to the images that are searched, by a sample of these."""
     cosines = gallery.usual(probe.vectors[0], own)
     return Tail.of(cosines, len(gallery) - len(own), model.typical if model else None)
 
 
-def inliers(probe: Probe, ids: Ids, gallery: StoredGallery) -> Numbers | None:
+def inliers(probe: Probe, ids: Ids, gallery: SearchedGallery) -> Numbers | None:
     """The inliers of candidates (n,), NaN where a picture cannot be read; None where the query's cannot."""
     if probe.image is None:
         return None
@@ -129,7 +129,7 @@ def inliers(probe: Probe, ids: Ids, gallery: StoredGallery) -> Numbers | None:
 class ReducedPictures:
     """A gallery whose pictures have a longest side of `SIDE`; meets `types.Gallery`."""
 
-    gallery: StoredGallery
+    gallery: SearchedGallery
 
     def __len__(self) -> int:
         return len(self.gallery)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cache, lru_cache, partial
@@ -14,10 +15,13 @@ from PIL.Image import Image
 
 from lookalike.errors import CollectionError
 from lookalike.images import decode as images
+from lookalike.images.facts import PhotoFacts
 from lookalike.index.ann import FILE, FOLDER, open_candidates, stamp
 from lookalike.index.exact import cosines_to
 from lookalike.search.searcher import Nearest, StoredRows
-from lookalike.storage.filters import select
+from lookalike.storage import photo_facts
+from lookalike.storage.among import Among, select_among
+from lookalike.storage.filters import RowMask, select
 from lookalike.storage.manifest import CACHE
 from lookalike.storage.origins import Origins
 from lookalike.storage.store import Item, Store
@@ -55,15 +59,20 @@ class StoredGallery:
         return self.version == self._store.catalog.version and self._index_stamp == stamp(self._index_file)
 
     def view(
-        self, where: str | None = None, exclude: frozenset[str] = frozenset(), recall: float | None = None
+        self,
+        where: str | None = None,
+        exclude: frozenset[str] = frozenset(),
+        recall: float | None = None,
+        among: Among | None = None,
     ) -> "StoredGallery":
         """A gallery of the rows for which the filter `where` holds, without the keys `exclude`.
 
         Searches find the share `recall` of the true nearest: 1 is exact, None is the recall that `optimize` aims at.
-        Raises QueryError where `where` is not a filter.
+        `among` says how `where` names the images of this collection among others. Raises QueryError where `where` is
+        not a filter.
         """
         view = copy(self)
-        view._recall, view._nearest = recall, self._narrowed(where, exclude, frozenset(self._damaged))
+        view._recall, view._nearest = recall, self._narrowed(where, exclude, frozenset(self._damaged), among)
         return view
 
     @property
@@ -106,6 +115,32 @@ class StoredGallery:
     def dim(self) -> int:
         """The length of a vector."""
         return self._store.header.dim
+
+    @property
+    def stores(self) -> Sequence[Store]:
+        """The files behind it, of the collection whose confidence counts first."""
+        return (self._store,)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read of items in this block is of one state."""
+        with self._store.catalog.snapshot():
+            yield
+
+    def facts(self, items: Sequence[Item]) -> dict[str, PhotoFacts]:
+        """What is known of the contents (SHA-256) of some items."""
+        return photo_facts.of_contents(self._store.catalog, [item.sha256 for item in items])
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, searched or not."""
+        return self._nearest.rows
+
+    @property
+    def live_rows(self) -> Ids:
+        """The rows that are searched (n,), ascending."""
+        live = self._nearest.live
+        return np.arange(self._nearest.rows) if live is None else np.flatnonzero(live)
 
     def vectors(self, ids: Ids) -> Vectors:
         """The stored unit rows (len(ids), dim)."""
@@ -174,6 +209,10 @@ class StoredGallery:
         item = self._store.catalog.live_item(key)
         return item.row if item else None
 
+    def path_of(self, item: Item) -> Path | None:
+        """As `path`, of an item that was read."""
+        return self.origins.path(item)
+
     def rows_of_file(self, path: Path) -> list[int]:
         """The rows of a file, by the keys that it has in the sources."""
         rows = [self.row(key) for key in self.origins.keys(path)]
@@ -185,18 +224,28 @@ class StoredGallery:
 
 
 def _narrowed(
-    store: Store, whole: Nearest, where: str | None, exclude: frozenset[str], damaged: frozenset[int]
+    store: Store,
+    whole: Nearest,
+    where: str | None,
+    exclude: frozenset[str],
+    damaged: frozenset[int],
+    among: Among | None,
 ) -> Nearest:
     """A search among the rows of `whole` for which `where` holds, without the keys `exclude` and the damaged rows."""
     if where is None and not exclude and not damaged:
         return whole
     live = np.ones(whole.rows, np.bool_) if whole.live is None else whole.live.copy()
     if where is not None:
-        live &= select(where, store.catalog, whole.rows)
+        live &= _selected(where, store, whole.rows, among)
     items = (store.catalog.live_item(key) for key in exclude)
     live[[item.row for item in items if item and item.row < whole.rows]] = False
     live[list(damaged)] = False
-    return replace(whole, live=live, where=where)
+    # An engine does not know by which keys, and with which columns, others name its images.
+    return replace(whole, live=live, where=where if among is None else None)
+
+
+def _selected(where: str, store: Store, rows: int, among: Among | None) -> RowMask:
+    return select(where, store.catalog, rows) if among is None else select_among(where, store.catalog, rows, among)
 
 
 def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:

@@ -5,30 +5,30 @@ from collections.abc import Sequence
 from lookalike.errors import CollectionError
 from lookalike.search.confidence import is_same
 from lookalike.search.evidence import Assessment
-from lookalike.search.gallery import StoredGallery
 from lookalike.search.options import SearchOptions
-from lookalike.storage import photo_facts
+from lookalike.search.searched import SearchedGallery
+from lookalike.storage.store import Item
 from lookalike.types import Hit, Hits, Ranking
 
 
 class DamagedRows(CollectionError):  # noqa: N818 - says what is wrong
     """Rows of a ranking that do not match their checksums."""
 
-    def __init__(self, gallery: StoredGallery, rows: Sequence[int]) -> None:
-        way = f"run `lookalike verify {gallery.store.path} --repair`"
-        first = f"row {rows[0]} ({gallery.item(rows[0]).key})"
-        super().__init__(f"{gallery.store.path}: {first} and {len(rows) - 1} more are damaged; {way}")
+    def __init__(self, gallery: SearchedGallery, rows: Sequence[int]) -> None:
+        place = gallery.stores[0].path
+        first, way = f"row {rows[0]} ({gallery.item(rows[0]).key})", f"run `lookalike verify {place} --repair`"
+        super().__init__(f"{place}: {first} and {len(rows) - 1} more are damaged; {way}")
         self.rows = rows
 
 
-def hits(ranking: Ranking, gallery: StoredGallery, options: SearchOptions, assessment: Assessment) -> Hits:
+def hits(ranking: Ranking, gallery: SearchedGallery, options: SearchOptions, assessment: Assessment) -> Hits:
     """The results of a ranking that begins after `options.offset`, without those that `options` cut off.
 
     Raises DamagedRows where a row or its vector does not match its checksum.
     """
     results, damaged = Hits(found=assessment.found), list[int]()
-    contents: list[str] = []
-    with gallery.store.catalog.snapshot():
+    items: list[Item] = []
+    with gallery.snapshot():
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
             confidence = assessment.confidence(row)
             if _is_kept(score, confidence, options):
@@ -37,12 +37,12 @@ def hits(ranking: Ranking, gallery: StoredGallery, options: SearchOptions, asses
                     damaged.append(row)
                     continue
                 rank = options.offset + len(results) + 1
-                results.append(Hit(rank, item.key, gallery.origins.path(item), float(score), confidence))
-                contents.append(item.sha256)
+                results.append(Hit(rank, item.key, gallery.path_of(item), float(score), confidence))
+                items.append(item)
     if damaged:
         raise DamagedRows(gallery, damaged)
     if options.sort == "taken":
-        results[:] = _by_time(results, contents, gallery)
+        results[:] = _by_time(results, items, gallery)
     return results
 
 
@@ -51,9 +51,9 @@ def _is_kept(score: float, confidence: float | None, options: SearchOptions) -> 
     return is_near and (not options.found or is_same(confidence))
 
 
-def _by_time(results: Sequence[Hit], contents: Sequence[str], gallery: StoredGallery) -> list[Hit]:
+def _by_time(results: Sequence[Hit], items: Sequence[Item], gallery: SearchedGallery) -> list[Hit]:
     """The oldest first, those of no known time last."""
-    known = photo_facts.of_contents(gallery.store.catalog, contents)
-    times = [known[sha256].taken if sha256 in known else None for sha256 in contents]
+    known = gallery.facts(items)
+    times = [known[item.sha256].taken if item.sha256 in known else None for item in items]
     order = sorted(range(len(results)), key=lambda number: (times[number] is None, times[number] or ""))
     return [results[number] for number in order]

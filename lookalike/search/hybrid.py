@@ -7,11 +7,11 @@ import numpy as np
 
 from lookalike.index.exact import refuse_other_length
 from lookalike.search.fusion import CalibratedScores, Calibration, ReciprocalRank
-from lookalike.search.gallery import StoredGallery
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Query, Resolved, resolve
 from lookalike.search.rank import own_first, rank
 from lookalike.search.rerank.candidates import cosines, ranked
+from lookalike.search.searched import SearchedGallery
 from lookalike.types import Encoder, Probe, Ranking, Scores
 
 DEPTH = 1000
@@ -24,7 +24,7 @@ SAMPLED = 2000
 class Space:
     """The vectors of an encoder for a search: the rows that may be found, and the encoder of the query."""
 
-    gallery: StoredGallery
+    gallery: SearchedGallery
     encoder: Callable[[], Encoder]
 
 
@@ -41,12 +41,15 @@ class Subquery:
 class Answer:
     """A ranking in the rows of `space`.
 
-    `resolved` is the query where it is a single picture or vector without any further part, and `candidates` are the
-    first rows before the query's own were moved or left out.
+    `probe` is the query's part of that space, and `own_rows` are the query itself, first in the ranking. `resolved` is
+    the query where it is a single picture or vector without any further part, and `candidates` are the first rows
+    before the query's own were moved or left out.
     """
 
     ranking: Ranking
     space: Space
+    probe: Probe
+    own_rows: tuple[int, ...] = ()
     resolved: Resolved | None = None
     candidates: Ranking | None = None
 
@@ -62,7 +65,9 @@ def answer(query: Query, options: SearchOptions, pictures: Space, words: Callabl
     fused = _fused(subqueries, resolved, options) if len(subqueries) > 1 else _single(space, resolved[0], options)
     ranking = own_first(fused, resolved[0], options)
     kept = Ranking(ranking.ids[options.offset :], ranking.scores[options.offset :])
-    return Answer(kept, space, resolved[0], fused) if query.is_one_picture else Answer(kept, space)
+    own = () if resolved[0].is_region else resolved[0].own_rows
+    answer = Answer(kept, space, resolved[0].probe, own)
+    return replace(answer, resolved=resolved[0], candidates=fused) if query.is_one_picture else answer
 
 
 def split(query: Query, pictures: Space, words: Callable[[], Space]) -> list[Subquery]:
@@ -124,6 +129,6 @@ def _calibrations(pairs: Sequence[tuple[Subquery, Resolved]]) -> tuple[Calibrati
     return tuple(Calibration.fit(_usual(part.space.gallery, resolved.probe)) for part, resolved in pairs)
 
 
-def _usual(gallery: StoredGallery, probe: Probe) -> Scores:
+def _usual(gallery: SearchedGallery, probe: Probe) -> Scores:
     """Cosines of a query to random items, for calibration."""
     return cosines(probe, gallery.vectors(gallery.sample(SAMPLED)))

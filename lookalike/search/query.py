@@ -14,7 +14,7 @@ from lookalike.images import decode as images
 from lookalike.images import sources
 from lookalike.images.augment import parse, variants
 from lookalike.search.combine import Combine, combine
-from lookalike.search.gallery import StoredGallery
+from lookalike.search.searched import SearchedGallery
 from lookalike.types import Box, Encoder, Picture, Probe, TextEncoder, Vectors
 from lookalike.utils.timing import stage
 
@@ -135,7 +135,7 @@ def normalise(vectors: NDArray[np.float32]) -> Vectors:
     return np.asarray(vectors / lengths, np.float32)
 
 
-def resolve(query: Query, encoder: Callable[[], Encoder], gallery: StoredGallery) -> Resolved:
+def resolve(query: Query, encoder: Callable[[], Encoder], gallery: SearchedGallery) -> Resolved:
     """A query as vectors of an encoder; `encoder` is called only where something must be encoded. Raises QueryError."""
     resolver = _Resolver(encoder, gallery, query.invariant)
     positives = [resolver.example(example, query.box) for example in query.examples]
@@ -169,7 +169,7 @@ class _Resolver:
     """Resolves an example to its probe."""
 
     encoder: Callable[[], Encoder]
-    gallery: StoredGallery
+    gallery: SearchedGallery
     invariant: tuple[str, ...] = ()
 
     def text(self, text: str) -> Vectors:
@@ -252,7 +252,7 @@ def _pictured(vectors: Vectors, read: Callable[[], Image.Image | bytes], box: Bo
     return Probe(vectors, picture, picture)
 
 
-def query_picture(example: Example, box: Box | None, gallery: StoredGallery) -> Image.Image:
+def query_picture(example: Example, box: Box | None, gallery: SearchedGallery) -> Image.Image:
     """The upright picture of an example at full size, cut to its box; raises QueryError where there is none."""
     try:
         if isinstance(example, Probe):
@@ -275,7 +275,7 @@ def query_picture(example: Example, box: Box | None, gallery: StoredGallery) -> 
         raise QueryError(f"{_name(example)}: {error}") from error
 
 
-def _row_of(key: Key, gallery: StoredGallery) -> int:
+def _row_of(key: Key, gallery: SearchedGallery) -> int:
     row = gallery.row(key.name)
     if row is None:
         raise QueryError(f"{key}: no such key in the collection")

@@ -52,7 +52,7 @@ BAD_BYTES = re.compile("[\udc80-\udcff]")
 
 def select(expression: str, catalog: Catalog, rows: int) -> RowMask:
     """(rows,) bool: the rows for which `expression` holds; raises QueryError where it is not a filter."""
-    return read(expression, _Columns(catalog, rows))
+    return read(expression, RowColumns(catalog, rows))
 
 
 class Columns(Protocol[T_co]):
@@ -80,7 +80,7 @@ def read(expression: str, columns: Columns[T]) -> T:
 
 
 @dataclass
-class _Columns:
+class RowColumns:
     """The rows that meet a test, as a mask."""
 
     catalog: Catalog
@@ -90,14 +90,17 @@ class _Columns:
         self.numbers = {name: number for number, name in self.catalog.columns()}
 
     def mask(self, sql: str, values: Sequence[object]) -> RowMask:
+        """The rows that a statement returns."""
         return self.mask_of(self.catalog.database.numbers(sql, values))
 
     def mask_of(self, rows: Ids) -> RowMask:
+        """Row numbers as a mask."""
         mask = np.zeros(self.rows, np.bool_)
         mask[rows[(rows >= 0) & (rows < self.rows)]] = True
         return mask
 
     def key(self, pattern: str) -> RowMask:
+        """The key against a pattern."""
         blob = pattern.encode("utf-8", "surrogateescape")
         first = SPECIAL.search(pattern)
         start = blob if first is None else pattern[: first.start()].encode("utf-8", "surrogateescape")
@@ -124,7 +127,7 @@ class _Columns:
                 mask[row] = True
         return mask
 
-    def among(self, sql: str, first: Sequence[object], values: Sequence[object]) -> RowMask:
+    def _among(self, sql: str, first: Sequence[object], values: Sequence[object]) -> RowMask:
         """Rows of `sql IN (values)`, each of which is a parameter after those of `first`."""
         mask = np.zeros(self.rows, np.bool_)
         for start in range(0, len(values), AT_ONCE):
@@ -133,10 +136,11 @@ class _Columns:
         return mask
 
     def test(self, name: str, operator: str, values: Sequence[object]) -> RowMask:
+        """The key or a column against values."""
         if name == "key":
             blobs = [str(value).encode("utf-8", "surrogateescape") for value in values]
             sql = "SELECT row FROM items WHERE removed = 0 AND key"
-            return self.among(sql, [], blobs) if operator == "in" else self.mask(f"{sql} {operator} ?", blobs)
+            return self._among(sql, [], blobs) if operator == "in" else self.mask(f"{sql} {operator} ?", blobs)
         if name not in self.numbers and name in photo_facts.NAMES:
             return self.mask_of(fact_tests.matching(self.catalog, name, operator, values))
         if name not in self.numbers:
@@ -149,7 +153,7 @@ class _Columns:
             pattern = str(values[0]).encode("utf-8", "surrogateescape")
             return self.mask(f"{sql} CAST(value AS TEXT) GLOB CAST(? AS TEXT)", [number, pattern])
         if operator == "in":
-            return self.among(f"{sql} value", [number], values)
+            return self._among(f"{sql} value", [number], values)
         if operator in ("<", "<=", ">", ">="):
             # SQLite orders all numbers before all text.
             kind = "('integer', 'real')" if isinstance(values[0], int | float) else "('text')"
@@ -157,6 +161,7 @@ class _Columns:
         return self.mask(f"{sql} value {operator} ?", [number, *values])
 
     def near(self, latitude: float, longitude: float, metres: float) -> RowMask:
+        """The place where an image was taken against another."""
         return self.mask_of(fact_tests.near(self.catalog, latitude, longitude, metres))
 
 

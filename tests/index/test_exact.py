@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lookalike.errors import QueryError
-from lookalike.index.exact import ExactIndex, InMemory, cosines_to, share_of
+from lookalike.index.exact import ExactIndex, InMemory, cosines_to, merged, share_of
 from lookalike.types import Vectors
 
 
@@ -29,6 +29,36 @@ def test_removed_rows_are_never_found(queries: int, third: int) -> None:
     assert len(exact) == count
     assert set(ids[0][ids[0] >= 0].tolist()) == set(np.flatnonzero(live).tolist())
     assert (ids[:, count:] == -1).all()
+
+
+@pytest.mark.parametrize("third", [1, 2, 9])
+@pytest.mark.parametrize("queries", [1, 3, 30])
+def test_of_more_equal_rows_than_are_wanted_the_first_live_ones_come(queries: int, third: int) -> None:
+    """In whatever order better and worse ones lie among them."""
+    random = np.random.default_rng(third)
+    vectors = np.zeros((300, 8), np.float32)
+    vectors[:, 0] = random.choice([-0.5, 0, 0.5, 1], 300, p=[0.4, 0.4, 0.15, 0.05])
+    live = random.random(300) >= 1 / third if third > 1 else None
+    expected = np.lexsort((np.arange(300), -vectors[:, 0]))
+    expected = expected[live[expected]] if live is not None else expected
+    exact, probes = ExactIndex(vectors, live), np.eye(8, dtype=np.float32)[np.zeros(queries, np.int64)]
+    for k in (1, 5, 20, 50, 120):
+        assert exact.search(probes, k)[1].tolist() == [expected[:k].tolist()] * queries
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+def test_of_more_equal_rows_than_are_wanted_the_first_come(queries: int) -> None:
+    vectors = np.tile(rows(7, 100), (90, 1))
+    _, ids = ExactIndex(vectors).search(vectors[:queries], 5)
+    assert ids[0].tolist() == [0, 7, 14, 21, 28]
+
+
+def test_of_equal_results_that_are_merged_the_first_rows_come() -> None:
+    """Also where few of many are kept."""
+    scores = np.repeat(np.array([[0.5, 0.25]], np.float32), 30, axis=1)
+    ids = np.random.default_rng(0).permutation(60)[None].astype(np.int64)
+    expected = np.sort(ids[:, :30])[0, :4].tolist()
+    assert merged([(scores[:, :20], ids[:, :20]), (scores[:, 20:], ids[:, 20:])], 4)[1].tolist() == [expected]
 
 
 @pytest.mark.parametrize("queries", [1, 3])

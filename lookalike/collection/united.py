@@ -1,0 +1,262 @@
+"""Several collections that are asked as one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from PIL.Image import Image
+
+from lookalike.collection.collection import ROUNDS, Collection
+from lookalike.collection.collection import open as open_collection
+from lookalike.errors import CollectionError, EngineError, QueryError
+from lookalike.images.remote import located
+from lookalike.search import several
+from lookalike.search.gallery import StoredGallery
+from lookalike.search.hits import DamagedRows, hits
+from lookalike.search.hybrid import Space
+from lookalike.search.options import SearchOptions
+from lookalike.search.query import Example, Query, query_picture
+from lookalike.search.united import UnitedGallery
+from lookalike.storage import distinct
+from lookalike.types import Box, Hits, Progress
+
+if TYPE_CHECKING:
+    from lookalike.analysis.duplicates import Groups, Level
+    from lookalike.analysis.explain import Explanation
+
+KEPT_STATES = 8
+"""United galleries that are kept: of all, and of each encoder."""
+
+
+def open_many(paths: Sequence[str | Path], *, encoder: str | None = None, device: str | None = None) -> "Collections":
+    """Open several collections, to be asked as one.
+
+    Parameters
+    ----------
+    paths
+        Folders of photos, or collections. Each is named by its folder.
+    encoder
+        Ask their vectors of this encoder; by default the first ones of each.
+    device
+        Where the encoders compute; see `open`.
+
+    Returns
+    -------
+    Collections
+        Close it after use, or use it in a ``with`` statement. `away` says which could not be opened, and why.
+
+    Raises
+    ------
+    CollectionError
+        Where none of them can be opened.
+
+    Examples
+    --------
+    >>> with lookalike.open_many(["photos", "holiday", "gone"]) as both:
+    ...     [hit.key for hit in both.search("holiday/lake.jpg", k=1)], list(both.away)
+    (['holiday/lake.jpg'], ['gone'])
+    """
+    opened, away = dict[str, Collection](), dict[str, str]()
+    for path in dict.fromkeys(Path(path).expanduser() for path in paths):
+        try:
+            collection = _chosen(open_collection(path, device=device), encoder)
+        except (CollectionError, EngineError) as error:
+            away[str(path)] = str(error)
+        else:
+            opened[_free_name(collection, opened)] = collection
+    if not opened:
+        raise CollectionError("; ".join(away.values()) or "name at least one collection")
+    return Collections(opened, away)
+
+
+def _chosen(collection: Collection, encoder: str | None) -> Collection:
+    """The vector set of an encoder; raises CollectionError where there is none, or nothing can be searched."""
+    sets = collection.sets
+    if encoder is not None and encoder not in sets:
+        raise CollectionError(f"{collection.folder} has no vectors of {encoder}; it has {', '.join(sets)}")
+    chosen = sets[encoder] if encoder is not None else collection
+    chosen.gallery  # noqa: B018 - opened here, where it is still known which one cannot be
+    return chosen
+
+
+def _free_name(collection: Collection, taken: Mapping[str, object]) -> str:
+    base = collection.folder.resolve().name or "root"
+    names = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 2))]
+    return next(name for name in names if name not in taken)
+
+
+class Collections:
+    """Collections that are asked as one: keys begin with the name of the collection, as in ``trips/beach.jpg``.
+
+    Those of one encoder are searched as one collection with all their images would be. Of several encoders, each is
+    searched by its own, and the answers are merged by scores that are calibrated for each; see `mixes_encoders`.
+    """
+
+    def __init__(self, collections: Mapping[str, Collection], away: Mapping[str, str]) -> None:
+        """`away` are places that could not be opened, with the reason."""
+        self.collections, self.away = dict(collections), dict(away)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.gallery)
+
+    def close(self) -> None:
+        """Close the files."""
+        for collection in self.collections.values():
+            collection.close()
+
+    @property
+    def encoders(self) -> list[str]:
+        """The names of the encoders, that of the first collection first."""
+        return list(dict.fromkeys(each.store.header.encoder for each in self.collections.values()))
+
+    @property
+    def mixes_encoders(self) -> bool:
+        """Whether the vectors are of several encoders."""
+        return len({each.store.header.fingerprint for each in self.collections.values()}) > 1
+
+    @property
+    def gallery(self) -> UnitedGallery:
+        """All their images; its rows are of one state of each."""
+        return _united(self.collections)
+
+    def search(self, query: Example | Sequence[Example] | None = None, k: int = 10, **options: Any) -> Hits:
+        """The `k` images of all collections that look most like `query`; the options are those of `Collection.search`.
+
+        Keys and filters name images by their keys here. Raises QueryError.
+
+        Examples
+        --------
+        >>> with lookalike.open_many(["photos", "holiday"]) as both:
+        ...     [hit.key for hit in both.search("photos/door.jpg", k=2, where="key:photos/*")]
+        ['photos/door.jpg', 'photos/beach.jpg']
+        """
+        # It makes a query and options of the keywords, and calls `find`.
+        return Collection.search(cast("Collection", self), query, k, **options)
+
+    def find(self, query: Query, options: SearchOptions) -> Hits:
+        """As `search`, with the query and the options as objects."""
+        while True:
+            states = self._states()
+            try:
+                answer = self._intact_hits(query, options)
+            except CollectionError:
+                if self._states() == states:
+                    raise
+                continue
+            # Row numbers are valid for one state of each.
+            if self._states() == states:
+                return answer
+
+    def _states(self) -> list[int]:
+        return [id(collection.store) for collection in self.collections.values()]
+
+    def _intact_hits(self, query: Query, options: SearchOptions) -> Hits:
+        for remaining in reversed(range(ROUNDS)):
+            answer = several.rank(query, options, self._parts(options))
+            try:
+                return hits(answer.ranking, answer.gallery, options, answer.assessment)
+            except DamagedRows as error:
+                if not remaining:
+                    raise
+                answer.gallery.leave_out(error.rows)
+        raise AssertionError("the last round returns or raises")
+
+    def _parts(self, options: SearchOptions) -> list[several.Part]:
+        """The collections of each encoder, as spaces to search in."""
+        by_encoder: dict[str, dict[str, Collection]] = {}
+        for name, collection in self.collections.items():
+            by_encoder.setdefault(collection.store.header.fingerprint, {})[name] = collection
+        return [_part(collections, options) for collections in by_encoder.values()]
+
+    @property
+    def damaged(self) -> list[str]:
+        """The keys that searches left out because their vectors or entries do not match their checksums."""
+        return self.gallery.damaged
+
+    def keys(self) -> list[str]:
+        """The keys of all images."""
+        return [item.key for item in self.gallery.live_items()]
+
+    def info(self) -> dict[str, Any]:
+        """Facts about each, by its name, and which are away."""
+        parts = {name: collection.info() for name, collection in self.collections.items()}
+        return {"images": len(self), "collections": parts, "away": self.away}
+
+    def picture(self, query: Example, box: Box | None = None) -> Image:
+        """The upright picture of a query at full size, cut to its box; raises QueryError."""
+        return query_picture(query, box, self.gallery)
+
+    def explain(self, query: Example, key: str, box: Box | None = None) -> "Explanation":
+        """As `Collection.explain`, for an image of any of them."""
+        name, own = self._owner(key)
+        return self.collections[name].explain(self.picture(query, box), own)
+
+    def _owner(self, key: str) -> tuple[str, str]:
+        """The collection of a key, and its key there."""
+        gallery = self.gallery
+        row = gallery.row(key)
+        if row is None:
+            raise QueryError(f"{key}: no such key in {', '.join(self.collections)}")
+        name, _, own = gallery.item(row).key.partition("/")
+        return name, own
+
+    def duplicates(
+        self,
+        level: "Level" = "exact",
+        threshold: float | None = None,
+        progress: Progress | None = None,
+        keep: str = "best",
+        by_content: bool = False,
+    ) -> "Groups":
+        """Groups of copies within all of them and across; the parameters are those of `Collection.duplicates`."""
+        from lookalike.analysis.group_copies import Rules, copies
+
+        if threshold is not None and level == "exact" and self.mixes_encoders:
+            raise QueryError(
+                f"vectors of {' and '.join(self.encoders)} do not compare; use a level without --threshold"
+            )
+        apart = frozenset[tuple[str, str]]().union(*map(distinct.pairs, self.gallery.stores))
+        return copies([self.gallery], Rules(level, threshold, keep, apart, by_content), progress)
+
+
+def _part(collections: Mapping[str, Collection], options: SearchOptions) -> several.Part:
+    words = lambda: _space({name: each.text_set for name, each in collections.items()}, options)  # noqa: E731
+    return several.Part(_united(collections), _space(collections, options), words)
+
+
+def _space(collections: Mapping[str, Collection], options: SearchOptions) -> Space:
+    first = next(iter(collections.values()))
+    return Space(_united(collections).view(options.where, options.exclude, options.recall), lambda: first.encoder)
+
+
+def _united(collections: Mapping[str, Collection]) -> UnitedGallery:
+    return _of_state(tuple(collections), tuple(collection.gallery for collection in collections.values()))
+
+
+@lru_cache(KEPT_STATES)
+def _of_state(names: tuple[str, ...], galleries: tuple[StoredGallery, ...]) -> UnitedGallery:
+    doubles = tuple(_doubles(galleries))
+    parts = zip(galleries, doubles, strict=True)
+    return UnitedGallery(names, tuple(each.view(exclude=own) if own else each for each, own in parts), doubles)
+
+
+def _doubles(galleries: Sequence[StoredGallery]) -> Iterator[frozenset[str]]:
+    """Of each gallery the keys of files that an earlier one has too, from the same folder, as `merge` has it."""
+    places = [_places(gallery) for gallery in galleries]
+    for number, gallery in enumerate(galleries):
+        earlier = [at for at in range(number) if places[at] & places[number]]
+        taken = {galleries[at].path_of(item) for at in earlier for item in galleries[at].live_items()}
+        items = gallery.live_items() if taken else iter(())
+        yield frozenset(item.key for item in items if gallery.path_of(item) in taken - {None})
+
+
+def _places(gallery: StoredGallery) -> frozenset[str]:
+    """Where its images lie."""
+    return frozenset(located(gallery.store.path, location) for _, location, _ in gallery.store.catalog.sources())
