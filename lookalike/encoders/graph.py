@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.encoders.checkpoint import AnyArchitecture, AnyCheckpoint
-from lookalike.encoders.onnx_writer import Graph, Weights
 from lookalike.encoders.rotation import Rotated
 from lookalike.encoders.tensors import Tensor
+from lookalike.utils.onnx_writer import Graph, Weights
 
 VERSION = 3  # of the graphs; a change rebuilds every cached graph
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

@@ -17,8 +17,8 @@ from lookalike.encoders import torch_file, web_weights
 from lookalike.encoders.conv_graph import Checkpoint, ConvGraph, Layer
 from lookalike.encoders.convnet import ConvEncoder, Identity, built
 from lookalike.encoders.files import checksum
-from lookalike.encoders.onnx_writer import Weights
 from lookalike.encoders.resize import Resize
+from lookalike.utils.onnx_writer import Weights
 
 DEFAULT = Resize("short", 288)
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]) * 255, np.array([0.229, 0.224, 0.225]) * 255

@@ -1,15 +1,17 @@
 """Stored vectors to exact nearest neighbours: FAISS over the rows in place, or over blocks that are converted."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from typing import Protocol, TypeVar
+from functools import cache, partial
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import QueryError
+from lookalike.index.products import MARGINS
 from lookalike.types import Ids, Scores, Vectors
 
 T = TypeVar("T")
@@ -22,8 +24,11 @@ LEAST = 16_384
 """Rows that are worth a further thread."""
 PRODUCTS = 1 << 22
 """Rows that are multiplied at a time for a single query: 16 MiB of products."""
-MARGIN = np.float32(1e-5)
-"""The largest difference between two orders of summation of one dot product; 1e-6 was measured."""
+MARGIN = MARGINS["float32"]
+SCAN = 32_768
+"""Rows that one thread multiplies at a time as they are stored."""
+SCANNED, SCANNED_COLD = 16_384, 200_000
+"""From so many rows on they are, and from so many where ONNX Runtime (0.1 s) is not loaded yet."""
 SPARSE = 8
 """Where fewer than one row in this many is live, the live rows are copied; otherwise the others are masked."""
 
@@ -42,6 +47,15 @@ class Blocks(Protocol):
 
     def rows(self, ids: Ids) -> Vectors:
         """The rows with these numbers."""
+        ...
+
+
+@runtime_checkable
+class Compact(Blocks, Protocol):
+    """Blocks that multiply a query with their rows as these are stored, without float32 copies; see `products`."""
+
+    def products(self, query: Vectors, start: int, stop: int) -> Scores:
+        """The products of a unit vector (dim,) with consecutive rows, each within `products.MARGINS` of its cosine."""
         ...
 
 
@@ -116,7 +130,10 @@ class ExactIndex:
             return _search_single(vectors, part, k) if is_single else _search(vectors, part, k)
 
         results: Iterable[tuple[Scores, Ids]]
-        if is_single:
+        if len(vectors) == 1 and self._is_scanned:
+            refuse_other_length(vectors, self._source.rows(np.array([self._first])).shape[1])
+            results = _ahead(partial(self._scanned, vectors[0], k), self._scans(), threads())
+        elif is_single:
             results = map(search, self._parts(1))
         elif len(vectors) < FROM_BATCH and self._rows > LEAST:
             # FAISS gives each query one thread: a few queries would leave the other threads idle.
@@ -128,6 +145,27 @@ class ExactIndex:
         # A unit row against itself may come out as 1.0000001.
         np.clip(nearest[0], -1, 1, out=nearest[0])
         return nearest
+
+    @property
+    def _is_scanned(self) -> bool:
+        """Whether one query is multiplied with the rows as they are stored: few do not pay for loading ONNX Runtime."""
+        least = SCANNED if "onnxruntime" in sys.modules else SCANNED_COLD
+        return isinstance(self._source, Compact) and self._rows >= least and self._count * SPARSE >= self._rows
+
+    def _scans(self) -> Iterator[int]:
+        return iter(range(self._first, self._stop, SCAN))
+
+    def _scanned(self, query: Vectors, k: int, start: int) -> tuple[Scores, Ids]:
+        """The best of `SCAN` rows; the candidates are scored one by one, as `_search_single` does."""
+        assert isinstance(self._source, Compact), "asked before"
+        stop = min(start + SCAN, self._stop)
+        products = self._source.products(query, start, stop)
+        if self._live is not None:
+            products[~self._live[start:stop]] = -np.inf
+        ids = _near(products, k, MARGINS[self._source.dtype]) + start
+        with np.errstate(all="ignore"):
+            scores = np.einsum("ij,j->i", self._source.rows(ids), query)
+        return merged([empty(1, k), (scores[None], ids[None])], k)
 
     def _parts(self, parts: int) -> Iterator[_Part]:
         if self._count * SPARSE < self._rows:
@@ -205,12 +243,12 @@ def _search_single(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
     return nearest
 
 
-def _near(products: Scores, k: int) -> Ids:
+def _near(products: Scores, k: int, margin: float = MARGIN) -> Ids:
     """The positions of those products (n,) that may be among the best `k`; -inf and NaN never are."""
     if np.isnan(products.max()):
         products = np.where(np.isnan(products), -np.inf, products)
     least = np.partition(products, -k)[-k] if k < len(products) else -np.inf
-    return np.flatnonzero((products >= least - MARGIN) & (products > -np.inf))
+    return np.flatnonzero((products >= least - margin) & (products > -np.inf))
 
 
 def _live_of(bits: NDArray[np.uint8], start: int, count: int) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, EngineError, IndexSpecError
+from lookalike.index.products import products
 from lookalike.types import Ids, Scores, Vectors
 from lookalike.utils.files import reason
 
@@ -400,6 +401,10 @@ class VectorFile:
     def block(self, start: int, stop: int) -> Vectors:
         """Consecutive rows; a view of the file where its dtype is float32."""
         return decode(self.stored(stop)[start:stop], self.dtype)
+
+    def products(self, query: Vectors, start: int, stop: int) -> Scores:
+        """The products of a unit vector (dim,) with consecutive rows, each within `products.MARGINS` of its cosine."""
+        return products(self.stored(stop)[start:stop], self.dtype, query)
 
     def checksums(self, start: int, stop: int) -> list[int]:
         """CRC-32 of each row."""

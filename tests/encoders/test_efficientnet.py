@@ -12,9 +12,9 @@ from PIL import Image
 
 from lookalike.encoders import conv_graph, dead_leaves, efficientnet, load_encoder, reads_text
 from lookalike.encoders.graph_files import open_session
-from lookalike.encoders.onnx_writer import Weights
 from lookalike.errors import EncoderError
 from lookalike.types import Encoder
+from lookalike.utils.onnx_writer import Weights
 from tests.encoders import convnets
 from tests.support.pictures import picture
 

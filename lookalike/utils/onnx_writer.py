@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 ALIGNMENT = 4096
 INLINE = 1024  # bytes; smaller arrays are stored in the graph itself
-TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
+TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10}
 FLOAT, INT, STRING, INTS = 1, 2, 3, 7
 Shape = Sequence[int | str]
 
@@ -82,11 +82,15 @@ class Graph:
 
     def write(self, path: Path, opset: int = 17) -> None:
         """Write the graph as a model file."""
+        path.write_bytes(self.to_bytes(opset))
+
+    def to_bytes(self, opset: int = 17) -> bytes:
+        """The graph as a model file has it."""
         graph = [_message(1, node) for node in self._nodes] + [_text(2, "lookalike")]
         graph += [_message(5, tensor) for tensor in self._tensors.values()]
         graph += [_message(11, value) for value in self._inputs] + [_message(12, value) for value in self._outputs]
         sets = [_message(8, _text(1, domain) + _number(2, version)) for domain, version in _opsets(opset)]
-        path.write_bytes(_number(1, 8) + _text(2, "lookalike") + _message(7, b"".join(graph)) + b"".join(sets))
+        return _number(1, 8) + _text(2, "lookalike") + _message(7, b"".join(graph)) + b"".join(sets)
 
     def _tensor(self, name: str, array: NDArray[Any]) -> bytes:
         head = b"".join(_number(1, size) for size in array.shape) + _number(2, TYPES[array.dtype.name]) + _text(8, name)
