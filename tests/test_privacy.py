@@ -8,21 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
+from tests.support.assistant import assistant
 from tests.support.pictures import picture
-
-WATCHING = """
-import os, sys
-
-def note(event, arguments):
-    is_address = event in ("socket.getaddrinfo", "socket.gethostbyname")
-    is_socket = event == "socket.__new__" and int(arguments[1]) in (2, 10)
-    if is_address or is_socket:
-        with open(os.environ["SOCKETS"], "a") as file:
-            file.write(f"{event} {arguments[-3:]}\\n")
-
-sys.addaudithook(note)
-"""
-"""Python runs a module of this name at its start, in the processes that a command starts as well."""
+from tests.support.sockets import WATCHING
 
 COMMANDS = [
     ["index", "{album}", "--encoder", "efficientnet-lite0"],
@@ -75,6 +63,24 @@ def test_no_command_opens_a_socket(place: Path) -> None:
         assert sockets(place) == [], words
 
 
+def ask_everything(place: Path, *before: str) -> None:
+    """Every tool of `lookalike mcp`, by the client of its protocol."""
+    with assistant(place, place / "album", watching=place / "watching", before=before) as helper:
+        assert helper.keys("search", query={"path": "3.jpg"}, rerank=["spatial,top=4"], verify=True)[0] == "3.jpg"
+        assert helper.keys("similar", image={"key": "3.jpg"}, k=1) == ["3 again.jpg"]
+        assert helper.answer("explain", query={"key": "3.jpg"}, item={"key": "3 again.jpg"})["inliers"] > 0
+        assert helper.answer("duplicates", level="similar")["total_groups"] == 1
+        assert helper.answer("facts", image={"key": "3.jpg"})["facts"]["format"] == "JPEG"
+        assert helper.answer("collections")["collections"][0]["images"] == 7
+    assert helper.errors.read_text() == ""
+
+
+def test_an_assistant_opens_no_socket(place: Path) -> None:
+    assert run(place, COMMANDS[0]).returncode == 0
+    ask_everything(place)
+    assert sockets(place) == []
+
+
 def test_the_hook_sees_what_is_told_to_reach_out(place: Path) -> None:
     """Else the test above would pass whatever happened."""
     run(place, COMMANDS[0])
@@ -90,3 +96,4 @@ def test_it_all_works_where_there_is_no_interface(place: Path) -> None:
     for words in COMMANDS[:-1]:
         done = run(place, words, alone)
         assert done.returncode == 0, done.stderr
+    ask_everything(place, alone)

@@ -10,7 +10,19 @@ from typing import Any, NoReturn
 
 import typer
 
-from lookalike.cli import adapt, cluster, collections, encoders, evaluation, facts, maintenance, search, serve, whole
+from lookalike.cli import (
+    adapt,
+    cluster,
+    collections,
+    encoders,
+    evaluation,
+    facts,
+    maintenance,
+    mcp,
+    search,
+    serve,
+    whole,
+)
 from lookalike.cli.app import app
 from lookalike.cli.output import note
 from lookalike.cli.renamed import current
@@ -30,6 +42,7 @@ __all__ = [
     "facts",
     "main",
     "maintenance",
+    "mcp",
     "search",
     "serve",
     "whole",

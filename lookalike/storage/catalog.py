@@ -200,6 +200,10 @@ class Catalog:
             yield from block
             last = block[-1].row
 
+    def live_items_from(self, row: int, count: int) -> list[Item]:
+        """At most `count` live items from a row on."""
+        return self._items("WHERE row >= ? AND removed = 0 ORDER BY row LIMIT ?", (row, count))
+
     def _items(self, where: str, values: Sequence[object]) -> list[Item]:
         rows = self.database.query(f"SELECT {ITEM} FROM items {where}", values)  # noqa: S608 - `where` is a constant of this file
         return [to_item(row) for row in rows]

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ BUDGET = 512 * 1024 * 1024
 """Bytes: keypoints of some 7,500 images."""
 KEPT = 0.9
 """The share of the budget that is still used after the oldest entries were deleted."""
+KEEPS: ContextVar[bool] = ContextVar("keeps", default=True)
+"""Whether caches are written; where not, what they have is read and everything else is computed again."""
 DAY = 86_400
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS features (
@@ -42,18 +45,23 @@ class FeatureCache:
         stale: list[bytes] = []
         if (self.folder / self.name).exists():
             self._run(lambda file: _read(file, keys, entries, stale))
-        if stale:
+        if stale and KEEPS.get():
             self._run(lambda file: _touch(file, stale))
         return entries
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Store `entries`; beyond the budget, the least recently used are deleted."""
-        self._run(lambda file: _write(file, entries, self.budget))
+        if KEEPS.get():
+            self._run(lambda file: _write(file, entries, self.budget))
 
     def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Run `work` in a transaction; an error leaves the cache as it was, or empty if it was damaged."""
         path = self.folder / self.name
         try:
+            if not KEEPS.get():
+                with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as file:
+                    work(file)
+                return
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.folder.is_symlink() or link_in(self.folder):
                 raise OSError("there is a symbolic link, and nothing is written through links")
@@ -65,6 +73,8 @@ class FeatureCache:
         except (sqlite3.OperationalError, OSError) as error:
             log.debug("%s: %s", path, error)
         except sqlite3.DatabaseError as error:
+            if not KEEPS.get():
+                return
             log.warning("%s is damaged and is begun again (%s)", path, error)
             for part in ("", "-journal"):
                 path.with_name(self.name + part).unlink(missing_ok=True)

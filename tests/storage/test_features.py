@@ -102,3 +102,21 @@ def test_many_threads_use_one_cache(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(40)))
     assert len(stored(tmp_path)) == 40
+
+
+def test_where_nothing_is_kept_it_is_read_all_the_same(tmp_path: Path) -> None:
+    FeatureCache(tmp_path / "cache").put({b"a": b"1"})
+    file = tmp_path / "cache" / FILE
+    before = file.read_bytes()
+    token = cache.KEEPS.set(False)
+    try:
+        assert FeatureCache(tmp_path / "cache").get([b"a", b"b"]) == {b"a": b"1"}
+        FeatureCache(tmp_path / "cache").put({b"b": b"2"})
+        FeatureCache(tmp_path / "none").put({b"b": b"2"})
+        assert file.read_bytes() == before
+        file.write_bytes(b"damaged" * 1000)
+        assert FeatureCache(tmp_path / "cache").get([b"a"]) == {}
+    finally:
+        cache.KEEPS.reset(token)
+    assert file.read_bytes() == b"damaged" * 1000
+    assert not (tmp_path / "none").exists()

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from lookalike.analysis.explain import Explanation
 from lookalike.images import decode as images
 from lookalike.search.query import Key
 from lookalike.service.bodies import Upload, kind
@@ -30,7 +31,7 @@ async def explain(served: Service, query: Text, item: Text, box: str | None = No
     """What matches between two images of the collection, as points and regions in pixels of both."""
     region = parse_box(box)
     await served.require_engine()
-    return json_response(await served.work.run(lambda: _explained(served, ById(id=query), item, region)))
+    return json_response(await served.work.run(lambda: explained(served, ById(id=query), item, region)[1]))
 
 
 @router.post(
@@ -49,22 +50,19 @@ async def explain_upload(request: Request, served: Service) -> Response:
         if not id_:
             raise ApiError(422, "invalid", "item: the id of a result is wanted", "ids are those in search results")
         await served.require_engine()
-        return json_response(await served.work.run(lambda: _explained(served, upload, id_, region)))
+        return json_response(await served.work.run(lambda: explained(served, upload, id_, region)[1]))
 
 
-def _explained(served: Served, example: RequestExample, id_: str, box: Box | None) -> dict[str, Any]:
+def explained(served: Served, example: RequestExample, id_: str, box: Box | None) -> tuple[Explanation, dict[str, Any]]:
+    """The explanation, and the answer that is made of it, whose points are those of whole pictures."""
     item = served.item(id_)
     query = Resolver(served, needs_pixels=True).example(example)
-    explanation = named(lambda: served.collection.explain(query, item.key, box), "the pictures")
+    explanation: Explanation = named(lambda: served.collection.explain(query, item.key, box), "the pictures")
     answer = explanation.to_json()
     if box:
         _as_of_the_whole(answer, max(0, round(box.left)), max(0, round(box.top)))
-    return {
-        "text": explanation.text(),
-        **answer,
-        "query": _size(served, query, example),
-        "item": {"width": item.width, "height": item.height},
-    }
+    sizes = {"query": _size(served, query, example), "item": {"width": item.width, "height": item.height}}
+    return explanation, {"text": explanation.text(), **answer, **sizes}
 
 
 def _size(served: Served, query: Any, example: RequestExample) -> dict[str, int]:

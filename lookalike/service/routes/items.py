@@ -68,11 +68,12 @@ async def _picture(request: Request, served: Served, item: Item, size: int | Non
         return Response(status_code=304, headers=headers)
     data = served.thumbnails.get(item.sha256, size) if size else None
     if data is None:
-        data = await served.pictures.run(lambda: _encoded(served, item, size))
+        data = await served.pictures.run(lambda: encoded(served, item, size))
     return Response(data, headers=headers, media_type="image/jpeg")
 
 
-def _encoded(served: Served, item: Item, size: int | None) -> bytes:
+def encoded(served: Served, item: Item, size: int | None) -> bytes:
+    """The JPEG of an image, whose thumbnails stay in memory; raises ApiError 404."""
     try:
         file = served.collection.gallery.origins.read(item)
         if size is None:
