@@ -181,7 +181,7 @@ def test_options_are_those_of_every_other_door(helper: Assistant) -> None:
 def test_similar_ones_are_others(helper: Assistant) -> None:
     assert helper.keys("similar", image={"key": "trips/paris/b.jpg"}, k=1) == ["copy of b.jpg"]
     assert helper.keys("similar", image={"id": to_id("e.jpg")}, where="key:home/*") == ["home/d.jpg"]
-    assert helper.refusal("similar", image={"key": "nothing"})["code"] == "not_found"
+    assert helper.refusal("similar", image={"key": "nothing"})["message"] == "there is no image of the key 'nothing'"
 
 
 def test_what_matches_is_drawn(helper: Assistant) -> None:

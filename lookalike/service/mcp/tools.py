@@ -12,11 +12,10 @@ from lookalike.images.decode import thumbnail, to_jpeg
 from lookalike.search.query import Example, Key
 from lookalike.service import answers
 from lookalike.service.bodies import Upload
-from lookalike.service.errors import ApiError
+from lookalike.service.errors import ApiError, not_found
 from lookalike.service.ids import key_text, to_id, to_key
 from lookalike.service.mcp import folders
 from lookalike.service.mcp.models import (
-    ByKey,
     ByPath,
     DuplicatesInput,
     ExplainInput,
@@ -76,7 +75,7 @@ def search(served: Served, arguments: SearchInput) -> Answer:
 
 def similar(served: Served, arguments: SimilarInput) -> Answer:
     """The images that look most like one of the collection, without itself."""
-    query = [ById(id=_id(arguments.image))]
+    query = [ById(id=_id(served, arguments.image))]
     return _pictured(served, answers.search(served, Search(query, [], arguments.options())), arguments.thumbnails)
 
 
@@ -87,11 +86,16 @@ def _examples(served: Served, references: Sequence[Reference]) -> list[ById | Up
 def _example(served: Served, reference: Reference) -> ById | Upload:
     if isinstance(reference, ByPath):
         return Upload("path", "", folders.read(reference.path, served.collection, served.settings.limits))
-    return ById(id=_id(reference))
+    return ById(id=_id(served, reference))
 
 
-def _id(reference: Indexed) -> str:
-    return to_id(reference.key) if isinstance(reference, ByKey) else reference.id
+def _id(served: Served, reference: Indexed) -> str:
+    """The id of an image; raises ApiError 404 that names a key which the collection does not have."""
+    if isinstance(reference, ById):
+        return reference.id
+    if served.collection.store.catalog.live_item(reference.key) is None:
+        raise not_found(f"there is no image of the key {reference.key[:80]!a}", "keys are those in results")
+    return to_id(reference.key)
 
 
 def _pictured(served: Served, document: dict[str, Any], most: int) -> Answer:
@@ -114,7 +118,7 @@ def _number(served: Served, id_: str, pictures: list[bytes]) -> int | None:
 
 def explain(served: Served, arguments: ExplainInput) -> Answer:
     """What matches between two pictures, drawn too."""
-    example, id_, box = _example(served, arguments.query), _id(arguments.item), to_box(arguments.box)
+    example, id_, box = _example(served, arguments.query), _id(served, arguments.item), to_box(arguments.box)
     explanation, document = explained(served, example, id_, box)
     document["matches"] = document["matches"][:MATCHES]
     if not arguments.picture:
@@ -150,7 +154,7 @@ def facts(served: Served, arguments: FactsInput) -> Answer:
         known = photo_facts.summary(served.collection.store.catalog)
         hidden = () if served.settings.show_places else photo_facts.PLACES
         return Answer({name: value for name, value in known.items() if name not in hidden})
-    document = answers.described(served, served.item(_id(arguments.image)))
+    document = answers.described(served, served.item(_id(served, arguments.image)))
     pictures: list[bytes] = []
     document["thumbnail"] = _number(served, document["id"], pictures) if arguments.thumbnails else None
     return Answer(document, pictures)
