@@ -34,6 +34,8 @@ def facts(
             report = collection.read_facts(again, progress)
         summary = collection.info().get("facts", {})
     note(f"{report.read:,} files read, {report.unreadable:,} are gone, changed or damaged")
+    if report.sidecars:
+        note(f"{report.sidecars:,} sidecars were new, changed or gone")
     print_json(summary) if as_json else print(f"{collection.path}: {printable(summed(summary))}")
 
 
@@ -41,7 +43,8 @@ def _print(known: dict[str, dict[str, Any]]) -> None:
     for key, values in known.items():
         print(printable(key))
         for name, value in values.items():
-            print(f"  {name:12} {printable(number(value))}")
+            shown = ", ".join(value) if isinstance(value, list) else number(value)
+            print(f"  {name:12} {printable(shown)}")
 
 
 def summed(summary: dict[str, Any]) -> str:

@@ -513,7 +513,7 @@ class Collection:
         dict
             ``taken`` (ISO 8601), ``camera``, ``lens``, ``focal_length`` (mm), ``iso``, ``exposure`` (seconds),
             ``latitude``, ``longitude`` (degrees), ``width``, ``height``, ``format``, ``bytes``, ``folder``,
-            ``orientation``, ``has_alpha``, ``software``: those that are known.
+            ``orientation``, ``has_alpha``, ``software``, ``rating``, ``label``, ``keywords``: those that are known.
 
         Raises
         ------
@@ -620,12 +620,13 @@ class Collection:
         Returns
         -------
         FactsReport
-            How many files were read, and how many could not be: they are gone, or have changed.
+            How many files were read, how many could not be (they are gone, or have changed), and how many sidecars
+            were new, changed or gone.
 
         Examples
         --------
         >>> lookalike.open("photos").read_facts(again=True)
-        FactsReport(read=4, unreadable=0)
+        FactsReport(read=4, unreadable=0, sidecars=0)
         """
         return self._writer.read_facts(again, progress)
 

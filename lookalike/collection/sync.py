@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from lookalike.collection.follow_sidecars import Sidecars
 from lookalike.collection.lost import is_gone, is_suspicious
 from lookalike.encoders.pipeline import EmbeddedImage, embed_batches
 from lookalike.images.sources import Folder, Source, SourceEntry
@@ -127,6 +128,7 @@ class Sync:
         self._store, self._source, self._id, self._prefix = store, source, source_id, prefix
         self.report, self._allow_removals = report, allow_removals
         self._returning, self._taken_out = Returning(store), TakenOut(store)
+        self._sidecars = Sidecars(store.catalog)
         # A byte per row: a set of numbers would take sixty.
         self._seen = bytearray(store.catalog.count_rows())
         self._unknown: list[str] = []
@@ -195,6 +197,7 @@ class Sync:
     def _fresh(self, entries: Sequence[SourceEntry]) -> list[SourceEntry]:
         """Those that are neither in the collection as they are nor taken out of it by hand."""
         keys = [self._prefix + entry.key for entry in entries]
+        self._sidecars.follow(keys, entries)
         items, dismissed = self._store.catalog.live_items_of(keys), self._store.catalog.dismissed_of(keys)
         fresh = []
         for entry, key in zip(entries, keys, strict=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lookalike.collection import places
 from lookalike.collection.lost import refuse_losses
-from lookalike.collection.read_facts import FactsReport, read_facts
+from lookalike.collection.read_facts import FactsReport, read_facts, read_sidecars
 from lookalike.collection.reader import FOLDER, Reader, Requested
 from lookalike.collection.sync import IndexReport, Part, Sync
 from lookalike.encoders import adaptation, whitening, with_options
@@ -213,12 +213,21 @@ class Writer:
         """Read what images say of themselves where that is not known; see `Collection.read_facts`."""
         with self._reader.store.writing() as written:
             report = read_facts(written, again, progress)
+            report = replace(report, sidecars=read_sidecars(written, self._here()))
         self._reader.forget_gallery()
         for further in self._further():
             with further._reader.store.writing() as written:
                 photo_facts.carry(self._reader.store, written, again)
+                read_sidecars(written, further._here())
             further._reader.forget_gallery()
         return report
+
+    def _here(self) -> list[tuple[Source, int, str]]:
+        """The sources that can be read here; none where none can."""
+        try:
+            return self._reader.reachable()[0]
+        except SourceError:
+            return []
 
     def refresh(
         self, paths: Sequence[str | Path], progress: Progress | None = None, allow_removals: bool = False

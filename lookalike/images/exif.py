@@ -7,7 +7,7 @@ Maker notes are not read.
 
 import math
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ NUMBERS = 4
 HEAD = b"Exif\0\0"
 TEXTS = (2, 7, 129)
 """ASCII, bytes of no type, and UTF-8, which EXIF 3 added."""
+BYTES = (1, *TEXTS)
 FORMS = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q"}
 RATIOS = (5, 10)
 SIZES = {kind: struct.calcsize(f"={form}") for kind, form in FORMS.items()} | dict.fromkeys(TEXTS, 1)
@@ -57,6 +58,18 @@ def read(block: bytes) -> Exif:
     tags = directories.read(directories.first(), OF_FILE)
     photo = directories.read(_number(tags, EXIF), OF_PHOTO)
     return Exif(tags | photo, directories.read(_number(tags, GPS), OF_GPS))
+
+
+def packet(data: bytes, most: int) -> bytes:
+    """The block of XMP in the first directory of a TIFF, up to `most` bytes of it; empty where there is none."""
+    directories = _Directories.of(data)
+    if directories is None:
+        return b""
+    for tag, kind, length, place in directories.entries(directories.first()):
+        if tag == XMP and kind in BYTES:
+            at = 0 if length <= len(place) else directories.offset.unpack(place)[0]
+            return (place if length <= len(place) else data)[at : at + min(length, most)]
+    return b""
 
 
 def _number(tags: Tags, tag: int) -> int:
@@ -86,16 +99,19 @@ class _Directories:
 
     def read(self, at: int, wanted: Collection[int]) -> Tags:
         """The values of some tags of a directory; of a tag that comes twice, the first that can be read."""
-        start = at + self.head.size
-        if not 0 < at <= len(self.data) - self.head.size:
-            return {}
-        count = min(ENTRIES, self.head.unpack_from(self.data, at)[0], (len(self.data) - start) // self.entry.size)
         tags: Tags = {}
-        block = self.data[start : start + count * self.entry.size]
-        for tag, kind, length, place in self.entry.iter_unpack(block):
+        for tag, kind, length, place in self.entries(at):
             if tag in wanted and tag not in tags and kind in SIZES and (value := self._value(kind, length, place)):
                 tags[tag] = value
         return tags
+
+    def entries(self, at: int) -> Iterator[tuple[int, int, int, bytes]]:
+        """Tag, kind of value, count and the value or its offset, of each entry of a directory."""
+        start = at + self.head.size
+        if not 0 < at <= len(self.data) - self.head.size:
+            return iter(())
+        count = min(ENTRIES, self.head.unpack_from(self.data, at)[0], (len(self.data) - start) // self.entry.size)
+        return self.entry.iter_unpack(self.data[start : start + count * self.entry.size])
 
     def _value(self, kind: int, count: int, place: bytes) -> Value:
         size = SIZES[kind] * count

@@ -5,14 +5,15 @@ What is damaged, impossible or missing is None. Nothing is taken from the file's
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from PIL import Image
 
-from lookalike.images import exif, raw, tiff
+from lookalike.images import exif, raw, tiff, xmp
 from lookalike.images.exif import Tags, Value
+from lookalike.images.xmp import Rating, Xmp
 
 LONGEST = 200
 """Letters of a text."""
@@ -38,6 +39,7 @@ class PhotoFacts:
     `taken` is the time at the place of the photo, as ISO 8601 with the fraction of a second and the offset from UTC
     where they are known ("2019-07-14T12:30:05.25+02:00"). `exposure` is in seconds, `focal_length` in millimetres,
     `latitude` and `longitude` in degrees, north and east positive. `orientation` is that of EXIF, 1 to 8.
+    `rating` (0 to 5, -1 for rejected), `label` and `keywords` are what a person said of it, in XMP.
     """
 
     taken: str | None = None
@@ -52,22 +54,34 @@ class PhotoFacts:
     orientation: int | None = None
     has_alpha: bool | None = None
     software: str | None = None
+    rating: Rating | None = None
+    label: str | None = None
+    keywords: tuple[str, ...] | None = None
 
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> "PhotoFacts":
         """The inverse of `to_json`, with values of other types left out."""
         known: dict[str, Any] = {name: values[name] for name in KINDS if isinstance(values.get(name), KINDS[name])}
+        if "keywords" in known:
+            known["keywords"] = tuple(word for word in known["keywords"] if isinstance(word, str)) or None
         return cls(**known)
+
+    def with_xmp(self, said: Xmp) -> "PhotoFacts":
+        """With what a packet of XMP says, each value of which counts more than the one that is here."""
+        rating = self.rating if said.rating is None else said.rating
+        return replace(self, rating=rating, label=said.label or self.label, keywords=said.keywords or self.keywords)
 
     def to_json(self) -> dict[str, Any]:
         """The facts that are known, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        return known if self.keywords is None else known | {"keywords": list(self.keywords)}
 
 
 KINDS: dict[str, tuple[type, ...]] = {
     "taken": (str,), "camera": (str,), "lens": (str,), "focal_length": (int, float), "iso": (int,),
     "exposure": (int, float), "latitude": (int, float), "longitude": (int, float), "format": (str,),
     "orientation": (int,), "has_alpha": (bool,), "software": (str,),
+    "rating": (int, float), "label": (str,), "keywords": (list,),
 }  # fmt: skip
 
 
@@ -75,7 +89,7 @@ def of_image(data: bytes, image: Image.Image) -> PhotoFacts:
     """The facts of a file and the image that it was decoded to."""
     tags = exif.read(data if tiff.is_tiff(data) else block_of(image))
     photo, place = tags.photo, tags.place
-    return PhotoFacts(
+    facts = PhotoFacts(
         taken(photo) or _of_satellites(place),
         camera(photo),
         _text(photo.get(exif.LENS)),
@@ -89,6 +103,18 @@ def of_image(data: bytes, image: Image.Image) -> PhotoFacts:
         image.has_transparency_data,
         _text(photo.get(exif.SOFTWARE)),
     )
+    packet = packet_of(data, image)
+    return facts.with_xmp(xmp.read(packet)) if packet else facts
+
+
+def packet_of(data: bytes, image: Image.Image) -> bytes:
+    """The XMP in a file; empty where there is none."""
+    if tiff.is_tiff(data):
+        return exif.packet(data, xmp.MOST)
+    block = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    if isinstance(block, str):
+        return block.encode("utf-8", "replace")
+    return block if isinstance(block, bytes) else b""
 
 
 def block_of(image: Image.Image) -> bytes:

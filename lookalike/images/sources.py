@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.images import decode
-from lookalike.images.decode import sniff
+from lookalike.images import decode, sidecars, xmp
+from lookalike.images.decode import Limits, sniff
 from lookalike.images.ignore import FILE, Rules
 from lookalike.images.kinds import is_image, unread
+from lookalike.images.sidecars import Sidecar
 from lookalike.utils.files import reason
 
 # Folders of photo programs, package managers and file systems; these and hidden ones are skipped.
@@ -43,6 +45,8 @@ class SourceEntry:
     sequential: bool = False
     reason: str | None = None
     """Why it is not even tried."""
+    sidecar: Sidecar | None = None
+    """The file beside it that says something of it."""
 
 
 class Source(Protocol):
@@ -127,9 +131,10 @@ def unreadable(key: str, why: str) -> SourceEntry:
     return SourceEntry(key, -1, -1, _refuse(why), reason=why)
 
 
-def _within_limit(size: int) -> None:
-    if size > decode.LIMITS.bytes:
-        raise ImageError(f"{size:,} bytes, over the limit of {decode.LIMITS.bytes:,}")
+def _within_limit(size: int, most: int | None = None) -> None:
+    most = decode.LIMITS.bytes if most is None else most
+    if size > most:
+        raise ImageError(f"{size:,} bytes, over the limit of {most:,}")
 
 
 def _is_hidden(name: str) -> bool:
@@ -158,8 +163,20 @@ class Folder:
             return
         if path.is_dir():
             yield from map(_entry, self._walk(path, f"{key}/", set(), True))
+        elif sidecars.is_sidecar(path.name):
+            yield from self._beside(path, key.removesuffix(path.name))
         elif path.is_file() and self._is_wanted(key) and (candidate := _candidate(path, path.name, key, True)):
-            yield _entry(candidate)
+            yield _entry((*candidate, _beside(path)))
+
+    def _beside(self, sidecar: Path, prefix: str) -> Iterator[SourceEntry]:
+        """The images that a sidecar may belong to, whether or not it is still there."""
+        try:
+            names = sorted(item.name for item in os.scandir(sidecar.parent))
+        except OSError:
+            return
+        for name in names:
+            if sidecars.may_belong(sidecar.name, name) and not sidecars.is_sidecar(name):
+                yield from self.at(prefix + name)
 
     def count(self) -> int | None:
         """One pass over the names."""
@@ -215,28 +232,29 @@ class Folder:
             if not prefix:
                 raise SourceError(f"{folder}: {reason(error)}") from error
             # The key ends in a slash: the images under it are kept, since their state is unknown.
-            yield prefix, "folder cannot be read"
+            yield prefix, "folder cannot be read", None
             return
         if any(item.name == FILE for item in items):
             rules = rules.within(folder, prefix)
+        beside = sidecars.by_image((item.name, item) for item in items)
         for item in items:
             is_folder = _is_folder(item)
             if _is_hidden(item.name) or rules.ignores(prefix + item.name + ("/" if is_folder else "")):
                 continue
             if is_folder:
                 if is_image(item.name):
-                    yield prefix + item.name, "is a directory"
+                    yield prefix + item.name, "is a directory", None
                 yield from self._below(folder / item.name, f"{prefix}{item.name}/", visited, sniffing, rules)
             elif candidate := _candidate(item, item.name, prefix + item.name, sniffing):
-                yield candidate
+                yield *candidate, sidecars.of(item.name, beside) if beside else None
 
 
 _File = os.DirEntry[str] | Path
-_Candidate = tuple[str, str | _File]
-"""A key, and the file, or why it is not read."""
+_Candidate = tuple[str, str | _File, _File | None]
+"""A key, the file, or why it is not read, and the file's sidecar."""
 
 
-def _candidate(item: _File, name: str, key: str, sniffing: bool) -> _Candidate | None:
+def _candidate(item: _File, name: str, key: str, sniffing: bool) -> tuple[str, str | _File] | None:
     """The entry of a file that is an image or that a person takes for one; None for any other."""
     if is_image(name) or (sniffing and _has_signature(item)):
         return key, item
@@ -245,7 +263,7 @@ def _candidate(item: _File, name: str, key: str, sniffing: bool) -> _Candidate |
 
 
 def _entry(candidate: _Candidate) -> SourceEntry:
-    key, item = candidate
+    key, item, beside = candidate
     if isinstance(item, str):
         return unreadable(key, item)
     read = partial(decode.read, os.fspath(item))
@@ -253,7 +271,25 @@ def _entry(candidate: _Candidate) -> SourceEntry:
         status = item.stat()
     except OSError:
         return SourceEntry(key, -1, -1, read)
-    return SourceEntry(key, status.st_size, status.st_mtime_ns, read)
+    return SourceEntry(key, status.st_size, status.st_mtime_ns, read, sidecar=_sidecar(beside) if beside else None)
+
+
+def _sidecar(item: _File) -> Sidecar | None:
+    """A file as a sidecar; None where it is none."""
+    try:
+        status = item.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    read = partial(decode.read, os.fspath(item), Limits(bytes=xmp.MOST))
+    return Sidecar(item.name, status.st_size, status.st_mtime_ns, read)
+
+
+def _beside(image: Path) -> Path | None:
+    """The sidecar of a file that is looked at by itself."""
+    places = (image.with_name(name) for name in sidecars.spellings(image.name))
+    return next((place for place in places if place.is_file()), None)
 
 
 def _is_folder(item: "os.DirEntry[str]") -> bool:
@@ -404,12 +440,16 @@ class Zip:
 
     def entries(self) -> Iterator[SourceEntry]:
         """Members in the order of the archive's directory."""
+        beside = sidecars.by_image((info.filename, info) for info in self._archive.infolist())
         for info in self._members():
             if not is_image(info.filename):
                 yield unreadable(info.filename, str(unread(info.filename)))
                 continue
-            stamp = int("".join(f"{part:02d}" for part in info.date_time))
-            yield SourceEntry(info.filename, info.file_size, stamp, partial(self._bytes, info))
+            told = sidecars.of(info.filename, beside) if beside else None
+            yield SourceEntry(
+                info.filename, info.file_size, _stamp(info), partial(self._bytes, info),
+                sidecar=self._sidecar(told) if told else None,
+            )  # fmt: skip
 
     def count(self) -> int | None:
         """The number of images in the archive's directory."""
@@ -429,18 +469,26 @@ class Zip:
         """None: a member is no file."""
         return None
 
-    def _bytes(self, info: zipfile.ZipInfo) -> bytes:
-        _within_limit(info.file_size)
+    def _sidecar(self, info: zipfile.ZipInfo) -> Sidecar:
+        return Sidecar(info.filename, info.file_size, _stamp(info), partial(self._bytes, info, xmp.MOST))
+
+    def _bytes(self, info: zipfile.ZipInfo, most: int | None = None) -> bytes:
+        most = decode.LIMITS.bytes if most is None else most
+        _within_limit(info.file_size, most)
         try:
             with self._archive.open(info) as file:
                 # The size in the directory may be wrong, so reading is bounded too.
-                data = file.read(decode.LIMITS.bytes + 1)
+                data = file.read(most + 1)
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, *PACKING_ERRORS) as error:
             raise ImageError("damaged zip member") from error
         except RuntimeError as error:
             raise ImageError("encrypted zip member") from error
-        _within_limit(len(data))
+        _within_limit(len(data), most)
         return data
+
+
+def _stamp(info: zipfile.ZipInfo) -> int:
+    return int("".join(f"{part:02d}" for part in info.date_time))
 
 
 @dataclass(frozen=True)
@@ -470,7 +518,9 @@ class TextList:
             except (OSError, ValueError):
                 status = None
             size, mtime = (status.st_size, status.st_mtime_ns) if status else (-1, -1)
-            yield SourceEntry(line, size, mtime, partial(self.read, line))
+            beside = _beside(path) if path and status else None
+            told = _sidecar(beside) if beside else None
+            yield SourceEntry(line, size, mtime, partial(self.read, line), sidecar=told)
 
     def count(self) -> int | None:
         """The number of lines."""

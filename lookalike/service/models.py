@@ -278,7 +278,7 @@ class Entry(BaseModel):
     width: int
     height: int
     facts: Annotated[
-        dict[str, str | int | float | bool] | None,
+        dict[str, str | int | float | bool | list[str]] | None,
         Field(description="What its file says of itself, as far as that is known; where one image is asked for."),
     ] = None
 

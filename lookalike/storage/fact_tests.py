@@ -2,7 +2,7 @@
 
 Dates compare as dates, also with a part of one: `taken > 2019-07` begins in August. Texts compare without case, and *
 and ? in them stand for any letters. A folder also fits with a slash at its end, so `folder = "trips/*"` holds for the
-images in trips itself.
+images in trips itself. A list meets a test where one of its texts does, and `!=` where none does that it excludes.
 """
 
 import fnmatch
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lookalike.errors import QueryError
 from lookalike.storage import photo_facts
 from lookalike.storage.catalog import Catalog, from_blob
-from lookalike.storage.photo_facts import DATES, FLAGS, FOLDER, JOIN, OF_ITEM, TEXTS
+from lookalike.storage.photo_facts import DATES, FLAGS, FOLDER, JOIN, LISTS, OF_ITEM, TEXTS
 from lookalike.types import Ids
 
 LIVE = "items.removed = 0 AND items.sha256 != x''"
@@ -39,14 +39,16 @@ def matching(catalog: Catalog, name: str, operator: str, values: Sequence[object
         return _folders(catalog, _fits_folder(operator, values))
     if name in TEXTS:
         return _texts(catalog, name, _fits(operator, values))
+    if name in LISTS:
+        return _lists(catalog, name, operator, values)
     if operator == ":":
-        return _rows(catalog, f"CAST({photo_facts.value(name)} AS TEXT) GLOB ?", [str(values[0])])
+        return _rows(catalog, name, f"CAST({photo_facts.value(name)} AS TEXT) GLOB ?", [str(values[0])])
     if name in DATES:
         return _dates(catalog, name, operator, values)
     read = _flag if name in FLAGS else _number
     numbers = [read(name, operator, value) for value in values]
     sign = f"IN ({', '.join('?' * len(numbers))})" if operator == "in" else f"{operator} ?"
-    return _rows(catalog, f"{photo_facts.value(name)} {sign}", numbers)
+    return _rows(catalog, name, f"{photo_facts.value(name)} {sign}", numbers)
 
 
 def refuse_unread(catalog: Catalog, name: str) -> None:
@@ -77,8 +79,8 @@ def _metres(latitude: float, longitude: float, latitudes: Degrees, longitudes: D
     return np.asarray(2 * RADIUS * np.arcsin(np.sqrt(np.clip(chord, 0, 1))), np.float64)
 
 
-def _rows(catalog: Catalog, condition: str, values: Sequence[object]) -> Ids:
-    tables = "FROM items" if condition.startswith(tuple(OF_ITEM.values())) else JOIN
+def _rows(catalog: Catalog, name: str, condition: str, values: Sequence[object]) -> Ids:
+    tables = "FROM items" if name in OF_ITEM and condition.startswith(OF_ITEM[name]) else photo_facts.joined(name)
     return catalog.database.numbers(f"SELECT items.row {tables} WHERE {LIVE} AND {condition}", values)
 
 
@@ -104,10 +106,24 @@ def _fits_folder(operator: str, values: Sequence[object]) -> Callable[[str], boo
 
 
 def _texts(catalog: Catalog, name: str, fits: Callable[[str], bool]) -> Ids:
-    sql = f"SELECT DISTINCT {photo_facts.value(name)} FROM facts WHERE name > 'photo:' AND name < 'photo;'"  # noqa: S608 - constants
-    kept = [text for (text,) in catalog.database.query(sql) if text is not None and fits(text)]
-    sql = f"SELECT items.row {JOIN} WHERE {LIVE} AND {photo_facts.value(name)} IN ({{}})"
+    tables, value = photo_facts.joined(name), photo_facts.value(name)
+    every = "FROM facts WHERE name > 'photo:' AND name < 'photo;'" if tables == JOIN else f"{tables} WHERE {LIVE}"
+    kept = [text for (text,) in catalog.database.query(f"SELECT DISTINCT {value} {every}") if text and fits(text)]
+    sql = f"SELECT items.row {tables} WHERE {LIVE} AND {value} IN ({{}})"
     return np.array([row for (row,) in catalog.among(sql, kept)], np.int64)
+
+
+def _lists(catalog: Catalog, name: str, operator: str, values: Sequence[object]) -> Ids:
+    tables = f"{photo_facts.joined(name)} CROSS JOIN json_each({photo_facts.value(name)}) AS each WHERE {LIVE}"
+    texts = [text for (text,) in catalog.database.query(f"SELECT DISTINCT each.value {tables}")]
+    fits = _fits("=" if operator == "!=" else operator, values)
+    kept = [text for text in texts if fits(text)]
+    rows = np.array(
+        [row for (row,) in catalog.among(f"SELECT items.row {tables} AND each.value IN ({{}})", kept)], np.int64
+    )
+    if operator != "!=":
+        return np.unique(rows)
+    return np.setdiff1d(catalog.database.numbers(f"SELECT DISTINCT items.row {tables}"), rows)
 
 
 def _folders(catalog: Catalog, fits: Callable[[str], bool]) -> Ids:
@@ -129,7 +145,7 @@ def _dates(catalog: Catalog, name: str, operator: str, values: Sequence[object])
     dates = [_date(name, operator, value) for value in values]
     sign = "=" if operator == "in" else operator
     tests = [f"substr({photo_facts.value(name)}, 1, {len(date)}) {sign} ?" for date in dates]
-    return _rows(catalog, f"({' OR '.join(tests)})", dates)
+    return _rows(catalog, name, f"({' OR '.join(tests)})", dates)
 
 
 def _date(name: str, operator: str, value: object) -> str:

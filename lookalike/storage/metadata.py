@@ -107,7 +107,7 @@ def attach(store: Store, path: Path) -> tuple[int, int]:
             read += len(block)
             if read % (BLOCK * COMMIT_EVERY) == 0:
                 store.commit()
-    for name in sorted({name for _, name in store.catalog.columns()} & set(photo_facts.NAMES) - before):
+    for name in sorted({name for _, name in store.catalog.columns()} & photo_facts.told(store.catalog) - before):
         log.warning("%s: filters read its column %s from now on, and not what the images say of it", path, name)
     if used < FEW * read:
         log.warning("%s: only %d of %d lines name an image here; there is no %s", path, used, read, ascii(unknown))

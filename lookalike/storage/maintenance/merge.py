@@ -10,7 +10,7 @@ from pathlib import Path
 from lookalike.encoders import adaptation, whitening
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch
 from lookalike.images.remote import is_remote, located
-from lookalike.storage import distinct, kept_columns, marks, photo_facts, refitted, store, taken_out
+from lookalike.storage import distinct, kept_columns, marks, photo_facts, refitted, sidecars, store, taken_out
 from lookalike.storage.catalog import Item, from_blob, to_blob
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.filters import after
@@ -123,6 +123,7 @@ def _add_part(part: Store, new: Store, into: Path, progress: Progress | None) ->
     distinct.carry(part, new)
     marks.carry(part, new)
     photo_facts.carry(part, new)
+    sidecars.carry(part, new, _key_of(prefixes.values()))
     refitted.carry(part, new)
     return shared
 

@@ -83,8 +83,9 @@ class Described:
 
     def values(self, items: Sequence[Item]) -> list[list[Any]]:
         """A list for each item, in the order of `names`; None for what is not known."""
-        known = photo_facts.of_contents(self.catalog, [item.sha256 for item in items]) if self.names else {}
-        rows = [known.get(item.sha256, PhotoFacts()) for item in items]
+        if not self.names:
+            return [[] for _ in items]
+        rows = [facts or PhotoFacts() for facts in photo_facts.of_items(self.catalog, items)]
         return [[getattr(row, name) for name in self.names] for row in rows]
 
 
@@ -148,7 +149,8 @@ def _csv(described: Described, blocks: Iterator[VectorBlock], _: int, dim: int, 
         for items, block in blocks:
             for item, facts, vector in zip(items, described.values(items), block, strict=True):
                 numbers = [f"{value:.9g}" for value in vector.tolist()]
-                writer.writerow([item.key, item.width, item.height, item.sha256, *facts, *numbers])
+                told = ["; ".join(value) if isinstance(value, tuple) else value for value in facts]
+                writer.writerow([item.key, item.width, item.height, item.sha256, *told, *numbers])
     finally:
         text.detach()  # else it would close the file
 
@@ -158,7 +160,7 @@ def _parquet(described: Described, blocks: Iterator[VectorBlock], _: int, dim: i
     import pyarrow as pa
 
     vector = pa.list_(pa.float32(), dim)
-    kinds = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
+    kinds = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_(), list: pa.list_(pa.string())}
     schema = pa.schema(
         [
             ("key", pa.string()),
