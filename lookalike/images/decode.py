@@ -271,7 +271,7 @@ def _decode(source: Opened, size: int | None, box: Box | None, limits: Limits) -
     mode = depth.raw_mode(image) if source.data else ""
     if image.format not in DRAFTED:
         image.load()  # turns a TIFF upright; a PNG's orientation may follow its pixels
-    orientation, (width, height) = _orientation(image, source.orientation), image.size
+    orientation, (width, height) = _orientation(source), image.size
     if orientation in (5, 6, 7, 8):
         width, height = height, width
     region = clip(box, width, height) if box else Box(0, 0, width, height)
@@ -300,9 +300,19 @@ def _reduce(image: Image.Image, shorter: float, size: int) -> None:
         image.draft(image.mode, (image.width // factor, image.height // factor))
 
 
-def _orientation(image: Image.Image, default: int = 1) -> int:
+def _orientation(source: Opened) -> int:
+    image = source.image
+    if not source.data:
+        return _of_pillow(image)
+    # A TIFF was turned when it was loaded.
+    own = None if image.format == "TIFF" else photo_facts.turned(image)
+    return source.orientation if own is None else own
+
+
+def _of_pillow(image: Image.Image) -> int:
+    """Of an image that somebody else opened, and perhaps changed."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, default)
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - EXIF is hostile too, and an image is usable without it
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -24,6 +24,8 @@ MOMENT = re.compile(
     r"([0-9]{4})[:/.-]([0-9]{1,2})[:/.-]([0-9]{1,2})"
     r"(?:[T ]+([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2})(?:[.,]([0-9]+))?)?\s*(Z|[+-][0-9]{1,2}:?[0-9]{2})?)?"
 )
+XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+"""As Pillow finds it."""
 FURTHEST = 16
 """Hours from UTC; the furthest zone is at 14."""
 MANY_ISO = 65535
@@ -99,7 +101,7 @@ def of_image(data: bytes, image: Image.Image) -> PhotoFacts:
         _degrees(place, exif.LATITUDE, exif.LATITUDE_SIDE, "NS", 90),
         _degrees(place, exif.LONGITUDE, exif.LONGITUDE_SIDE, "EW", 180),
         _format(data, image),
-        _orientation(photo),
+        _original_orientation(image) or _orientation(photo),
         image.has_transparency_data,
         _text(photo.get(exif.SOFTWARE)),
     )
@@ -115,6 +117,19 @@ def packet_of(data: bytes, image: Image.Image) -> bytes:
     if isinstance(block, str):
         return block.encode("utf-8", "replace")
     return block if isinstance(block, bytes) else b""
+
+
+def turned(image: Image.Image) -> int | None:
+    """The orientation by which an open file that is no TIFF is to be turned; None where it says nothing of it.
+
+    Pillow's own reader of EXIF copies what a hostile block names, in its earlier versions all of it.
+    """
+    tags = exif.read(block_of(image)).photo
+    if exif.ORIENTATION in tags:
+        return _orientation(tags) or 1
+    packet = image.info.get("xmp")
+    match = XMP_ORIENTATION.search(packet[: xmp.MOST]) if isinstance(packet, bytes) else None
+    return int(match[1]) if match else None
 
 
 def block_of(image: Image.Image) -> bytes:
@@ -212,6 +227,12 @@ def _iso(photo: Tags) -> int | None:
         return int(old)
     newer = _positive(photo.get(exif.ISO_SPEED)) or _positive(photo.get(exif.RECOMMENDED_ISO)) or old
     return int(newer) if newer else None
+
+
+def _original_orientation(image: Image.Image) -> int | None:
+    """That of a HEIC, whose decoder turns the picture and says so in its EXIF."""
+    value = image.info.get("original_orientation")
+    return value if isinstance(value, int) and value in range(1, 9) else None
 
 
 def _orientation(photo: Tags) -> int | None:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from lookalike.errors import ImageError
-from lookalike.images import jpeg_xl, kinds, raw, tiff
+from lookalike.images import exif, facts, jpeg_xl, kinds, raw, tiff
 from lookalike.utils.files import reason
 
 # Formats with a real signature that Pillow decodes without a helper program (EPS runs Ghostscript).
@@ -105,7 +105,8 @@ def _developed(data: bytes, pixels: int) -> Opened:
 
 
 def _with_orientation(inner: Opened, orientation: int) -> Opened:
-    has_own = ExifTags.Base.Orientation in inner.image.getexif()
+    is_tiff = inner.image.format == "TIFF"
+    has_own = exif.ORIENTATION in exif.read(inner.data).photo if is_tiff else facts.turned(inner.image) is not None
     return inner if has_own else Opened(inner.image, inner.data, inner.passes, orientation)
 
 

@@ -6,10 +6,13 @@ import math
 import random
 import struct
 import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import exifread
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -149,9 +152,34 @@ def test_other_formats_are_read_as_exifread_reads_them(name: str, kind: str, ord
     agrees(made(VARIANTS[name], order, kind))
 
 
-def test_a_heic_is_read_as_exifread_reads_it() -> None:
-    pytest.importorskip("pillow_heif").register_heif_opener()
-    agrees(made(VARIANTS["everything"], ">", "HEIF"))
+@pytest.mark.parametrize("name", ["everything", "south and east"])
+def test_a_heic_is_read_as_exifread_reads_it(name: str) -> None:
+    pillow_heif.register_heif_opener()
+    agrees(with_whole_offsets(made(VARIANTS[name], "<", "HEIF")))
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("name", ["everything", "south and east"])
+def test_a_heic_says_what_a_jpeg_says_with_the_same_block(name: str, order: str) -> None:
+    """exifread reads no HEIC of the other order of bytes."""
+    pillow_heif.register_heif_opener()
+    heic, jpeg = (decode(made(VARIANTS[name], order, kind)) for kind in ("HEIF", "JPEG"))
+    assert heic.facts
+    assert jpeg.facts
+    assert heic.facts.to_json() == {**jpeg.facts.to_json(), "format": "HEIF"}
+    assert (heic.width, heic.height) == (jpeg.width, jpeg.height)
+
+
+def with_whole_offsets(heic: bytes) -> bytes:
+    """The same file, where each item lies at an offset from 0 and not from a base, which exifread passes over."""
+    data = bytearray(heic)
+    at = data.index(b"iloc") + 4
+    assert data[at : at + 6] == bytes([0, 0, 0, 0, 0x44, 0x40])  # version 0, and four bytes for each number
+    for item in range(int.from_bytes(data[at + 6 : at + 8], "big")):
+        base = at + 8 + 18 * item + 4
+        assert data[base + 4 : base + 10] == bytes([0, 1, 0, 0, 0, 0])  # one part, at the base itself
+        data[base : base + 4], data[base + 6 : base + 10] = bytes(4), data[base : base + 4]
+    return bytes(data)
 
 
 def agrees(data: bytes) -> None:
@@ -319,6 +347,49 @@ def test_a_photo_with_a_hostile_block_is_decoded_as_ever(name: str) -> None:
     assert (decoded.width, decoded.height) == (40, 30)
     assert decoded.facts
     assert decoded.facts.format == "JPEG"
+
+
+def png_with(block: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(buffer, "PNG")
+    data, chunk = buffer.getvalue(), b"eXIf" + block
+    at = data.index(b"IDAT") - 4
+    return data[:at] + struct.pack(">I", len(block)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at:]
+
+
+def jpeg_with(block: bytes) -> bytes:
+    """In as many segments as it takes."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(buffer, "JPEG", dpi=(72, 72))
+    data, parts = buffer.getvalue(), [block[start : start + 65_000] for start in range(0, len(block), 65_000)]
+    segments = [b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part for part in parts]
+    return data[:20] + b"".join(segments) + data[20:]
+
+
+@pytest.mark.parametrize("write", [png_with, jpeg_with])
+def test_a_photo_with_long_values_over_one_another_is_upright_without_pillows_reader(
+    write: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(_: object) -> None:
+        raise AssertionError("Pillow's reader of EXIF was asked")
+
+    monkeypatch.setattr(Image.Image, "getexif", never)
+    entries = [entry(274, SHORT, 1, 6), *[entry(271 + 1000 * n % 7, ASCII, 4_000_000, 8) for n in range(65534)]]
+    block = block_of(*entries) + bytes(4_000_000)
+    decoded = decode(write(block))
+    assert (decoded.width, decoded.height) == (30, 40)
+    assert decoded.facts
+    assert decoded.facts.orientation == 6
+
+
+def test_an_orientation_in_xmp_counts_where_exif_has_none() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(buffer, "JPEG", xmp=b'<x tiff:Orientation="6"/>')
+    assert decode(buffer.getvalue()).width == 30
+    buffer = io.BytesIO()
+    exif_block = b"Exif\0\0" + Block([(274, SHORT, [1])]).bytes("<")
+    Image.new("RGB", (40, 30)).save(buffer, "JPEG", xmp=b'<x tiff:Orientation="6"/>', exif=exif_block)
+    assert decode(buffer.getvalue()).width == 40
 
 
 def test_a_directory_of_long_values_over_one_another_is_read_at_once() -> None:
