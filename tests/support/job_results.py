@@ -12,12 +12,16 @@ from lookalike.types import Vectors
 
 
 def write_result(folder: Path, vectors: Vectors) -> None:
-    """A job of the encoder `thumbnail` with these rows, under the keys 00000.jpg, 00001.jpg and so on."""
+    """A job of the encoder `thumbnail` with these rows, under the keys 00000.jpg, 00001.jpg and so on.
+
+    As earlier releases wrote it: without what images say of themselves.
+    """
     encoder, dim = load_encoder("thumbnail"), vectors.shape[1]
     assert dim == encoder.dim
     records.write_job(str(folder), records.Job(str(folder), "thumbnail", encoder.fingerprint, dim, "float32"))
     (folder / records.VECTORS).mkdir()
     schema = records.result_schema(dim, "float32")
+    schema = schema.remove(schema.get_field_index(records.FACTS))
     numbers = np.arange(len(vectors))
     columns = {
         "key": [f"{number:05}.jpg" for number in numbers],

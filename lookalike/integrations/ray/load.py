@@ -1,7 +1,9 @@
 """The result of a job to a collection: its rows to a vector file or a search server, each key once."""
 
+import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import numpy as np
 
 from lookalike.encoders import load_encoder
 from lookalike.errors import CollectionError, EncoderMismatch
+from lookalike.images.facts import PhotoFacts
 from lookalike.images.remote import is_remote
 from lookalike.integrations.addresses import is_same
 from lookalike.integrations.ray import records
-from lookalike.storage import store
+from lookalike.storage import photo_facts, store
 from lookalike.storage.manifest import Header
 from lookalike.storage.store import Item, Store
 from lookalike.storage.vectors import usual_dtype
@@ -107,7 +110,19 @@ def _add(collection: Store, source: int, rows: Sequence[records.Record], vectors
             for row in (rows[at] for at in fresh)
         ]
         collection.add_many(items, vectors[np.array(fresh)])
+        photo_facts.put(collection.catalog, _facts([rows[at] for at in fresh]))
     return len(fresh)
+
+
+def _facts(rows: Sequence[records.Record]) -> dict[str, PhotoFacts]:
+    """What the files say of themselves, by their SHA-256; what is none of that is left out."""
+    told: dict[str, PhotoFacts] = {}
+    for row in rows:
+        with suppress(ValueError):
+            values = json.loads(row.facts) if row.facts else None
+            if isinstance(values, dict):
+                told[row.sha256] = PhotoFacts.of_json(values)
+    return told
 
 
 def _is_there(collection: Store, row: records.Record) -> bool:

@@ -41,6 +41,11 @@ class Record:
     height: int
     bytes: int
     mtime_ns: int
+    facts: str | None = None
+    """What its file says of itself, as JSON; None in results of earlier releases."""
+
+
+FACTS = "facts"
 
 
 def listed_schema() -> Any:
@@ -59,7 +64,7 @@ def prepared_schema() -> Any:
     text, number = pa.string(), pa.int64()
     columns = [("key", text), ("sha256", text), ("width", pa.int32()), ("height", pa.int32()), ("bytes", number)]
     columns += [("mtime_ns", number), ("reason", text), ("data", pa.binary()), ("dtype", text)]
-    return pa.schema([*columns, ("shape", pa.list_(pa.int32()))])
+    return pa.schema([*columns, ("shape", pa.list_(pa.int32())), (FACTS, text)])
 
 
 def result_schema(dim: int, dtype: str) -> Any:
@@ -68,7 +73,7 @@ def result_schema(dim: int, dtype: str) -> Any:
 
     fields = list(prepared_schema())[:7]
     vector = pa.list_(pa.float16() if dtype == "float16" else pa.float32(), dim)
-    return pa.schema([*fields, ("fingerprint", pa.string()), ("vector", vector)])
+    return pa.schema([*fields, ("fingerprint", pa.string()), ("vector", vector), (FACTS, pa.string())])
 
 
 def read_job(target: str) -> Job | None:
@@ -169,11 +174,20 @@ def records(target: str) -> Iterator[tuple[list[Record], Vectors]]:
     job, result = require_job(target), dataset(target)
     if result is None:
         return
-    columns = ["key", "sha256", "width", "height", "bytes", "mtime_ns", "vector"]
+    names = [
+        "key",
+        "sha256",
+        "width",
+        "height",
+        "bytes",
+        "mtime_ns",
+        *([FACTS] if FACTS in result.schema.names else []),
+    ]
+    columns = [*names, "vector"]
     for batch in _batches(target, result, columns=columns, filter=ds.field("reason").is_null(), batch_size=4096):
         if not batch.num_rows:
             continue
-        table = {name: batch.column(name).to_pylist() for name in columns[:-1]}
+        table = {name: batch.column(name).to_pylist() for name in names}
         rows = [Record(*values) for values in zip(*table.values(), strict=True)]
         vectors = to_array(batch.column("vector"), job.dim)
         # float32 rows are the encoder's own, to the last bit.

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -72,7 +73,8 @@ class Encode:
         column = [None if data is None else next(whole) for data in table.column("data").to_pylist()]
         facts = [table.column(name).combine_chunks() for name in schema.names[:7]]
         stamp = pa.array([self.job.fingerprint] * table.num_rows, pa.string())
-        return pa.table([*facts, stamp, pa.array(column, schema.field("vector").type)], schema=schema)
+        photo = table.column(records.FACTS).combine_chunks()
+        return pa.table([*facts, stamp, pa.array(column, schema.field("vector").type), photo], schema=schema)
 
 
 @functools.cache
@@ -138,4 +140,5 @@ def prepared(row: dict[str, Any], read: Callable[[], bytes], encoder: Encoder) -
         "data": array.tobytes(),
         "dtype": array.dtype.str,
         "shape": list(array.shape),
+        records.FACTS: json.dumps(decoded.facts.to_json()) if decoded.facts else None,
     }

@@ -3,14 +3,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
 from lookalike.errors import SourceError
+from lookalike.integrations.ray import records
 from lookalike.integrations.ray.embed import embed
 from lookalike.integrations.ray.listing import Listed, listed, table
 from lookalike.integrations.ray.load import Loaded, load
+from lookalike.integrations.ray.work import Decode, Encode
+from tests.collection.test_facts import write
 from tests.support.job_results import write_result
 
 
@@ -52,3 +58,58 @@ def test_of_several_images_with_a_key_the_first_is_listed() -> None:
     entries = table(Listed(key, str(number)) for number, key in enumerate("abacab"))
     assert entries.column("key").to_pylist() == ["a", "b", "c"]
     assert entries.column("place").to_pylist() == ["0", "1", "3"]
+
+
+def embedded(folder: Path, target: Path) -> None:
+    """What `lookalike embed` writes of a folder, by the tasks of its workers in this process."""
+    encoder = load_encoder("thumbnail")
+    job = records.Job(str(folder), "thumbnail", encoder.fingerprint, encoder.dim, "float32")
+    records.write_job(str(target), job)
+    (target / records.VECTORS).mkdir()
+    decoded = Decode("thumbnail", fs.LocalFileSystem(), "")(table(listed(str(folder))))
+    for number, part in enumerate(decoded):
+        pq.write_table(Encode(job)(part), target / records.VECTORS / f"{number}.parquet")
+
+
+def test_images_bring_what_they_say_of_themselves(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos")
+    (folder / "text.jpg").write_text("no picture")
+    embedded(folder, tmp_path / "job")
+    assert load(str(tmp_path / "job"), tmp_path / "collection") == Loaded(5, 0, 1)
+    with (
+        Collection(folder / ".lookalike", "thumbnail", [folder]) as indexed,
+        Collection(tmp_path / "collection") as brought,
+    ):
+        indexed.index()
+        keys = indexed.keys()
+        assert len(keys) == 5
+        for key in keys:
+            assert brought.facts(key) == indexed.facts(key)
+        hits = brought.search("e.jpg", where="taken >= 2019-08 and camera = apple*")
+        assert sorted(hit.key for hit in hits) == ["home/d.jpg", "trips/paris/c.jpg"]
+
+
+def test_results_of_earlier_releases_are_filled_by_reading_the_files(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos")
+    embedded(folder, tmp_path / "job")
+    for file in (tmp_path / "job" / records.VECTORS).iterdir():
+        pq.write_table(pq.read_table(file).drop_columns([records.FACTS]), file)
+    assert load(str(tmp_path / "job"), tmp_path / "collection") == Loaded(5, 0, 0)
+    with Collection(tmp_path / "collection") as brought:
+        assert "camera" not in brought.facts("trips/a.jpg")
+        assert brought.read_facts().read == 5
+        assert brought.facts("trips/a.jpg")["camera"] == "NIKON D90"
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", '{"camera": 5, "keywords": [1, "a"]}', "null"])
+def test_facts_that_are_none_are_left_out(tmp_path: Path, text: str) -> None:
+    folder = write(tmp_path / "photos")
+    embedded(folder, tmp_path / "job")
+    for file in (tmp_path / "job" / records.VECTORS).iterdir():
+        whole = pq.read_table(file)
+        wrong = pa.array([text] * whole.num_rows, pa.string())
+        pq.write_table(whole.set_column(whole.schema.get_field_index(records.FACTS), records.FACTS, wrong), file)
+    assert load(str(tmp_path / "job"), tmp_path / "collection").added == 5
+    with Collection(tmp_path / "collection") as brought:
+        assert "camera" not in brought.facts("trips/a.jpg")
+        assert brought.facts("trips/a.jpg")["width"] == 64
