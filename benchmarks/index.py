@@ -1,11 +1,12 @@
 """Images a second and peak memory of indexing a folder, and what the bookkeeping costs over the bare encoder.
 
-    python benchmarks/index.py FOLDER [--encoder efficientnet-lite0 rootsift | --stand-in MS] [--images 1000]
+    python benchmarks/index.py FOLDER [--encoder efficientnet-lite0 rootsift | --stand-in MS] [--images 1000] [--facts]
 
 The bare encoder reads, decodes, prepares and encodes the same files by the same threads and batches, and keeps
 nothing: what is beyond it are checksums, the catalog, the vector file and the flushes. All are timed in turn; the
 medians count. On a machine that does other work too, the CPU time is steadier than the clock. The stand-in takes MS
-milliseconds of matrix products an image, as a light learned encoder does.
+milliseconds of matrix products an image, as a light learned encoder does. `--facts` also indexes without what the files
+say of themselves, in turn with the others; how many of the files have EXIF is in the first line.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder, workers
 from lookalike.encoders.pipeline import batch_of
 from lookalike.images import decode as images
+from lookalike.images import facts as photo_facts
 from lookalike.images.sources import Folder
 from lookalike.types import Encoder, Picture, Vectors
 from lookalike.utils.cores import cores
@@ -95,6 +98,12 @@ def index(encoder: Encoder, folder: Path) -> None:
         collection.index([folder])
 
 
+def index_without_facts(encoder: Encoder, folder: Path) -> None:
+    """As `index`, where no file is asked what it says of itself."""
+    with mock.patch.object(photo_facts, "of_image", return_value=None):
+        index(encoder, folder)
+
+
 def measured(job: Callable[[], None]) -> tuple[float, float]:
     """Seconds by the clock, and of all cores."""
     start, used = time.perf_counter(), time.process_time()
@@ -117,6 +126,7 @@ def main() -> None:
     parser.add_argument("--stand-in", type=float, metavar="MS")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--facts", action="store_true")
     args = parser.parse_args()
     encoders: list[Encoder] = [StandIn(args.stand_in)] if args.stand_in else [*map(load_encoder, args.encoder)]
     with tempfile.TemporaryDirectory() as place:
@@ -124,19 +134,30 @@ def main() -> None:
         for number, entry in enumerate(islice(Folder(args.folder).entries(), args.images)):
             shutil.copy(args.folder / entry.key, folder / f"{number:06}{Path(entry.key).suffix}")
         paths = sorted(folder.iterdir())
-        alone, whole = ([list[tuple[float, float]]() for _ in encoders] for _ in range(2))
+        alone, whole, without = ([list[tuple[float, float]]() for _ in encoders] for _ in range(3))
         for encoder in encoders:
             bare(encoder, paths[:50])  # libraries are loaded, and files are in memory, for all alike
         for _, (number, encoder) in itertools.product(range(args.repeats), enumerate(encoders)):
             alone[number].append(measured(partial(bare, encoder, paths)))
+            if args.facts:
+                without[number].append(measured(partial(index_without_facts, encoder, folder)))
             whole[number].append(measured(partial(index, encoder, folder)))
+        told = sum(b"Exif\0\0" in path.read_bytes()[:4096] for path in paths) if args.facts else 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"Peak memory {peak:.0f} MiB.\n")
+    print(f"Peak memory {peak:.0f} MiB{f'; {told} of {len(paths)} files have EXIF' if args.facts else ''}.\n")
     print("| encoder | images | images/s | CPU, ms an image | over the bare encoder | of CPU |")
     print("|---|---|---|---|---|---|")
-    for encoder, by_itself, indexing in zip(encoders, alone, whole, strict=True):
+    for encoder, by_itself, indexing, quiet in zip(encoders, alone, whole, without, strict=True):
         print(line(f"{encoder.name}, bare", len(paths), by_itself, by_itself))
         print(line(f"{encoder.name}, indexing", len(paths), indexing, by_itself))
+        if quiet:
+            print(line(f"{encoder.name}, indexing without facts", len(paths), quiet, by_itself))
+            shares = (
+                (sum(column) for column in zip(*indexing, strict=True)),
+                (sum(column) for column in zip(*quiet, strict=True)),
+            )
+            wall, cpu = (told / quiet for told, quiet in zip(*shares, strict=True))
+            print(f"\n{encoder.name}: facts take {wall - 1:+.1%} of the time, {cpu - 1:+.1%} of the processor's.")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,12 @@ def read(block: bytes) -> Exif:
     return Exif(tags | photo, directories.read(_number(tags, GPS), OF_GPS))
 
 
+def orientation(block: bytes) -> Value | None:
+    """The value of that tag alone; None where there is none."""
+    directories = _Directories.of(block[len(HEAD) :] if block.startswith(HEAD) else block)
+    return directories.read(directories.first(), (ORIENTATION,)).get(ORIENTATION) if directories else None
+
+
 def packet(data: bytes, most: int) -> bytes:
     """The block of XMP in the first directory of a TIFF, up to `most` bytes of it; empty where there is none."""
     directories = _Directories.of(data)
@@ -114,14 +120,14 @@ class _Directories:
         return self.entry.iter_unpack(self.data[start : start + count * self.entry.size])
 
     def _value(self, kind: int, count: int, place: bytes) -> Value:
-        size = SIZES[kind] * count
-        data, at = (place, 0) if size <= len(place) else (self.data, self.offset.unpack(place)[0])
-        if at + size > len(data):
-            return ""
+        size, data, at = SIZES[kind] * count, place, 0
+        if size > len(place):
+            data, at = self.data, self.offset.unpack(place)[0]
+            if at + size > len(data):
+                return ""
         if kind in TEXTS:
             return _text(data[at : at + size] if size < LONGEST else data[at : at + LONGEST])
-        form = FORMS[kind] if count == 1 else FORMS[kind] * min(count, NUMBERS)
-        numbers = struct.unpack_from(self.order + form, data, at)
+        numbers = PARSED[self.order][kind][count if count < NUMBERS else NUMBERS].unpack_from(data, at)
         return _ratios(numbers) if kind in RATIOS else numbers
 
 
@@ -131,6 +137,11 @@ FORMS_OF_FILES = {
     for big in (False, True)
 }
 """Of an entry, of the number of entries, and of an offset, by the order of bytes and whether it is a BigTIFF."""
+PARSED = {
+    order: {kind: [struct.Struct(order + form * count) for count in range(NUMBERS + 1)] for kind, form in FORMS.items()}
+    for order in "<>"
+}
+"""Of so many values of a kind, by the order of bytes."""
 
 
 def _text(raw: bytes) -> str:
@@ -142,5 +153,7 @@ def _text(raw: bytes) -> str:
 
 
 def _ratios(numbers: tuple[Any, ...]) -> tuple[float, ...]:
+    if len(numbers) == 2:
+        return (numbers[0] / numbers[1] if numbers[1] else math.nan,)
     pairs = zip(numbers[::2], numbers[1::2], strict=True)
     return tuple(above / below if below else math.nan for above, below in pairs)

@@ -89,7 +89,13 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 def of_image(data: bytes, image: Image.Image) -> PhotoFacts:
     """The facts of a file and the image that it was decoded to."""
-    tags = exif.read(data if tiff.is_tiff(data) else block_of(image))
+    is_tiff = tiff.is_tiff(data)
+    block, packet = (data, exif.packet(data, xmp.MOST)) if is_tiff else (block_of(image), packet_of(image))
+    shown, has_alpha = _format(data, image, is_tiff), image.has_transparency_data
+    if not block and not packet:
+        # Most pictures that were not taken with a camera.
+        return PhotoFacts(format=shown, has_alpha=has_alpha)
+    tags = exif.read(block)
     photo, place = tags.photo, tags.place
     facts = PhotoFacts(
         taken(photo) or _of_satellites(place),
@@ -100,19 +106,16 @@ def of_image(data: bytes, image: Image.Image) -> PhotoFacts:
         _positive(photo.get(exif.EXPOSURE)),
         _degrees(place, exif.LATITUDE, exif.LATITUDE_SIDE, "NS", 90),
         _degrees(place, exif.LONGITUDE, exif.LONGITUDE_SIDE, "EW", 180),
-        _format(data, image),
+        shown,
         _original_orientation(image) or _orientation(photo),
-        image.has_transparency_data,
+        has_alpha,
         _text(photo.get(exif.SOFTWARE)),
     )
-    packet = packet_of(data, image)
     return facts.with_xmp(xmp.read(packet)) if packet else facts
 
 
-def packet_of(data: bytes, image: Image.Image) -> bytes:
-    """The XMP in a file; empty where there is none."""
-    if tiff.is_tiff(data):
-        return exif.packet(data, xmp.MOST)
+def packet_of(image: Image.Image) -> bytes:
+    """The XMP in a file that is no TIFF; empty where there is none."""
     block = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     if isinstance(block, str):
         return block.encode("utf-8", "replace")
@@ -124,9 +127,9 @@ def turned(image: Image.Image) -> int | None:
 
     Pillow's own reader of EXIF copies what a hostile block names, in its earlier versions all of it.
     """
-    tags = exif.read(block_of(image)).photo
-    if exif.ORIENTATION in tags:
-        return _orientation(tags) or 1
+    value = exif.orientation(block_of(image))
+    if value is not None:
+        return _orientation({exif.ORIENTATION: value}) or 1
     packet = image.info.get("xmp")
     match = XMP_ORIENTATION.search(packet[: xmp.MOST]) if isinstance(packet, bytes) else None
     return int(match[1]) if match else None
@@ -249,8 +252,8 @@ def _text(value: Value | None) -> str | None:
     return value.strip()[:LONGEST] or None
 
 
-def _format(data: bytes, image: Image.Image) -> str | None:
+def _format(data: bytes, image: Image.Image, is_tiff: bool) -> str | None:
     """The name of the format; RAW for a camera's raw file, also where a preview in it is shown."""
-    if raw.is_raw(data[:32]) or (tiff.is_tiff(data) and tiff.layout(data).is_raw):
+    if raw.is_raw(data[:32]) or (is_tiff and tiff.layout(data).is_raw):
         return "RAW"
     return NAMES.get(str(image.format), image.format)
