@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mcp import Client, StdioServerParameters
+from mcp import Client, StdioServerParameters, stdio_client
 
 from lookalike.collection.collection import Collection
 from lookalike.evaluation.datasets import synthetic as scenes
@@ -63,7 +63,7 @@ async def timed(client: Client, tool: str, arguments: list[dict[str, Any]]) -> l
 async def measure(folder: Path, names: list[str], fresh: list[str]) -> None:
     command = StdioServerParameters(command=sys.executable, args=["-m", "lookalike", "mcp", str(folder)])
     start = time.perf_counter()
-    async with Client(command) as client:
+    async with Client(stdio_client(command, errlog=sys.__stderr__ or sys.stderr)) as client:
         started = time.perf_counter() - start
         (first,) = await timed(client, "search", [{"query": {"path": fresh[0]}}])
         print(f"Started in {started:.1f} s, first search {first / 1000:.1f} s.\n")

@@ -1,15 +1,20 @@
 """The benchmarks run, on little data and shrunken models; what they print is for people to read."""
 
+import queue
 import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import evaluate_scale
 import fake_weights
 import pytest
 
 from lookalike import evaluate
+from lookalike.encoders import load_encoder
+from lookalike.evaluation.answers import embed_gallery
+from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets import synthetic as scenes
 from tests.encoders import checkpoints
 from tests.support import ROOT
@@ -128,6 +133,30 @@ def test_the_indexing_benchmark_sets_a_run_beside_the_bare_encoder(
     assert bare.startswith(f"| {name}, bare | 9 |")
     assert whole.startswith(f"| {name}, indexing | 9 |")
     assert whole.endswith("% |")
+
+
+def test_the_indexing_benchmark_sets_a_run_without_facts_beside_it(run: Run, jpegs: Path) -> None:
+    printed = run("index", jpegs, "--encoder", "thumbnail", "--repeats", 1, "--facts").splitlines()
+    assert printed[0].endswith("; 0 of 9 files have EXIF.")
+    assert printed[-3].startswith("| thumbnail, indexing without facts | 9 |")
+    assert printed[-1].startswith("thumbnail: facts take ")
+
+
+def test_the_benchmark_of_assistants_asks_every_tool(run: Run, jpegs: Path) -> None:
+    rows = run("assistant", "--photos", jpegs, "--encoder", "thumbnail", "--calls", 2).splitlines()
+    assert rows[0].startswith("9 images, thumbnail. Started in ")
+    assert [row.split("|")[1].split()[0] for row in rows[4:]] == ["search"] * 3 + ["similar", "facts", "explain"]
+
+
+def test_the_benchmark_of_evaluations_at_scale_evaluates_among_made_up_rows(tmp_path: Path, own_cache: Path) -> None:
+    scenes.render(tmp_path / "town", buildings=2, views=3, seed=0, distractors=0)
+    benchmark, encoder = load("vgg", tmp_path / "town"), load_encoder("thumbnail")
+    with embed_gallery(benchmark, encoder, tmp_path / "cache").collection as collection:
+        folder = collection.path
+    evaluate_scale.grow(folder, 5000, encoder.dim)
+    answer: queue.SimpleQueue[tuple[int, float, float]] = queue.SimpleQueue()
+    evaluate_scale.measured(benchmark, tmp_path / "cache", answer)
+    assert answer.get()[0] == 5006
 
 
 def test_the_precision_benchmark_compares_random_and_trained_weights(run: Run, jpegs: Path, tmp_path: Path) -> None:

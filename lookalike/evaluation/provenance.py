@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lookalike.encoders import efficientnet, rootsift, split_name
 from lookalike.encoders import weights as published
 from lookalike.errors import EncoderError
@@ -128,14 +130,11 @@ def _files(name: str) -> Sequence[Path]:
 
 def gallery_digest(gallery: StoredGallery) -> str:
     """A SHA-256 over the images' keys and contents, in any order: over the sorted digests of key and content."""
-    digests = sorted(
-        hashlib.sha256(f"{item.key}\0{item.sha256}".encode("utf-8", "surrogateescape")).digest()
-        for item in gallery.live_items()
-    )
-    total = hashlib.sha256()
-    for digest in digests:
-        total.update(digest)
-    return total.hexdigest()
+    digests = bytearray()
+    for item in gallery.live_items():
+        digests += hashlib.sha256(f"{item.key}\0{item.sha256}".encode("utf-8", "surrogateescape")).digest()
+    # As texts of 32 bytes, which numpy sorts as bytes: a list of them would take three times the memory.
+    return hashlib.sha256(np.sort(np.frombuffer(bytes(digests), "S32")).tobytes()).hexdigest()
 
 
 def truth_digest(benchmark: Benchmark) -> str:

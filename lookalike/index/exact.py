@@ -236,11 +236,20 @@ def _search_single(vectors: Vectors, part: _Part, k: int) -> tuple[Scores, Ids]:
         if part.bits is not None:
             products[~_live_of(part.bits, start, len(block))] = -np.inf
         near = _near(products, k)
-        with np.errstate(all="ignore"):
-            scores = np.einsum("ij,j->i", block[near], query)
+        scores = _each_by_itself(block, near, query)
         numbers = near + (start + part.first) if part.ids is None else part.ids[near + start]
         nearest = merged([nearest, (scores[None], numbers[None])], k)
     return nearest
+
+
+def _each_by_itself(block: Vectors, near: Ids, query: NDArray[np.float32]) -> Scores:
+    """The cosines of some rows; few of them are copied at a time, since all of a block may be candidates."""
+    scores = np.empty(len(near), np.float32)
+    with np.errstate(all="ignore"):
+        for start in range(0, len(near), GATHERED):
+            rows = block[near[start : start + GATHERED]]
+            np.einsum("ij,j->i", rows, query, out=scores[start : start + GATHERED])
+    return scores
 
 
 def _near(products: Scores, k: int, margin: float = MARGIN) -> Ids:

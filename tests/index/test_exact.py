@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,19 @@ def test_one_query_over_many_blocks_finds_what_a_batch_finds(monkeypatch: pytest
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_ranking_of_all_rows_copies_few_of_them_at_a_time() -> None:
+    """An evaluation asks for all; copies of every row at once would take as much memory as the vectors."""
+    vectors = rows(20_000, 512)
+    exact = ExactIndex(vectors)
+    tracemalloc.start()
+    scores, ids = exact.search(vectors[:1], 20_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < vectors.nbytes
+    assert sorted(ids[0].tolist()) == list(range(20_000))
+    assert np.allclose(scores[0], (vectors @ vectors[0])[ids[0]], atol=1e-6)
+
+
 def test_numbers_that_a_flipped_bit_made_of_a_row_hide_no_other() -> None:
     vectors = rows(50)
     vectors[3, 0], vectors[7, 1], vectors[9, 2] = np.nan, np.inf, -np.inf
