@@ -10,6 +10,7 @@ LookalikeError
 ├── EncoderError          weights that are missing or cannot be used, an unknown encoder
 ├── IndexSpecError        an index that FAISS cannot build, or a search that it cannot answer
 ├── QueryError            a query, filter or option that cannot be used
+│   └── UnknownKey        a key that the collection does not have; a KeyError too
 └── EvaluationError       a ground truth or a protocol that is incomplete or contradicts itself
 """
 
@@ -61,6 +62,14 @@ class IndexSpecError(LookalikeError):
 
 class QueryError(LookalikeError):
     """A query that cannot be resolved to a vector, or a filter, option or key that cannot be used."""
+
+
+class UnknownKey(QueryError, KeyError):  # noqa: N818 - as KeyError
+    """A key that the collection does not have, as ``collection[key]`` raises it."""
+
+    def __str__(self) -> str:
+        # A KeyError shows its message in quotation marks.
+        return LookalikeError.__str__(self)
 
 
 class EvaluationError(LookalikeError):

@@ -1,7 +1,7 @@
 """The types that all modules share: vectors, ids, boxes, hits, and the Protocols of encoders and galleries."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,8 @@ Picture = Image | str | Path
 
 Progress = Callable[[int, int | None], None]
 """Called repeatedly with (done, total); total is None while it is not known."""
+Opener = Callable[[int | None], Image]
+"""Decodes a stored image: upright RGB, whole, or its longer side at most so many pixels. Raises ImageError."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Hit:
     confidence
         The probability, 0 to 1, that it shows the same thing as the query; None where none was measured for the encoder
         or for such a query.
+    opener
+        What decodes its picture, as a search gives it; see `image` and `thumbnail`.
 
     Examples
     --------
@@ -79,28 +83,75 @@ class Hit:
     path: Path | None
     score: float
     confidence: float | None = None
+    opener: Opener | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    @property
+    def image(self) -> Image:
+        """The upright picture at full size, in RGB, read from its file now.
+
+        Raises ImageError where the file is gone or cannot be decoded.
+
+        Examples
+        --------
+        >>> lookalike.open("photos").search("door.jpg", k=1)[0].image.size
+        (64, 48)
+        """
+        return opened(self.opener, self.key, None)
+
+    def thumbnail(self, size: int = 256) -> Image:
+        """As `image`, with a longer side of at most `size` pixels: of a large JPEG that takes a fraction of the time.
+
+        Examples
+        --------
+        >>> lookalike.open("photos").search("door.jpg", k=1)[0].thumbnail(32).size
+        (32, 24)
+        """
+        return opened(self.opener, self.key, size)
 
 
-class Hits(list[Hit]):
-    """The results of a search, best first: a list, and what is known of the answer as a whole.
+@dataclass(frozen=True)
+class Photo:
+    """An image of a collection, as ``collection[key]`` gives it; its picture is read when it is asked for.
 
     Parameters
     ----------
-    results
-        The hits.
-    found
-        Whether the best image of the collection shows the same thing as the query rather than not, also where an offset
-        or a cut-off leaves it out; None where hits have no confidence.
+    key
+        The name of the image in the collection: a relative path with ``/``.
+    path
+        Its file; None for an image in an archive or at a URL.
+    width, height
+        The size of the upright picture, in pixels.
+    opener
+        What decodes its picture; see `image` and `thumbnail`.
 
     Examples
     --------
-    >>> Hits([Hit(1, "a.jpg", None, 0.93, 0.98)], found=True).found
-    True
+    >>> photo = lookalike.open("photos")["door.jpg"]
+    >>> photo.width, photo.height, photo.thumbnail(32).size
+    (64, 48, (32, 24))
     """
 
-    def __init__(self, results: Iterable[Hit] = (), found: bool | None = None) -> None:
-        super().__init__(results)
-        self.found = found
+    key: str
+    path: Path | None
+    width: int
+    height: int
+    opener: Opener | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    @property
+    def image(self) -> Image:
+        """The upright picture at full size, in RGB; raises ImageError."""
+        return opened(self.opener, self.key, None)
+
+    def thumbnail(self, size: int = 256) -> Image:
+        """As `image`, with a longer side of at most `size` pixels."""
+        return opened(self.opener, self.key, size)
+
+
+def opened(opener: Opener | None, key: str, size: int | None) -> Image:
+    """What an opener decodes; raises ValueError where there is none."""
+    if opener is None:
+        raise ValueError(f"{key}: it was made by hand and not by a search, so nothing says where its picture is")
+    return opener(size)
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,15 @@ def folder(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("module", "statements"),
     [
-        ("types", 4),
+        ("types", 7),
         ("errors", 1),
         ("search.options", 1),
         ("search.query", 1),
+        ("search.results", 6),
+        ("utils.arguments", 2),
+        ("utils.text", 1),
         ("encoders", 3),
-        ("collection.collection", 19),
+        ("collection.collection", 21),
         ("evaluation.run", 6),
         ("service.app", 1),
     ],

@@ -3,19 +3,22 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from lookalike.errors import EncoderMismatch, QueryError
+from lookalike.images.cards import Card, address
 from lookalike.index.self_join import Star, stars
 from lookalike.search.searched import SearchedGallery
 from lookalike.storage.store import Item
-from lookalike.types import Ids, Progress, Vectors
+from lookalike.types import Ids, Opener, Progress, Vectors, opened
 from lookalike.utils.tables import csv_writer
+from lookalike.utils.text import counted
 
 Level = Literal["exact", "same", "near", "similar"]
 UNKNOWN_AGE = 1 << 63
@@ -35,6 +38,11 @@ class Member:
     score: float
     keep: bool
     level: Level | None = None
+    opener: Opener | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    def thumbnail(self, size: int = 256) -> Image:
+        """The upright picture, its longer side at most `size`; raises ImageError."""
+        return opened(self.opener, self.item.key, size)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,19 @@ class Group:
         """The images that could be removed; not those that are only similar, at which a person should look."""
         return tuple(member for member in self.members if not member.keep and member.level != "similar")
 
+    def __repr__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"Group({counted(len(self.members), 'image')}, keep {self.kept.item.key!r}{why})"
+
+    def cards(self, before: str = "") -> list[Card]:
+        """Each image as a picture with a caption, which begins with `before`."""
+        return [_card(member, self, before) for member in self.members]
+
+    def _repr_html_(self) -> str:
+        from lookalike.images.html import gallery
+
+        return gallery(counted(len(self.members), "image"), self.cards())
+
 
 class Groups(list[Group]):
     """Groups of copies, and how many images could not be looked at: nothing is said of those."""
@@ -61,6 +82,12 @@ class Groups(list[Group]):
     def __init__(self, groups: Iterable[Group] = (), unseen: int = 0) -> None:
         super().__init__(groups)
         self.unseen = unseen
+
+    def _repr_html_(self) -> str:
+        from lookalike.images.html import gallery
+
+        cards = [card for number, group in enumerate(self, 1) for card in group.cards(f"group {number}: ")]
+        return gallery(summary(self), cards)
 
 
 def find(
@@ -139,10 +166,7 @@ class Contents:
         """The images of a content."""
         places = range(self._starts[place], self._ends[place])
         located = [(int(self._owners[at]), int(self._rows[at])) for at in places]
-        return [
-            Member(self._galleries[owner].item(row), self._galleries[owner].path(row), owner, score, keep=False)
-            for owner, row in located
-        ]
+        return [_member(self._galleries[owner], row, owner, score) for owner, row in located]
 
     def read(self, member: Member) -> bytes:
         """The bytes of an image's file; raises ImageError."""
@@ -163,6 +187,11 @@ class Contents:
                 for number, member in enumerate(members)
             )
         )
+
+
+def _member(gallery: SearchedGallery, row: int, owner: int, score: float) -> Member:
+    item = gallery.item(row)
+    return Member(item, gallery.path(row), owner, score, keep=False, opener=gallery.opener(item))
 
 
 def _worth(member: Member) -> tuple[int, int, int, int, str]:
@@ -225,6 +254,21 @@ def extra_paths(groups: Sequence[Group]) -> Iterator[Path]:
 def suggestion(member: Member) -> str:
     """keep, extra, or look: a person should look at it first."""
     return "keep" if member.keep else "look" if member.level == "similar" else "extra"
+
+
+def summary(groups: Sequence[Group]) -> str:
+    """How many groups there are, how many images could go, and how much space they take."""
+    extras = [member for group in groups for member in group.extras]
+    freed = sum(member.item.size for member in extras) / 1e6
+    return f"{counted(len(groups), 'group')}, {counted(len(extras), 'image')} could go, {freed:,.1f} MB"
+
+
+def _card(member: Member, group: Group, before: str = "") -> Card:
+    """A member as a picture: the frame of what is kept is green, that of what could go is dashed."""
+    kind = {"keep": "keep", "extra": "extra"}.get(suggestion(member), "plain")
+    item, why = member.item, f" ({group.reason})" if member is group.kept and group.reason else ""
+    note = f"{before}{suggestion(member)}{why} · {item.width} x {item.height} · {item.size / 1e6:,.1f} MB"
+    return Card(item.key, member.thumbnail, note, kind, address(member.path, item.key))
 
 
 def _row(member: Member, group: Group) -> dict[str, Any]:

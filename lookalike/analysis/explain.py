@@ -1,12 +1,14 @@
 """Two pictures to the reason why they look alike: matching points, the map between them, and a drawing of both."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from lookalike.errors import LookalikeError
 from lookalike.search.rerank.keypoints import detect
 from lookalike.search.rerank.matching import GeometricModel, Verified, agree, verify
 from lookalike.search.rerank.patches import PatchEncoder, encode, mutual_pairs
@@ -17,6 +19,8 @@ FEATURES = 2000
 RATIO, PIXELS = 0.8, 8.0
 CONVINCING = 15
 """Inliers that unrelated photos hardly ever have; with fewer, rotated keypoints are tried, and patches."""
+NOTEBOOK_SIDE = 900
+"""The longer side of a drawing in a notebook: at most 200 kB."""
 MARGIN, HEIGHT, WIDEST, SHOWN = 12, 640, 4 * 640, 60
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
@@ -27,7 +31,8 @@ class Explanation:
 
     `points_a` and `points_b` (n, 2) match row by row; `of` is "keypoints" or "patches". `matrix` (3, 3) maps points of
     a to b, and `overlap` (corners, 2) is the part of b that a covers by it; both are None where no map explains the
-    matches. Patches without a map are mutual nearest neighbours that were not verified.
+    matches. Patches without a map are mutual nearest neighbours that were not verified. `pictures` reads both pictures
+    once more, for a drawing.
     """
 
     points_a: NDArray[np.float64]
@@ -36,6 +41,30 @@ class Explanation:
     model: GeometricModel | None = None
     matrix: NDArray[np.float64] | None = None
     overlap: NDArray[np.float64] | None = None
+    pictures: Callable[[], tuple[Image.Image, Image.Image]] | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process has no way to the pictures.
+        return {**vars(self), "pictures": None}
+
+    def __repr__(self) -> str:
+        return f"Explanation({self.text()!r})"
+
+    def _repr_html_(self) -> str:
+        from lookalike.images.html import fragment, whole
+
+        if self.pictures is None:
+            return fragment(self.text())
+        try:
+            return fragment(self.text(), whole(self.drawn(), self.text(), NOTEBOOK_SIDE))
+        except LookalikeError as error:
+            return fragment(f"{self.text()}; no drawing: {error}")
+
+    def drawn(self) -> Image.Image:
+        """Both pictures side by side with what matches, as `draw`; raises ValueError where there are none."""
+        if self.pictures is None:
+            raise ValueError("this explanation was made of two pictures that it does not have: use `draw`")
+        return draw(self, *self.pictures())
 
     @property
     def inliers(self) -> int:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lookalike.collection.united import Collections
     from lookalike.search.options import SearchOptions
     from lookalike.search.query import Query
-    from lookalike.types import Box, Hits
+    from lookalike.search.results import Results
+    from lookalike.types import Box
 
 BoxText = Annotated[str | None, typer.Option("--box", metavar="L,T,R,B", help="Only this region of it, in pixels.")]
 
@@ -138,7 +139,7 @@ def search(
         note(_nothing(result.hits, found))
 
 
-def _nothing(hits: "Hits", only_found: bool) -> str:
+def _nothing(hits: "Results", only_found: bool) -> str:
     """What is said where the best result is probably of something else."""
     way = "; without --found, what is alike is listed" if only_found else "" if not hits else "; these are only alike"
     return f"probably nothing like it here{way}"
@@ -159,7 +160,7 @@ def within(path: Path, where: str | None) -> tuple[Path, str | None]:
 class SearchResult:
     """What is printed: hits, the encoder that scored them, the time, and with `--exact l2` squared distances."""
 
-    hits: "Hits"
+    hits: "Results"
     encoder: str
     took_ms: float
     distances: list[float] | None

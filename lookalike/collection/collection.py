@@ -1,6 +1,7 @@
 """The public face of a collection on disk: search it, write to it, and read what it contains."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -9,7 +10,7 @@ import numpy as np
 from PIL.Image import Image
 
 from lookalike.collection.reader import FOLDER, Reader, Requested
-from lookalike.errors import CollectionError, EncoderMismatch, QueryError
+from lookalike.errors import CollectionError, EncoderMismatch, QueryError, UnknownKey
 from lookalike.index.exact import refuse_other_length
 from lookalike.integrations import addresses as engines
 from lookalike.search import hybrid
@@ -18,12 +19,25 @@ from lookalike.search.evidence import assess
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hits import DamagedRows, hits
 from lookalike.search.options import Fuse, SearchOptions, Sort
-from lookalike.search.query import Example, Query, Resolved, examples, query_picture, resolve
+from lookalike.search.query import (
+    Example,
+    Query,
+    Region,
+    Resolved,
+    box_of,
+    examples,
+    query_picture,
+    resolve,
+    weights_of,
+)
+from lookalike.search.results import Results
 from lookalike.storage import distinct, marks, store
 from lookalike.storage.manifest import remains
 from lookalike.storage.store import Store
 from lookalike.storage.swap import MOVES
-from lookalike.types import Box, Encoder, Hits, Probe, Progress, Reranker, Scores, TextEncoder
+from lookalike.types import Encoder, Photo, Probe, Progress, Reranker, Scores, TextEncoder
+from lookalike.utils.arguments import several
+from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
     from lookalike.analysis.adapt import Adaptation
@@ -42,6 +56,8 @@ if TYPE_CHECKING:
     from lookalike.storage.maintenance.verify import Damage
 
 T = TypeVar("T")
+SHOWN = 12
+"""Images that a notebook shows of a collection."""
 ROUNDS = 8
 """How often a search that meets damaged rows is repeated without them; in a collection with more it is refused."""
 
@@ -140,6 +156,62 @@ class Collection:
     def __len__(self) -> int:
         return len(self._reader)
 
+    def __iter__(self) -> Iterator[str]:
+        """The keys of all images."""
+        return iter(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.row(key) is not None
+
+    def __getitem__(self, key: str) -> Photo:
+        """The image of a key; raises UnknownKey, which is a KeyError and a QueryError.
+
+        Examples
+        --------
+        >>> photos = lookalike.open("photos")
+        >>> photos["door.jpg"].image.size, "door.jpg" in photos, "window.jpg" in photos
+        ((64, 48), True, False)
+        """
+        gallery = self.gallery
+        row = gallery.row(key) if isinstance(key, str) else None
+        if row is None:
+            raise UnknownKey(f"{key!r}: no such key in {self.path}; list(collection) has all of them")
+        return _photo(gallery, row)
+
+    def __repr__(self) -> str:
+        return f"Collection({str(self.folder)!r}, {self._summary()})"
+
+    def _summary(self) -> str:
+        if not self.exists:
+            return "not indexed yet"
+        try:
+            return f"{counted(len(self), 'image')}, {self.store.header.encoder}"
+        except CollectionError as error:
+            return str(error)
+
+    def _repr_html_(self) -> str:
+        """A few images from all over it."""
+        from lookalike.images.cards import Card, address
+        from lookalike.images.html import fragment, gallery
+
+        lead = f"{self.folder}: {self._summary()}"
+        if not self.exists:
+            return fragment(lead)
+        rows = [_photo(self.gallery, int(row)) for row in np.sort(self.gallery.sample(SHOWN))]
+        return gallery(
+            lead,
+            [
+                Card(
+                    photo.key,
+                    photo.thumbnail,
+                    f"{photo.width} x {photo.height}",
+                    "plain",
+                    address(photo.path, photo.key),
+                )
+                for photo in rows
+            ],
+        )
+
     def close(self) -> None:
         """Close the files; the next use opens them again."""
         self._reader.close()
@@ -151,31 +223,32 @@ class Collection:
         query: Example | Sequence[Example] | None = None,
         k: int = 10,
         *,
-        box: Box | None = None,
+        box: Region | None = None,
         text: str | None = None,
         negatives: Example | Sequence[Example] | None = None,
         negative_text: str | None = None,
-        weights: Sequence[float] | None = None,
+        weights: float | Sequence[float] | None = None,
         combine: Combine = "mean",
-        invariant: Sequence[str] = (),
+        invariant: str | Sequence[str] = (),
         offset: int = 0,
         min_score: float | None = None,
         exclude_self: bool = False,
         where: str | None = None,
-        exclude: Sequence[str] = (),
-        rerank: Sequence[str | Reranker] = (),
+        exclude: str | Sequence[str] = (),
+        rerank: str | Reranker | Sequence[str | Reranker] = (),
         recall: float | None = None,
         fuse: Fuse = "rank",
         found: bool = False,
         verify: bool = False,
         sort: Sort = "score",
-    ) -> Hits:
+    ) -> Results:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
         Parameters
         ----------
         query
-            A path, a key of the collection, an open image, image bytes, a URL, a vector (dim,), or several of these.
+            A path, a key of the collection, an open image, image bytes, a URL, a vector (dim,), the pixels of a picture
+            (height, width, 3) as uint8 in RGB (of OpenCV's BGR give ``array[..., ::-1]``), or several of these.
         box, text, negatives, negative_text, weights, combine, invariant
             Further parts of the query; see `Query`.
         k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse, found, verify, sort
@@ -183,10 +256,10 @@ class Collection:
 
         Returns
         -------
-        Hits
-            A list of `Hit`, best first, or as `sort` says. An image of the collection that is the query itself comes
-            first with score 1, or is left out with `exclude_self`. `found` says whether the collection has the same
-            thing, not only something alike; None where no confidence was measured.
+        Results
+            A list of `Hit`, best first, or as `sort` says; a notebook shows it as pictures. An image of the collection
+            that is the query itself comes first with score 1, or is left out with `exclude_self`. `found` says whether
+            the collection has the same thing, not only something alike; None where no confidence was measured.
 
         Raises
         ------
@@ -204,10 +277,10 @@ class Collection:
             text=text,
             negatives=examples(negatives),
             negative_text=negative_text,
-            box=box,
-            weights=tuple(weights) if weights is not None else None,
+            box=box_of(box),
+            weights=weights_of(weights),
             combine=combine,
-            invariant=tuple(invariant),
+            invariant=several("invariant", invariant),
         )
         options = SearchOptions(
             k=k,
@@ -215,8 +288,8 @@ class Collection:
             min_score=min_score,
             exclude_self=exclude_self,
             where=where,
-            exclude=frozenset(exclude),
-            rerank=tuple(rerank),
+            exclude=frozenset(several("exclude", exclude)),
+            rerank=several("rerank", rerank),
             recall=recall,
             fuse=fuse,
             found=found,
@@ -225,12 +298,12 @@ class Collection:
         )
         return self.find(question, options)
 
-    def find(self, query: Query, options: SearchOptions) -> Hits:
+    def find(self, query: Query, options: SearchOptions) -> Results:
         """As `search`, with the query and the options as objects."""
 
         return self._unless_replaced(lambda: self._intact_hits(query, options))
 
-    def _intact_hits(self, query: Query, options: SearchOptions) -> Hits:
+    def _intact_hits(self, query: Query, options: SearchOptions) -> Results:
         """The hits, ranked again without the damaged rows that are met on the way; raises DamagedRows for too many."""
         for remaining in reversed(range(ROUNDS)):
             answer = self.rank(query, options)
@@ -270,7 +343,7 @@ class Collection:
         space = self._reader.space(SearchOptions())
         return resolve(query, space.encoder, space.gallery)
 
-    def explain(self, query: Example, key: str, box: Box | None = None) -> "Explanation":
+    def explain(self, query: Example, key: str, box: Region | None = None) -> "Explanation":
         """The matching parts of a query picture (or a region of it) and an image of the collection.
 
         Raises QueryError for a key that the collection does not have and for a query that is no picture.
@@ -284,9 +357,10 @@ class Collection:
         explanation = matched(picture, image)
         if explanation.inliers < CONVINCING and isinstance(self.encoder, PatchEncoder):
             explanation = matched(picture, image, self.encoder)
-        return explanation
+        # Read again where they are drawn: two pictures at full size are not kept with each explanation.
+        return replace(explanation, pictures=lambda: (self.picture(query, box), self[key].image))
 
-    def picture(self, query: Example, box: Box | None = None) -> Image:
+    def picture(self, query: Example, box: Region | None = None) -> Image:
         """The upright picture of a query at full size, cut to its box; raises QueryError."""
         return query_picture(query, box, self.gallery)
 
@@ -297,7 +371,8 @@ class Collection:
         """
         gallery = self.gallery
         refuse_other_length(probe.vectors, gallery.dim)
-        differences = gallery.vectors(np.array([_row_of(key, gallery) for key in keys], np.int64)) - probe.vectors[0]
+        rows = [_row_of(key, gallery) for key in several("keys", keys)]
+        differences = gallery.vectors(np.array(rows, np.int64)) - probe.vectors[0]
         return np.asarray(np.einsum("ij,ij->i", differences, differences), np.float32)
 
     def duplicates(
@@ -405,7 +480,11 @@ class Collection:
         return Journal(self.path / MOVES)
 
     def label(
-        self, labels: Sequence[str], k: int = 1, templates: Sequence[str] | None = None, min_score: float = -1.0
+        self,
+        labels: str | Sequence[str],
+        k: int = 1,
+        templates: str | Sequence[str] | None = None,
+        min_score: float = -1.0,
     ) -> "tuple[Iterator[str], Iterator[list[Label]]]":
         """The keys of all images and, in step with them, the best `k` labels of each; see `zero_shot.label`."""
         from lookalike.analysis.zero_shot import BLOCK, TEMPLATE
@@ -417,7 +496,8 @@ class Collection:
         rows = np.array([item.row for item in gallery.live_items()], np.int64)
         blocks = (gallery.vectors(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK))
         keys = (item.key for item in gallery.live_items())
-        return keys, labelled(blocks, labels, encoder, k, (TEMPLATE,) if templates is None else templates, min_score)
+        sentences = (TEMPLATE,) if templates is None else several("templates", templates)
+        return keys, labelled(blocks, several("labels", labels), encoder, k, sentences, min_score)
 
     def map(
         self, out: str | Path, groups: int | None = None, most: int | None = None, progress: Progress | None = None
@@ -548,13 +628,13 @@ class Collection:
 
     def index(
         self,
-        sources: Sequence[str | Path] = (),
-        progress: Progress | None = None,
+        sources: str | Path | Sequence[str | Path] = (),
+        progress: Progress | bool | None = None,
         rebuild: bool = False,
         precision: str | None = None,
         dtype: str | None = None,
-        meta: Sequence[str | Path] = (),
-        ignore: Sequence[str] | None = None,
+        meta: str | Path | Sequence[str | Path] = (),
+        ignore: str | Sequence[str] | None = None,
         allow_removals: bool = False,
     ) -> "IndexReport":
         """Bring the collection into step with `sources`, or with those that it was made from.
@@ -569,7 +649,7 @@ class Collection:
         sources
             Folders, tars, zips or text lists.
         progress
-            Called now and then with (done, total).
+            Called now and then with (done, total). By default a bar in a terminal or a notebook; False shows none.
         rebuild
             Embed everything again; the old collection can be searched until the new one is complete.
         precision
@@ -603,7 +683,12 @@ class Collection:
         >>> photos.search("door.jpg", k=1, where="label = beach")[0].key
         'beach.jpg'
         """
-        return self._writer.index(sources, progress, rebuild, precision, dtype, meta, ignore, allow_removals)
+        from lookalike.utils.progress import chosen
+
+        places, tables = several("sources", sources), several("meta", meta)
+        patterns = None if ignore is None else several("ignore", ignore)
+        with chosen(progress, "images") as callback:
+            return self._writer.index(places, callback, rebuild, precision, dtype, tables, patterns, allow_removals)
 
     def read_facts(self, again: bool = False, progress: Progress | None = None) -> "FactsReport":
         """Read what images say of themselves where that is not known; nothing is embedded.
@@ -631,10 +716,10 @@ class Collection:
         return self._writer.read_facts(again, progress)
 
     def refresh(
-        self, paths: Sequence[str | Path], progress: Progress | None = None, allow_removals: bool = False
+        self, paths: str | Path | Sequence[str | Path], progress: Progress | None = None, allow_removals: bool = False
     ) -> "IndexReport":
         """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""
-        return self._writer.refresh(paths, progress, allow_removals)
+        return self._writer.refresh(several("paths", paths), progress, allow_removals)
 
     def add_set(
         self, encoder: str | Encoder, progress: Progress | None = None, allow_removals: bool = False
@@ -649,20 +734,20 @@ class Collection:
         """Store the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""
         return self._writer.attach(table)
 
-    def remove(self, keys: Sequence[str]) -> int:
+    def remove(self, keys: str | Sequence[str]) -> int:
         """Take images out of the collection, but leave their files; how many were removed.
 
         They stay out, also where they are moved, copied anew or embedded again, until their content changes or
         `restore` names them. Raises QueryError, and removes nothing, where a key is not in the collection.
         """
-        return self._writer.remove(keys)
+        return self._writer.remove(several("keys", keys))
 
-    def restore(self, keys: Sequence[str]) -> int:
+    def restore(self, keys: str | Sequence[str]) -> int:
         """Undo `remove`: the next `index` takes these images in again; how many.
 
         Raises QueryError, and changes nothing, where a key was not taken out by hand.
         """
-        return self._writer.restore(keys)
+        return self._writer.restore(several("keys", keys))
 
     def move_source(self, old: str | Path, new: str | Path, force: bool = False) -> None:
         """Let a source lie elsewhere from now on (another drive letter or mount point), without embedding anything.
@@ -784,6 +869,11 @@ class Collection:
         CollectionError where the collection is not adapted.
         """
         return self._writer.undo_adapt(progress)
+
+
+def _photo(gallery: StoredGallery, row: int) -> Photo:
+    item = gallery.item(row)
+    return Photo(item.key, gallery.path_of(item), item.width, item.height, opener=gallery.opener(item))
 
 
 def _row_of(key: str, gallery: StoredGallery) -> int:

@@ -16,10 +16,11 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.search.hits import DamagedRows, hits
 from lookalike.search.hybrid import Space
 from lookalike.search.options import SearchOptions
-from lookalike.search.query import Example, Query, query_picture
+from lookalike.search.query import Example, Query, Region, query_picture
+from lookalike.search.results import Results
 from lookalike.search.united import UnitedGallery
 from lookalike.storage import distinct
-from lookalike.types import Box, Hits, Progress
+from lookalike.types import Progress
 
 if TYPE_CHECKING:
     from lookalike.analysis.duplicates import Groups, Level
@@ -126,7 +127,7 @@ class Collections:
         """All their images; its rows are of one state of each."""
         return _united(self.collections)
 
-    def search(self, query: Example | Sequence[Example] | None = None, k: int = 10, **options: Any) -> Hits:
+    def search(self, query: Example | Sequence[Example] | None = None, k: int = 10, **options: Any) -> Results:
         """The `k` images of all collections that look most like `query`; the options are those of `Collection.search`.
 
         Keys and filters name images by their keys here. Raises QueryError.
@@ -140,7 +141,7 @@ class Collections:
         # It makes a query and options of the keywords, and calls `find`.
         return Collection.search(cast("Collection", self), query, k, **options)
 
-    def find(self, query: Query, options: SearchOptions) -> Hits:
+    def find(self, query: Query, options: SearchOptions) -> Results:
         """As `search`, with the query and the options as objects."""
         while True:
             states = self._states()
@@ -157,7 +158,7 @@ class Collections:
     def _states(self) -> list[int]:
         return [id(collection.store) for collection in self.collections.values()]
 
-    def _intact_hits(self, query: Query, options: SearchOptions) -> Hits:
+    def _intact_hits(self, query: Query, options: SearchOptions) -> Results:
         for remaining in reversed(range(ROUNDS)):
             answer = several.rank(query, options, self._parts(options))
             try:
@@ -189,11 +190,11 @@ class Collections:
         parts = {name: collection.info() for name, collection in self.collections.items()}
         return {"images": len(self), "collections": parts, "away": self.away}
 
-    def picture(self, query: Example, box: Box | None = None) -> Image:
+    def picture(self, query: Example, box: Region | None = None) -> Image:
         """The upright picture of a query at full size, cut to its box; raises QueryError."""
         return query_picture(query, box, self.gallery)
 
-    def explain(self, query: Example, key: str, box: Box | None = None) -> "Explanation":
+    def explain(self, query: Example, key: str, box: Region | None = None) -> "Explanation":
         """As `Collection.explain`, for an image of any of them."""
         name, own = self._owner(key)
         return self.collections[name].explain(self.picture(query, box), own)

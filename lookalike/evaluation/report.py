@@ -159,6 +159,15 @@ class Report:
     made: Provenance | None = None
     micro: MicroFigures | None = None
 
+    def __repr__(self) -> str:
+        return f"Report({self.heading()!r}, mAP {decimal(self.map)})"
+
+    def _repr_html_(self) -> str:
+        from lookalike.images.html import fragment, safe, table
+
+        notes = "".join(f"<p>{safe(remark)}</p>" for remark in self.remarks())
+        return fragment(self.heading(), table(self.rows()) + notes)
+
     @property
     def map(self) -> float:
         """mAP, of Medium where there are three setups."""

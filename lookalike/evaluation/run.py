@@ -35,6 +35,7 @@ from lookalike.evaluation.trec import NO_FILES, TrecFiles, exported, recorded, w
 from lookalike.integrations.addresses import stored
 from lookalike.search.confidence import model_for
 from lookalike.types import Encoder, Progress, Reranker
+from lookalike.utils.arguments import several, whole
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     root: str | Path | None = None,
     encoder: str | Encoder | None = None,
     protocol: str | None = None,
-    k: Sequence[int] | None = None,
+    k: int | Sequence[int] | None = None,
     uncropped: bool = False,
-    distractors: Iterable[str | Path] = (),
-    rerank: Iterable[str | Reranker] = (),
+    distractors: str | Path | Iterable[str | Path] = (),
+    rerank: str | Reranker | Iterable[str | Reranker] = (),
     *,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -122,8 +123,9 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
     >>> 0 < report.map <= 1
     True
     """
-    rerank = tuple(rerank)
-    benchmark = open_benchmark(dataset, root, distractors)
+    rerank = several("rerank", rerank)
+    k = None if k is None else _cuts(k)
+    benchmark = open_benchmark(dataset, root, several("distractors", distractors))
     chosen = protocol_for(benchmark, protocol)
     rerankers = tuple(_reranker(spec) for spec in rerank)
     measurement = Measurement(benchmark, chosen, k, uncropped, rerankers, engine, calibration, files)
@@ -145,6 +147,11 @@ def evaluate(  # noqa: PLR0913 - the keywords make one object, and behind them n
         calibration=calibration,
     )
     return replace(report, made=_provenance(options, benchmark, report))
+
+
+def _cuts(k: int | Sequence[int]) -> tuple[int, ...]:
+    each = tuple(k) if isinstance(k, Iterable) and not isinstance(k, str) else (k,)
+    return tuple(whole("k", cut) for cut in each)
 
 
 def _provenance(options: EvaluationOptions, benchmark: Benchmark, report: Report) -> Provenance:

@@ -18,6 +18,7 @@ from lookalike.images import decode as images
 from lookalike.images.facts import PhotoFacts
 from lookalike.index.ann import FILE, FOLDER, open_candidates, stamp
 from lookalike.index.exact import cosines_to
+from lookalike.search.results import StoredPicture
 from lookalike.search.searcher import Nearest, StoredRows
 from lookalike.storage import photo_facts
 from lookalike.storage.among import Among, select_among
@@ -25,7 +26,7 @@ from lookalike.storage.filters import RowMask, select
 from lookalike.storage.manifest import CACHE
 from lookalike.storage.origins import Origins
 from lookalike.storage.store import Item, Store
-from lookalike.types import Encoder, Ids, Scores, Vectors
+from lookalike.types import Encoder, Ids, Opener, Scores, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -212,6 +213,10 @@ class StoredGallery:
     def path_of(self, item: Item) -> Path | None:
         """As `path`, of an item that was read."""
         return self.origins.path(item)
+
+    def opener(self, item: Item) -> Opener:
+        """What decodes the picture of an item that was read, also after the collection was closed."""
+        return StoredPicture(self.origins, item)
 
     def rows_of_file(self, path: Path) -> list[int]:
         """The rows of a file, by the keys that it has in the sources."""

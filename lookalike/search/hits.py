@@ -6,9 +6,10 @@ from lookalike.errors import CollectionError
 from lookalike.search.confidence import is_same
 from lookalike.search.evidence import Assessment
 from lookalike.search.options import SearchOptions
+from lookalike.search.results import Results
 from lookalike.search.searched import SearchedGallery
 from lookalike.storage.store import Item
-from lookalike.types import Hit, Hits, Ranking
+from lookalike.types import Hit, Ranking
 
 
 class DamagedRows(CollectionError):  # noqa: N818 - says what is wrong
@@ -21,12 +22,12 @@ class DamagedRows(CollectionError):  # noqa: N818 - says what is wrong
         self.rows = rows
 
 
-def hits(ranking: Ranking, gallery: SearchedGallery, options: SearchOptions, assessment: Assessment) -> Hits:
+def hits(ranking: Ranking, gallery: SearchedGallery, options: SearchOptions, assessment: Assessment) -> Results:
     """The results of a ranking that begins after `options.offset`, without those that `options` cut off.
 
     Raises DamagedRows where a row or its vector does not match its checksum.
     """
-    results, damaged = Hits(found=assessment.found), list[int]()
+    results, damaged = Results(found=assessment.found), list[int]()
     items: list[Item] = []
     with gallery.snapshot():
         for row, score in zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True):
@@ -37,7 +38,8 @@ def hits(ranking: Ranking, gallery: SearchedGallery, options: SearchOptions, ass
                     damaged.append(row)
                     continue
                 rank = options.offset + len(results) + 1
-                results.append(Hit(rank, item.key, gallery.path_of(item), float(score), confidence))
+                place, opener = gallery.path_of(item), gallery.opener(item)
+                results.append(Hit(rank, item.key, place, float(score), confidence, opener=opener))
                 items.append(item)
     if damaged:
         raise DamagedRows(gallery, damaged)

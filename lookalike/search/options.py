@@ -1,12 +1,14 @@
 """The options of a search as an object that is validated once and passed down unchanged."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, get_args
+from functools import cached_property, partial
+from pathlib import PurePath
+from typing import Any, Literal, get_args
 
 from lookalike.errors import QueryError
 from lookalike.search.rerank import parse
 from lookalike.types import Reranker
+from lookalike.utils.arguments import number, optional, several, shown, text, whole, yes_or_no
 
 Fuse = Literal["rank", "scores"]
 Sort = Literal["score", "taken"]
@@ -68,7 +70,17 @@ class SearchOptions:
     sort: Sort = "score"
 
     def __post_init__(self) -> None:
-        """Validated here, once."""
+        """Validated here, once; a text is taken for a list of one."""
+        settle = partial(object.__setattr__, self)
+        for name in ("k", "offset"):
+            settle(name, whole(name, getattr(self, name)))
+        for name in ("min_score", "recall"):
+            settle(name, optional(number, name, getattr(self, name)))
+        for name in ("exclude_self", "found", "verify"):
+            settle(name, yes_or_no(name, getattr(self, name)))
+        settle("where", optional(text, "where", self.where))
+        settle("exclude", frozenset(_key(key) for key in several("exclude", self.exclude)))
+        settle("rerank", several("rerank", self.rerank))
         if self.k < 1 or self.offset < 0:
             raise QueryError(f"k = {self.k} and offset = {self.offset}: k is at least 1, offset at least 0")
         if self.recall is not None and not 0 < self.recall <= 1:
@@ -87,4 +99,14 @@ class SearchOptions:
     @cached_property
     def rerankers(self) -> tuple[Reranker, ...]:
         """The methods that `rerank` names."""
-        return tuple(parse(method) if isinstance(method, str) else method for method in self.rerank)
+        return tuple(parse(method) if isinstance(method, str) else _method(method) for method in self.rerank)
+
+
+def _key(key: Any) -> str:
+    return key.as_posix() if isinstance(key, PurePath) else text("exclude", key)
+
+
+def _method(method: Any) -> Reranker:
+    if not callable(method):
+        raise QueryError(f"rerank is {shown(method)}: give names such as 'spatial', or functions")
+    return method  # type: ignore[no-any-return]

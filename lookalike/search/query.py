@@ -1,9 +1,11 @@
 """Queries: positive and negative images, regions, items of the collection, vectors and text, resolved to a probe."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from lookalike.images.augment import parse, variants
 from lookalike.search.combine import Combine, combine
 from lookalike.search.searched import SearchedGallery
 from lookalike.types import Box, Encoder, Picture, Probe, TextEncoder, Vectors
+from lookalike.utils.arguments import number, optional, several, shown
+from lookalike.utils.arguments import text as written
 from lookalike.utils.timing import stage
 
 
@@ -30,8 +34,10 @@ class Key:
 
 
 Example = Picture | Key | bytes | NDArray[np.float32] | Probe
-"""A part of a query: an open image, a path, a key of the collection, a URL, encoded image bytes, a vector (dim,), or a
-probe, which is a resolved query."""
+"""A part of a query: an open image, a path, a key of the collection, a URL, encoded image bytes, a vector (dim,), the
+pixels of a picture (height, width, 3) as uint8 in RGB, or a probe, which is a resolved query."""
+Region = Box | Sequence[float]
+"""A box, or its four numbers: left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,14 @@ class Query:
     Parameters
     ----------
     examples
-        Images to find similar ones of: pictures, paths, keys, URLs, or vectors (dim,).
+        Images to find similar ones of: pictures, paths, keys, URLs, or vectors (dim,). An array (height, width, 3) of
+        uint8 is a picture in RGB; one of OpenCV is in BGR, so give ``array[..., ::-1]``.
     text, negative_text
         A description of what to find, and of what not to find.
     negatives
         Images of what not to find, as `examples`.
     box
-        A region of the only example, in pixels of the upright picture.
+        A region of the only example, in pixels of the upright picture: a `Box`, or left, top, right, bottom.
     weights
         A positive weight for each example, in their order; they need not add up to 1.
     combine
@@ -76,13 +83,21 @@ class Query:
     invariant: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Validated here, once."""
+        """Validated here, once; a tuple is taken for a box, an array for a picture, one for several."""
+        settle = partial(object.__setattr__, self)
+        settle("box", box_of(self.box))
+        settle("examples", tuple(map(example_of, examples(self.examples))))
+        settle("negatives", tuple(map(example_of, examples(self.negatives))))
+        settle("invariant", parse(",".join(several("invariant", self.invariant))) if self.invariant else ())
+        for name in ("text", "negative_text"):
+            settle(name, optional(written, name, getattr(self, name)))
+        settle("weights", weights_of(self.weights))
+        if self.combine not in get_args(Combine):
+            raise QueryError(f"several queries are combined by {' or '.join(get_args(Combine))}, not {self.combine!r}")
         if not (self.examples or self.text or self.negatives or self.negative_text):
             raise QueryError("no query was given")
         if self.box and len(self.examples) != 1:
             raise QueryError("a box goes with one query image, not with several" if self.examples else "a box of what?")
-        if self.invariant:
-            parse(",".join(self.invariant))
         if not (self.examples or self.text):
             raise QueryError("something must be wanted, not only unwanted: give an image or a text")
 
@@ -124,6 +139,49 @@ def examples(query: Example | Sequence[Example] | None) -> tuple[Example, ...]:
     if isinstance(query, Sequence) and not isinstance(query, str | bytes):
         return tuple(query)
     return (query,)
+
+
+def example_of(example: Any) -> Example:
+    """An example that can be searched for; the pixels of a picture become an image. Raises QueryError."""
+    if isinstance(example, np.ndarray):
+        return _of_array(example)
+    if isinstance(example, bytearray | memoryview):
+        return bytes(example)
+    if not isinstance(example, Image.Image | str | Path | Key | bytes | Probe):
+        kinds = "a path, a key, a URL, an open image, its bytes, or an array of numpy"
+        raise QueryError(f"the query {shown(example)} is no picture: give {kinds}")
+    return example
+
+
+def _of_array(array: NDArray[Any]) -> Image.Image | NDArray[np.float32]:
+    """A picture (height, width, 3 or 4) or a vector (dim,), also as rows (n, dim); raises QueryError."""
+    what = f"an array {array.shape} of {array.dtype}"
+    way = "a picture is (height, width, 3) of uint8 in RGB (of BGR give array[..., ::-1]), a vector (dim,) of floats"
+    if array.ndim == 3 and array.dtype == np.uint8 and array.shape[2] in (3, 4) and array.size:
+        return Image.fromarray(np.ascontiguousarray(array))
+    is_number = np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
+    if array.ndim not in (1, 2) or not array.size or not is_number or (array.ndim == 2 and array.dtype == np.uint8):
+        raise QueryError(f"the query is {what}: {way}")
+    return array
+
+
+def box_of(box: Any) -> Box | None:
+    """A `Box`, or four numbers as one; None stays. Raises QueryError."""
+    if box is None or isinstance(box, Box):
+        return box
+    try:
+        left, top, right, bottom = (number("box", side) for side in box)
+    except (TypeError, ValueError, QueryError) as error:
+        raise QueryError(f"box is {shown(box)}: give four numbers, left, top, right, bottom, in pixels") from error
+    return Box(left, top, right, bottom)
+
+
+def weights_of(weights: float | Sequence[float] | None) -> tuple[float, ...] | None:
+    """Weights as numbers, one for each example; None stays. Raises QueryError."""
+    if weights is None:
+        return None
+    each = weights if isinstance(weights, Iterable) and not isinstance(weights, str) else (weights,)
+    return tuple(number("weights", weight) for weight in each)
 
 
 def normalise(vectors: NDArray[np.float32]) -> Vectors:
@@ -252,8 +310,9 @@ def _pictured(vectors: Vectors, read: Callable[[], Image.Image | bytes], box: Bo
     return Probe(vectors, picture, picture)
 
 
-def query_picture(example: Example, box: Box | None, gallery: SearchedGallery) -> Image.Image:
+def query_picture(example: Example, box: Region | None, gallery: SearchedGallery) -> Image.Image:
     """The upright picture of an example at full size, cut to its box; raises QueryError where there is none."""
+    example, box = example_of(example), box_of(box)
     try:
         if isinstance(example, Probe):
             if example.image is None:

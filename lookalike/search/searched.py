@@ -9,7 +9,7 @@ from PIL.Image import Image
 
 from lookalike.images.facts import PhotoFacts
 from lookalike.storage.store import Item, Store
-from lookalike.types import Encoder, Gallery, Ids, Scores, Vectors
+from lookalike.types import Encoder, Gallery, Ids, Opener, Scores, Vectors
 
 
 class SearchedGallery(Gallery, Protocol):
@@ -98,6 +98,10 @@ class SearchedGallery(Gallery, Protocol):
 
     def path_of(self, item: Item) -> Path | None:
         """As `path`, of an item that was read."""
+        ...
+
+    def opener(self, item: Item) -> Opener:
+        """What decodes the picture of an item that was read, also after the collection was closed."""
         ...
 
     def row(self, key: str) -> int | None:

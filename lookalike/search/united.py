@@ -18,7 +18,7 @@ from lookalike.search.gallery import StoredGallery
 from lookalike.search.searcher import ENOUGH, SAMPLED
 from lookalike.storage.among import Among
 from lookalike.storage.store import Item, Store
-from lookalike.types import Encoder, Ids, Scores, Vectors
+from lookalike.types import Encoder, Ids, Opener, Scores, Vectors
 
 
 @dataclass(frozen=True)
@@ -222,9 +222,18 @@ class UnitedGallery:
 
     def path_of(self, item: Item) -> Path | None:
         """As `path`, of an item that was read here."""
+        part, own = self._own_item(item)
+        return part.path_of(own)
+
+    def opener(self, item: Item) -> Opener:
+        """What decodes the picture of an item that was read here."""
+        part, own = self._own_item(item)
+        return part.opener(own)
+
+    def _own_item(self, item: Item) -> tuple[StoredGallery, Item]:
+        """The gallery that an item is of, and the item as it is there."""
         part, at = self._place(item.row)
-        own = replace(item, key=item.key.removeprefix(f"{self.names[part]}/"), row=at)
-        return self.parts[part].path_of(own)
+        return self.parts[part], replace(item, key=item.key.removeprefix(f"{self.names[part]}/"), row=at)
 
     def row(self, key: str) -> int | None:
         """The row of a key; the name of the collection may be left out where only one has such a key."""

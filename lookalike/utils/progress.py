@@ -1,13 +1,16 @@
-"""Progress on stderr: a bar on a terminal, elsewhere a line every ten seconds."""
+"""Progress on stderr: a bar on a terminal, elsewhere a line every ten seconds; in a notebook, a bar below the cell."""
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from lookalike.types import Progress
+from lookalike.utils import notebook
 
 LINE_EVERY_SECONDS = 10.0
+DRAW_EVERY_SECONDS = 0.2
 
 
 @contextmanager
@@ -18,6 +21,37 @@ def shown(unit: str) -> Iterator[Progress]:
             yield callback
     else:
         yield _lines(unit)
+
+
+@contextmanager
+def chosen(progress: Progress | bool | None, unit: str) -> Iterator[Progress | None]:
+    """A given callback; without one, a bar on a terminal or in a notebook. False: none at all."""
+    if progress is False or callable(progress):
+        yield progress or None
+    elif display := notebook.display():
+        yield _in_notebook(display, unit)
+    elif sys.stderr is not None and sys.stderr.isatty():
+        with _bar(unit) as callback:
+            yield callback
+    else:
+        yield None
+
+
+def _in_notebook(display: Any, unit: str) -> Progress:
+    drawn = display.display(display.HTML(""), display_id=True)
+    rate, last = _Rate(), 0.0
+
+    def callback(done: int, total: int | None) -> None:
+        nonlocal last
+        speed, now = rate.of(done), time.monotonic()
+        if now - last < DRAW_EVERY_SECONDS and done != total:
+            return
+        last = now
+        bar = f'<progress value="{done}" max="{total}"></progress> ' if total else ""
+        of = f" of {total:,}" if total else ""
+        drawn.update(display.HTML(f"{bar}{done:,}{of} {unit}  {speed:,.1f}/s"))
+
+    return callback
 
 
 @contextmanager

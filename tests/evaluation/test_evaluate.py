@@ -11,7 +11,7 @@ from PIL import Image
 
 from lookalike.collection import collection as collections
 from lookalike.encoders import default
-from lookalike.errors import EvaluationError
+from lookalike.errors import EvaluationError, QueryError
 from lookalike.evaluation.answers import QueryVectors
 from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Truth
@@ -75,6 +75,13 @@ def test_json_holds_what_other_programs_rely_on(root: Path, cache: Path) -> None
     assert (query["name"], query["image"], query["box"]) == ("q", "a0.png", [0, 0, 32, 24])
     assert query["ap"] == pytest.approx(RANKS_1_3_7)
     assert query["results"][0] == {"rank": 1, "key": "a0.png", "score": 1.0, "verdict": "positive"}
+
+
+def test_one_k_and_one_method_stand_for_lists_of_one(root: Path, cache: Path) -> None:
+    report = evaluate("vgg", root, AngleEncoder(), cache=cache, k=5, rerank="alpha-qe,k=2")
+    assert (report.ks, len(report.rerank)) == ((5,), 1)
+    with pytest.raises(QueryError, match=r"k is '5' \(str\): give a whole number"):
+        evaluate("vgg", root, AngleEncoder(), cache=cache, k="5")  # type: ignore[arg-type]
 
 
 def test_a_second_run_encodes_nothing(root: Path, cache: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lookalike.evaluation.page import SHOWN, THUMBNAIL, PagePicture, Section, page, save_report
+from lookalike.evaluation.page import SHOWN, PagePicture, Section, page, save_report
 from lookalike.evaluation.plots import bar_chart, line_chart
 from lookalike.evaluation.report import Report, aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
+from lookalike.images.html import THUMBNAIL
 from tests.evaluation.angles import AngleEncoder, paint, vgg
 from tests.support.pictures import PixelEncoder
 
@@ -58,6 +59,12 @@ def test_a_browser_opens_the_page_with_every_picture_and_no_error(browser: Any, 
     assert tab.locator("figure.positive img").first.evaluate(frame) == "rgb(20, 130, 60)"
     assert tab.locator("svg").count() == 2
     tab.close()
+
+
+def test_a_report_is_a_line_and_in_a_notebook_its_table(report: Report) -> None:
+    assert re.fullmatch(r"Report\('vgg · .*, mAP [.\d]+\)", repr(report))
+    html = report._repr_html_()
+    assert (html.count("<table>"), html.count("<td>mAP</td>")) == (1, 1)
 
 
 def test_the_page_follows_the_reader_into_the_dark(browser: Any, report: Report, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from lookalike.utils import progress
+from lookalike.utils import notebook, progress
 
 
 class Clock:
@@ -44,3 +44,50 @@ def test_a_count_that_falls_is_another_piece_of_work(clock: Clock, capsys: pytes
         clock.now += 10
         callback(5, 10)
     assert capsys.readouterr().err.splitlines()[1] == "5 images of 10, 10 s left (0.5/s)"
+
+
+class Display:
+    """IPython's module `display`, as far as it is used: what is drawn is remembered."""
+
+    def __init__(self) -> None:
+        self.drawn: list[str] = []
+
+    def HTML(self, text: str) -> str:  # noqa: N802 - IPython's name
+        return text
+
+    def display(self, text: str, display_id: bool) -> "Display":
+        self.update(text)
+        return self
+
+    def update(self, text: str) -> None:
+        self.drawn.append(text)
+
+
+def test_a_notebook_has_a_bar_without_being_asked(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    display = Display()
+    monkeypatch.setattr(notebook, "display", lambda: display)
+    with progress.chosen(None, "images") as callback:
+        assert callback
+        callback(0, 10)
+        clock.now += 2
+        callback(4, 10)
+        callback(5, 10)  # too soon to be drawn
+        callback(10, 10)
+    assert display.drawn[2:] == [
+        '<progress value="4" max="10"></progress> 4 of 10 images  2.0/s',
+        '<progress value="10" max="10"></progress> 10 of 10 images  5.0/s',
+    ]
+
+
+def test_a_terminal_has_one_too_and_elsewhere_there_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int | None]] = []
+    for is_terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal, raising=False)
+        with progress.chosen(None, "images") as callback:
+            assert (callback is not None) == is_terminal
+        with progress.chosen(False, "images") as callback:
+            assert callback is None
+        with progress.chosen(lambda done, total: given.append((done, total)), "images") as callback:
+            assert callback
+            callback(1, 2)
+    assert given == [(1, 2), (1, 2)]
