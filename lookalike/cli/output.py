@@ -1,13 +1,21 @@
 """How every command prints: results on stdout, all else on stderr, names of files without control characters."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookalike.utils.text import hyperlink, printable
+
 if TYPE_CHECKING:
     from lookalike.collection.sync import IndexReport
+
+__all__ = [
+    "by_reason", "linked", "listed", "note", "number", "print_json", "printable", "say", "tell_lost_index",
+    "tell_skipped", "tell_unreachable", "tell_withheld", "write",
+]  # fmt: skip
 
 FEW = 3
 """Files that are named one by one; of more with one reason, the first stands for all."""
@@ -29,9 +37,16 @@ def listed(value: object) -> str:
     return number(value)
 
 
-def printable(text: str) -> str:
-    """Text with control characters escaped: a file name must not break the line or control the terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+def say(text: str) -> None:
+    """Print lines of a result, with control characters escaped."""
+    print("\n".join(map(printable, text.split("\n"))))
+
+
+def linked(path: Path | None, name: str) -> str:
+    """A name with control characters escaped, on a terminal as a hyperlink to its file."""
+    if path is None or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return printable(name)
+    return hyperlink(printable(name), path.absolute().as_uri())
 
 
 def write(text: str, end: str) -> None:

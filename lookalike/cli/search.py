@@ -1,6 +1,8 @@
 """Commands that ask a collection: search, and explain."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -8,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lookalike.cli.app import Also, AsJson, CollectionPath, Device, EncoderName, app
-from lookalike.cli.output import note, print_json, printable, write
+from lookalike.cli.output import linked, note, print_json, write
+from lookalike.cli.pictures import Html, Open, Preview, explain_page, page_wanted, preview, search_page, write_page
 from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
@@ -81,9 +84,11 @@ def search(
     as_json: AsJson = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths alone, one a line.")] = False,
     null: Annotated[bool, typer.Option("-0", help="Print paths alone, each ended by a NUL byte.")] = False,
+    drawn: Preview = None,
+    html: Html = None,
+    is_shown: Open = False,
 ) -> None:
     """Find the images that look most like QUERY, or fit the words. A score is a cosine: 1 is the same."""
-    from lookalike.collection import collection as collections
     from lookalike.search.options import SearchOptions
     from lookalike.search.query import Query
 
@@ -123,17 +128,17 @@ def search(
         verify=verify,
         sort=sort,
     )
-    if also:
-        result = _ask_many([path, *also], question, options, encoder, device)
-    else:
-        with collections.open(path, device=device) as whole:
-            result = _ask(whole.chosen(encoder), question, options, with_distances=exact == "l2")
+    with _opened(path, also, encoder, device) as searched:
+        result = _ask(searched, question, options, with_distances=exact == "l2")
+        if file := page_wanted(html, is_shown):
+            write_page(file, search_page(question, result.hits, searched), is_shown)
     if as_json:
         _print_json(query, text, k, result)
     elif paths or null:
         for hit in result.hits:
             write(str(hit.path or hit.key), "\0" if null else "\n")
     else:
+        preview(result.hits.cards, drawn)
         _print_lines(result)
     if result.hits.found is False and not as_json:
         note(_nothing(result.hits, found))
@@ -168,22 +173,33 @@ class SearchResult:
 
     def rows(self) -> list[dict[str, Any]]:
         """The hits, ready for JSON."""
-        rows = [
-            {
-                "rank": hit.rank,
-                "key": hit.key,
-                "path": str(hit.path) if hit.path else None,
-                "score": hit.score,
-                "confidence": hit.confidence,
-            }
-            for hit in self.hits
-        ]
+        rows: list[dict[str, Any]] = self.hits.to_json()["results"]
         if self.distances is None:
             return rows
         return [row | {"distance": distance} for row, distance in zip(rows, self.distances, strict=True)]
 
 
-def _ask(collection: "Collection", question: "Query", options: "SearchOptions", with_distances: bool) -> SearchResult:
+@contextmanager
+def _opened(
+    path: Path, also: "Sequence[Path] | None", encoder: str | None, device: str | None
+) -> "Iterator[Collection | Collections]":
+    from lookalike.collection import collection as collections
+
+    if also:
+        with many([path, *also], encoder, device) as united:
+            yield united
+    else:
+        with collections.open(path, device=device) as whole:
+            yield whole.chosen(encoder)
+
+
+def _ask(
+    collection: "Collection | Collections", question: "Query", options: "SearchOptions", with_distances: bool
+) -> SearchResult:
+    from lookalike.collection.collection import Collection
+
+    if not isinstance(collection, Collection):
+        return _ask_many(collection, question, options)
     start = time.perf_counter()
     hits = collection.find(question, options)
     took_ms = round(1000 * (time.perf_counter() - start), 3)
@@ -194,16 +210,13 @@ def _ask(collection: "Collection", question: "Query", options: "SearchOptions", 
     return SearchResult(hits, scored_by.store.header.encoder, took_ms, distances, scored_by.damaged)
 
 
-def _ask_many(
-    paths: "Sequence[Path]", question: "Query", options: "SearchOptions", encoder: str | None, device: str | None
-) -> SearchResult:
-    with many(paths, encoder, device) as collections:
-        if collections.mixes_encoders:
-            note(f"scores of {' and '.join(collections.encoders)} do not compare: ordered by calibrated ones")
-        start = time.perf_counter()
-        hits = collections.find(question, options)
-        took_ms = round(1000 * (time.perf_counter() - start), 3)
-        return SearchResult(hits, " and ".join(collections.encoders), took_ms, None, collections.damaged)
+def _ask_many(collections: "Collections", question: "Query", options: "SearchOptions") -> SearchResult:
+    if collections.mixes_encoders:
+        note(f"scores of {' and '.join(collections.encoders)} do not compare: ordered by calibrated ones")
+    start = time.perf_counter()
+    hits = collections.find(question, options)
+    took_ms = round(1000 * (time.perf_counter() - start), 3)
+    return SearchResult(hits, " and ".join(collections.encoders), took_ms, None, collections.damaged)
 
 
 def many(paths: "Sequence[Path]", encoder: str | None = None, device: str | None = None) -> "Collections":
@@ -225,10 +238,9 @@ def _print_json(query: list[str] | None, text: str | None, k: int, result: Searc
 
 
 def _print_lines(result: SearchResult) -> None:
-    for row in result.rows():
-        numbers = f"{row['rank']:4d}  {row['score']:7.4f}"
-        distance = f"  {row['distance']:7.4f}" if "distance" in row else ""
-        print(f"{numbers}{distance}  {printable(row['path'] or row['key'])}")
+    distances = [""] * len(result.hits) if result.distances is None else [f"  {each:7.4f}" for each in result.distances]
+    for hit, distance in zip(result.hits, distances, strict=True):
+        print(f"{hit.rank:4d}  {hit.score:7.4f}{distance}  {linked(hit.path, str(hit.path or hit.key))}")
 
 
 @app.command(epilog="Example: lookalike explain ~/Pictures holiday.jpg beach.jpg --out why.png")
@@ -240,6 +252,8 @@ def explain(
     box: BoxText = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw both, with what matches.")] = None,
     as_json: AsJson = False,
+    html: Html = None,
+    is_shown: Open = False,
 ) -> None:
     """Say why two images look alike: the points (or patches) that match, and the map that they agree on."""
     from lookalike.analysis.explain import draw
@@ -256,6 +270,8 @@ def explain(
             except (OSError, ValueError) as error:
                 raise LookalikeError(f"{out} cannot be written ({error})") from error
             note(f"wrote {out}")
+        if file := page_wanted(html, is_shown):
+            write_page(file, explain_page(explanation, query, key), is_shown)
     print_json(explanation.to_json()) if as_json else print(explanation.text())
 
 

@@ -10,10 +10,12 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lookalike.cli.app import Also, AsJson, CollectionPath, app
-from lookalike.cli.output import note, print_json, printable, write
+from lookalike.cli.output import linked, note, print_json, printable, write
+from lookalike.cli.pictures import Html, Open, duplicates_page, page_wanted, write_page
 from lookalike.cli.search import many
 from lookalike.errors import LookalikeError
 from lookalike.utils.files import reason
+from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
     from lookalike.analysis.duplicates import Group, Groups
@@ -64,6 +66,8 @@ def duplicates(
         typer.Option("--not", metavar="A B", help="Remember that two images (keys or paths) are no duplicates."),
     ] = None,
     forget: Annotated[bool, typer.Option("--forget", help="With --not: forget it again.")] = False,
+    html: Html = None,
+    is_shown: Open = False,
 ) -> None:
     """Find groups of images that are copies of one picture, and suggest which to keep."""
     from lookalike.collection import collection as collections
@@ -87,6 +91,8 @@ def duplicates(
         by_content = paths or null or trash or move_to is not None
         with shown("comparisons") as progress:
             groups = find(level, threshold, progress=progress, keep=keep, by_content=by_content)
+        if file := page_wanted(html, is_shown):
+            write_page(file, duplicates_page(groups, ", ".join(map(str, [path, *(also or ())]))), is_shown)
         _print_copies(groups, as_json, as_csv, (("\0" if null else "\n") if paths or null else None))
         if groups.unseen:
             note(
@@ -154,18 +160,16 @@ def _undo(path: Path) -> None:
 
 
 def _print_groups(groups: "list[Group]") -> None:
-    from lookalike.analysis.duplicates import suggestion
+    from lookalike.analysis.duplicates import suggestion, summary
 
     for number, group in enumerate(groups, 1):
-        print(f"group {number}: {len(group.members)} images")
+        print(f"group {number}: {counted(len(group.members), 'image')}")
         for member in group.members:
             size = f"{member.item.width} x {member.item.height}"
-            shown = printable(str(member.path or member.item.key))
+            shown = linked(member.path, str(member.path or member.item.key))
             why = f"  ({printable(group.reason)})" if member is group.kept and group.reason else ""
             print(f"  {suggestion(member):5}  {member.score:6.4f}  {member.level or '':7}  {size:>13}  {shown}{why}")
-    extras = [member for group in groups for member in group.extras]
-    freed = sum(member.item.size for member in extras)
-    note(f"{len(groups):,} groups, {len(extras):,} images could go, {freed / 1e6:,.1f} MB")
+    note(summary(groups))
 
 
 def _move(groups: "list[Group]", folder: Path | None, really: bool, collection: "Collection") -> None:

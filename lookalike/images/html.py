@@ -34,6 +34,8 @@ _CARDS = {
     ".keep>:first-child": "border:4px solid var(--good)",
     ".extra>:first-child": "border:4px dashed var(--junk)",
     ".junk>:first-child": "border:4px dotted var(--junk)",
+    ".large figure": "width:216px",
+    ".large figure img,.large .none": "width:216px;height:170px",
     "figcaption": "font-size:.75rem;line-height:1.3;color:var(--soft);overflow-wrap:anywhere",
     "figcaption b": "color:var(--fore);font-variant-numeric:tabular-nums",
     "figcaption a": "color:inherit",
@@ -97,7 +99,8 @@ def gallery(lead: str, cards: Sequence[Card], room: int = NOTEBOOK_BYTES) -> str
 def section(heading: str, cards: Iterable[Card], size: int = THUMBNAIL) -> str:
     """A heading, and a row of cards."""
     row = "".join(figure(card, size) for card in cards)
-    return f'<section><h3>{safe(heading)}</h3><div class="row">{row}</div></section>'
+    large = " large" if size > THUMBNAIL else ""
+    return f'<section><h3>{safe(heading)}</h3><div class="row{large}">{row}</div></section>'
 
 
 def figure(card: Card, size: int = THUMBNAIL) -> str:

@@ -17,7 +17,7 @@ from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lookalike.errors import ImageError
 from lookalike.images.cards import Card
@@ -149,8 +149,7 @@ def _strip(cards: Sequence[Card], terminal: Terminal) -> Image.Image:
     strip = Image.new("RGBA", ((len(cards) * (COLUMNS + 1) - 1) * width, tile[1]))
     for number, card in enumerate(cards):
         try:
-            picture = card.picture(max(tile)).copy()
-            picture.thumbnail(tile, Image.Resampling.LANCZOS)
+            picture = ImageOps.contain(card.picture(max(tile)), tile, Image.Resampling.LANCZOS)
         except ImageError:
             picture = Image.new("RGB", tile, "grey")
         strip.paste(picture, (number * (COLUMNS + 1) * width, tile[1] - picture.height))
@@ -205,7 +204,8 @@ def sixel(image: Image.Image) -> str:
     palette = np.asarray(paletted.getpalette(), np.int64).reshape(-1, 3) * 100 // 255
     colours = np.where(np.asarray(plain)[:, :, 3] > 127, np.asarray(paletted, np.int64), -1)
     parts = [f'\x1bP0;1;0q"1;1;{image.width};{image.height}']
-    parts += [f"#{number};2;{red};{green};{blue}" for number, (red, green, blue) in enumerate(palette.tolist())]
+    used = [number for number in np.unique(colours).tolist() if number >= 0]
+    parts += [f"#{number};2;{';'.join(map(str, palette[number].tolist()))}" for number in used]
     for top in range(0, image.height, 6):
         band = colours[top : top + 6]
         weights = 1 << np.arange(len(band))[:, None]

@@ -125,7 +125,7 @@ def test_duplicates_are_groups_with_one_to_keep(run: Run, indexed: Path) -> None
     assert status == 0
     assert output.splitlines()[0] == "group 1: 2 images"
     assert {line.split()[0] for line in output.splitlines()[1:]} == {"keep", "extra"}
-    assert "1 groups, 1 images could go" in errors
+    assert "1 group, 1 image could go" in errors
     document = json.loads(run("duplicates", indexed, "--threshold", 0.99, "--json")[1])
     names = sorted(sorted(member["key"] for member in group) for group in document["groups"])
     assert names == [["01.jpg", "copy.png"], ["02.jpg", "same.jpg"]]

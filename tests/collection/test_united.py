@@ -14,8 +14,8 @@ import lookalike
 from lookalike.collection.collection import Collection
 from lookalike.collection.united import Collections, open_many
 from lookalike.errors import CollectionError, QueryError
+from lookalike.search.results import Results
 from lookalike.storage.maintenance.merge import merge
-from lookalike.types import Hits
 from tests.support.confident import measured
 from tests.support.pictures import PixelEncoder, picture
 from tests.support.vectors import FINGERPRINT, make, put_values
@@ -52,7 +52,7 @@ def split(folder: Path, counts: Sequence[int], removed: Sequence[int], rows: Row
     return places
 
 
-def found(hits: Hits) -> list[tuple[int, Path | None, float]]:
+def found(hits: Results) -> list[tuple[int, Path | None, float]]:
     return [(hit.rank, hit.path, hit.score) for hit in hits]
 
 
