@@ -67,7 +67,7 @@ def test_no_door_has_an_option_of_its_own_that_changes_what_is_found() -> None:
     # `filter` is the old name of a part of `where`.
     assert set(json_body()) == {"query", "filter", *OPTIONS}
     here = {"path", "also", "query", "encoder", "device", "exact", "as_json", "paths", "null", "help"}
-    here |= {"drawn", "html", "is_shown"}
+    here |= {"drawn", "html", "is_shown", "index"}
     assert {*command_line(), "help"} == here | {SINGULAR.get(name, name) for name in OPTIONS}
 
 

@@ -267,8 +267,12 @@ def _card(member: Member, group: Group, before: str = "") -> Card:
     """A member as a picture: the frame of what is kept is green, that of what could go is dashed."""
     kind = {"keep": "keep", "extra": "extra"}.get(suggestion(member), "plain")
     item, why = member.item, f" ({group.reason})" if member is group.kept and group.reason else ""
-    note = f"{before}{suggestion(member)}{why} · {item.width} x {item.height} · {item.size / 1e6:,.1f} MB"
+    note = f"{before}{suggestion(member)}{why} · {item.width} x {item.height} · {_size(item.size)}"
     return Card(item.key, member.thumbnail, note, kind, address(member.path, item.key))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e3:,.0f} kB" if count < 1e6 else f"{count / 1e6:,.1f} MB"
 
 
 def _row(member: Member, group: Group) -> dict[str, Any]:

@@ -5,7 +5,8 @@ Nothing that is imported here loads a heavy library: `lookalike --help` must not
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
@@ -24,11 +25,14 @@ from lookalike.cli import (
     whole,
 )
 from lookalike.cli.app import app
-from lookalike.cli.output import note
+from lookalike.cli.output import complain, note
 from lookalike.cli.renamed import current
 from lookalike.errors import LookalikeError
 from lookalike.utils.files import reason
+from lookalike.utils.verbosity import LEVEL
 
+ANYWHERE = ("-q", "--quiet", "-v", "--verbose", "--debug")
+"""Options that may stand before a command and behind it."""
 INTERRUPTED = 130
 """The status that typer gives a command that Ctrl-C ended, as the shell would."""
 
@@ -51,12 +55,27 @@ __all__ = [
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The console script: runs one command and exits with 0, 1 (error), 2 (usage), 3 (--strict) or 130 (Ctrl-C)."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
+    words, said = _parted(list(sys.argv[1:] if arguments is None else arguments))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal of another encoding shows what it has no letter for as an escape, as stderr does.
         sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(_run([word for word in words if word != "--debug"], debug))
+    with _level(("-v" in said or "--verbose" in said) - ("-q" in said or "--quiet" in said)):
+        sys.exit(_run(words, "--debug" in said))
+
+
+def _parted(words: list[str]) -> tuple[list[str], set[str]]:
+    """The words of a command line without those that every command takes anywhere, and these."""
+    end = words.index("--") if "--" in words else len(words)
+    return [word for word in words[:end] if word not in ANYWHERE] + words[end:], set(words[:end]) & set(ANYWHERE)
+
+
+@contextmanager
+def _level(level: int) -> Iterator[None]:
+    token = LEVEL.set(level)
+    try:
+        yield
+    finally:
+        LEVEL.reset(token)
 
 
 def _run(arguments: list[str], debug: bool) -> int:
@@ -70,7 +89,7 @@ def _run(arguments: list[str], debug: bool) -> int:
     except LookalikeError as error:
         if debug:
             raise
-        note(f"error: {error}")
+        complain(f"error: {error}")
         return 1
     except BrokenPipeError:
         return _unread()
@@ -83,7 +102,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         # A folder that cannot be written to, a full disk: the system's own reason says enough.
         if debug or not error.strerror:
             raise
-        note(f"error: {f'{error.filename}: ' if error.filename else ''}{reason(error)}")
+        complain(f"error: {f'{error.filename}: ' if error.filename else ''}{reason(error)}")
         return 1
     except Exception as error:
         if debug or not hasattr(error, "exit_code"):

@@ -1,18 +1,57 @@
 """The command line's root, and the arguments that several commands share."""
 
+import inspect
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
+
+from lookalike.cli import completion
+
+PANELS = {
+    "Start": ("index", "search", "serve", "demo"),
+    "Look at the whole": ("duplicates", "map", "label", "explain"),
+    "Keep in order": (
+        "info", "facts", "sources", "remove", "verify", "optimize", "compact", "whiten", "adapt",
+    ),
+    "Measure": ("encoders", "evaluate", "compare", "grid"),
+    "Beyond one machine": ("embed", "merge", "export", "import"),
+}  # fmt: skip
+"""The commands as `lookalike --help` groups them."""
+WIDEST = 120
+"""Columns of a help text, where the terminal has as many."""
+
+
+class Panels(TyperGroup):
+    """Lists the commands in panels, each with its whole first sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each panel, and one for what is in none."""
+        left = dict(self.commands)
+        panels = [
+            (title, [(name, left.pop(name)) for name in names if name in left]) for title, names in PANELS.items()
+        ]
+        for title, commands in [*panels, ("More", list(left.items()))]:
+            if rows := [(name, _first_sentence(command.help)) for name, command in commands if not command.hidden]:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def _first_sentence(text: str | None) -> str:
+    paragraph = " ".join(inspect.cleandoc(text or "").partition("\n\n")[0].split())
+    sentence = paragraph.partition(". ")[0]
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+
 
 app = typer.Typer(
+    cls=Panels,
     name="lookalike",
     help="Which images here look like this one? For any folder, without labels and without training.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
 )
 
 
@@ -29,15 +68,32 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more, such as the time of each stage.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """What stands before a command."""
+    """What stands before a command; `main` reads --quiet, --verbose and --debug, which may stand behind it too."""
 
 
-CollectionPath = Annotated[Path, typer.Argument(metavar="COLLECTION", help="An indexed folder, or a collection.")]
-Also = Annotated[
-    list[Path] | None, typer.Option("--also", metavar="COLLECTION", help="Ask this one too, as if both were one.")
+CollectionPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="COLLECTION", help="An indexed folder, or a collection.", autocompletion=completion.collections
+    ),
 ]
-EncoderName = Annotated[str | None, typer.Option("--encoder", metavar="NAME", help="See `lookalike encoders`.")]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--also",
+        metavar="COLLECTION",
+        help="Ask this one too, as if both were one.",
+        autocompletion=completion.collections,
+    ),
+]
+EncoderName = Annotated[
+    str | None,
+    typer.Option("--encoder", metavar="NAME", help="See `lookalike encoders`.", autocompletion=completion.encoders),
+]
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cuda, mps or cpu for PyTorch; without it, a GPU if there is one.")
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookalike.cli import completion
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
 from lookalike.cli.cluster import Taken, take
 from lookalike.cli.maintenance import StoreAs, watch
@@ -41,7 +42,11 @@ def index(
     ] = None,
     encoder: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="See `lookalike encoders`; several keep a set of vectors each."),
+        typer.Option(
+            metavar="NAME",
+            help="See `lookalike encoders`; several keep a set of vectors each.",
+            autocompletion=completion.encoders,
+        ),
     ] = None,
     path: Annotated[
         Path | None,

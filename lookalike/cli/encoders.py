@@ -7,6 +7,7 @@ import typer
 from lookalike.cli.app import AsJson, app
 from lookalike.cli.output import note, print_json
 from lookalike.errors import EncoderError
+from lookalike.utils.text import meant
 
 group = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 app.add_typer(group, name="encoders")
@@ -64,7 +65,7 @@ def pull(
             print(f"{name}: needs no download")
             continue
         if name not in ENCODERS and name.count("/") != 1:
-            raise EncoderError(f"{name}: no such encoder; there are {', '.join(weights.HUB)}")
+            raise EncoderError(f"{name}: no such encoder{meant(name, ENCODERS)}; there are {', '.join(weights.HUB)}")
         published = weights.model(name)
         if published.gated and not weights.is_cached(name):
             note(f"{name}: {published.license}, which restricts use; read it at {published.page}")

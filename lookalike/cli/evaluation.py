@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookalike.cli import completion
 from lookalike.cli.app import AsJson, Device, EncoderName, app
 from lookalike.cli.output import note, print_json
 
@@ -24,7 +25,13 @@ ProtocolName = Annotated[
 ]
 Uncropped = Annotated[bool, typer.Option("--uncropped", help="Ask with whole photos, not with their boxes.")]
 Rerank = Annotated[
-    list[str] | None, typer.Option("--rerank", metavar="SPEC", help="Such as alpha-qe,k=10; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--rerank",
+        metavar="SPEC",
+        help="Such as alpha-qe,k=10; may be repeated.",
+        autocompletion=completion.rerankers,
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write report.json, .md and .html here.")]
 
@@ -205,9 +212,10 @@ def _root(dataset: str, root: Path | None, download: bool = False) -> Path:
     from lookalike.evaluation.datasets import DATASETS
     from lookalike.evaluation.datasets.download import HOMES
     from lookalike.utils.paths import cache_dir
+    from lookalike.utils.text import meant
 
     if dataset not in DATASETS:
-        raise EvaluationError(f"{dataset}: no such data set; there are {', '.join(DATASETS)}")
+        raise EvaluationError(f"{dataset}: no such data set{meant(dataset, DATASETS)}; there are {', '.join(DATASETS)}")
     place = root or cache_dir("datasets", dataset)
     if download:
         from lookalike.evaluation.datasets.download import download as fetch

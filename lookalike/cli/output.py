@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lookalike.utils.text import hyperlink, printable
+from lookalike.utils.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from lookalike.collection.sync import IndexReport
 
 __all__ = [
-    "by_reason", "linked", "listed", "note", "number", "print_json", "printable", "say", "tell_lost_index",
+    "by_reason", "complain", "linked", "listed", "note", "number", "print_json", "printable", "say", "tell_lost_index",
     "tell_skipped", "tell_unreachable", "tell_withheld", "write",
 ]  # fmt: skip
 
@@ -61,7 +62,13 @@ def print_json(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line on stderr."""
+    """Print a line on stderr, unless --quiet was given."""
+    if not is_quiet():
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """Print the line of an error on stderr."""
     print(f"lookalike: {printable(text)}", file=sys.stderr)
 
 

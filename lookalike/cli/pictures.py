@@ -44,13 +44,13 @@ Html = Annotated[
 Open = Annotated[bool, typer.Option("--open", help="Show that page in the browser.")]
 
 
-def preview(cards: "Callable[[], Sequence[Card]]", asked: bool | None) -> None:
+def preview(cards: "Callable[[], Sequence[Card]]", choice: bool | None) -> None:
     """Draw cards on a terminal that shows pictures; nothing where stdout is none."""
-    if asked is False or (asked is None and os.environ.get("NO_COLOR")) or not sys.stdout.isatty():
+    if choice is False or (choice is None and os.environ.get("NO_COLOR")) or not sys.stdout.isatty():
         return
     from lookalike.images import terminal
 
-    if seen := terminal.detect(sys.stdout, blocks=bool(asked)):
+    if seen := terminal.detect(sys.stdout, blocks=bool(choice)):
         sys.stdout.write(terminal.grid(cards(), seen))
         sys.stdout.flush()
 
@@ -89,8 +89,8 @@ def search_page(query: "Query", results: "Results", collection: "Collection | Co
 
     words = [("with the words", query.text), ("but not", query.negative_text)]
     said = "".join(f"<p>{label} “{safe(text)}”</p>" for label, text in words if text)
-    cards = [_asked(example, "query", query, collection) for example in query.examples]
-    cards += [_asked(example, "negative", query, collection) for example in query.negatives]
+    cards = [_query_card(example, "query", query, collection) for example in query.examples]
+    cards += [_query_card(example, "negative", query, collection) for example in query.negatives]
     shown = results.cards()[:MOST]
     rest = f", the best {len(shown)} of them here" if len(shown) < len(results) else ""
     place, encoder = _place(collection)
@@ -100,7 +100,7 @@ def search_page(query: "Query", results: "Results", collection: "Collection | Co
     return document("Which images look like this one?", f"{lead}. A score is a cosine, by {encoder}.", body)
 
 
-def _asked(example: Any, kind: str, query: "Query", collection: "Collection | Collections") -> "Card":
+def _query_card(example: Any, kind: str, query: "Query", collection: "Collection | Collections") -> "Card":
     from lookalike.images import decode as images
     from lookalike.images.cards import Card
 

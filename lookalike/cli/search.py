@@ -1,28 +1,32 @@
 """Commands that ask a collection: search, and explain."""
 
+import shlex
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lookalike.cli import completion
 from lookalike.cli.app import Also, AsJson, CollectionPath, Device, EncoderName, app
-from lookalike.cli.output import linked, note, print_json, write
+from lookalike.cli.output import linked, note, print_json, printable, write
 from lookalike.cli.pictures import Html, Open, Preview, explain_page, page_wanted, preview, search_page, write_page
 from lookalike.errors import LookalikeError
+from lookalike.utils.text import counted
+from lookalike.utils.timing import listening
+from lookalike.utils.verbosity import is_verbose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lookalike.collection.collection import Collection
     from lookalike.collection.united import Collections
     from lookalike.search.options import SearchOptions
     from lookalike.search.query import Query
     from lookalike.search.results import Results
-    from lookalike.types import Box
+    from lookalike.types import Box, Hit
 
 BoxText = Annotated[str | None, typer.Option("--box", metavar="L,T,R,B", help="Only this region of it, in pixels.")]
 
@@ -53,7 +57,13 @@ def search(
         str | None, typer.Option(metavar="flip,rotate", help="Ask for mirrored and turned copies too.")
     ] = None,
     rerank: Annotated[
-        list[str] | None, typer.Option("--rerank", metavar="SPEC", help="Such as spatial,top=100; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--rerank",
+            metavar="SPEC",
+            help="Such as spatial,top=100; repeatable.",
+            autocompletion=completion.rerankers,
+        ),
     ] = None,
     fuse: Annotated[
         Literal["rank", "scores"], typer.Option(help="How images and words together become one ranking.")
@@ -87,12 +97,16 @@ def search(
     drawn: Preview = None,
     html: Html = None,
     is_shown: Open = False,
+    index: Annotated[
+        bool, typer.Option("--index", help="Index COLLECTION first, where that was never done; without it, it asks.")
+    ] = False,
 ) -> None:
     """Find the images that look most like QUERY, or fit the words. A score is a cosine: 1 is the same."""
     from lookalike.search.options import SearchOptions
     from lookalike.search.query import Query
 
     region = parse_box(box)
+    refuse_swapped("search", path, query or ())
     path, where = within(path, where)
     if as_json + paths + null > 1:
         raise typer.BadParameter("--json, --paths and -0 exclude each other")
@@ -128,8 +142,9 @@ def search(
         verify=verify,
         sort=sort,
     )
-    with _opened(path, also, encoder, device) as searched:
+    with _opened(path, also, encoder, device, index) as searched:
         result = _ask(searched, question, options, with_distances=exact == "l2")
+        best = _best(searched, question, options) if not result.hits and not as_json else []
         if file := page_wanted(html, is_shown):
             write_page(file, search_page(question, result.hits, searched), is_shown)
     if as_json:
@@ -140,14 +155,64 @@ def search(
     else:
         preview(result.hits.cards, drawn)
         _print_lines(result)
-    if result.hits.found is False and not as_json:
-        note(_nothing(result.hits, found))
+    if not result.hits and not as_json:
+        note(_none(result.hits, best, options))
+    elif result.hits.found is False and not as_json:
+        note("probably nothing like it here; these are only alike")
 
 
-def _nothing(hits: "Results", only_found: bool) -> str:
-    """What is said where the best result is probably of something else."""
-    way = "; without --found, what is alike is listed" if only_found else "" if not hits else "; these are only alike"
-    return f"probably nothing like it here{way}"
+def _best(collection: "Collection | Collections", question: "Query", options: "SearchOptions") -> "Sequence[Hit]":
+    """The result that would be first if nothing was cut off; none where the filter leaves no image."""
+    return collection.find(question, replace(options, k=1, offset=0, min_score=None, found=False))
+
+
+def _none(results: "Results", best: "Sequence[Hit]", options: "SearchOptions") -> str:
+    """Why there is no result, and what the best would have been."""
+    if not best:
+        return "no image fits --where" if options.where else "there is no other image here"
+    would = f"the best is {best[0].key}, {best[0].score:.4f}"
+    if options.found and results.found is False:
+        return f"probably nothing like it here ({would}); without --found, what is alike is listed"
+    if options.min_score is not None and best[0].score < options.min_score:
+        return f"nothing here has a score of {options.min_score:g} or more; {would}"
+    return f"no result is left after the first {options.offset:,}; {would}"
+
+
+def refuse_swapped(command: str, path: Path, queries: Sequence[str]) -> None:
+    """Raise LookalikeError where a picture stands for COLLECTION, and a folder for QUERY."""
+    folder = next((query for query in queries if Path(query).expanduser().is_dir()), None)
+    if folder is not None and path.is_file() and not _is_archive(path):
+        words = [folder, str(path), *(query for query in queries if query != folder)]
+        way = f"lookalike {command} {shlex.join(words)}"
+        raise LookalikeError(f"{path} is a file and {folder} a folder, which comes first; did you mean `{way}`?")
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() in (".tar", ".zip", ".txt", ".gz", ".tgz")
+
+
+def index_first(path: Path, encoder: str | None, device: str | None, without_asking: bool) -> None:
+    """Index a folder that never was, where that is wanted; raises LookalikeError where nobody can be asked."""
+    from lookalike.collection import collection as collections
+    from lookalike.storage.manifest import remains
+    from lookalike.utils.progress import shown
+
+    with collections.open(path, encoder=encoder, device=device) as collection:
+        if collection.exists or remains(collection.path):
+            return
+        if not without_asking:
+            _ask_to_index(collection.folder)
+        with shown("images") as progress:
+            report = collection.index(progress=progress)
+    note(f"{collection.path}: {counted(report.added, 'image')} indexed, {report.skipped:,} skipped")
+
+
+def _ask_to_index(folder: Path) -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        way = f"run `lookalike index {folder}`, or search with --index"
+        raise LookalikeError(f"{folder} has not been indexed; {way}")
+    if not typer.confirm(f"{printable(str(folder))} has not been indexed. Index it now?", default=True, err=True):
+        raise typer.Exit(1)
 
 
 def within(path: Path, where: str | None) -> tuple[Path, str | None]:
@@ -181,7 +246,7 @@ class SearchResult:
 
 @contextmanager
 def _opened(
-    path: Path, also: "Sequence[Path] | None", encoder: str | None, device: str | None
+    path: Path, also: "Sequence[Path] | None", encoder: str | None, device: str | None, index: bool
 ) -> "Iterator[Collection | Collections]":
     from lookalike.collection import collection as collections
 
@@ -189,6 +254,7 @@ def _opened(
         with many([path, *also], encoder, device) as united:
             yield united
     else:
+        index_first(path, encoder, device, index)
         with collections.open(path, device=device) as whole:
             yield whole.chosen(encoder)
 
@@ -201,8 +267,12 @@ def _ask(
     if not isinstance(collection, Collection):
         return _ask_many(collection, question, options)
     start = time.perf_counter()
-    hits = collection.find(question, options)
+    with listening() as seconds:
+        hits = collection.find(question, options)
     took_ms = round(1000 * (time.perf_counter() - start), 3)
+    if is_verbose():
+        stages = "".join(f"{name} {1000 * each:.0f} ms, " for name, each in seconds.items())
+        note(f"{stages}{took_ms:.0f} ms in all, among {counted(len(collection), 'image')}")
     distances = None
     if with_distances:
         distances = collection.distances(collection.resolve(question).probe, [hit.key for hit in hits]).tolist()
@@ -261,6 +331,7 @@ def explain(
     from lookalike.search.query import Key
 
     region = parse_box(box)
+    refuse_swapped("explain", path, (query,))
     with many([path, *also]) if also else collections.open(path) as collection:
         explanation = collection.explain(query, key, region)
         if out:

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lookalike.cli import completion
 from lookalike.cli.app import Also, AsJson, CollectionPath, app
 from lookalike.cli.output import linked, note, print_json, printable, write
 from lookalike.cli.pictures import Html, Open, duplicates_page, page_wanted, write_page
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 AsPaths = Annotated[bool, typer.Option("--paths", help="Print the paths that could go alone, one a line.")]
-Chosen = Annotated[str | None, typer.Option("--encoder", metavar="NAME", help="Use the vectors of this encoder.")]
+Chosen = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder", metavar="NAME", help="Use the vectors of this encoder.", autocompletion=completion.encoders
+    ),
+]
 
 
 @app.command(epilog="Example: lookalike duplicates ~/Pictures --level near --move-to ~/Extras")

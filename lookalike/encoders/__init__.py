@@ -7,6 +7,7 @@ from typing import Any
 
 from lookalike.errors import EncoderError
 from lookalike.types import Encoder
+from lookalike.utils.text import meant
 
 DINOV2 = "lookalike.encoders.dinov2:load"  # and DINOv3: a checkpoint's config says which it is
 CLIP = "lookalike.encoders.clip:load"
@@ -148,7 +149,9 @@ def _entry(name: str) -> str:
         return _kind(Path(name))
     if name.count("/") == 1:
         return _kind(weights.resolve(name))
-    raise EncoderError(f"{name}: no such encoder, file or folder; there are {', '.join(ENCODERS)}")
+    raise EncoderError(
+        f"{name}: no such encoder, file or folder{meant(name, ENCODERS)}; there are {', '.join(ENCODERS)}"
+    )
 
 
 def _kind(path: Path) -> str:

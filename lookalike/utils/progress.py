@@ -8,6 +8,7 @@ from typing import Any
 
 from lookalike.types import Progress
 from lookalike.utils import notebook
+from lookalike.utils.verbosity import is_quiet
 
 LINE_EVERY_SECONDS = 10.0
 DRAW_EVERY_SECONDS = 0.2
@@ -16,7 +17,9 @@ DRAW_EVERY_SECONDS = 0.2
 @contextmanager
 def shown(unit: str) -> Iterator[Progress]:
     """A Progress callback that prints the number of `unit` done, the rate per second, and the time left."""
-    if sys.stderr.isatty():
+    if is_quiet():
+        yield _silent
+    elif sys.stderr.isatty():
         with _bar(unit) as callback:
             yield callback
     else:
@@ -74,6 +77,10 @@ def _bar(unit: str) -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, rate=f"{rate.of(done):,.1f}/s")
 
         yield callback
+
+
+def _silent(done: int, total: int | None) -> None:
+    """Progress that nobody wants to see."""
 
 
 class _Rate:

@@ -1,5 +1,7 @@
 """Text for people: counts with the right noun, names that cannot control a terminal, and hyperlinks."""
 
+from collections.abc import Iterable
+
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, in the singular for 1.
@@ -10,6 +12,20 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     ('1 image', '2,000 images', '0 copies')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def meant(word: str, words: Iterable[str]) -> str:
+    """What a misspelt word may mean, for an error; nothing where none of the words is near.
+
+    Examples
+    --------
+    >>> meant("dinov2-bsae", ["dinov2-base", "thumbnail"]), meant("x", ["thumbnail"])
+    (' (did you mean dinov2-base?)', '')
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower(), list(words), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def printable(text: str) -> str:

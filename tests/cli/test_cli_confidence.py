@@ -35,7 +35,9 @@ def test_found_leaves_nothing_where_nothing_is_like_it_and_the_status_stays_0(
     measured(monkeypatch)
     status, output, errors = run("search", indexed, stranger, "--found")
     assert (status, output) == (0, "")
-    assert errors == "lookalike: probably nothing like it here; without --found, what is alike is listed\n"
+    best = json.loads(run("search", indexed, stranger, "-k", 1, "--json")[1])["results"][0]
+    would = f"(the best is {best['key']}, {best['score']:.4f})"
+    assert errors == f"lookalike: probably nothing like it here {would}; without --found, what is alike is listed\n"
     assert run("search", indexed, "01.jpg", "--exclude-self", "--found", "--paths")[1] == f"{indexed}/copy.png\n"
 
 

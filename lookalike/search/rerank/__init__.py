@@ -6,6 +6,7 @@ from typing import Any
 
 from lookalike.errors import QueryError
 from lookalike.types import Reranker
+from lookalike.utils.text import meant
 
 RERANKERS = {
     "average-qe": "lookalike.search.rerank.expansion:AverageQE",
@@ -23,7 +24,7 @@ def parse(spec: str) -> Reranker:
     """ "spatial,top=100" as a re-ranker; fields that are not named keep their defaults. Raises QueryError."""
     name, *parts = (part.strip() for part in spec.split(","))
     if name not in RERANKERS:
-        raise QueryError(f"{name!r} is no re-ranking method; there are {', '.join(RERANKERS)}")
+        raise QueryError(f"{name!r} is no re-ranking method{meant(name, RERANKERS)}; there are {', '.join(RERANKERS)}")
     module, _, attribute = RERANKERS[name].partition(":")
     method = getattr(import_module(module), attribute)
     defaults = {field.name: field.default for field in fields(method) if _is_plain(field.default)}
