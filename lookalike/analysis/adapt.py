@@ -17,6 +17,7 @@ from lookalike.errors import QueryError
 from lookalike.search.confidence import model_for
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Vectors
+from lookalike.utils.text import counted
 
 MEASURED, LEARNED = 600, 20_000
 """Labelled images at most that cross-validation uses, and that the map is learned from in the end."""
@@ -131,11 +132,15 @@ def learn(store: Store, labels: Labels, seed: int = 0) -> tuple[Adaptation, Whit
 def _refuse_few(labels: Labels, distractors: int) -> None:
     least = least_groups(distractors)
     if labels.pairs < least:
-        counts = f"; {labels.unknown:,} names are of no image here" if labels.unknown else ""
-        counts += f"; {labels.contradicting:,} images have contradicting labels" if labels.contradicting else ""
+        counts = f"; {counted(labels.unknown, 'name is', 'names are')} of no image here" if labels.unknown else ""
+        counts += (
+            f"; {counted(labels.contradicting, 'image has', 'images have')} contradicting labels"
+            if labels.contradicting
+            else ""
+        )
         raise QueryError(
-            f"adapt: {labels.pairs} groups of two or more labelled images, and a gain cannot be proven with fewer than "
-            f"{least}; label more things{counts}"
+            f"adapt: {counted(labels.pairs, 'group')} of two or more labelled images, and a gain cannot be proven with "
+            f"fewer than {least}; label more things{counts}"
         )
 
 

@@ -23,6 +23,7 @@ from lookalike.search.searched import SearchedGallery
 from lookalike.storage.store import Item
 from lookalike.types import Ids, Progress
 from lookalike.utils.files import reason
+from lookalike.utils.text import counted
 from lookalike.utils.threads import Threads
 
 # 64 pixels look sharp at the size of a group on most screens, and take about 2 kB an image in the file.
@@ -77,11 +78,11 @@ def render(
     items = [items[number] for number in order.tolist()]
     tiles, missing = _tiles(gallery, items, progress)
     if missing:
-        log.warning("%d images could not be read and are grey patches", missing)
+        log.warning("%s could not be read: a grey patch on the map", counted(missing, "image"))
     sheets = [_sheet(tiles[at : at + COLUMNS**2]) for at in range(0, len(tiles), COLUMNS**2)]
     data = _data(laid, order, items, tiles, link)
     part = "" if total == len(items) else f"{len(items):,} of "
-    summary = f"{part}{_count(total, 'picture')} in {_count(len(laid.centres), 'group')} of like ones"
+    summary = f"{part}{counted(total, 'picture')} in {counted(len(laid.centres), 'group')} of like ones"
     return _page(title, summary, len(items), len(laid.centres), data, sheets, link_text), len(items)
 
 
@@ -171,10 +172,6 @@ def _page(
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         sheets="\n".join(f'<img class="sheet" alt="" src="{url}">' for url in urls),
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
 def _part(name: str) -> str:

@@ -35,6 +35,7 @@ from lookalike.search.confidence import (
 from lookalike.search.evidence import BEST
 from lookalike.search.searcher import SAMPLED
 from lookalike.types import Scores, Vectors
+from lookalike.utils.text import counted
 
 QUERIES, RIGHT = 100, 50
 """Held-out queries that are needed, and right first results of theirs."""
@@ -65,9 +66,9 @@ class Refit:
     def shortfall(self) -> str | None:
         """Why it is not good enough to be stored; None where it is."""
         if self.queries < QUERIES:
-            return f"{self.queries} labelled images to ask with, and {QUERIES} are needed"
+            return f"{counted(self.queries, 'labelled image')} to ask with, and {QUERIES} are needed"
         if self.wrong < ENOUGH:
-            return f"{self.wrong} other images beside those of a held-out group, and {ENOUGH} are needed"
+            return f"{counted(self.wrong, 'other image')} beside those of a held-out group, and {ENOUGH} are needed"
         if self.model is None or self.first_right * self.queries < RIGHT:
             return f"fewer than {RIGHT} first results are right"
         if self.false_found > FALSE:

@@ -8,6 +8,7 @@ import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
 from lookalike.cli.output import note, print_json
+from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
     from lookalike.analysis.adapt import Adaptation
@@ -109,31 +110,35 @@ def _print_sets(sets: list[SetFigures]) -> None:
 def _undo(collection: "Collection", missing: int, as_json: bool) -> None:
     if as_json:
         return print_json({"collection": str(collection.path), "undone": True, "without_former_vector": missing})
-    print(f"{collection.path}: {len(collection):,} vectors are what they were before `adapt`")
+    count = counted(len(collection), "vector is what it was", "vectors are what they were")
+    print(f"{collection.path}: {count} before `adapt`")
     if missing:
-        note(f"{missing:,} images were added since; `lookalike index {collection.folder}` embeds them")
+        count = counted(missing, "image was", "images were")
+        note(f"{count} added since; `lookalike index {collection.folder}` embeds them")
 
 
 def _print(collection: "Collection", finding: "Adaptation") -> None:
     if gain := finding.gain:
-        counts = f"{finding.images:,} labelled images, {finding.groups:,} groups of two or more"
-        counts += f", {finding.distractors:,} unlabelled images as wrong results" if finding.distractors else ""
-        print(f"{counts}; measured on groups that were held out, {gain.queries:,} queries")
+        counts = f"{counted(finding.images, 'labelled image')}, {counted(finding.groups, 'group')} of two or more"
+        counts += (
+            f", {counted(finding.distractors, 'unlabelled image')} as wrong results" if finding.distractors else ""
+        )
+        print(f"{counts}; measured on groups that were held out, {counted(gain.queries, 'query', 'queries')}")
         print(f"mAP             {_changed(gain.map)}")
         print(f"first is right  {_changed(gain.first)}")
         if gain.is_proven:
             print(f"method          {gain.method}")
-    for count, what in (
-        (finding.unknown, "names are of no image here"),
-        (finding.contradicting, "images have contradicting labels, and were left out"),
-        (finding.unusable, "images have a vector that cannot be used"),
-    ):
-        if count:
-            note(f"{count:,} {what}")
+    if finding.unknown:
+        note(counted(finding.unknown, "name is of no image here", "names are of no image here"))
+    if finding.contradicting:
+        count = counted(finding.contradicting, "image has", "images have")
+        note(f"{count} contradicting labels, and {'was' if finding.contradicting == 1 else 'were'} left out")
+    if finding.unusable:
+        note(f"{counted(finding.unusable, 'image has', 'images have')} a vector that cannot be used")
     if finding.confidence:
         print(f"confidence      {_judged(finding.confidence)}")
     if finding.applied:
-        print(f"{collection.path}: {len(collection):,} vectors mapped, to {finding.dim} numbers each")
+        print(f"{collection.path}: {counted(len(collection), 'vector')} mapped, to {finding.dim} numbers each")
     elif finding.gain is None or finding.gain.is_proven:
         print(f"{collection.path}: would be mapped; nothing changed (--dry-run)")
     else:

@@ -10,6 +10,7 @@ from lookalike.cli.app import AsJson, EncoderName, app
 from lookalike.cli.output import note, print_json
 from lookalike.errors import LookalikeError
 from lookalike.utils.cores import cores
+from lookalike.utils.text import counted
 
 
 @app.command(epilog="Example: lookalike embed s3://photos --to s3://vectors --cluster auto")
@@ -65,13 +66,13 @@ def embed(
     else:
         cost = f", {facts['cost_per_million']:,} a million" if "cost_per_million" in facts else ""
         rate = f"{facts['added']:,} in {summary.seconds:,.1f} s, {facts['images_per_second']:,}/s"
-        print(f"{to}: {summary.images:,} images ({rate}{cost})")
+        print(f"{to}: {counted(summary.images, 'image')} ({rate}{cost})")
     for reason, count in list(summary.skipped.items())[:5]:
         note(f"skipped {count:,}: {reason}")
     if summary.skipped:
         note(f"{sum(summary.skipped.values()):,} skipped in all; {to}/skipped.jsonl lists them")
     if not summary.images:
-        raise LookalikeError(f"{source}: none of {sum(summary.skipped.values()):,} images could be used")
+        raise LookalikeError(f"{source}: none of {counted(sum(summary.skipped.values()), 'image')} could be used")
     if strict and summary.skipped:
         raise typer.Exit(3)
 
@@ -108,7 +109,7 @@ def take(target: str, collection: Path | None, options: Taken, refused: dict[str
     for table in options.meta:
         with Collection(collection.expanduser()) as made:
             read, used = made.attach(table)
-        note(f"{table}: {used:,} of {read:,} lines name an image here")
+        note(f"{table}: {used:,} of {counted(read, 'line')} name an image here")
     if options.as_json:
         print_json({"collection": str(collection), **asdict(done)})
     else:

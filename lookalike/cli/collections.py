@@ -24,6 +24,7 @@ from lookalike.cli.output import (
     tell_withheld,
 )
 from lookalike.errors import LookalikeError
+from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
@@ -123,13 +124,13 @@ def index(
         if not as_json:
             counts = ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count)
             seconds = time.monotonic() - start
-            print(f"{collection.path}: {images:,} images ({counts or 'nothing to do'}) in {seconds:.1f} s")
+            print(f"{collection.path}: {counted(images, 'image')} ({counts or 'nothing to do'}) in {seconds:.1f} s")
         skipped, withheld = skipped + report.skipped, withheld + report.withheld + len(away)
         tell_skipped(reasons, collection.path)
         tell_withheld(report)
         tell_unreachable(report, collection.folder)
         if not images and report.skipped:
-            raise LookalikeError(f"{job.name}: none of {report.skipped:,} images could be used")
+            raise LookalikeError(f"{job.name}: none of {counted(report.skipped, 'image')} could be used")
         if not images:
             note(f"{job.name} holds no images")
     if as_json:
@@ -235,7 +236,8 @@ def sources(
             collection.move_source(*move, force=force)
             note(f"{move[0]} is {move[1]} now; `lookalike index {collection.folder}` brings it into step")
         if forget:
-            note(f"{forget}: {collection.forget_source(forget):,} images are no longer in {collection.path}")
+            count = counted(collection.forget_source(forget), "image is", "images are")
+            note(f"{forget}: {count} no longer in {collection.path}")
         places = collection.sources()
     if as_json:
         print_json([place.to_json() for place in places])
@@ -255,10 +257,11 @@ def remove(
 
     with collections.open(path) as collection:
         if undo:
-            print(f"{collection.path}: {collection.restore(key):,} come back with the next `lookalike index`")
+            back = counted(collection.restore(key), "image comes", "images come")
+            print(f"{collection.path}: {back} back with the next `lookalike index`")
             return
         count = collection.remove(key)
-        print(f"{collection.path}: {count:,} removed, {len(collection):,} images left")
+        print(f"{collection.path}: {count:,} removed, {counted(len(collection), 'image')} left")
 
 
 @app.command(epilog="Example: lookalike verify ~/Pictures --repair")
@@ -274,7 +277,7 @@ def verify(
     with collections.open(path) as collection:
         damage = collection.verify(repair)
         if not damage:
-            print(f"{collection.path}: {len(collection):,} images, all whole")
+            print(f"{collection.path}: {counted(len(collection), 'image')}, all whole")
             return
         for fault in damage.faults:
             print(f"{collection.path}: {printable(fault)}")
@@ -340,7 +343,7 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
     reports += [collection.add_set(name, run.progress, run.allow_removals) for name in others]
     for table in run.meta:
         read, used = collection.attach(table)
-        note(f"{table}: {used:,} of {read:,} lines name an image here")
+        note(f"{table}: {used:,} of {counted(read, 'line')} name an image here")
     return reports[0]
 
 
@@ -355,7 +358,7 @@ def _refresh(collection: "Collection", paths: list[Path], encoders: list[str], r
     report = collection.refresh(paths, run.progress, run.allow_removals)
     for table in run.meta:
         read, used = collection.attach(table)
-        note(f"{table}: {used:,} of {read:,} lines name an image here")
+        note(f"{table}: {used:,} of {counted(read, 'line')} name an image here")
     return report
 
 
@@ -394,4 +397,5 @@ def whiten(
     with collections.open(path) as collection:
         before = collection.info()["dim"]
         learned = collection.whiten(dim, power, shrinkage, source)
-        print(f"{collection.path}: {len(collection):,} vectors whitened, from {before} to {learned.dim} numbers each")
+        count = counted(len(collection), "vector")
+        print(f"{collection.path}: {count} whitened, from {before} to {learned.dim} numbers each")

@@ -13,6 +13,7 @@ from lookalike.evaluation.datasets import synthetic as scenes
 from lookalike.evaluation.page import PagePicture, Section, page, save_report
 from lookalike.search.query import Key
 from lookalike.types import Encoder, Hit, Progress
+from lookalike.utils.text import counted
 
 QUERIES = 12
 RESULTS = 10
@@ -39,7 +40,9 @@ def own_photos(folder: Path, out: Path, encoder: Encoder, progress: Progress | N
     with collections.open(folder, encoder=encoder, collection=out / "collection") as collection:
         collection.index(progress=progress)
         if len(collection) < 2:
-            raise LookalikeError(f"{folder} holds {len(collection)} usable images; a demo needs at least two")
+            raise LookalikeError(
+                f"{folder} holds {counted(len(collection), 'usable image')}; a demo needs at least two"
+            )
         queries, count = _spread(collection.keys()), len(collection)
         results = {key: collection.search(Key(key), RESULTS, exclude_self=True) for key in queries}
         paths = {key: collection.search(Key(key), 1)[0].path for key in queries}

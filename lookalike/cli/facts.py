@@ -6,6 +6,7 @@ import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
 from lookalike.cli.output import note, number, print_json, printable
+from lookalike.utils.text import counted
 
 
 @app.command(epilog="Example: lookalike facts ~/Pictures 2019/beach.jpg")
@@ -33,9 +34,9 @@ def facts(
         with shown("files") as progress:
             report = collection.read_facts(again, progress)
         summary = collection.info().get("facts", {})
-    note(f"{report.read:,} files read, {report.unreadable:,} are gone, changed or damaged")
+    note(f"{counted(report.read, 'file')} read, {counted(report.unreadable, 'is', 'are')} gone, changed or damaged")
     if report.sidecars:
-        note(f"{report.sidecars:,} sidecars were new, changed or gone")
+        note(f"{counted(report.sidecars, 'sidecar was', 'sidecars were')} new, changed or gone")
     print_json(summary) if as_json else print(f"{collection.path}: {printable(summed(summary))}")
 
 
@@ -49,7 +50,7 @@ def _print(known: dict[str, dict[str, Any]]) -> None:
 
 def summed(summary: dict[str, Any]) -> str:
     """What the images of a collection say of themselves, in one line: ranges, and the commonest values with counts."""
-    parts = [f"of {summary.get('images', 0):,} images"]
+    parts = [f"of {counted(summary.get('images', 0), 'image')}"]
     for name, value in summary.items():
         shown = name.replace("_", " ")
         if isinstance(value, list):

@@ -8,6 +8,7 @@ import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
 from lookalike.cli.output import note, print_json, tell_lost_index, tell_unreachable, tell_withheld
+from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
@@ -46,12 +47,16 @@ def optimize(
         points = [asdict(point) for point in report.curve]
         print_json({"collection": str(collection.path), "index": {**facts, "curve": points} if facts else None})
     elif report.spec == "exact":
-        print(f"{collection.path}: {report.rows:,} images are searched exactly; no index is needed")
+        print(
+            f"{collection.path}: {counted(report.rows, 'image is', 'images are')} searched exactly; no index is needed"
+        )
     elif not report.curve:
         size = f"{report.bytes / 2**20:,.0f} MiB"
-        print(f"{collection.path}: {report.spec} over {report.rows:,} images in {report.seconds:,.0f} s, {size}")
+        print(
+            f"{collection.path}: {report.spec} over {counted(report.rows, 'image')} in {report.seconds:,.0f} s, {size}"
+        )
     else:
-        print(f"{collection.path}: {report.spec} over {report.rows:,} images in {report.seconds:,.0f} s")
+        print(f"{collection.path}: {report.spec} over {counted(report.rows, 'image')} in {report.seconds:,.0f} s")
         print(
             f"{facts['bytes a vector']:g} bytes a vector; measured on images that were held back, against exact search:"
         )
@@ -79,7 +84,7 @@ def compact(
         with shown("rows") as progress:
             report = collection.compact(stored, progress, engine)
         print(
-            f"{collection.path}: {report.removed:,} removed rows left behind, "
+            f"{collection.path}: {counted(report.removed, 'removed row')} left behind, "
             f"{report.before / 1e6:,.1f} to {report.after / 1e6:,.1f} MB"
         )
     if had_index:
@@ -101,7 +106,10 @@ def merge(
     paths = [collections.open(path).path for path in collections_]
     with shown("images") as progress:
         report = merged(paths, into, progress)
-    print(f"{into}: {report.images:,} images" + (f", {report.shared:,} in more than one" if report.shared else ""))
+    print(
+        f"{into}: {counted(report.images, 'image')}"
+        + (f", {report.shared:,} in more than one" if report.shared else "")
+    )
 
 
 @app.command(name="export", epilog="Example: lookalike export ~/Pictures vectors --format parquet")
@@ -138,7 +146,7 @@ def import_(
     loaded = load_encoder(encoder) if encoder else None
     with shown("vectors") as progress:
         report = import_vectors(source, into, names, images, loaded, stored or "float32", progress)
-    print(f"{into}: {report.added:,} images")
+    print(f"{into}: {counted(report.added, 'image')}")
     if report.unusable:
         note(f"{report.unusable:,} could not be used: no direction, or a key that was there already")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lookalike.utils.text import hyperlink, printable
+from lookalike.utils.text import counted, hyperlink, printable
 from lookalike.utils.verbosity import is_quiet
 
 if TYPE_CHECKING:
@@ -100,8 +100,10 @@ def by_reason(reasons: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 def tell_withheld(report: "IndexReport") -> None:
     """Name the sources that are perhaps only away, how many of their images stay, and the way out."""
     if report.withheld:
+        count = counted(report.withheld, "image is", "images are")
+        stay = "stays" if report.withheld == 1 else "stay"
         note(
-            f"{', '.join(report.away)}: {report.withheld:,} images are gone, most of what was there, and stay in the "
+            f"{', '.join(report.away)}: {count} gone, most of what was there, and {stay} in the "
             "collection; if that is right, run the same command with --allow-removals"
         )
 

@@ -2,12 +2,14 @@
 
 import re
 import sys
+import threading
 from typing import Annotated
 
 import typer
 
 from lookalike.cli.app import CollectionPath, EncoderName, app
 from lookalike.cli.output import note
+from lookalike.cli.pictures import open_address
 from lookalike.errors import LookalikeError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -38,6 +40,7 @@ def serve(
         str, typer.Option(metavar="PATH", help="Where a proxy mounts the service, such as /photos.")
     ] = "",
     encoder: EncoderName = None,
+    is_shown: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Serve a page and a JSON API for COLLECTION, until Ctrl-C or SIGTERM. The address is printed on stdout."""
     is_local = host.strip("[]") in LOOPBACK
@@ -66,6 +69,12 @@ def serve(
             name = f"[{host.strip('[]')}]" if ":" in host else host
             print(f"http://{name}:{chosen}/")
             sys.stdout.flush()
+            if sys.stderr.isatty():
+                note("Ctrl-C stops it")
+            if is_shown:
+                # In a thread: a browser in the terminal would otherwise wait for the service, which waits for it.
+                page = f"http://{name if is_local else 'localhost'}:{chosen}{settings.root_path}/"
+                threading.Thread(target=open_address, args=(page,), daemon=True).start()
             # Requests are encoded side by side; threads inside each matrix product would only wait for one another.
             from threadpoolctl import threadpool_limits
 

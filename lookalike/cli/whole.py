@@ -102,8 +102,9 @@ def duplicates(
         _print_copies(groups, as_json, as_csv, (("\0" if null else "\n") if paths or null else None))
         if groups.unseen:
             note(
-                f"{groups.unseen:,} images could not be looked at, as their files are away, changed or unreadable; "
-                f"nothing of them is called spare; `lookalike sources {path}` lists what is away"
+                f"{counted(groups.unseen, 'image')} could not be looked at, as their files are away, changed or "
+                f"unreadable; nothing of them is called spare; `lookalike sources {path}` "
+                "lists what is away"
             )
         if move_to or trash:
             _move(groups, move_to, yes, stack.enter_context(collections.open(path)))
@@ -159,8 +160,8 @@ def _undo(path: Path) -> None:
                 note(f"stays away: {entry.source}: {failed}" if failed else f"put back: {entry.source}")
     if count := outcomes[ONLY_BY_HAND]:
         note(
-            f"{count:,} files are in the trash, which only you can look into on this system: put them back there; "
-            f"{collection.moves.path} lists where they lay"
+            f"{counted(count, 'file is', 'files are')} in the trash, which only you can look into on this system: put "
+            f"them back there; {collection.moves.path} lists where they lay"
         )
     note(f"{outcomes[None]:,} put back, {outcomes.total() - outcomes[None]:,} not")
 
@@ -253,4 +254,4 @@ def map_(
 
     with collections.open(path) as collection, shown("images") as progress:
         count = collection.chosen(encoder).map(out, groups, most, progress)
-    print(f"{out}: {count:,} images")
+    print(f"{out}: {counted(count, 'image')}")

@@ -18,7 +18,7 @@ from lookalike.search.combine import Combine
 from lookalike.search.evidence import assess
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hits import DamagedRows, hits
-from lookalike.search.options import Fuse, SearchOptions, Sort
+from lookalike.search.options import Fuse, SearchOptions, Sort, key_of
 from lookalike.search.query import (
     Example,
     Query,
@@ -36,7 +36,9 @@ from lookalike.storage.manifest import remains
 from lookalike.storage.store import Store
 from lookalike.storage.swap import MOVES
 from lookalike.types import Encoder, Photo, Probe, Progress, Reranker, Scores, TextEncoder
-from lookalike.utils.arguments import several
+from lookalike.utils.arguments import number, optional, several
+from lookalike.utils.arguments import path as path_argument
+from lookalike.utils.arguments import text as text_argument
 from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
@@ -288,7 +290,7 @@ class Collection:
             min_score=min_score,
             exclude_self=exclude_self,
             where=where,
-            exclude=frozenset(several("exclude", exclude)),
+            exclude=frozenset(several("exclude", exclude, key_of)),
             rerank=several("rerank", rerank),
             recall=recall,
             fuse=fuse,
@@ -371,7 +373,7 @@ class Collection:
         """
         gallery = self.gallery
         refuse_other_length(probe.vectors, gallery.dim)
-        rows = [_row_of(key, gallery) for key in several("keys", keys)]
+        rows = [_row_of(key, gallery) for key in several("keys", keys, text_argument)]
         differences = gallery.vectors(np.array(rows, np.int64)) - probe.vectors[0]
         return np.asarray(np.einsum("ij,ij->i", differences, differences), np.float32)
 
@@ -423,6 +425,7 @@ class Collection:
         """
         from lookalike.analysis.group_copies import Rules, copies
 
+        threshold = optional(number, "threshold", threshold)
         mine, theirs = self.store.header, (other or self).store.header
         if threshold is not None and level == "exact" and mine.fingerprint != theirs.fingerprint:
             raise EncoderMismatch(f"{self.path} was made with {mine.encoder}, the other with {theirs.encoder}")
@@ -465,7 +468,7 @@ class Collection:
         return marks.marks(self.store)
 
     def _content(self, name: str | Path) -> str:
-        row = self.gallery.row(str(name))
+        row = self.gallery.row(str(path_argument("the name of an image", name)))
         rows = [row] if row is not None else self.gallery.rows_of_file(Path(name))
         sha256 = self.gallery.content(rows[0]) if rows else ""
         if not sha256:
@@ -496,8 +499,8 @@ class Collection:
         rows = np.array([item.row for item in gallery.live_items()], np.int64)
         blocks = (gallery.vectors(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK))
         keys = (item.key for item in gallery.live_items())
-        sentences = (TEMPLATE,) if templates is None else several("templates", templates)
-        return keys, labelled(blocks, several("labels", labels), encoder, k, sentences, min_score)
+        sentences = (TEMPLATE,) if templates is None else several("templates", templates, text_argument)
+        return keys, labelled(blocks, several("labels", labels, text_argument), encoder, k, sentences, min_score)
 
     def map(
         self, out: str | Path, groups: int | None = None, most: int | None = None, progress: Progress | None = None
@@ -685,8 +688,8 @@ class Collection:
         """
         from lookalike.utils.progress import chosen
 
-        places, tables = several("sources", sources), several("meta", meta)
-        patterns = None if ignore is None else several("ignore", ignore)
+        places, tables = several("sources", sources, path_argument), several("meta", meta, path_argument)
+        patterns = None if ignore is None else several("ignore", ignore, text_argument)
         with chosen(progress, "images") as callback:
             return self._writer.index(places, callback, rebuild, precision, dtype, tables, patterns, allow_removals)
 
@@ -719,7 +722,7 @@ class Collection:
         self, paths: str | Path | Sequence[str | Path], progress: Progress | None = None, allow_removals: bool = False
     ) -> "IndexReport":
         """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""
-        return self._writer.refresh(several("paths", paths), progress, allow_removals)
+        return self._writer.refresh(several("paths", paths, path_argument), progress, allow_removals)
 
     def add_set(
         self, encoder: str | Encoder, progress: Progress | None = None, allow_removals: bool = False
@@ -740,14 +743,14 @@ class Collection:
         They stay out, also where they are moved, copied anew or embedded again, until their content changes or
         `restore` names them. Raises QueryError, and removes nothing, where a key is not in the collection.
         """
-        return self._writer.remove(several("keys", keys))
+        return self._writer.remove(several("keys", keys, text_argument))
 
     def restore(self, keys: str | Sequence[str]) -> int:
         """Undo `remove`: the next `index` takes these images in again; how many.
 
         Raises QueryError, and changes nothing, where a key was not taken out by hand.
         """
-        return self._writer.restore(several("keys", keys))
+        return self._writer.restore(several("keys", keys, text_argument))
 
     def move_source(self, old: str | Path, new: str | Path, force: bool = False) -> None:
         """Let a source lie elsewhere from now on (another drive letter or mount point), without embedding anything.
@@ -772,7 +775,7 @@ class Collection:
 
     def forget_source(self, source: str | Path) -> int:
         """Drop a source with its images; how many. Columns come back with the images if they are indexed again."""
-        return self._writer.forget_source(source)
+        return self._writer.forget_source(path_argument("source", source))
 
     def verify(self, repair: bool = False) -> "Damage":
         """What does not match its checksum; with `repair` these rows are removed, and the next run embeds them."""
@@ -877,7 +880,7 @@ def _photo(gallery: StoredGallery, row: int) -> Photo:
 
 
 def _row_of(key: str, gallery: StoredGallery) -> int:
-    row = gallery.row(key)
+    row = gallery.row(text_argument("key", key))
     if row is None:
         raise QueryError(f"{key}: no such key in {gallery.store.path}")
     return row

@@ -9,6 +9,7 @@ from lookalike.images.ignore import Rules
 from lookalike.images.sources import Folder, Source, open_source
 from lookalike.storage.catalog import HasCatalog, Item
 from lookalike.storage.origins import Origins
+from lookalike.utils.text import counted
 
 FEW = 20
 """A source with fewer images may lose most of them at once; one that yields nothing is asked about all the same."""
@@ -45,8 +46,8 @@ def refuse_losses(old: HasCatalog, new: HasCatalog, path: Path) -> None:
             is_empty = next(new.catalog.rows_of_source(sources[place][0]), None) is None
             if is_suspicious(lost, had, is_empty):
                 raise CollectionError(
-                    f"{place}: {lost:,} of {had:,} images are gone, and {path} stays as it is; bring them back, or "
-                    "rebuild with --allow-removals (Python: allow_removals=True)"
+                    f"{place}: {lost:,} of {counted(had, 'image')} {'is' if lost == 1 else 'are'} gone, and {path} "
+                    "stays as it is; bring them back, or rebuild with --allow-removals (Python: allow_removals=True)"
                 )
 
 

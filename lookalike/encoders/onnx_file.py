@@ -20,6 +20,7 @@ from lookalike.errors import EncoderError
 from lookalike.images.decode import encode_images
 from lookalike.types import Picture, Vectors
 from lookalike.utils.cores import cores
+from lookalike.utils.text import counted
 
 VERSION = 1  # of the steps around the graph: part of the fingerprint
 Number = str | float | Sequence[float]
@@ -115,7 +116,7 @@ class OnnxFile:
         plan = self._plan
         result = rows_of(self._opened(), self._graph, {plan.image.name: array}, plan.output.name)
         if result.shape[:1] != (len(array),):
-            raise EncoderError(f"{self._graph}: the output has shape {result.shape} for {len(array)} images")
+            raise EncoderError(f"{self._graph}: the output has shape {result.shape} for {counted(len(array), 'image')}")
         return plan.vectors(self._graph, result[:count], count)
 
     def _opened(self) -> Any:

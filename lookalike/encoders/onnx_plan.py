@@ -19,6 +19,7 @@ from lookalike.encoders.signature import Value, read_signature
 from lookalike.encoders.token_grid import as_tokens, prefix_of
 from lookalike.errors import EncoderError
 from lookalike.types import Vectors
+from lookalike.utils.text import counted
 
 SIDE = 224
 MOST_PREFIX = 64
@@ -61,7 +62,9 @@ class Plan:
         """The output for `count` images to unit rows; raises EncoderError for another shape or unusable numbers."""
         shape, unusable = result.shape, UNUSABLE.format(graph, self.output.label)
         if len(shape) != self.rank or shape[0] != count or not result.size or shape == (count, 1):
-            raise EncoderError(f"{graph}: the output {self.output.label} has shape {shape} for {count} images")
+            raise EncoderError(
+                f"{graph}: the output {self.output.label} has shape {shape} for {counted(count, 'image')}"
+            )
         if self.rank == 2:
             return poolings.unit(result, unusable)
         if self.rank == 4:

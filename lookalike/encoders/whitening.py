@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lookalike.errors import CollectionError, QueryError
 from lookalike.types import Vectors
 from lookalike.utils.files import write_whole
+from lookalike.utils.text import counted
 
 FILE = "whitening.safetensors"
 BLOCK = 65_536
@@ -120,7 +121,9 @@ def fit(vectors: RowSource, dim: int | None = None, power: float = 1.0, shrinkag
     varying = int((variances[: count - 1] > SMALLEST * variances[0]).sum()) if variances[0] > 0 else 0
     dim = varying if dim is None else dim
     if not 0 < dim <= varying:
-        raise QueryError(f"whitening: dim = {dim}, but {count:,} vectors vary in {varying} directions; ask for fewer")
+        raise QueryError(
+            f"whitening: dim = {dim}, but {counted(count, 'vector')} vary in {varying} directions; ask for fewer"
+        )
     variances = (1 - shrinkage) * variances + shrinkage * variances.sum() / len(variances)
     kept = variances[:dim]
     # A common scale has no effect on unit rows, and keeps the numbers near 1.

@@ -14,6 +14,7 @@ from lookalike.evaluation.run import evaluate
 from lookalike.evaluation.trec import evaluate_run
 from lookalike.types import Progress
 from lookalike.utils.files import reason
+from lookalike.utils.text import counted
 
 COMPARED = ("encoder", "fingerprint", "uncropped", "rerank", "k", "scored_queries", "map")
 MADE = ("versions", "weights", "data", "seeds", "machine")
@@ -49,7 +50,7 @@ class Repetition:
     def text(self) -> str:
         """The new table, then a line for each difference."""
         lines = [f"{change.what}: {change.then}, now {change.now}" for change in (*self.made, *self.figures)]
-        same = f"all figures of {len(self.report.queries)} queries are the same"
+        same = f"all figures of {counted(len(self.report.queries), 'query', 'queries')} are the same"
         lines.append("the figures differ" if self.figures else same)
         return "\n".join([self.report.text(), "", *lines])
 
@@ -139,7 +140,7 @@ def _figures(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change
     if differing:
         first = differing[0]
         aps = [str(table[first][0]) if first in table else "–" for table in tables]
-        yield Change(f"{len(differing)} queries ({abridged(differing)}), AP of the first", *aps)
+        yield Change(f"{counted(len(differing), 'query', 'queries')} ({abridged(differing)}), AP of the first", *aps)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

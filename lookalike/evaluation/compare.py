@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.report import FORMAT, aligned
 from lookalike.utils.files import reason
+from lookalike.utils.text import counted
 
 RESAMPLES = 10_000
 CHUNK = 500
@@ -122,7 +123,8 @@ def _difference(setup: str, first: Mapping[str, Any], second: Mapping[str, Any],
     a, b = first["ap"][setup], second["ap"][setup]
     if set(a) != set(b):
         other = sorted(set(a) ^ set(b))
-        raise EvaluationError(f"{len(other)} queries are in one report only, such as {other[0]!r}; measure both again")
+        count = counted(len(other), "query is", "queries are")
+        raise EvaluationError(f"{count} in one report only, such as {other[0]!r}; measure both again")
     names = [name for name in a if a[name] is not None and b[name] is not None]
     if not names:
         raise EvaluationError(f"no query has an average precision in both reports (protocol {first['protocol']})")

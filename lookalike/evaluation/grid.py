@@ -24,6 +24,7 @@ from lookalike.images import decode as images
 from lookalike.images.sources import open_source
 from lookalike.types import Encoder, Progress
 from lookalike.utils.files import write_whole
+from lookalike.utils.text import counted
 
 SAMPLE = 16
 """Images that an encoder is timed on."""
@@ -188,7 +189,7 @@ def grid(
             rows.append(_row(cell, document))
         except (EncoderError, EvaluationError) as error:
             rows.append(GridRow(cell, refused=str(error)))
-    heading = f"{benchmark.name} · {len(benchmark.queries)} queries"
+    heading = f"{benchmark.name} · {counted(len(benchmark.queries), 'query', 'queries')}"
     return Grid(heading, tuple(sorted(mark_pareto(rows), key=lambda row: (row.refused is not None, -row.map))))
 
 

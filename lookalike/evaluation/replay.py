@@ -26,6 +26,7 @@ from lookalike.evaluation.report import Cost, Figures, Report, Scored, aligned, 
 from lookalike.evaluation.scoring import Judge, JudgedQuery, describe_gallery, gallery_notes, open_benchmark, settle
 from lookalike.images import decode as images
 from lookalike.types import Encoder, Picture, Progress, Vectors
+from lookalike.utils.text import counted
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PROTOCOL = PROTOCOLS["report"]
@@ -162,9 +163,13 @@ class FaultExplanation:
     def text(self) -> str:
         """Both tables, and the effect of each fault in points."""
         first, last = self.stages[0], self.stages[-1]
-        parts = [self.heading, "", "as the report measured:", aligned(self._table(first)), ""]
-        parts += ["corrected:", aligned(self._table(last)), "", "what each fault is worth, in points:"]
+        parts = [self.heading, "", "as the report measured:", *self._figures(first), ""]
+        parts += ["corrected:", *self._figures(last), "", "what each fault is worth, in points:"]
         return "\n".join([*parts, aligned(self._ladder()), "", *(f"note: {note}" for note in self.notes)])
+
+    def _figures(self, stage: MendedStage) -> list[str]:
+        *rows, whole = self._table(stage)
+        return [f"mAP {whole[1]}, over the whole list", aligned(rows)]
 
     def _table(self, stage: MendedStage) -> list[list[str]]:
         rows = [["k", *map(str, self.ks), ""]]
@@ -325,7 +330,7 @@ def explain(
     )
     queries = shown_as((query.box for query in benchmark.queries), uncropped)
     return FaultExplanation(
-        f"{benchmark.name} · {loaded.name} · {queries} · {len(benchmark.queries)} queries",
+        f"{benchmark.name} · {loaded.name} · {queries} · {counted(len(benchmark.queries), 'query', 'queries')}",
         ks,
         stages,
         _right("the query's own photo left out", alone, ks),

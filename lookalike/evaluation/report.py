@@ -11,6 +11,7 @@ from lookalike.evaluation.micro import PRECISION, MicroFigures
 from lookalike.evaluation.protocols import PROTOCOLS, RULES
 from lookalike.evaluation.provenance import Provenance
 from lookalike.types import Box
+from lookalike.utils.text import counted
 
 FORMAT = 1
 """Version of the JSON document, which `compare` checks."""
@@ -22,6 +23,8 @@ LABELS = {
     "ndcg": "nDCG@k",
     "revisited_precision": "mP@k",
 }
+WHOLE = ("mAP", "µAP", f"recall at precision {PRECISION:g}")
+"""Figures that are of no k."""
 Verdict = Literal["positive", "negative", "junk"]
 At = Mapping[str, Mapping[int, float]]
 """Figure to k to value."""
@@ -240,10 +243,10 @@ class Report:
         parts = [self.dataset, *self._protocol(), self.encoder, *self.rerank]
         if not self.of_run:
             parts.append(shown_as((query.box for query in self.queries), self.uncropped))
-        searched = f"{self.gallery.images:,} images"
+        searched = counted(self.gallery.images, "image")
         if self.gallery.distractors:
             searched += f" ({self.gallery.distractors:,} of them distractors)"
-        return " · ".join([*parts, f"{len(self.queries)} queries", searched])
+        return " · ".join([*parts, counted(len(self.queries), "query", "queries"), searched])
 
     def _protocol(self) -> list[str]:
         """The name of the protocol; leave-one-out by the rules of the original one needs no other."""
@@ -267,7 +270,12 @@ class Report:
     def text(self) -> str:
         """The heading, the table and the notes, for a terminal."""
         measured = ["", calibration_text(self.calibrations, aligned)] if self.calibrations else []
-        return "\n".join([self.heading(), "", aligned(self.rows()), *self.remarks(), *measured])
+        head, *rows = self.rows()
+        # What is one figure of the whole list is no figure at the first k.
+        whole = [[row[0], row[1], row[-1]] for row in rows if row[0].split(" · ")[-1] in WHOLE]
+        cut = [row for row in rows if row[0].split(" · ")[-1] not in WHOLE]
+        tables = [aligned(whole), *(["", aligned([head, *cut])] if cut else [])]
+        return "\n".join([self.heading(), "", *tables, *self.remarks(), *measured])
 
     def markdown(self) -> str:
         """The same as Markdown, with a row for each query, the worst first."""
@@ -320,8 +328,10 @@ def calibration_text(calibrations: Sequence[Calibration], table: Callable[[list[
             diagram.append([f"{row.low:.1f} to {row.high:.1f}", str(row.answers), *means])
         diagrams += [f"{each.model}, pixels {pixels}:", table(diagram)]
     first = calibrations[0]
-    heading = f"calibration: {first.present} queries with their positives, and {first.removed} without"
-    heading += f"; {first.ordinary} distractors as queries" if first.ordinary else ""
+    heading = (
+        f"calibration: {counted(first.present, 'query', 'queries')} with their positives, and {first.removed} without"
+    )
+    heading += f"; {counted(first.ordinary, 'distractor')} as queries" if first.ordinary else ""
     return "\n\n".join([heading, table(rows), *diagrams])
 
 
@@ -360,7 +370,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 def _micro_rows(micro: MicroFigures, columns: int) -> list[list[str]]:
     blank = [""] * (columns - 1)
-    pairs = f"{micro.positives:,} right pairs; the best {micro.pairs:,} of all queries by one threshold"
+    pairs = f"{counted(micro.positives, 'right pair')}; the best {micro.pairs:,} of all queries by one threshold"
     return [
         ["µAP", decimal(micro.average_precision), *blank, pairs],
         [f"recall at precision {PRECISION:g}", decimal(micro.recall_at_p90), *blank, pairs],

@@ -26,6 +26,7 @@ from lookalike.evaluation.report import Cost, GalleryFacts, JudgedResult, Report
 from lookalike.evaluation.scoring import SHOWN, JudgedQuery, score, settle, summarise, unscored
 from lookalike.types import Scores
 from lookalike.utils.files import reason, replacing, sha256_of, write_whole
+from lookalike.utils.text import counted
 
 EASY, HARD = 2, 1
 ILIAS_K = 1000
@@ -247,7 +248,8 @@ def evaluate_run(
     ignored = read_qrels(junk) if junk else {}
     missing = [query for query in judgements if query not in ranked.images]
     if missing:
-        raise EvaluationError(f"{len(missing)} queries of {qrels} are not in {run}: {abridged(missing)}")
+        count = counted(len(missing), f"query of {qrels} is", f"queries of {qrels} are")
+        raise EvaluationError(f"{count} not in {run}: {abridged(missing)}")
     queries = [_judged(query, ranked, _truths(chosen, query, judgements, ignored), chosen) for query in judgements]
     if not queries:
         raise EvaluationError(f"{qrels}: no judgements; a line is {QRELS_LINE}")

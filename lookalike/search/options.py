@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from lookalike.errors import QueryError
 from lookalike.search.rerank import parse
 from lookalike.types import Reranker
-from lookalike.utils.arguments import number, optional, several, shown, text, whole, yes_or_no
+from lookalike.utils.arguments import number, one_of, optional, several, shown, text, whole, yes_or_no
 
 Fuse = Literal["rank", "scores"]
 Sort = Literal["score", "taken"]
@@ -79,16 +79,14 @@ class SearchOptions:
         for name in ("exclude_self", "found", "verify"):
             settle(name, yes_or_no(name, getattr(self, name)))
         settle("where", optional(text, "where", self.where))
-        settle("exclude", frozenset(_key(key) for key in several("exclude", self.exclude)))
+        settle("exclude", frozenset(several("exclude", self.exclude, key_of)))
         settle("rerank", several("rerank", self.rerank))
         if self.k < 1 or self.offset < 0:
             raise QueryError(f"k = {self.k} and offset = {self.offset}: k is at least 1, offset at least 0")
         if self.recall is not None and not 0 < self.recall <= 1:
             raise QueryError(f"recall {self.recall:g} must be above 0 and at most 1")
-        if self.fuse not in get_args(Fuse):
-            raise QueryError(f"rankings are fused by {' or '.join(get_args(Fuse))}, not {self.fuse!r}")
-        if self.sort not in get_args(Sort):
-            raise QueryError(f"results are sorted by {' or '.join(get_args(Sort))}, not {self.sort!r}")
+        one_of("rankings are fused by", self.fuse, get_args(Fuse))
+        one_of("results are sorted by", self.sort, get_args(Sort))
         self.rerankers  # noqa: B018 - a misspelt method is an error before anything is loaded
 
     @property
@@ -102,8 +100,9 @@ class SearchOptions:
         return tuple(parse(method) if isinstance(method, str) else _method(method) for method in self.rerank)
 
 
-def _key(key: Any) -> str:
-    return key.as_posix() if isinstance(key, PurePath) else text("exclude", key)
+def key_of(name: str, key: Any) -> str:
+    """A key, also as a relative `Path`; raises QueryError."""
+    return key.as_posix() if isinstance(key, PurePath) else text(name, key)
 
 
 def _method(method: Any) -> Reranker:

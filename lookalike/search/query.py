@@ -1,9 +1,10 @@
 """Queries: positive and negative images, regions, items of the collection, vectors and text, resolved to a probe."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +19,7 @@ from lookalike.images.augment import parse, variants
 from lookalike.search.combine import Combine, combine
 from lookalike.search.searched import SearchedGallery
 from lookalike.types import Box, Encoder, Picture, Probe, TextEncoder, Vectors
-from lookalike.utils.arguments import number, optional, several, shown
+from lookalike.utils.arguments import number, one_of, optional, several, shown
 from lookalike.utils.arguments import text as written
 from lookalike.utils.timing import stage
 
@@ -88,12 +89,11 @@ class Query:
         settle("box", box_of(self.box))
         settle("examples", tuple(map(example_of, examples(self.examples))))
         settle("negatives", tuple(map(example_of, examples(self.negatives))))
-        settle("invariant", parse(",".join(several("invariant", self.invariant))) if self.invariant else ())
+        settle("invariant", _kinds(self.invariant))
         for name in ("text", "negative_text"):
             settle(name, optional(written, name, getattr(self, name)))
         settle("weights", weights_of(self.weights))
-        if self.combine not in get_args(Combine):
-            raise QueryError(f"several queries are combined by {' or '.join(get_args(Combine))}, not {self.combine!r}")
+        one_of("several queries are combined by", self.combine, get_args(Combine))
         if not (self.examples or self.text or self.negatives or self.negative_text):
             raise QueryError("no query was given")
         if self.box and len(self.examples) != 1:
@@ -148,7 +148,7 @@ def example_of(example: Any) -> Example:
     if isinstance(example, bytearray | memoryview):
         return bytes(example)
     if not isinstance(example, Image.Image | str | Path | Key | bytes | Probe):
-        kinds = "a path, a key, a URL, an open image, its bytes, or an array of numpy"
+        kinds = "a path, a key, a URL, an open image, its bytes, or a numpy array"
         raise QueryError(f"the query {shown(example)} is no picture: give {kinds}")
     return example
 
@@ -180,8 +180,12 @@ def weights_of(weights: float | Sequence[float] | None) -> tuple[float, ...] | N
     """Weights as numbers, one for each example; None stays. Raises QueryError."""
     if weights is None:
         return None
-    each = weights if isinstance(weights, Iterable) and not isinstance(weights, str) else (weights,)
-    return tuple(number("weights", weight) for weight in each)
+    return (number("weights", weights),) if isinstance(weights, Real) else several("weights", weights, number)
+
+
+def _kinds(invariant: Any) -> tuple[str, ...]:
+    kinds = several("invariant", invariant, written)
+    return parse(",".join(kinds)) if kinds else ()
 
 
 def normalise(vectors: NDArray[np.float32]) -> Vectors:

@@ -2,7 +2,8 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from os import PathLike
 from typing import Any, TypeVar
 
@@ -11,21 +12,25 @@ from lookalike.errors import QueryError
 T = TypeVar("T")
 
 
-def several(name: str, value: Any) -> tuple[Any, ...]:
-    """The items of an argument; a text, a path or a function is one item. QueryError for what is neither.
+def several(name: str, value: Any, check: Callable[[str, Any], T] | None = None) -> tuple[T, ...]:
+    """The items of an argument, each `check`ed; a text, a path or a function is one item. QueryError for what is none.
 
     Examples
     --------
     >>> several("rerank", "spatial"), several("rerank", ["dba", "spatial"]), several("rerank", None)
     (('spatial',), ('dba', 'spatial'), ())
     """
-    if value is None:
-        return ()
+    items = () if value is None else _items(name, value)
+    return items if check is None else tuple(check(name, item) for item in items)
+
+
+def _items(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, str | bytes | PathLike) or (callable(value) and not isinstance(value, Iterable)):
         return (value,)
-    if not isinstance(value, Iterable):
-        raise QueryError(f"{name} is {shown(value)}: give one, or a list")
-    return tuple(value)
+    try:
+        return tuple(value)
+    except TypeError as error:
+        raise QueryError(f"{name} is {shown(value)}: give one, or a list") from error
 
 
 def whole(name: str, value: Any) -> int:
@@ -40,18 +45,13 @@ def whole(name: str, value: Any) -> int:
 
 def number(name: str, value: Any) -> float:
     """A number; raises QueryError for text, for an array and for one that is no number (NaN)."""
-    is_number = hasattr(value, "__float__") and not isinstance(value, bool) and not getattr(value, "shape", ())
-    result = _float(value) if is_number else None
-    if result is None or math.isnan(result):
+    try:
+        result = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        result = math.nan
+    if math.isnan(result):
         raise QueryError(f"{name} is {shown(value)}: give a number")
     return result
-
-
-def _float(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def yes_or_no(name: str, value: Any) -> bool:
@@ -66,6 +66,20 @@ def text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise QueryError(f"{name} is {shown(value)}: give text")
     return value
+
+
+def path(name: str, value: Any) -> Any:
+    """A path, as text or as a `Path`; raises QueryError."""
+    if not isinstance(value, str | PathLike):
+        raise QueryError(f"{name} is {shown(value)}: give a path")
+    return value
+
+
+def one_of(what: str, value: Any, words: Sequence[str]) -> None:
+    """Raise QueryError for what is none of the words; `what` begins the sentence, such as "results are sorted by"."""
+    if not isinstance(value, str) or value not in words:
+        wrong = repr(value) if isinstance(value, str) else shown(value)
+        raise QueryError(f"{what} {' or '.join(words)}, not {wrong}")
 
 
 def optional(check: Callable[[str, Any], T], name: str, value: Any) -> T | None:

@@ -131,7 +131,7 @@ def test_an_image_that_is_gone_is_a_grey_patch(wall: Wall, caplog: pytest.LogCap
     colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(-1, 3)
     assert count == 5
     assert colours[data["keys"].index("2.jpg")].tolist() == [128, 128, 128]
-    assert "1 images could not be read" in caplog.text
+    assert "1 image could not be read" in caplog.text
 
 
 def test_more_images_than_fit_are_chosen_from(wall: Wall) -> None:

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import select
 import struct
 import subprocess
 import sys
@@ -15,12 +14,16 @@ QUESTION = b"\x1b[c"
 
 
 def typed(
-    arguments: list[object], answer: bytes = b"", environment: Mapping[str, str] | None = None, keys: bytes = b""
+    arguments: list[object],
+    answer: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    keys: bytes = b"",
+    prompt: bytes = b"]: ",
 ) -> tuple[int, bytes, bytes]:
     """Status, what the terminal got, and stderr where that is none, of `lookalike` in a terminal of 80 x 40.
 
-    `answer` is what the terminal says when it is asked what it is; `keys` are typed when the program waits for them,
-    and then stderr is the terminal too.
+    `answer` is what the terminal says when it is asked what it is; `keys` are typed after `prompt`, and then stderr is
+    the terminal too.
     """
     terminal, inner = os.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 640, 640))
@@ -33,7 +36,7 @@ def typed(
         preexec_fn=own_terminal,  # noqa: PLW1509 - two system calls, and no lock
     )
     os.close(inner)
-    output = _output(terminal, answer, keys)
+    output = _output(terminal, answer, keys, prompt)
     errors = program.stderr.read() if program.stderr else b""
     if program.stderr:
         program.stderr.close()
@@ -54,7 +57,7 @@ def without_names() -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name not in names}, **own}
 
 
-def _output(terminal: int, answer: bytes, keys: bytes) -> bytes:
+def _output(terminal: int, answer: bytes, keys: bytes, prompt: bytes) -> bytes:
     """All that is written until the program ends."""
     output, is_answered, is_typed = b"", False, not keys
     while True:
@@ -68,6 +71,6 @@ def _output(terminal: int, answer: bytes, keys: bytes) -> bytes:
         if QUESTION in output and not is_answered:
             os.write(terminal, answer)
             is_answered = True
-        if not is_typed and output.endswith(b"]: ") and not select.select([terminal], [], [], 0.05)[0]:
+        if not is_typed and prompt in output:
             os.write(terminal, keys)
             is_typed = True

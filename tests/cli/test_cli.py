@@ -142,7 +142,7 @@ def test_an_index_run_fails_where_everything_failed(run: Run, tmp_path: Path) ->
     (tmp_path / "bad.jpg").write_bytes(b"text")
     status, _, errors = run("index", tmp_path, "--encoder", "pixels")
     assert status == 1
-    assert errors.splitlines()[-1] == f"lookalike: error: {tmp_path}: none of 1 images could be used"
+    assert errors.splitlines()[-1] == f"lookalike: error: {tmp_path}: none of 1 image could be used"
 
 
 def test_an_empty_folder_is_no_error_but_is_said(run: Run, tmp_path: Path) -> None:

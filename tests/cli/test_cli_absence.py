@@ -153,5 +153,5 @@ def test_what_was_taken_out_comes_back_when_that_is_undone(run: Run, photos: Pat
     run("index", photos, "--encoder", "pixels")
     run("remove", photos, "01.jpg")
     assert "11 images" in run("index", photos, "--rebuild")[1]
-    assert "1 come back with the next `lookalike index`" in run("remove", photos, "01.jpg", "--undo")[1]
+    assert "1 image comes back with the next `lookalike index`" in run("remove", photos, "01.jpg", "--undo")[1]
     assert "12 images (1 added, 11 unchanged)" in run("index", photos)[1]

@@ -131,7 +131,7 @@ def test_too_few_labels_are_one_line(run: Run, things: Path) -> None:
     (things.parent / "labels.csv").write_text("key,label\n0/0.jpg,x\n0/1.jpg,x\n")
     status, output, errors = run("adapt", things, "--labels", things.parent / "labels.csv")
     assert (status, output, errors.count("\n")) == (1, "", 1)
-    assert "1 groups of two or more labelled images, and a gain cannot be proven with fewer than 6" in errors
+    assert "1 group of two or more labelled images, and a gain cannot be proven with fewer than 6" in errors
 
 
 def test_several_sets_are_compared_on_the_labels(run: Run, things: Path) -> None:

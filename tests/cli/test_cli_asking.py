@@ -182,7 +182,7 @@ def test_what_only_the_user_can_take_out_of_the_trash_is_one_line(
         status, _, errors = run("duplicates", indexed, "--undo")
         assert (status, errors) == (
             0,
-            "lookalike: 1 files are in the trash, which only you can look into on this system: put them back there; "
+            "lookalike: 1 file is in the trash, which only you can look into on this system: put them back there; "
             f"{indexed}/.lookalike/moves.jsonl lists where they lay\nlookalike: 0 put back, 1 not\n",
         )
 
@@ -191,7 +191,7 @@ def test_what_could_not_be_looked_at_is_counted_in_one_line(run: Run, indexed: P
     (indexed / "01.jpg").unlink()
     status, output, errors = run("duplicates", indexed, "--level", "near", "--json")
     assert (status, json.loads(output)["unseen"]) == (0, 1)
-    assert "1 images could not be looked at, as their files are away, changed or unreadable; nothing of them" in errors
+    assert "1 image could not be looked at, as their files are away, changed or unreadable; nothing of them" in errors
     assert f"`lookalike sources {indexed}`" in errors
     assert errors.count("\n") == 1
     assert "could not be looked at" in run("duplicates", indexed, "--level", "similar", "--paths")[2]

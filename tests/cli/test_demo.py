@@ -43,5 +43,5 @@ def test_a_key_is_an_image_of_the_collection_whatever_lies_in_the_working_folder
 def test_a_folder_with_one_photo_is_too_little(tmp_path: Path, encoder: PixelEncoder) -> None:
     (tmp_path / "photos").mkdir()
     picture(1).save(tmp_path / "photos" / "only.png")
-    with pytest.raises(LookalikeError, match="holds 1 usable images; a demo needs at least two"):
+    with pytest.raises(LookalikeError, match="holds 1 usable image; a demo needs at least two"):
         demo.own_photos(tmp_path / "photos", tmp_path / "out", encoder)

@@ -91,6 +91,18 @@ def test_without_a_result_the_best_is_named(run: Run, indexed: Path) -> None:
     assert run("search", indexed, "05.jpg", "--min-score", 0.99, "--exclude-self", "--paths")[1] == ""
 
 
+def test_one_image_is_one_and_two_are_several(run: Run, tmp_path: Path) -> None:
+    picture(1).save(tmp_path / "1.png")
+    assert f"{tmp_path}/.lookalike: 1 image (1 added) in " in run("index", tmp_path, "--encoder", "pixels")[1]
+    assert run("verify", tmp_path)[1] == f"{tmp_path}/.lookalike: 1 image, all whole\n"
+    assert run("search", tmp_path, "1.png", "--exclude-self")[2] == "lookalike: there is no other image here\n"
+    assert run("map", tmp_path, "--out", tmp_path / "map.html")[1] == f"{tmp_path}/map.html: 1 image\n"
+    picture(2).save(tmp_path / "2.png")
+    run("index", tmp_path)
+    assert run("verify", tmp_path)[1] == f"{tmp_path}/.lookalike: 2 images, all whole\n"
+    assert run("duplicates", tmp_path)[2] == "lookalike: 0 groups, 0 images could go, 0.0 MB\n"
+
+
 def test_a_folder_that_was_never_indexed_is_indexed_first_where_that_is_wanted(run: Run, photos: Path) -> None:
     search = ("search", photos, photos / "01.jpg", "--encoder", "pixels", "-k", 1, "--paths")
     status, output, errors = run(*search)

@@ -57,7 +57,7 @@ def test_fewer_rows_than_results_are_padded_and_missing_ones_are_named(uri: str)
     assert ids[0, 5:].tolist() == [-1, -1, -1]
     engine.delete_from(3)
     assert (engine.count(), engine.stop()) == (3, 3)
-    with pytest.raises(EngineError, match=r"1 vectors are missing \(row 4\).*verify --repair"):
+    with pytest.raises(EngineError, match=r"1 vector is missing \(row 4\).*verify --repair"):
         engine.vectors(np.array([0, 4]))
     engine.close()
 

@@ -72,7 +72,7 @@ def test_changed_images_and_ground_truth_are_named_with_the_figures_that_they_ch
     truth.write_text("\n".join(truth.read_text().split()[1:]))
     repetition = again(file, cache=cache)
     assert [change.what for change in repetition.made] == ["data · ground_truth"]
-    assert any(change.what.startswith("1 queries (") for change in repetition.figures)
+    assert any(change.what.startswith("1 query (") for change in repetition.figures)
     assert repetition.text().endswith("the figures differ")
     paint(town / "images" / "more.png", 10)
     repetition = again(file, cache=cache)

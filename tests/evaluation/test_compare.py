@@ -97,7 +97,7 @@ def test_only_like_is_compared(tmp_path: Path) -> None:
     a = report(tmp_path / "a.json", queries(0.5))
     with pytest.raises(EvaluationError, match=r"of dataset vgg, .* of folders; only like can be compared"):
         compare(a, report(tmp_path / "b.json", queries(0.5), dataset="folders"))
-    with pytest.raises(EvaluationError, match="1 queries are in one report only, such as 'q1'"):
+    with pytest.raises(EvaluationError, match="1 query is in one report only, such as 'q1'"):
         compare(a, report(tmp_path / "c.json", queries(0.5, 0.6)))
     with pytest.raises(EvaluationError, match="no query has an average precision in both"):
         compare(a, report(tmp_path / "d.json", queries(None)))

@@ -123,7 +123,7 @@ def test_a_ground_truth_without_heading_or_with_several_references_is_read(disc:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("Q1,R9\n", r"1 ground-truth names are not among the 3 images .*R9 \(Q1 in ground_truth\.csv\)"),
+        ("Q1,R9\n", r"1 ground-truth name is not among the 3 images .*R9 \(Q1 in ground_truth\.csv\)"),
         ("Q9,R1\n", r"not among the 4 images .*Q9 \(ground_truth\.csv\)"),
         ("Q1,R1,0.5\n", r"ground_truth\.csv line 1: expected query_id,reference_id"),
         (",R1\n", r"line 1: expected query_id,reference_id"),

@@ -136,6 +136,13 @@ def test_every_figure_is_printed_with_what_it_is_divided_by(report: Report) -> N
     assert "3 queries" in report.heading()
 
 
+def test_a_terminal_has_the_map_on_a_line_of_its_own_and_figures_at_k_in_a_table(report: Report) -> None:
+    lines = report.text().splitlines()
+    assert lines[2].split()[:2] == ["mAP", decimal(report.map)]
+    assert (lines[3], lines[4].split()[:2]) == ("", ["figure", "k=5"])
+    assert not [line for line in lines[4:] if line.startswith("mAP ")]
+
+
 def test_decimals_are_printed_as_the_report_prints_them() -> None:
     assert [decimal(value) for value in (0.8473, 1.0, 0.0, float("nan"), 0.99999)] == [
         ".8473",

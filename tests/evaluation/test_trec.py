@@ -230,7 +230,7 @@ def test_what_a_run_lacks_is_never_found_and_a_k_beyond_it_refused(tmp_path: Pat
         ("", "q 0 a 1", "run: no results"),
         ("q Q0 a 1 .9 x", "q 0 a yes", "qrels line 1: relevance 'yes' is no whole number"),
         ("q Q0 a 1 .9 x", "q 0 a 1\nq 0 a 2", "qrels line 2: 'a' is judged twice for 'q', and differently"),
-        ("q Q0 a 1 .9 x", "q 0 a 1\np 0 a 1", "1 queries of .*qrels are not in .*run: p"),
+        ("q Q0 a 1 .9 x", "q 0 a 1\np 0 a 1", "1 query of .*qrels is not in .*run: p"),
         ("q Q0 a 1 .9 x", "", "qrels: no judgements"),
         ("q Q0 a 1 .9 x", "q 0 a 3", "protocol revisited reads relevance 2 as easy and 1 as hard only"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from lookalike.errors import EvaluationError
 from lookalike.images.sources import open_source
 from lookalike.types import Box
+from lookalike.utils.text import counted
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,9 @@ class Names:
         keys = {name: key for name in names if (key := self.key(name)) is not None}
         missing = [f"{name} ({where})" for name, where in names.items() if name not in keys]
         if missing:
-            raise EvaluationError(
-                f"{len(missing)} ground-truth names are not among the {len(self.keys)} images in {self.folder}: "
-                + abridged(missing)
-            )
+            count = counted(len(missing), "ground-truth name is", "ground-truth names are")
+            gallery = f"{counted(len(self.keys), 'image')} in {self.folder}"
+            raise EvaluationError(f"{count} not among the {gallery}: {abridged(missing)}")
         return keys
 
 

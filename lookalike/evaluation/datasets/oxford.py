@@ -6,6 +6,7 @@ from pathlib import Path
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, abridged, first_folder
 from lookalike.types import Box
+from lookalike.utils.text import counted
 
 IMAGE_FOLDERS = ("images", "jpg")
 TRUTH_FOLDERS = ("groundtruth", "gt", "lab")
@@ -117,8 +118,9 @@ def _whole(benchmark: Benchmark, images: int) -> Benchmark:
     """Raise EvaluationError for a part of a published set, whose figures cannot be compared with published ones."""
     count = len(set(Names(benchmark.images).keys) - benchmark.unreadable)
     if (count, len(benchmark.queries)) != (images, QUERIES):
+        queries = counted(len(benchmark.queries), "query", "queries")
         raise EvaluationError(
-            f"{benchmark.images.parent} holds {count:,} images and {len(benchmark.queries)} queries, {benchmark.name} "
+            f"{benchmark.images.parent} holds {count:,} images and {queries}, {benchmark.name} "
             f"has {images:,} and {QUERIES}; complete it, or measure this part as dataset vgg"
         )
     if benchmark.name == "paris6k":

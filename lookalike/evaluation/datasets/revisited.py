@@ -12,6 +12,7 @@ from lookalike.evaluation.datasets import plain_pickle
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth, abridged, first_folder
 from lookalike.evaluation.datasets.oxford import IMAGE_FOLDERS, PARIS_CORRUPT
 from lookalike.types import Box
+from lookalike.utils.text import counted
 
 SETUPS = {
     "easy": (("easy",), ("junk", "hard")),
@@ -62,9 +63,10 @@ def _read(name: str, file: Path, counts: tuple[int, int] | None = None) -> Bench
     if len(queried) != len(truths):
         raise EvaluationError(f"{file}: {len(queried)} query images, but ground truth for {len(truths)}")
     if counts and (len(gallery), len(queried)) != counts:
+        here = f"{counted(len(gallery), 'image')} and {counted(len(queried), 'query', 'queries')}"
         raise EvaluationError(
-            f"{file}: {len(gallery):,} images and {len(queried)} queries, {name} has {counts[0]:,} and {counts[1]}; "
-            "complete it, or measure this part as dataset revisited"
+            f"{file}: {here}, {name} has {counts[0]:,} and {counts[1]}; complete it, or measure this part as dataset "
+            "revisited"
         )
     names = Names(folder)
     keys = names.require(dict.fromkeys(queried, "qimlist") | dict.fromkeys(gallery, "imlist"))
@@ -128,7 +130,7 @@ def _keys(file: Path, image: str, label: str, rows: Any, searched: list[str]) ->
     for value in values:
         if not isinstance(value, int | np.integer) or not 0 <= value < len(searched):
             raise EvaluationError(
-                f"{file}: {label} of {image} holds {_printable(value)}, no index into {len(searched)} images"
+                f"{file}: {label} of {image} holds {_printable(value)}, no index into {counted(len(searched), 'image')}"
             )
     return frozenset(searched[value] for value in values)
 

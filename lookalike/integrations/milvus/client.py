@@ -41,6 +41,7 @@ from lookalike.integrations.milvus.index_types import (
 )
 from lookalike.integrations.retry import Patience, patience_seconds
 from lookalike.types import Ids, Scores, Vectors
+from lookalike.utils.text import counted
 
 T = TypeVar("T")
 FIELD, PROPERTY, EFFORT, GENERATION = "vector", "lookalike", "lookalike.effort", "lookalike.generation"
@@ -254,9 +255,9 @@ class Milvus:
                 fetched.update((int(row["id"]), np.asarray(row[FIELD], np.float32)) for row in answer)
         if len(fetched) < len(unique_ids):
             lost = next(id_ for id_ in unique_ids.tolist() if id_ not in fetched)
+            count = counted(len(unique_ids) - len(fetched), "vector is", "vectors are")
             raise EngineError(
-                f"{self.address}: {len(unique_ids) - len(fetched):,} vectors are missing (row {lost}); "
-                "run `lookalike verify --repair`, then index again"
+                f"{self.address}: {count} missing (row {lost}); run `lookalike verify --repair`, then index again"
             )
         return np.stack([fetched[id_] for id_ in np.asarray(ids).tolist()]) if len(ids) else self._empty()
 

@@ -24,6 +24,7 @@ from lookalike.integrations.postgres.tables import SCHEMA, TYPES, table
 from lookalike.integrations.retry import Patience, patience_seconds
 from lookalike.storage.vectors import DTYPES
 from lookalike.types import Ids, Scores, Vectors
+from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -296,7 +297,7 @@ class Postgres:
         if len(present) < len(unique):
             lost = np.setdiff1d(unique, present)
             raise EngineError(
-                f"{self.address}: {len(lost):,} vectors are missing (row {lost[0]}); "
+                f"{self.address}: {counted(len(lost), 'vector is', 'vectors are')} missing (row {lost[0]}); "
                 "run `lookalike verify --repair`, then index again"
             )
         return np.asarray(numbers[np.searchsorted(present, ids)])

@@ -19,6 +19,7 @@ from lookalike.service.routes.items import refuse_read_only
 from lookalike.service.served import Served
 from lookalike.storage.distinct import Pair
 from lookalike.storage.marks import Mark
+from lookalike.utils.text import counted
 
 router = APIRouter(tags=["marks"])
 
@@ -97,7 +98,7 @@ def _begun(served: Served) -> dict[str, Any]:
         raise ApiError(422, "adapted", "the collection is adapted already", "DELETE /v1/adapt first")
     enough = _readiness(served)
     if not enough.is_enough:
-        message = f"{enough.groups} groups of two or more images, and {enough.least_groups} are needed"
+        message = f"{counted(enough.groups, 'group')} of two or more images, and {enough.least_groups} are needed"
         raise ApiError(422, "too_few_marks", message, "mark more images as the same, for other queries")
     served.learning.start("adapt")
     return _state(served)

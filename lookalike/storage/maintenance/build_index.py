@@ -30,6 +30,7 @@ from lookalike.index.exact import ExactIndex, share_of
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Progress, Vectors
 from lookalike.utils.files import reason, sha256_of, sync_folder, write_whole
+from lookalike.utils.text import counted
 
 EXACT = "exact"
 EXACT_BELOW = 100_000
@@ -148,7 +149,9 @@ def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Ind
     live = np.ones(rows, np.bool_)
     live[[row for row in store.catalog.removed_rows().tolist() if row < rows]] = False
     if np.count_nonzero(live) < 2 * RESULTS:
-        raise IndexSpecError(f"{store.path}: {np.count_nonzero(live)} images are too few for an index")
+        raise IndexSpecError(
+            f"{store.path}: {counted(int(np.count_nonzero(live)), 'image is', 'images are')} too few for an index"
+        )
     held_back = _held_back(live)
     try:
         _train(index, spec, store, np.setdiff1d(np.flatnonzero(live), held_back, assume_unique=True))
@@ -210,7 +213,9 @@ def _train(index: Any, spec: str, store: Store, rows: Ids) -> None:
         with _rotation_for_its_codes(index):
             index.train(_rows(store, np.sort(sample)))
     except RuntimeError as error:
-        raise IndexSpecError(f"{spec}: cannot be trained on {len(sample):,} rows ({_last_line(error)})") from error
+        raise IndexSpecError(
+            f"{spec}: cannot be trained on {counted(len(sample), 'row')} ({_last_line(error)})"
+        ) from error
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from lookalike.types import Encoder, Ids, Progress, Vectors
 from lookalike.utils.files import reason, replacing, sync_folder
 from lookalike.utils.parquet import parquet, parquet_batches
 from lookalike.utils.tables import csv_writer
+from lookalike.utils.text import counted
 
 Format = Literal["npy", "parquet", "csv", "faiss"]
 BLOCK = 4096
@@ -323,7 +324,9 @@ def _npy_with_names(path: Path, names: Path | None) -> Iterator[Batch]:
                 block = array[start : start + BLOCK]
                 keys = [_name(line) for line in islice(file, len(block))]
                 if len(keys) < len(block):
-                    raise SourceError(f"{names} has {start + len(keys):,} names for {len(array):,} vectors")
+                    raise SourceError(
+                        f"{names} has {counted(start + len(keys), 'name')} for {counted(len(array), 'vector')}"
+                    )
                 yield [{KEY: key} for key in keys], block
             if file.readline().strip():
                 raise SourceError(f"{names} has more names than {path} has vectors ({len(array):,})")
@@ -359,7 +362,9 @@ def _clip_retrieval(folder: Path) -> Iterator[Batch]:
             yield keyed, array[start : start + len(keyed)]
             start += len(keyed)
         if start < len(array):
-            raise SourceError(f"{tables[_number(path)]} has {start:,} lines for {len(array):,} vectors in {path}")
+            raise SourceError(
+                f"{tables[_number(path)]} has {counted(start, 'line')} for {counted(len(array), 'vector')} in {path}"
+            )
 
 
 def _number(path: Path) -> int:

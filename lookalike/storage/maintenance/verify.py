@@ -22,6 +22,7 @@ from lookalike.storage.store import sole_writer
 from lookalike.storage.swap import FORMER
 from lookalike.storage.vectors import RowPlace, RowStore, open_rows
 from lookalike.utils.files import write_whole
+from lookalike.utils.text import counted
 
 BLOCK = 4096
 NAMES = (WHITENING, INNER, MAP, SOURCE)
@@ -186,14 +187,20 @@ def _tables(path: Path, repair: bool) -> list[str]:
             wrong = f"FROM {table} WHERE crc IS NOT crc({COVERED[table]})"
             count = database.execute(f"SELECT COUNT(*) {wrong}").fetchone()[0]
             if count:
-                faults.append(f"{CATALOG}: {count} entries of {table} do not match their checksums")
+                kinds = (
+                    f"entry of {table} does not match its checksum",
+                    f"entries of {table} do not match their checksums",
+                )
+                faults.append(f"{CATALOG}: {counted(count, *kinds)}")
                 if repair:
                     database.execute(f"DELETE {wrong}")
         # Also those of a column that was just deleted: the next new column might get its number.
         lost = 'FROM meta WHERE "column" NOT IN (SELECT id FROM columns)'
         count = database.execute(f"SELECT COUNT(*) {lost}").fetchone()[0]
         if count:
-            faults.append(f"{CATALOG}: {count} entries of meta are of a column that is lost")
+            faults.append(
+                f"{CATALOG}: {counted(count, 'entry of meta is', 'entries of meta are')} of a column that is lost"
+            )
             if repair:
                 database.execute(f"DELETE {lost}")
     return faults
@@ -208,7 +215,11 @@ def _lost_sources(path: Path) -> list[str]:
         way = "index their folder again" if not registered and used == {1} else "index again with --rebuild"
         images = "SELECT COUNT(*), key FROM items WHERE removed = 0 AND source = ?"
         counts = [database.execute(images, (source,)).fetchone() for source in sorted(used - registered)]
-    return [f"{CATALOG}: {count} images, as {_name(key)}, are of a source that is lost; {way}" for count, key in counts]
+    return [
+        f"{CATALOG}: {counted(count, f'image, {_name(key)}, is', f'images, as {_name(key)}, are')} of a source that is "
+        f"lost; {way}"
+        for count, key in counts
+    ]
 
 
 def _maps(path: Path, header: Header, repair: bool) -> list[str]:
@@ -247,4 +258,5 @@ def _former(path: Path, repair: bool) -> list[str]:
         return [str(error).partition("; ")[0]]
     damage = _verified(path / FORMER, repair)
     faults = [f"{FORMER}/{fault}" for fault in damage.faults]
-    return [*faults, *([f"{FORMER}: {len(damage.rows)} vectors of before `adapt` are damaged"] if damage.rows else [])]
+    kinds = "vector of before `adapt` is damaged", "vectors of before `adapt` are damaged"
+    return [*faults, *([f"{FORMER}: {counted(len(damage.rows), *kinds)}"] if damage.rows else [])]

@@ -118,7 +118,7 @@ def test_a_missing_folder_is_named_with_what_belongs_there(vgg: Path, folder: st
 
 
 def test_a_part_is_not_taken_for_the_whole_published_set(vgg: Path) -> None:
-    with pytest.raises(EvaluationError, match="6 images and 1 queries, oxford5k has 5,063 and 55"):
+    with pytest.raises(EvaluationError, match="6 images and 1 query, oxford5k has 5,063 and 55"):
         load("oxford5k", vgg)
 
 

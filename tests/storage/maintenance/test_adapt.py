@@ -281,7 +281,7 @@ def test_a_damaged_former_vector_is_found_and_not_restored(indexed: Path) -> Non
         file.seek(3 * 4 * PixelEncoder.dim)
         file.write(np.full(2, 0.7, "<f4").tobytes())
     with collection_at(indexed) as collection:
-        assert collection.verify().faults == (f"{FORMER}: 1 vectors of before `adapt` are damaged",)
+        assert collection.verify().faults == (f"{FORMER}: 1 vector of before `adapt` is damaged",)
         assert collection.undo_adapt() == 1
         assert len(collection) == 11
         assert collection.index().added == 1
@@ -452,10 +452,10 @@ def test_the_index_is_of_the_same_kind_before_and_after(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["0/0.jpg,x", "0/1.jpg,x"], "1 groups of two or more"),
+        (["0/0.jpg,x", "0/1.jpg,x"], "1 group of two or more"),
         ([f"{number // 4}/{number}.jpg,{number}" for number in range(48)], "0 groups of two or more"),
         (["gone.jpg,x"] * 3, "0 groups .*3 names are of no image here"),
-        (["0/0.jpg,x", "0/0.jpg,y"], "1 images have contradicting labels"),
+        (["0/0.jpg,x", "0/0.jpg,y"], "1 image has contradicting labels"),
     ],
     ids=["one group", "one image a group", "unknown keys", "contradictions"],
 )

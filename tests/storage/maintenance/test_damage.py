@@ -113,7 +113,7 @@ def check(path: Path, before: Content, name: str) -> None:
     assert {name for _, name in damage.rows} <= {name for _, name in repaired.rows}
     left = verify(path)
     assert not left.rows
-    assert all("are of a source that is lost" in fault for fault in left.faults), "what was repaired is whole"
+    assert all("of a source that is lost" in fault for fault in left.faults), "what was repaired is whole"
     after = content(path)
     lost = before[0].keys() - after[0].keys()
     assert lost <= {KEYS[row] for row, _ in repaired.rows}
@@ -359,7 +359,7 @@ def test_a_lost_source_takes_no_result_and_the_next_run_finds_it_again(photos: P
         before = [hit.key for hit in collection.search("01.jpg")]
     spoil(photos / ".lookalike", "UPDATE sources SET crc = crc + 1")
     with Collection(photos / ".lookalike", encoder) as collection:
-        assert "1 entries of sources do not match" in collection.verify(repair=True).faults[0]
+        assert "1 entry of sources does not match" in collection.verify(repair=True).faults[0]
         message = r"12 images, as 01.jpg, are of a source that is lost; index their folder again"
         assert [re.search(message, fault) is not None for fault in collection.verify().faults] == [True]
         assert [(hit.key, hit.path) for hit in collection.search("01.jpg")] == [(key, None) for key in before]
@@ -384,7 +384,7 @@ def test_one_of_several_sources_that_is_lost_needs_a_rebuild(tmp_path: Path) -> 
 def test_a_column_that_is_lost_takes_its_values_with_it(whole: Path, tmp_path: Path) -> None:
     path, _ = hit(whole, tmp_path, "catalog.sqlite")
     spoil(path, "UPDATE columns SET name = 'YEAR' WHERE name = 'year'")
-    assert verify(path).faults == ("catalog.sqlite: 1 entries of columns do not match their checksums",)
+    assert verify(path).faults == ("catalog.sqlite: 1 entry of columns does not match its checksum",)
     assert "134 entries of meta are of a column that is lost" in verify(path, repair=True).faults[1]
     assert not verify(path)
     with closing(Store(path)) as store, store.writing():

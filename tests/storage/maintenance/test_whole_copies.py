@@ -325,7 +325,7 @@ def test_a_folder_of_clip_retrieval_is_imported_with_its_captions(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [("a\n", "has 1 names for 2 vectors"), ("a\nb\nc\n", r"more names than .* vectors \(2\)"), (None, "--names FILE")],
+    [("a\n", "has 1 name for 2 vectors"), ("a\nb\nc\n", r"more names than .* vectors \(2\)"), (None, "--names FILE")],
 )
 def test_names_that_do_not_fit_make_nothing(tmp_path: Path, names: str | None, message: str) -> None:
     np.save(tmp_path / "v.npy", np.eye(2))
