@@ -14,6 +14,7 @@ from lookalike.collection.sync import IndexReport
 from lookalike.errors import CollectionLocked, LookalikeError
 from lookalike.images import ignore
 from lookalike.images.sources import SYSTEM_FOLDERS
+from lookalike.utils.extras import install_hint
 
 DEBOUNCE_MS = 1600
 """The longest time that a burst of changes is gathered: a copy of many photos becomes a few runs, not thousands."""
@@ -42,7 +43,7 @@ def watch(
     try:
         library: Any = importlib.import_module("watchfiles")
     except ImportError as error:
-        raise LookalikeError("--watch needs watchfiles: pip install lookalike[watch]") from error
+        raise LookalikeError(f"--watch needs watchfiles: `{install_hint('watch')}`") from error
     roots = [folder.resolve() for folder in folders]
     own = collection.path.resolve()
     ended = stop or threading.Event()

@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 from lookalike.errors import EncoderError
+from lookalike.utils.extras import install_hint
 
 DEVICES = ("cuda", "mps", "cpu", "onnx")
 
@@ -24,7 +25,7 @@ def choose(device: str | None, precision: str) -> str:
     if precision != "fp32":
         raise EncoderError(f"precision {precision} runs on ONNX Runtime alone; leave out device {device}")
     if not _has_torch():
-        raise EncoderError(f"device {device} needs `pip install lookalike[torch]`")
+        raise EncoderError(f"device {device} needs `{install_hint('torch')}`")
     if kind != "cpu" and not _is_usable(device):
         raise EncoderError(f"device {device}: PyTorch finds no such device here; give cpu, or leave it out")
     return device

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import EncoderError
+from lookalike.utils.extras import install_hint
 
 # Far beyond what any text tower reads; later characters cannot change the first tokens.
 LONGEST_TEXT = 20_000
@@ -72,7 +73,7 @@ def _load(path: Path) -> Any:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise EncoderError("reading text needs `pip install lookalike[text]`") from error
+        raise EncoderError(f"reading text needs `{install_hint('text')}`") from error
     if not path.is_file():
         raise EncoderError(f"{path} is missing; text cannot be read without it")
     try:

@@ -2,6 +2,8 @@
 
 import os
 
+from lookalike.utils.extras import install_hint
+
 EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm .jp2 .j2k .jpx .avif "
     ".heic .heif .hif .qoi .pcx .jxl "
@@ -9,9 +11,9 @@ EXTENSIONS = frozenset(
     ".3fr .arw .cr2 .cr3 .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 "
     ".srf .srw .x3f".split()
 )
-NEEDS_RAW = "a camera's raw file needs `pip install lookalike[raw]`"
-NEEDS_JXL = "JPEG XL needs `pip install lookalike[jxl]`"
-NEEDS_HEIC = "HEIC needs `pip install lookalike[heic]`"
+NEEDS_RAW = f"a camera's raw file needs `{install_hint('raw')}`"
+NEEDS_JXL = f"JPEG XL needs `{install_hint('jxl')}`"
+NEEDS_HEIC = f"HEIC needs `{install_hint('heic')}`"
 _OTHERS = {
     "a video is not read; save a frame of it as JPEG": ".mp4 .m4v .mov .avi .mkv .webm .wmv .flv .mpg .mpeg .3gp .mts "
     ".m2ts .ogv .insv .lrv",

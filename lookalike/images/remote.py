@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from lookalike.errors import ImageError, LookalikeError, SourceError
 from lookalike.images import decode
+from lookalike.utils.extras import install_hint
 from lookalike.utils.files import write_whole
 
 STORES = "AWS_ENDPOINT_URL and the network"
@@ -22,7 +23,7 @@ def place(uri: str) -> tuple[Any, str]:
     try:
         from pyarrow import ArrowException, fs
     except ImportError as error:
-        raise SourceError(f"{uri}: needs `pip install lookalike[ray]`") from error
+        raise SourceError(f"{uri}: needs `{install_hint('ray')}`") from error
     if "://" not in uri:
         return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
     try:

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from lookalike.errors import LookalikeError, SourceError
+from lookalike.utils.extras import install_hint
 
 
 def parquet() -> ModuleType:
@@ -13,7 +14,7 @@ def parquet() -> ModuleType:
     try:
         import pyarrow.parquet as module
     except ImportError as error:
-        raise LookalikeError("Parquet files need pyarrow: pip install lookalike[parquet]") from error
+        raise LookalikeError(f"Parquet files need pyarrow: `{install_hint('parquet')}`") from error
     return module  # type: ignore[no-any-return]
 
 

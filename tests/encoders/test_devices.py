@@ -32,7 +32,7 @@ def test_a_gpu_without_torch_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(devices, "_shows_nvidia", lambda: True)
     monkeypatch.setattr(devices, "_has_torch", lambda: False)
     assert devices.choose(None, "fp32") == "onnx"
-    with pytest.raises(EncoderError, match=r"device cuda needs `pip install lookalike\[torch\]`"):
+    with pytest.raises(EncoderError, match=r'device cuda needs `pip install "lookalike\[torch\]"`'):
         devices.choose("cuda", "fp32")
 
 

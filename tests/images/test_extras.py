@@ -102,7 +102,7 @@ def test_without_the_extra_its_name_is_the_reason(monkeypatch: pytest.MonkeyPatc
     for data in (jpeg_xl.CODESTREAM + bytes(40), boxed(jpeg_xl.CODESTREAM + bytes(40))):
         with pytest.raises(ImageError) as refusal:
             decode(data)
-        assert str(refusal.value) == kinds.NEEDS_JXL == "JPEG XL needs `pip install lookalike[jxl]`"
+        assert str(refusal.value) == kinds.NEEDS_JXL == 'JPEG XL needs `pip install "lookalike[jxl]"`'
 
 
 def test_a_raw_file_and_its_jpeg_are_both_indexed(tmp_path: Path, encoder: PixelEncoder) -> None:
@@ -129,7 +129,7 @@ def test_without_the_extra_raw_files_are_listed_with_its_name(
     with Collection(tmp_path / ".lookalike", encoder, [tmp_path]) as collection:
         collection.index()
         assert collection.skipped() == [("a.dng", kinds.NEEDS_RAW), ("b.cr3", kinds.NEEDS_RAW)]
-        assert "pip install lookalike[raw]" in kinds.NEEDS_RAW
+        assert 'pip install "lookalike[raw]"' in kinds.NEEDS_RAW
         # Read once the extra is there, without a word: a skipped file is tried again by every run.
         monkeypatch.undo()
         pytest.importorskip("rawpy")

@@ -154,7 +154,7 @@ def test_the_camera_says_once_how_it_was_turned(value: int, inner: str) -> None:
 def test_a_raw_file_without_a_large_preview_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw, "is_installed", lambda: False)
     data = packed([Directory((REDUCED,), [MOSAIC], PREVIEW)])
-    with pytest.raises(ImageError, match=r"needs `pip install lookalike\[raw\]`"):
+    with pytest.raises(ImageError, match=r'needs `pip install "lookalike\[raw\]"`'):
         decode(data)
 
 

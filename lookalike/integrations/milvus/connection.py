@@ -7,6 +7,7 @@ from typing import Any
 
 from lookalike.errors import EngineError
 from lookalike.integrations.milvus.address import Address, is_private
+from lookalike.utils.extras import install_hint
 
 CALL_SECONDS = 10.0
 PASSING_CODES = frozenset((
@@ -37,7 +38,7 @@ def import_client() -> None:
     try:
         import pymilvus  # noqa: F401
     except ImportError as error:
-        raise EngineError("milvus:// needs `pip install lookalike[milvus]`") from error
+        raise EngineError(f"milvus:// needs `{install_hint('milvus')}`") from error
     # Each failing call would log a traceback beside our own line.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 

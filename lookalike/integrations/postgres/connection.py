@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import EngineError
 from lookalike.integrations.postgres.address import Address, parameters
+from lookalike.utils.extras import install_hint
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -51,7 +52,7 @@ def import_client() -> None:
         import pgvector.psycopg  # noqa: F401
         import psycopg  # noqa: F401
     except ImportError as error:
-        raise EngineError('postgresql:// needs `pip install "lookalike[postgres]"`') from error
+        raise EngineError(f"postgresql:// needs `{install_hint('postgres')}`") from error
 
 
 class Connections:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lookalike.errors import LookalikeError
 from lookalike.integrations.ray.stderr import without_ray_lines
+from lookalike.utils.extras import install_hint
 from lookalike.utils.files import reason
 
 OWN_CPUS = 1
@@ -48,7 +49,7 @@ def cluster(where: str, cpus: int, places: Sequence[str] = ()) -> Iterator[Any]:
     try:
         import ray
     except ImportError as error:
-        raise LookalikeError("`lookalike embed` needs `pip install lookalike[ray]`") from error
+        raise LookalikeError(f"`lookalike embed` needs `{install_hint('ray')}`") from error
     passed = {} if where == "local" else passed_on(places)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": passed}}
     if where == "local":

@@ -374,7 +374,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with (
         closing(make(tmp_path / "c", clustered(3))) as store,
-        pytest.raises(LookalikeError, match=r"pip install lookalike\[parquet\]"),
+        pytest.raises(LookalikeError, match=r'pip install "lookalike\[parquet\]"'),
     ):
         export(store, tmp_path / "out", "parquet")
 
