@@ -5,6 +5,7 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY scripts/hatch_readme.py scripts/
 # What it needs first, with an empty package: an edit of the source then installs nothing again.
 RUN python -m venv /opt/lookalike && install -D /dev/null lookalike/__init__.py \
     && /opt/lookalike/bin/pip install --no-cache-dir -c constraints.txt ".[heic,milvus,postgres,text]"

@@ -48,7 +48,7 @@ def test_what_is_copied_is_there_and_not_left_out() -> None:
     for name in copied:
         assert (ROOT / name).exists(), name
         assert name not in ignored
-    needed = {"pyproject.toml", "constraints.txt", PROJECT["readme"], "lookalike"}
+    needed = {"pyproject.toml", "constraints.txt", "README.md", "scripts/hatch_readme.py", "lookalike"}
     assert needed <= copied
 
 

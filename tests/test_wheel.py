@@ -72,6 +72,16 @@ def test_the_wheel_has_all_files_of_the_package_and_no_others(wheel: Path) -> No
     assert packed == {path.relative_to(ROOT).as_posix() for path in kept}
 
 
+def test_no_link_of_its_description_depends_on_the_repository(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        (name,) = [name for name in packed.namelist() if name.endswith(".dist-info/METADATA")]
+        _, _, description = packed.read(name).decode().partition("\n\n")
+    assert "# lookalike" in description
+    targets = re.findall(r"\]\(([^)\s]+)\)", description)
+    assert len(targets) >= 8
+    assert [target for target in targets if not target.startswith("https://")] == []
+
+
 def test_what_was_installed_indexes_and_searches_where_no_hub_is_in_reach(python: Path, tmp_path: Path) -> None:
     album = tmp_path / "album"
     album.mkdir()
