@@ -16,7 +16,7 @@ from tests.support import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^ {4}[^\n]*\n)+", re.MULTILINE)
-COMMAND = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ )*lookalike (?!\S+/\S+:)(.+)$")
+COMMAND = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ |sudo -u \w+ |ExecStart=)*(?:/\S+/bin/)?lookalike (.+)$")
 STATUS = re.compile(r"\s#.*\bstatus (\d)\b")
 HERE = re.compile(r"<<'?(\w+)'?")
 SHELL = set("|<>;&$`")
@@ -48,7 +48,7 @@ def runnable(page: Path) -> list[Block]:
 def commands(page: Path) -> Iterator[str]:
     """What follows `lookalike` in every line of every block, without comments and without usage lines."""
     for block in blocks(page):
-        if block.language in ("", "sh", "console"):
+        if block.language in ("", "sh", "console", "ini"):
             for line in joined(block.text):
                 match = COMMAND.match(line.strip())
                 if match and not re.search(r"\[-|…|status 2", match[1]):

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import importlib
+import inspect
 import re
 import shlex
 import shutil
@@ -14,6 +16,7 @@ import pytest
 import reference
 import typer
 
+from lookalike import encoders
 from lookalike.cli import app, evaluation
 from lookalike.cli.renamed import current
 from lookalike.collection import reader
@@ -67,13 +70,17 @@ def test_what_a_page_says_to_type_works_as_written(page: Path, home: Path) -> No
             exec(compile(block.text, name(page), "exec"), names)
 
 
+@functools.cache
+def group() -> Any:
+    return typer.main.get_command(app)
+
+
 def parse(words: list[str]) -> None:
     """Raises what typer raises for a wrong command line; nothing is run."""
-    command: Any = typer.main.get_command(app)
     first, *rest = evaluation.spread(current(words))
     if first.startswith("-"):
         return
-    command.commands[first].make_context(first, rest)
+    group().commands[first].make_context(first, rest)
 
 
 @pytest.mark.parametrize("page", SPOKEN, ids=name)
@@ -118,3 +125,14 @@ def test_every_page_is_in_the_contents_of_the_site() -> None:
     listed = set(re.findall(r"^ +- ([\w/-]+\.md)$", contents, re.MULTILINE))
     there = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
     assert listed == there | {"changelog.md", "contributing.md", "security.md"}
+
+
+@pytest.mark.parametrize("kind", ["DINOV2", "CLIP", "SSCD", "ONNX"])
+def test_every_option_of_an_encoder_is_on_the_page_of_encoders(kind: str) -> None:
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8").partition("## Options")[2]
+    module, _, attribute = str(getattr(encoders, kind)).partition(":")
+    load = getattr(importlib.import_module(module), attribute)
+    names = set(inspect.signature(load).parameters) - {"name", "name_or_path"}
+    assert names
+    short = {"pooling": "pool"}
+    assert [name for name in sorted(names) if f"`{short.get(name, name)}=" not in text] == []
