@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 ABOVE = {name: name.lower() for name in ("CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md")}
 """Pages of the root, which a clone shows, to their names in the site."""
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
-LOADED = re.compile(r"""<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=["']?(?:https?:)?//[^"'\s>]+""")
+LOADED = re.compile(
+    r"""<(?:script|img|iframe|source|link(?![^>]*\brel=["']?(?:canonical|next|prev)\b))\b"""
+    r"""[^>]*?\b(?:src|href)=["']?(?:https?:)?//[^"'\s>]+"""
+)
 """What a browser would fetch from another host; a link that a reader may follow is none of it."""
 
 
