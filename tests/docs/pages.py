@@ -15,6 +15,9 @@ from tests.support import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+OUTPUT = re.compile(r"\n\n```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FRACTION = re.compile(r"\d*[.,]\d+")
+"""Scores, times and sizes of files, which may differ from machine to machine."""
 INDENTED = re.compile(r"(?:^ {4}[^\n]*\n)+", re.MULTILINE)
 COMMAND = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ |sudo -u \w+ |ExecStart=)*(?:/\S+/bin/)?lookalike (.+)$")
 STATUS = re.compile(r"\s#.*\bstatus (\d)\b")
@@ -25,19 +28,33 @@ REDIRECTED = re.compile(r"^[^|>]* > ~?[\w./-]+$")
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code of a page: its language (empty for an indented one), and its text."""
+    """A block of code of a page: its language (empty for an indented one), its text, and what it prints.
+
+    `output` is a `text` block right behind it, with nothing but an empty line between.
+    """
 
     language: str
     text: str
+    output: str | None = None
 
 
 def blocks(page: Path) -> list[Block]:
     """All blocks of code of a page, in their order."""
     text = page.read_text(encoding="utf-8")
-    fenced = [(match.start(), Block(match[1], match[2])) for match in FENCE.finditer(text)]
+    fenced = [(match.start(), Block(match[1], match[2], _output(text, match.end()))) for match in FENCE.finditer(text)]
     bare = FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]).replace("    ", "   x"), text)
     indented = [(match.start(), Block("", match[0])) for match in INDENTED.finditer(bare)]
     return [block for _, block in sorted([*fenced, *indented], key=lambda pair: pair[0])]
+
+
+def _output(text: str, end: int) -> str | None:
+    following = OUTPUT.match(text, end)
+    return following[1] if following else None
+
+
+def same(printed: str, home: Path) -> str:
+    """What a command printed, as a page shows it: of another home, and with any digits for fractions."""
+    return FRACTION.sub("#", printed.replace(str(home), "/home/me")).rstrip()
 
 
 def runnable(page: Path) -> list[Block]:

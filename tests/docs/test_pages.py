@@ -61,13 +61,16 @@ def home(made: Path, tmp_path: Path, own_cache: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("page", RUN, ids=name)
-def test_what_a_page_says_to_type_works_as_written(page: Path, home: Path) -> None:
+def test_what_a_page_says_to_type_works_as_written(page: Path, home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     for block in pages.runnable(page):
         if block.language == "sh":
             pages.run(block.text)
         else:
             exec(compile(block.text, name(page), "exec"), names)
+        printed = capfd.readouterr().out
+        if block.output is not None:
+            assert pages.same(printed, home) == pages.same(block.output, home), block.text
 
 
 @functools.cache
