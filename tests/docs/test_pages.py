@@ -16,6 +16,7 @@ import pytest
 import reference
 import typer
 
+import lookalike
 from lookalike import encoders
 from lookalike.cli import app, evaluation
 from lookalike.cli.renamed import current
@@ -139,3 +140,10 @@ def test_every_option_of_an_encoder_is_on_the_page_of_encoders(kind: str) -> Non
     assert names
     short = {"pooling": "pool"}
     assert [name for name in sorted(names) if f"`{short.get(name, name)}=" not in text] == []
+
+
+def test_every_public_name_is_in_the_python_reference() -> None:
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    errors = {public for public in lookalike.__all__ if public.endswith("Error")}
+    missing = [public for public in lookalike.__all__ if f"::: lookalike.{public}\n" not in text]
+    assert sorted(missing) == sorted(errors), "errors are a module of their own"
