@@ -81,7 +81,8 @@ def evaluate(
         typer.Option(metavar="FILE", help="Write the best 1,000 of each query here, as JSON for ILIAS' script."),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Replay the report, then mend its faults one at a time.")
+        bool,
+        typer.Option("--explain", help="Replay an earlier report (docs/report.md), then mend its faults one by one."),
     ] = False,
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Measure how far confidences can be believed, too.")
