@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ CONVINCING = 15
 NOTEBOOK_SIDE = 900
 """The longer side of a drawing in a notebook: at most 200 kB."""
 MARGIN, HEIGHT, WIDEST, SHOWN = 12, 640, 4 * 640, 60
+Verdict = Literal["agree", "few", "parts", "none"]
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
@@ -71,9 +72,17 @@ class Explanation:
         """The number of matches that the map explains; 0 without a map."""
         return len(self.points_a) if self.matrix is not None else 0
 
+    @property
+    def verdict(self) -> Verdict:
+        """What the matches say: enough agree, too few do, parts match one by one, or nothing does."""
+        if self.matrix is not None:
+            return "agree" if self.inliers >= CONVINCING else "few"
+        return "parts" if len(self.points_a) else "none"
+
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
         return {
+            "verdict": self.verdict,
             "of": self.of,
             "inliers": self.inliers,
             "model": self.model,
@@ -86,10 +95,21 @@ class Explanation:
         }
 
     def text(self) -> str:
-        """One line for a terminal."""
-        if self.matrix is None:
-            return f"no common geometry; {len(self.points_a)} {self.of} match one by one"
-        return f"{self.inliers} matching {self.of} agree on one {self.model}"
+        """What the matches say, in one sentence; the command line, the service and its page have no other."""
+        count = len(self.points_a)
+        what = ("point" if self.of == "keypoints" else "part") + ("" if count == 1 else "s")
+        match self.verdict:
+            case "agree":
+                return f"{count} matching {what} agree on one {self.model}."
+            case "few":
+                return (
+                    f"Only {count} matching {what} agree on one {self.model}; fewer than {CONVINCING} may be chance: "
+                    "the two are alike as a whole."
+                )
+            case "parts":
+                return f"{count} {what} match one by one, but agree on no common geometry."
+            case "none":
+                return "No points agree on a common geometry: the two are alike as a whole, not in a part."
 
 
 def explain(

@@ -124,6 +124,17 @@ def _unseen(data: bytes) -> tuple[Image.Image | None, int | None]:
         raise ImageError("damaged or unsupported image") from error
 
 
+def quality_of(data: bytes) -> int | None:
+    """The JPEG quality of a file, from its header alone; None for other formats. Raises ImageError."""
+    if examine(data).format not in ("JPEG", "MPO"):
+        return None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return jpeg_quality(image)
+    except Exception as error:  # its header was read, but this reading of it is as hostile as the first
+        raise ImageError("damaged or unsupported image") from error
+
+
 def jpeg_quality(image: Image.Image) -> int | None:
     """libjpeg's quality setting, 1 to 100, estimated from the quantisation of luminance; None for other formats."""
     table = getattr(image, "quantization", None)

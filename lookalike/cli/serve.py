@@ -3,11 +3,13 @@
 import re
 import sys
 import threading
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lookalike.cli.app import CollectionPath, EncoderName, app
+from lookalike.cli.app import EncoderName, app
 from lookalike.cli.output import note
 from lookalike.cli.pictures import open_address
 from lookalike.errors import LookalikeError
@@ -19,7 +21,9 @@ SHORTEST = 16
 
 @app.command(epilog="Example: lookalike serve ~/Pictures --port 8000")
 def serve(
-    path: CollectionPath,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="COLLECTION...", help="Indexed folders, or collections; the first on top.")
+    ],
     host: Annotated[str, typer.Option(help="Where to listen; any address but loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     token: Annotated[
@@ -42,7 +46,7 @@ def serve(
     encoder: EncoderName = None,
     is_shown: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Serve a page and a JSON API for COLLECTION, until Ctrl-C or SIGTERM. The address is printed on stdout."""
+    """Serve a page and a JSON API for each COLLECTION, until Ctrl-C or SIGTERM. The address is printed on stdout."""
     is_local = host.strip("[]") in LOOPBACK
     if not is_local and not token:
         raise LookalikeError(f"--host {host} lets other machines in; give them a --token (or LOOKALIKE_TOKEN)")
@@ -52,12 +56,15 @@ def serve(
         raise typer.BadParameter(f"--root-path {root_path}: begin with a slash, as in /photos")
     from lookalike.collection import collection as collections
 
-    with collections.open(path, encoder=encoder) as collection:
-        if not collection.exists:
-            raise LookalikeError(f"{path} has not been indexed; run `lookalike index {path}`")
+    with ExitStack() as stack:
+        opened = [stack.enter_context(collections.open(path, encoder=encoder)) for path in paths]
+        for path, collection in zip(paths, opened, strict=True):
+            if not collection.exists:
+                raise LookalikeError(f"{path} has not been indexed; run `lookalike index {path}`")
         from lookalike.service import server
         from lookalike.service.app import create_app
         from lookalike.service.settings import Settings
+        from lookalike.service.several import create_several
 
         settings = Settings(
             token=token or None, root_path=root_path.rstrip("/"), allow_urls=allow_urls, writable=writable,
@@ -79,4 +86,6 @@ def serve(
             from threadpoolctl import threadpool_limits
 
             with threadpool_limits(1, "blas"):
-                server.run(create_app(collection, settings), listening, drain_seconds)
+                single = len(opened) == 1
+                served = create_app(opened[0], settings) if single else create_several(opened, settings)
+                server.run(served, listening, drain_seconds)

@@ -438,7 +438,11 @@ class Collection:
 
         Raises QueryError for a key that the collection does not have.
         """
-        self._writer.not_duplicates(distinct.pair(self._content(a), self._content(b)), forget)
+        self._writer.not_duplicates([distinct.pair(self._content(a), self._content(b))], forget)
+
+    def not_duplicates_of(self, pairs: Sequence[distinct.Pair], forget: bool = False) -> None:
+        """As `not_duplicates`, for many pairs of contents (SHA-256) at once."""
+        self._writer.not_duplicates(pairs, forget)
 
     def mark(self, a: str | Path, b: str | Path, same: bool | None) -> None:
         """Remember, by their content, whether two images (keys or paths) show the same thing; None forgets it.

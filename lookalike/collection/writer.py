@@ -509,13 +509,13 @@ class Writer:
                     taken_out.let_in(written, key)
         return len(dict.fromkeys(keys))
 
-    def not_duplicates(self, pair: distinct.Pair, forget: bool = False) -> None:
-        """Remember that two contents are no duplicates, or forget it; see `Collection.not_duplicates`."""
+    def not_duplicates(self, pairs: Sequence[distinct.Pair], forget: bool = False) -> None:
+        """Remember that the contents of pairs are no duplicates, or forget it; see `Collection.not_duplicates`."""
         with self._reader.store.writing() as written:
-            (distinct.forget if forget else distinct.add)(written, [pair])
+            (distinct.forget if forget else distinct.add)(written, pairs)
         self._reader.forget_gallery()
         for further in self._further():
-            further.not_duplicates(pair, forget)
+            further.not_duplicates(pairs, forget)
 
     def mark(self, pair: distinct.Pair, same: bool | None) -> None:
         """Remember whether two contents show the same thing; None forgets it. See `Collection.mark`."""

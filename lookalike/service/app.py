@@ -14,10 +14,22 @@ from lookalike.collection.collection import Collection
 from lookalike.service import errors, routes
 from lookalike.service.edge import Edge
 from lookalike.service.errors import ErrorAnswer
-from lookalike.service.models import BatchBody, EmbedBody, LoginBody, MarkBody, SearchBody
-from lookalike.service.served import Served
+from lookalike.service.models import (
+    ApartBody,
+    BatchBody,
+    EmbedBody,
+    FindBody,
+    LoginBody,
+    MarkBody,
+    SearchBody,
+    TrashBody,
+)
+from lookalike.service.served import Served, Shared
 from lookalike.service.settings import Settings
 
+BODIES = (
+    SearchBody, BatchBody, EmbedBody, LoginBody, MarkBody, FindBody, ApartBody, TrashBody, ErrorAnswer,
+)  # fmt: skip
 VERSION = "1"
 ABOUT = """Which images here look like this one?
 
@@ -25,7 +37,7 @@ Scores are cosines: higher is better, 1 is the same. Boxes are corners in pixels
 `{"error": {"code", "message", "hint"}}`. Uploaded query images are not kept."""
 
 
-def create_app(collection: Collection, settings: Settings | None = None) -> FastAPI:
+def create_app(collection: Collection, settings: Settings | None = None, shared: Shared | None = None) -> FastAPI:
     """The HTTP service of one collection, which is loaded in the background once the application starts.
 
     Parameters
@@ -34,6 +46,8 @@ def create_app(collection: Collection, settings: Settings | None = None) -> Fast
         What is searched. The service closes what it opens of it; the caller closes the collection itself.
     settings
         Tokens, limits and what is allowed; by default, anybody may search and nothing may be changed.
+    shared
+        The limits that hold for this and other collections of the process together.
 
     Returns
     -------
@@ -45,7 +59,7 @@ def create_app(collection: Collection, settings: Settings | None = None) -> Fast
     >>> app = create_app(lookalike.open("photos"), Settings(token="a token of sixteen letters"))
     """
     settings = settings or Settings()
-    served = Served(collection, settings)
+    served = Served(collection, settings, shared)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -76,9 +90,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes,
         )  # fmt: skip
-        bodies = [
-            (model, "validation") for model in (SearchBody, BatchBody, EmbedBody, LoginBody, MarkBody, ErrorAnswer)
-        ]
+        bodies = [(model, "validation") for model in BODIES]
         _, definitions = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
         components = document.setdefault("components", {})
         components["schemas"] = {**components.get("schemas", {}), **definitions["$defs"]}

@@ -17,7 +17,7 @@ from lookalike.service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PUBLIC = ("/", "/healthz", "/readyz", "/v1/login", "/openapi.json", "/favicon.ico")
+PUBLIC = ("/", "/healthz", "/readyz", "/v1/login", "/openapi.json", "/favicon.ico", "/map", "/duplicates", "/docs")
 """Answered without a token, as is /static: nothing of the collection is in them."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 PAGE_POLICY = (

@@ -289,6 +289,14 @@ class Entries(BaseModel):
     items: list[Entry]
 
 
+class Here(BaseModel):
+    """The image of the collection that an upload is: it has the same bytes, or the same pixels."""
+
+    id: str
+    key: str
+    by: Literal["bytes", "pixels"]
+
+
 class EmbedAnswer(BaseModel):
     """A vector of unit length, twice; `id` where the collection has this very image."""
 
@@ -302,6 +310,7 @@ class EmbedAnswer(BaseModel):
     width: int | None
     height: int | None
     preview: str | None = Field(description="A small JPEG as a data URL, where the form asked for it.")
+    here: Annotated[Here | None, Field(description="The upload in the collection, where the form asked for it.")] = None
 
 
 class Size(BaseModel):
@@ -321,7 +330,10 @@ class Match(BaseModel):
 class ExplainAnswer(BaseModel):
     """What matches between query (a) and item (b); `overlap` is the part of the item that the query covers."""
 
-    text: str
+    text: Annotated[str, Field(description="What the matches say, in one sentence.")]
+    verdict: Annotated[
+        Literal["agree", "few", "parts", "none"], Field(description="The same in a word; `few` may be chance.")
+    ]
     of: str
     inliers: int
     model: str | None
@@ -366,6 +378,41 @@ class About(BaseModel):
     limits: Bounds
 
 
+class OneServed(BaseModel):
+    """A collection of this service: its API is below `path`."""
+
+    name: str
+    path: str
+    is_this: bool
+
+
+class AllServed(BaseModel):
+    """The collections of this service, the first one at its top."""
+
+    collections: list[OneServed]
+
+
+class FacetValue(BaseModel):
+    """A value, how many images have it, and the test of a filter (`where`) that it meets."""
+
+    value: str
+    count: int
+    test: str
+
+
+class Facet(BaseModel):
+    """A column or a fact, with its commonest values."""
+
+    name: str
+    values: list[FacetValue]
+
+
+class Facets(BaseModel):
+    """What filters can be about here."""
+
+    facets: list[Facet]
+
+
 class MarkEntry(BaseModel):
     """A mark and its two images; an image that is not in the collection any more is null."""
 
@@ -396,6 +443,122 @@ class LearningState(BaseModel):
     marks: int
     groups: int = Field(description="Of two or more images that were marked as the same.")
     least_groups: int = Field(description="With fewer, no gain could be proven.")
+
+
+class FindBody(Strict):
+    """How alike duplicates are, and which of them is kept."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"level": "near", "keep": "best"}]})
+    level: Annotated[
+        Literal["exact", "same", "near", "similar"],
+        Field(description="The same bytes; the same pixels; re-encoded or resized; also cropped, framed, turned."),
+    ] = "near"
+    keep: Literal["best", "oldest", "newest", "largest"] = "best"
+
+
+class ApartBody(Strict):
+    """A group of a run, by its number."""
+
+    run: Annotated[int, Field(ge=1, le=2**53)]
+    group: Annotated[int, Field(ge=0, le=10_000_000)]
+    forget: bool = False
+
+
+class Decision(Strict):
+    """The images of a group that go."""
+
+    group: Annotated[int, Field(ge=0, le=10_000_000)]
+    trash: Annotated[list[Id], Field(max_length=10_000, fail_fast=True)]
+
+
+class TrashBody(Strict):
+    """What a person decided about the groups of a run."""
+
+    run: Annotated[int, Field(ge=1, le=2**53)]
+    decisions: Annotated[list[Decision], Field(max_length=20_000, fail_fast=True)] = []
+    others: Annotated[bool, Field(description="Also the suggested extras of all other open groups.")] = False
+
+
+class JobState(BaseModel):
+    """The newest job of a kind: how far it is, and how it ended."""
+
+    state: Literal["idle", "running", "done", "failed"]
+    what: str | None
+    seconds: float
+    done: int
+    total: int
+    outcome: dict[str, Any] | None
+    error: dict[str, str] | None
+
+
+class Copy(BaseModel):
+    """An image of a group; `quality` is of JPEG files."""
+
+    id: str
+    key: str
+    width: int
+    height: int
+    bytes: int
+    suggestion: Literal["keep", "extra", "look"]
+    level: Literal["exact", "same", "near", "similar"] | None
+    taken: str | None = None
+    camera: str | None = None
+    format: str | None = None
+    quality: int | None
+
+
+class CopyGroup(BaseModel):
+    """Copies of a picture, the kept one first, and why that one is kept."""
+
+    number: int
+    state: Literal["open", "apart", "settled"]
+    reason: str
+    members: list[Copy]
+
+
+class RunTotals(BaseModel):
+    """What the newest search for duplicates found; `extras` are of open groups."""
+
+    run: int
+    level: str
+    keep: str
+    groups_total: int
+    open: int
+    extras: int
+    extra_bytes: int
+    unseen: int
+
+
+class Duplicates(BaseModel):
+    """The search for duplicates, the moving of files, and some groups."""
+
+    finding: JobState
+    moving: JobState
+    run: RunTotals | None
+    groups: list[CopyGroup]
+
+
+class Outcome(BaseModel):
+    """How many files go and stay, with the reasons of some that stay."""
+
+    moved: int
+    stayed: int
+    reasons: list[dict[str, str]]
+    keys: list[str]
+
+
+class MovedFile(BaseModel):
+    """A file that was moved away."""
+
+    key: str
+    at: str
+
+
+class Moved(BaseModel):
+    """Files that were moved away and not put back."""
+
+    total: int
+    moved: list[MovedFile]
 
 
 class Added(BaseModel):

@@ -2,15 +2,19 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from lookalike.collection.collection import Collection
 from lookalike.encoders.whitened import bare
 from lookalike.service.batching import BATCH, Batcher, Slots, batched
 from lookalike.service.bodies import Buffered
+from lookalike.service.copies import Copies
 from lookalike.service.decoding import Examiner
 from lookalike.service.engine import EngineState
 from lookalike.service.errors import ApiError, try_later
+from lookalike.service.facets import Facets
 from lookalike.service.ids import to_key, unknown
 from lookalike.service.learning import Learning
 from lookalike.service.mapping import Maps
@@ -24,21 +28,37 @@ from lookalike.storage.store import Item
 FETCHES = 8
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all collections of one process share: how many requests compute at a time, and the bytes of bodies."""
+
+    slots: Slots
+    buffered: Buffered
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Shared":
+        """Made anew."""
+        return cls(Slots(settings.workers), Buffered(settings.buffered_bytes))
+
+
 class Served:
     """A collection that is served; created before it is loaded, closed when the service ends."""
 
-    def __init__(self, collection: Collection, settings: Settings) -> None:
+    def __init__(self, collection: Collection, settings: Settings, shared: Shared | None = None) -> None:
+        shared = shared or Shared.of(settings)
         self._unbatched, self.settings = collection, settings
         self.metrics, self.scraping = Metrics(), asyncio.Lock()
-        self.slots = Slots(settings.workers)
+        self.slots = shared.slots
         self.work = self._work()
         self.fetches = Work(Slots(FETCHES), FETCHES, FETCHES, self.metrics, "fetches")
-        self.buffered = Buffered(settings.buffered_bytes)
+        self.buffered = shared.buffered
         self.examiner = Examiner(settings.limits, settings.decode_seconds, self.slots)
         self.thumbnails = ThumbnailCache(settings.thumbnail_bytes)
         self.fetch = Fetcher(settings.limits.bytes, settings.url_seconds)
         self.writing = threading.Lock()
+        self.facets = Facets()
         self.is_draining = False
+        self.all_served: Sequence[tuple[str, str]] = ()
         self.failure: Exception | None = None
         self.engine: EngineState | None = None
         self._pictures: Work | None = None
@@ -73,6 +93,10 @@ class Served:
         path = self._unbatched.path.resolve()
         return path.parent.name if path.name == ".lookalike" else path.name
 
+    def siblings(self) -> Sequence[tuple[str, str]]:
+        """(path, name) of every collection of the service, the first one first."""
+        return self.all_served or [(self.settings.root_path, self.name)]
+
     @cached_property
     def maps(self) -> Maps:
         """The map of the collection, rendered at the first request for it."""
@@ -82,6 +106,16 @@ class Served:
     def learning(self) -> Learning:
         """What is learned from marks, in the background."""
         return Learning(self.writer, self.writing)
+
+    @cached_property
+    def copies(self) -> Copies:
+        """Duplicates, looked for in the background."""
+        return Copies(self.writer, self.writing)
+
+    def refuse_changes(self) -> None:
+        """Raise ApiError 503 while a job changes the collection."""
+        self.learning.refuse()
+        self.copies.refuse()
 
     def writer(self) -> Collection:
         """The collection opened again: readers of the served one must not see what is not committed."""
@@ -154,7 +188,7 @@ class Served:
             self._pictures.close()
         self.work.close()
         self.fetches.close()
-        for background in ("maps", "learning"):
+        for background in ("maps", "learning", "copies"):
             if background in vars(self):
                 getattr(self, background).close()
         if self._batcher:

@@ -15,8 +15,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from lookalike.errors import LookalikeError
 from lookalike.service.served import Served
 from lookalike.service.settings import Settings
+from lookalike.service.several import Family, Several
 from lookalike.utils.files import reason
 
+Application = FastAPI | Several
 KEEP_ALIVE_SECONDS = 20
 GRACE_SECONDS = 30
 HEAD_BYTES = 32 * 1024
@@ -39,7 +41,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def run(app: FastAPI, listening: socket.socket, drain_seconds: float) -> None:
+def run(app: Application, listening: socket.socket, drain_seconds: float) -> None:
     """Serve until SIGTERM or Ctrl-C; raises LookalikeError where the collection cannot be loaded."""
     server = Server(app, drain_seconds)
     _share_heaps(max(2, server.served.settings.workers))
@@ -66,8 +68,8 @@ def _share_heaps(count: int) -> None:
 class Server(uvicorn.Server):
     """Says at SIGTERM that it is not ready, and takes requests until a balancer sends them elsewhere."""
 
-    def __init__(self, app: FastAPI, drain_seconds: float) -> None:
-        self.served: Served = app.state.served
+    def __init__(self, app: Application, drain_seconds: float) -> None:
+        self.served: Served | Family = app.state.served
         settings = self.served.settings
         config = uvicorn.Config(
             app, http=_protocol(settings), ws="none", lifespan="on",

@@ -20,6 +20,8 @@ class Settings:
     """Other origins whose pages may call the API (CORS)."""
     root_path: str = ""
     """Where a proxy mounts the service, such as /photos; the proxy may take it off a request's path or leave it."""
+    cookie_path: str | None = None
+    """Where the page's cookie is valid, of several collections for all of them; None: below `root_path`."""
     allow_urls: bool = False
     writable: bool = False
     show_places: bool = False

@@ -24,7 +24,7 @@ EXTENSIONS = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif",
 
 def add(served: Served, files: Sequence[Upload]) -> list[Item]:
     """Store new images in the first folder of the collection and index them; raises ApiError, and then keeps none."""
-    served.learning.refuse()
+    served.refuse_changes()
     names = [_checked(served, file) for file in files]
     with served.slots.lent(), served.writing:
         folder = _folder(served)
@@ -58,7 +58,7 @@ def _readmit(writer: Collection, files: Sequence[Upload]) -> None:
 
 def remove(served: Served, id_: str) -> str:
     """Remove an item; its key. Raises ApiError 404 where there is none."""
-    served.learning.refuse()
+    served.refuse_changes()
     key = served.item(id_).key
     with served.slots.lent(), served.writing, _writer(served) as writer:
         writer.remove([key])
@@ -85,7 +85,7 @@ def unmark(served: Served, contents: Pair) -> None:
 
 
 def _mark(served: Served, contents: Pair, same: bool | None) -> None:
-    served.learning.refuse()
+    served.refuse_changes()
     with served.slots.lent(), served.writing, _writer(served) as writer:
         writer.mark_contents(contents, same)
 

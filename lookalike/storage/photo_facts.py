@@ -130,7 +130,7 @@ def summary(catalog: Catalog) -> dict[str, Any]:
     texts = {name: Counter[str]() for name in (*TEXTS, *LISTS)}
     numbers = [*DATES, *(name for name in NUMBERS if name not in OF_ITEM)]
     # SQLite would parse each text anew for every number of it.
-    for facts in _stored(catalog):
+    for facts in stored(catalog):
         count += 1
         for name in numbers:
             if (number := facts.get(name)) is not None:
@@ -146,7 +146,7 @@ def summary(catalog: Catalog) -> dict[str, Any]:
     return {"images": count, **bounds, **counted}
 
 
-def _stored(catalog: Catalog) -> Iterator[dict[str, Any]]:
+def stored(catalog: Catalog) -> Iterator[dict[str, Any]]:
     """The facts of every live image that has any, read block by block."""
     columns, tables = (
         ("facts.value, sidecars.value", JOIN_BOTH) if sidecars.has_any(catalog) else ("facts.value, NULL", JOIN)

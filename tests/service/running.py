@@ -53,7 +53,8 @@ def running(folder: Path, encoder: Encoder | None = None, **options: Any) -> Ite
     if not collection.exists:
         collection.index()
     listening = server.listen("127.0.0.1", 0)
-    started = server.Server(create_app(collection, Settings(**options)), 0)
+    app = create_app(collection, Settings(**options))
+    started = server.Server(app, 0)
     thread = threading.Thread(target=started.run, kwargs={"sockets": [listening]})
     thread.start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -61,7 +62,7 @@ def running(folder: Path, encoder: Encoder | None = None, **options: Any) -> Ite
     try:
         with httpx.Client(base_url=url, timeout=60, headers=headers) as client:
             wait_ready(url)
-            yield Running(url, client, started.served, folder)
+            yield Running(url, client, app.state.served, folder)
     finally:
         started.should_exit = True
         thread.join(timeout=60)

@@ -1,11 +1,13 @@
 """The page in Debian's Chromium: what a person looks for with a mouse, a finger or the keyboard alone."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lookalike.errors import ImageError
 from lookalike.types import Vectors
@@ -39,12 +41,23 @@ def test_a_picture_of_ones_own_is_searched_with(visit: Any, site: Running, how: 
     until(page, "document.getElementById('shown').naturalWidth === 320")
 
 
-def test_a_file_that_the_collection_has_becomes_its_item(visit: Any, site: Running) -> None:
-    page = begun(visit())
-    page.set_input_files("#file", upload("renamed.jpg", (site.folder / "03.jpg").read_bytes()))
-    assert "03.jpg" not in searched(page)
+def test_a_picture_that_the_collection_has_is_told_by_its_name_and_found(visit: Any, site: Running) -> None:
+    page, data = begun(visit()), (site.folder / "03.jpg").read_bytes()
+    page.set_input_files("#file", upload("renamed.jpg", data))
+    assert searched(page)[0] == "03.jpg"
+    assert page.locator("#picture-name").inner_text() == "renamed.jpg"
+    assert page.locator("#here").inner_text() == "Already in your collection: 03.jpg"
+    # The same pixels in another file, too; but not a picture that is only alike.
+    address, other = page.evaluate("location.hash"), io.BytesIO()
+    Image.open(io.BytesIO(data)).save(other, "PNG")
+    page.set_input_files("#file", upload("copy.png", other.getvalue()))
+    until(page, "document.getElementById('here').textContent.startsWith('The same pixels')")
+    page.locator("#here a").click()
+    assert "03.jpg" not in searched(page, address)
     assert page.url.endswith("#q=i.MDMuanBn")
-    assert page.locator("#picture-name").inner_text() == "03.jpg"
+    page.set_input_files("#file", upload("mine.jpg", jpeg(500, (320, 240))))
+    searched(page, "#q=i.MDMuanBn")
+    assert not page.locator("#here").is_visible()
 
 
 def test_a_link_shows_the_same_results_to_someone_else(visit: Any) -> None:
@@ -144,10 +157,10 @@ def test_several_pictures_are_wanted_and_unwanted(visit: Any, site: Running) -> 
     page = begun(visit("/#q=i.MDMuanBn"))
     first = keys(page)
     address = page.evaluate("location.hash")
-    page.get_by_role("button", name=f"More like this: {first[0]}", exact=True).click()
+    page.get_by_role("button", name=f"Add: {first[0]}", exact=True).click()
     second = searched(page, address)
     address = page.evaluate("location.hash")
-    page.get_by_role("button", name=f"Less like this: {second[0]}", exact=True).click()
+    page.get_by_role("button", name=f"Not like this: {second[0]}", exact=True).click()
     third = searched(page, address)
     assert page.locator("#wanted li").count() == 2
     assert page.locator("#unwanted li").count() == 1
@@ -217,14 +230,14 @@ def test_words_are_searched_for_where_the_encoder_reads(visit: Any, site: Runnin
         assert searched(page)[0] == "2.png"
         assert page.url.endswith("#t=the%20picture%202")
         page.get_by_role("button", name="Why?: 2.png").click()
-        assert page.locator("#viewer-facts").inner_text().startswith("The query is words")
+        assert page.locator("#viewer-said").inner_text().startswith("The query is words")
         page.keyboard.press("Escape")
         page.reload()
         assert keys(begun(page))[0] == "2.png"
         assert page.locator("#text").input_value() == "the picture 2"
         # Words and a picture together.
         before = page.evaluate("location.hash")
-        page.get_by_role("button", name="More like this: 1.png").click()
+        page.get_by_role("button", name="Add: 1.png").click()
         assert set(searched(page, before)) == {"0.png", "2.png", "3.png"}
         page.get_by_role("button", name="Remove", exact=True).click()
         until(page, "location.hash === '#t=the%20picture%202'")

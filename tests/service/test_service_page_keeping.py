@@ -62,13 +62,13 @@ def test_one_is_taken_out_with_two_presses_and_the_keyboard_alone(visit: Any, sh
     names = keys(page)
     page.locator("#grid button.open").first.focus()
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Take out").focus()
+    page.get_by_role("button", name="Remove from collection").focus()
     page.keyboard.press("Enter")
-    assert page.get_by_role("button", name="Press again to take it out").is_visible()
+    assert page.get_by_role("button", name="Press again to remove it").is_visible()
     assert len(shelf.ids()) == 4
     page.keyboard.press("Enter")
     page.wait_for_selector("#note:not([hidden])")
-    assert said(page) == f"{names[0]} was taken out of the collection; its file stays where it is."
+    assert said(page) == f"{names[0]} was removed from the collection; its file stays where it is."
     assert keys(page) == names[1:]
     assert names[0] not in shelf.ids()
     assert (shelf.folder / names[0]).exists()
@@ -79,7 +79,7 @@ def test_who_may_not_change_anything_is_not_offered_to(visit: Any) -> None:
     keys(page)
     assert not page.locator("#keep").is_visible()
     page.locator("#grid button.open").first.click()
-    assert page.get_by_role("button", name="Take out").count() == 0
+    assert page.get_by_role("button", name="Remove from collection").count() == 0
 
 
 def test_the_order_is_part_of_the_address(visit: Any, site: Running) -> None:

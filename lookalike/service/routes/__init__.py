@@ -2,10 +2,10 @@
 
 from fastapi import FastAPI
 
-from lookalike.service.routes import aliases, embed, explain, items, marks, page, search, status
+from lookalike.service.routes import aliases, duplicates, embed, explain, items, marks, page, search, status
 
 
 def install(app: FastAPI) -> None:
     """Add all routes to the application."""
-    for module in (status, search, embed, explain, items, marks, aliases, page):
+    for module in (status, search, embed, explain, items, marks, duplicates, aliases, page):
         app.include_router(module.router)

@@ -1,6 +1,7 @@
 """An image or a text to its vector."""
 
 import base64
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from starlette.responses import Response
 
 from lookalike.images import decode as images
 from lookalike.search.query import Query
-from lookalike.service.bodies import Upload, kind
+from lookalike.service import here
+from lookalike.service.bodies import Form, Upload, kind
 from lookalike.service.errors import json_response, responses
 from lookalike.service.ids import key_text, to_id
 from lookalike.service.models import ById, EmbedAnswer, EmbedBody
@@ -25,6 +27,7 @@ FORM: dict[str, Any] = {
     "file": FILE,
     "box": {"type": "string", "description": "left,top,right,bottom in pixels", "example": "10,20,400,300"},
     "preview": {"type": "boolean", "default": False, "description": "For formats that a browser cannot show."},
+    "here": {"type": "boolean", "default": False, "description": "Whether the collection has it, by bytes or pixels."},
 }
 
 
@@ -47,24 +50,38 @@ async def embed(request: Request, served: Service) -> Response:
                 return json_response(await served.work.run(lambda: _of_text(served, text)))
             assert requested.query is not None
             (example,) = await fetched(served, [requested.query], body)
-            box, with_preview = to_box(requested.box), requested.preview
+            box, wants = to_box(requested.box), Wants(requested.preview)
         else:
             form = await body.form()
             example, box = form.one_file(), parse_box(form.text("box"))
-            with_preview = (form.text("preview") or "").lower() in ("1", "true", "yes")
-        return json_response(await served.work.run(lambda: _of_image(served, example, box, with_preview)))
+            wants = Wants(_is_set(form, "preview"), _is_set(form, "here"))
+        return json_response(await served.work.run(lambda: _of_image(served, example, box, wants)))
 
 
-def _of_image(served: Served, example: RequestExample, box: Box | None, with_preview: bool) -> dict[str, Any]:
-    query = Query((Resolver(served, needs_pixels=with_preview).example(example),), box=box)
+@dataclass(frozen=True)
+class Wants:
+    """What else an answer about an image has."""
+
+    preview: bool = False
+    here: bool = False
+
+
+def _is_set(form: Form, name: str) -> bool:
+    return (form.text(name) or "").lower() in ("1", "true", "yes")
+
+
+def _of_image(served: Served, example: RequestExample, box: Box | None, wants: Wants) -> dict[str, Any]:
+    query = Query((Resolver(served, needs_pixels=wants.preview).example(example),), box=box)
     collection = served.collection
     resolved = collection.resolve(query)
     own = collection.gallery.item(resolved.own_rows[0]) if resolved.own_rows else None
-    facts: dict[str, Any] = {"id": None, "key": None, "width": None, "height": None, "preview": None}
+    facts: dict[str, Any] = {"id": None, "key": None, "width": None, "height": None, "preview": None, "here": None}
     if own:
         facts |= {"id": to_id(own.key), "key": key_text(own.key), "width": own.width, "height": own.height}
     if isinstance(example, Upload):
-        if with_preview:
+        if wants.here and box is None:
+            facts["here"] = here.of_upload(served, example.data, own, resolved.probe)
+        if wants.preview:
             decoded = named(lambda: images.decode(example.data), example.field)
             url = base64.b64encode(preview(decoded.image)).decode("ascii")
             facts |= {"preview": f"data:image/jpeg;base64,{url}", "width": decoded.width, "height": decoded.height}

@@ -90,7 +90,7 @@ async def undo(served: Service) -> Response:
 
 
 def _begun(served: Served) -> dict[str, Any]:
-    served.learning.refuse()
+    served.refuse_changes()
     store = served.collection.store
     if store.header.engine:
         raise ApiError(422, "engine_vectors", "`adapt` is for vectors in a file, not in a search server")
@@ -105,7 +105,7 @@ def _begun(served: Served) -> dict[str, Any]:
 
 
 def _undone(served: Served) -> dict[str, Any]:
-    served.learning.refuse()
+    served.refuse_changes()
     if not _is_adapted(served):
         raise ApiError(422, "not_adapted", "the collection is not adapted; there is nothing to undo")
     served.learning.start("undo")

@@ -1,5 +1,6 @@
 """The page, its files, and the map."""
 
+import re
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -22,10 +23,18 @@ WAITING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="vi
 </main></body></html>"""
 
 
+PART = re.compile(rb"<!--(\w+)-->\n")
+
+
 def _files() -> dict[str, bytes]:
-    """Static files by their names, read at the start: no name of a request becomes a path."""
+    """Static files by their names, read at the start: no name of a request becomes a path.
+
+    A page says `<!--header-->` where the file header.html goes.
+    """
     folder = Path(__file__).parents[1] / "static"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    parts = {name: files[f"{name}.html"] for name in ("head", "header", "login")}
+    return {name: PART.sub(lambda part: parts[part[1].decode()], data) for name, data in files.items()}
 
 
 FILES = _files()
@@ -35,6 +44,12 @@ FILES = _files()
 async def index() -> Response:
     """The page."""
     return _file("index.html", {"Content-Security-Policy": PAGE_POLICY})
+
+
+@router.get("/duplicates")
+async def duplicates() -> Response:
+    """Groups of duplicates; its data comes from the API."""
+    return _file("duplicates.html", {"Content-Security-Policy": PAGE_POLICY})
 
 
 @router.get("/favicon.ico")

@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse, Response
 from lookalike.service import tokens
 from lookalike.service.bodies import kind
 from lookalike.service.errors import ApiError, json_response, responses, try_later
-from lookalike.service.models import About, LoginBody, State
+from lookalike.service.models import About, AllServed, Facets, LoginBody, State
 from lookalike.service.queries import methods
 from lookalike.service.routes.common import Service, body_of, json_only
 from lookalike.service.settings import Settings
@@ -55,6 +55,21 @@ async def about(served: Service) -> Response:
     """What is served, and what requests may ask of it."""
     facts = await served.pictures.run(lambda: _facts(served))
     return json_response(facts)
+
+
+@router.get("/v1/collections", response_model=AllServed, responses=responses())
+async def collections(served: Service) -> Response:
+    """The collections that this service serves; each has this API below its own path."""
+    own = served.settings.root_path
+    entries = [{"name": name, "path": f"{path}/", "is_this": path == own} for path, name in served.siblings()]
+    return json_response({"collections": entries})
+
+
+@router.get("/v1/facets", response_model=Facets, responses=responses())
+async def facets(served: Service) -> Response:
+    """Columns and facts with their commonest values, each as a test for `where`; none of very large collections."""
+    counted = await served.pictures.run(lambda: served.facets.of(served.collection.gallery))
+    return json_response({"facets": counted})
 
 
 def _facts(served: Service) -> dict[str, object]:
@@ -104,7 +119,11 @@ async def login(request: Request, served: Service) -> Response:
     if token is not None and not tokens.matches(token, candidate):
         raise ApiError(401, "unauthorized", "that is not the token", "it was set when the service was started")
     cookie = (
-        {"Set-Cookie": tokens.set_cookie(token, request.url.scheme == "https", f"{settings.root_path}/")}
+        {
+            "Set-Cookie": tokens.set_cookie(
+                token, request.url.scheme == "https", settings.cookie_path or f"{settings.root_path}/"
+            )
+        }
         if token
         else {}
     )

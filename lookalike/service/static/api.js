@@ -38,11 +38,13 @@ function form(values) {
 const asked = (image) => (image.kind === "i" ? { id: image.value } : { vector_f16: image.value });
 
 export const about = () => call("v1/collection");
+export const collections = () => call("v1/collections");
+export const facets = () => call("v1/facets");
 export const some = (count, signal) => call(`v1/items?count=${count}`, { signal });
 export const item = (id) => call(`v1/items/${id}`);
 export const login = (token) => call("v1/login", json({ token }));
 export const embedFile = (file, box, preview) =>
-  call("v1/embed", form({ file, ...(box ? { box: box.join(",") } : {}), ...(preview ? { preview: "true" } : {}) }));
+  call("v1/embed", form({ file, here: "true", ...(box ? { box: box.join(",") } : {}), ...(preview ? { preview: "true" } : {}) }));
 export const embedUrl = (url, box) => call("v1/embed", json({ query: { url }, preview: true, ...(box ? { box } : {}) }));
 export const add = (files) => call("v1/items", form({ file: files }));
 export const takeOut = (id) => call(`v1/items/${id}`, { method: "DELETE" });
@@ -56,7 +58,7 @@ export const embedPart = (id, box) => call("v1/embed", json({ query: { id }, box
 
 // `picture` stands for the vector of the only query image, where the order depends on its pixels: { file or url, box }.
 export function search(state, signal, picture = null) {
-  const rest = { k: state.count, exclude_self: true, ...(state.least ? { min_score: state.least } : {}), ...(state.order ? { rerank: state.order } : {}) };
+  const rest = { k: state.count, exclude_self: true, ...(state.least ? { min_score: state.least } : {}), ...(state.where ? { where: state.where } : {}), ...(state.order ? { rerank: state.order } : {}) };
   const region = picture?.box ? { box: picture.box.join(",") } : {};
   if (picture?.file) return call("v1/search", { ...form({ file: picture.file, ...region, ...rest }), signal });
   return call("v1/search", json({
@@ -77,3 +79,15 @@ export function explain(query, file, box, id) {
 
 export const thumbnail = (id, size) => `${ROOT}v1/items/${id}/thumbnail?size=${size}`;
 export const whole = (id) => `${ROOT}v1/items/${id}/image`;
+
+export const duplicates = (offset, count) => call(`v1/duplicates?${new URLSearchParams({ offset, count })}`);
+export const find = (level, keep) => call("v1/duplicates", json({ level, keep }));
+export const apart = (run, group, forget) => call("v1/duplicates/apart", json({ run, group, forget }));
+export const plan = (run, decisions, others) => call("v1/duplicates/plan", json({ run, decisions, others }));
+export const trash = (run, decisions, others) => call("v1/duplicates/trash", json({ run, decisions, others }));
+export const untrash = () => call("v1/duplicates/trash", { method: "DELETE" });
+export const journal = () => call("v1/duplicates/journal");
+export const mapState = () => call("map/state");
+export const mapData = (version) => call(`map/data?version=${version}`);
+export const mapSheet = (version, number) => `${ROOT}map/sheets/${number}?version=${version}`;
+export const openapi = () => call("openapi.json");

@@ -2,16 +2,17 @@
 
 import * as api from "./api.js";
 import * as boxes from "./box.js";
-import { byId, make } from "./dom.js";
+import { byId, make, readable } from "./dom.js";
+import * as filters from "./filters.js";
 import * as keeping from "./keeping.js";
-import { login } from "./login.js";
 import * as marking from "./marking.js";
 import * as pictures from "./pictures.js";
 import * as query from "./query.js";
 import * as results from "./results.js";
+import * as shell from "./shell.js";
 import * as states from "./state.js";
 import * as viewer from "./viewer.js";
-import { say, sayError, translate } from "./words.js";
+import { say, sayError } from "./words.js";
 
 let about = null, state = states.blank(), shown = [], answer = null, running = null, jobs = 0;
 
@@ -51,7 +52,7 @@ const actions = {
 };
 
 // What goes on as it was when something else is searched with.
-const manner = () => ({ count: state.count, least: state.least, order: state.order });
+const manner = () => ({ count: state.count, least: state.least, order: state.order, where: state.where });
 
 async function attempt(change) {
   errorLine.hidden = true;
@@ -110,7 +111,7 @@ const takeOut = (item) => attempt(async () => {
 
 async function count() {
   about = await api.about();
-  byId("about").textContent = `${about.name} · ${say("pictures", about.images)} · ${about.encoder}`;
+  shell.tell(about);
 }
 
 // Vectors in the address are of before: pictures that are here still are embedded anew, others are left out.
@@ -135,7 +136,7 @@ async function show() {
   keeping.tell("");
   byId("more").hidden = true;
   const isEmpty = states.isEmpty(state);
-  byId("downloads").hidden = isEmpty;
+  results.empty("");
   document.body.classList.toggle("asking", !isEmpty);
   document.title = isEmpty ? `lookalike · ${about.name}` : `${say("search")} · ${about.name}`;
   busy(+1);
@@ -154,7 +155,6 @@ async function show() {
 
 function nothing(error) {
   [shown, answer, title.textContent] = [[], null, ""];
-  byId("downloads").hidden = true;
   results.render([], actions);
   fail(error);
 }
@@ -164,20 +164,37 @@ async function begin(signal) {
   shown = items;
   answer = null;
   query.remember(items);
-  title.textContent = say(items.length ? "start" : "empty");
+  title.textContent = items.length ? say("start") : "";
+  if (!items.length) results.empty(say("empty"));
   results.render(items, { ...actions, open: (number) => actions.searchWith(shown[number]) }, false);
 }
 
 async function search(signal) {
   title.textContent = say("searching");
+  if (!shown.length || !answer) results.wait(12);
   const method = about.rerankers.find((one) => one.name === state.order), one = query.onePicture(state);
   if (method?.compares_pictures && !one) throw new api.Refused(0, { code: "no_picture" });
-  [answer] = await Promise.all([api.search(state, signal, method?.compares_pictures && !one.id ? one : null), marking.of(state)]);
+  const marked = marking.of(state), asked = api.search(state, signal, method?.compares_pictures && !one.id ? one : null);
+  marked.then(() => filters.render(state, go)).catch(() => {});
+  answer = await asked;
+  await marked;
   shown = answer.results;
   query.remember(shown);
-  title.textContent = shown.length ? say("found", shown.length, Math.round(answer.took_ms)) : say("nothing");
+  title.textContent = shown.length ? say("found", shown.length, about.images, Math.round(answer.took_ms)) : say("nothing");
   results.render(shown, actions);
   byId("more").hidden = shown.length < state.count || state.count >= 500;
+  if (!shown.length) await nearest(signal);
+}
+
+// Nothing was found: what the best would have been, and how to get it.
+async function nearest(signal) {
+  const asked = state, without = (part) => go({ ...asked, ...part });
+  const { results: [best] } = asked.least ? await api.search({ ...asked, least: 0, count: 1 }, signal) : { results: [] };
+  if (best) {
+    const limit = Math.max(0, Math.floor(100 * best.score) / 100);
+    results.empty(say("bestWas", best.score.toFixed(2), readable(best.key)), say("lower", limit.toFixed(2)), () => without({ least: limit }));
+  } else if (asked.where) results.empty(say("noneWhere"), say("withoutWhere"), () => without({ where: "" }));
+  else results.empty(say("none"));
 }
 
 // What the person does
@@ -191,6 +208,11 @@ function wire() {
   byId("add-wanted").addEventListener("click", choose("wanted"));
   byId("add-unwanted").addEventListener("click", choose("unwanted"));
   byId("choose").addEventListener("click", () => { side = null; });
+  byId("replace").addEventListener("click", choose(null));
+  byId("drawer-open").addEventListener("click", (event) => {
+    const isOpen = byId("ask").classList.toggle("open");
+    event.currentTarget.setAttribute("aria-expanded", String(isOpen));
+  });
   file.addEventListener("change", () => { takeFiles(file.files, side); file.value = ""; side = null; });
   byId("clear").addEventListener("click", () => go({ ...states.blank(), text: state.text }));
   byId("more").addEventListener("click", () => go({ ...state, count: Math.min(500, state.count + states.COUNT) }));
@@ -209,6 +231,7 @@ function wire() {
   });
   byId("order").addEventListener("change", (event) => go({ ...state, order: event.target.value }));
   if (about.writable) wireKeeping();
+  byId("where-form").addEventListener("submit", (event) => { event.preventDefault(); go({ ...state, where: byId("where").value.trim() }); });
   byId("text-form").addEventListener("submit", (event) => { event.preventDefault(); go({ ...state, text: byId("text").value.trim() }); });
   byId("url-form").addEventListener("submit", (event) => { event.preventDefault(); takeUrl(byId("url").value.trim()); });
   boxes.listen(takeBox);
@@ -270,19 +293,10 @@ async function copyLink(event) {
 }
 
 async function start() {
-  translate();
-  for (;;) {
-    try {
-      await count();
-      break;
-    } catch (error) {
-      if (error.status === 401) { await login(); continue; }
-      fail(error);
-      if (error.status !== 503) return;
-      await new Promise((done) => setTimeout(done, 1000));
-    }
-  }
-  byId("options").open = innerWidth > 820;
+  results.wait(12);
+  about = await shell.start(fail);
+  if (!about) { results.render([], actions); return; }
+  errorLine.hidden = true;
   wire();
   await marking.start(about, { attempt, changed: relearned });
   await show();

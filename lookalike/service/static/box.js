@@ -5,6 +5,7 @@ import { say } from "./words.js";
 
 const stage = byId("stage"), shown = byId("shown"), region = byId("region"), help = byId("region-help");
 const LEAST = 8; // CSS pixels: less was a click
+const REACH = 24; // CSS pixels around a corner that take hold of it
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 let size = null, box = null, drag = null, timer = 0, url = null;
@@ -28,7 +29,7 @@ export function show(picture, current) {
 }
 
 function draw() {
-  region.hidden = whole.hidden = !box;
+  region.hidden = whole.hidden = !box || !size;
   if (!size) { region.hidden = true; return; }
   help.textContent = box ? say("regionIs", Math.round(box[2] - box[0]), Math.round(box[3] - box[1])) : say("regionHelp");
   if (!box) return;
@@ -48,7 +49,7 @@ function point(event) {
 // What a press takes hold of: a corner, the inside, or nothing, which begins a new box.
 function held([x, y]) {
   if (!box) return null;
-  const reach = (14 * size[0]) / shown.clientWidth;
+  const reach = (REACH * size[0]) / shown.clientWidth;
   for (const [cx, cy] of [[0, 1], [2, 1], [0, 3], [2, 3]])
     if (Math.abs(x - box[cx]) < reach && Math.abs(y - box[cy]) < reach) return { corner: [cx, cy] };
   return x > box[0] && x < box[2] && y > box[1] && y < box[3] ? { from: [x, y], box } : null;
@@ -107,6 +108,7 @@ select.addEventListener("click", () => {
   const on = select.getAttribute("aria-pressed") !== "true";
   select.setAttribute("aria-pressed", String(on));
   stage.classList.toggle("drawing", on);
+  byId("ask").classList.toggle("drawing", on);
   if (on) stage.focus();
 });
 whole.addEventListener("click", () => { box = null; draw(); tell(); });

@@ -5,7 +5,7 @@ import * as api from "./api.js";
 const kept = new Map();
 const PREFIX = "lookalike:", SIDE = 360;
 
-// vector -> { url, name, width, height, file, box, whole }
+// vector -> { url, name, width, height, file, box, whole, here }
 export const known = (vector) => kept.get(vector) || stored(vector);
 
 export function keep(vector, picture) {
@@ -17,9 +17,8 @@ export function keep(vector, picture) {
 export async function fromFile(file) {
   const local = await opened(file);
   const answer = await api.embedFile(file, null, !local);
-  if (answer.id) return { kind: "i", value: answer.id };
   const size = local || answer;
-  keep(answer.vector_f16, { url: local?.url || answer.preview, name: file.name, width: size.width, height: size.height, file });
+  keep(answer.vector_f16, { url: local?.url || answer.preview, name: file.name, width: size.width, height: size.height, file, here: answer.here });
   return { kind: "v", value: answer.vector_f16 };
 }
 
@@ -37,7 +36,7 @@ export async function part(vector, box) {
   const picture = known(vector), whole = picture.whole || vector;
   if (!box) return { kind: "v", value: whole };
   const answer = picture.remote ? await api.embedUrl(picture.remote, box) : await api.embedFile(picture.file, box, false);
-  keep(answer.vector_f16, { ...picture, box, whole });
+  keep(answer.vector_f16, { ...picture, box, whole, here: null });
   return { kind: "v", value: answer.vector_f16 };
 }
 
@@ -64,8 +63,8 @@ async function store(vector, picture) {
     canvas.width = Math.max(1, image.naturalWidth * scale);
     canvas.height = Math.max(1, image.naturalHeight * scale);
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    const { name, width, height, box, whole, remote } = picture;
-    sessionStorage.setItem(PREFIX + vector, JSON.stringify({ name, width, height, box, whole, remote, url: canvas.toDataURL("image/jpeg", 0.8) }));
+    const { name, width, height, box, whole, remote, here } = picture;
+    sessionStorage.setItem(PREFIX + vector, JSON.stringify({ name, width, height, box, whole, remote, here, url: canvas.toDataURL("image/jpeg", 0.8) }));
   } catch {
     // The storage is full or forbidden: the picture is then shown until the page is left.
   }

@@ -38,12 +38,17 @@ export async function render(state, about, actions) {
   const mine = ++turn, single = state.wanted.length === 1 && !state.unwanted.length;
   const all = await Promise.all([...state.wanted, ...state.unwanted].map(shown));
   if (mine !== turn) return;
+  const hasPictures = state.wanted.length + state.unwanted.length > 0;
+  byId("query").hidden = isEmpty(state);
   byId("picture").hidden = !single;
-  byId("several").hidden = single || !(state.wanted.length + state.unwanted.length);
+  byId("several").hidden = single || !hasPictures;
+  document.querySelector(".beside").hidden = byId("select").hidden = !single;
+  if (!single) byId("whole").hidden = byId("keep-this").hidden = byId("here").hidden = true;
+  byId("replace").hidden = byId("clear").hidden = !hasPictures;
+  byId("drop").hidden = hasPictures;
   byId("drop").classList.toggle("small", !isEmpty(state));
-  byId("drop-text").textContent = say(isEmpty(state) ? "drop" : "dropAgain");
-  byId("more-images").hidden = isEmpty(state);
   byId("options").hidden = isEmpty(state);
+  byId("manner").hidden = isEmpty(state);
   byId("url-form").hidden = !about.allow_urls;
   byId("text-form").hidden = !about.reads_text;
   byId("count").value = state.count;
@@ -53,7 +58,7 @@ export async function render(state, about, actions) {
     byId("least-shown").textContent = state.least.toFixed(2);
   }
   orders(state, about);
-  if (document.activeElement !== byId("text")) byId("text").value = state.text;
+  for (const name of ["text", "where"]) if (document.activeElement !== byId(name)) byId(name).value = state[name];
   if (single) renderOne(state, all[0], about.writable);
   chips(byId("wanted"), state.wanted, all, (image) => actions.remove("wanted", image));
   chips(byId("unwanted"), state.unwanted, all.slice(state.wanted.length), (image) => actions.remove("unwanted", image));
@@ -88,8 +93,16 @@ function renderOne(state, picture, writable) {
   if (picture.url && image.getAttribute("src") !== picture.url) image.src = picture.url;
   image.alt = readable(picture.name);
   byId("picture-name").textContent = readable(picture.name);
-  byId("keep-this").hidden = !writable || !picture.file || Boolean(picture.remote || picture.box);
+  badge(picture.here);
+  byId("keep-this").hidden = !writable || !picture.file || Boolean(picture.remote || picture.box || picture.here);
   boxes.show(picture, state.box || picture.box || null);
+}
+
+// An upload that the collection has: by its bytes, or by its pixels.
+function badge(here) {
+  const line = byId("here");
+  line.hidden = !here;
+  if (here) line.replaceChildren(say(here.by === "bytes" ? "isHere" : "looksHere") + " ", make("a", { href: `#q=i.${here.id}`, textContent: readable(here.key) }));
 }
 
 function chips(list, images, all, onremove) {

@@ -1,6 +1,6 @@
 // What is asked, as the fragment of the address: a link shows the same results, and Back works.
 //
-//   #q=i.ID,v.VECTOR&n=i.ID&t=words&k=40&s=0.30&r=alpha-qe&b=left,top,right,bottom
+//   #q=i.ID,v.VECTOR&n=i.ID&t=words&k=40&s=0.30&r=alpha-qe&w=filter&b=left,top,right,bottom
 //
 // i. is an image of the collection. v. is the vector of any other picture, which is not kept by the service: its
 // float16 numbers are all that a search needs. A fragment is never sent to a server.
@@ -8,7 +8,7 @@
 export const COUNT = 30;
 
 export function blank() {
-  return { wanted: [], unwanted: [], text: "", count: COUNT, least: 0, order: "", box: null };
+  return { wanted: [], unwanted: [], text: "", count: COUNT, least: 0, order: "", where: "", box: null };
 }
 
 export function read(hash) {
@@ -21,6 +21,7 @@ export function read(hash) {
     else if (name === "k") state.count = within(Number(value), 1, 500, COUNT);
     else if (name === "s") state.least = within(Number(value), 0, 1, 0);
     else if (name === "r") state.order = /^[a-z0-9-]{1,40}$/.test(value) ? value : "";
+    else if (name === "w") state.where = decoded(value).slice(0, 1024);
     else if (name === "b") state.box = box(value);
   }
   if (!canHaveBox(state)) state.box = null;
@@ -35,6 +36,7 @@ export function write(state) {
   if (state.count !== COUNT) parts.push("k=" + state.count);
   if (state.least) parts.push("s=" + state.least.toFixed(2));
   if (state.order) parts.push("r=" + state.order);
+  if (state.where) parts.push("w=" + encodeURIComponent(state.where));
   if (state.box && canHaveBox(state)) parts.push("b=" + state.box.map(Math.round).join(","));
   return parts.length ? "#" + parts.join("&") : "";
 }

@@ -1,0 +1,43 @@
+"""An upload to the image of the collection that it is: the same bytes, or the same pixels."""
+
+from typing import Any
+
+import numpy as np
+
+from lookalike.errors import ImageError
+from lookalike.images import decode as images
+from lookalike.service.ids import key_text, to_id
+from lookalike.service.served import Served
+from lookalike.storage.store import Item
+from lookalike.types import Probe
+
+NEAREST = 3
+CLOSE = 0.999
+"""Pictures of the same pixels have the same vector, but for its rounding; only such are decoded and compared."""
+
+
+def of_upload(served: Served, data: bytes, own: Item | None, probe: Probe) -> dict[str, Any] | None:
+    """Its item and how it is known to be that; None where it is none."""
+    if own:
+        return _entry(own, "bytes")
+    gallery = served.collection.gallery
+    scores, rows = gallery.search(probe.vectors[:1], NEAREST)
+    for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
+        if row >= 0 and score >= CLOSE and _has_pixels(data, served, gallery.item(row)):
+            return _entry(gallery.item(row), "pixels")
+    return None
+
+
+def _has_pixels(data: bytes, served: Served, item: Item) -> bool:
+    try:
+        facts = images.examine(data)
+        if {facts.width, facts.height} != {item.width, item.height}:
+            return False
+        stored = images.decode(served.collection.gallery.origins.read(item)).image
+        return np.array_equal(np.asarray(images.decode(data).image), np.asarray(stored))
+    except ImageError:
+        return False
+
+
+def _entry(item: Item, by: str) -> dict[str, Any]:
+    return {"id": to_id(item.key), "key": key_text(item.key), "by": by}
