@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -69,6 +70,32 @@ def render(
     link_text: str = "Open the picture",
 ) -> tuple[str, int]:
     """The page as text, and the number of images on it; see `make`. `link_text` is the text of the links."""
+    drawing = draw(gallery, groups, most, progress)
+    data = {**drawing.data, "links": [link(item) for item in drawing.items] if link else None}
+    part = "" if drawing.total == len(drawing.items) else f"{len(drawing.items):,} of "
+    summary = f"{part}{counted(drawing.total, 'picture')} in {counted(drawing.groups, 'group')} of like ones"
+    page = _page(title, summary, len(drawing.items), drawing.groups, data, drawing.sheets, link_text)
+    return page, len(drawing.items)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A map as the script of the page takes it: `data`, and JPEG `sheets` of thumbnails; `items` in their order.
+
+    `total` counts the images that are not on it too.
+    """
+
+    data: dict[str, Any]
+    sheets: tuple[bytes, ...]
+    items: tuple[Item, ...]
+    groups: int
+    total: int
+
+
+def draw(
+    gallery: StoredGallery, groups: int | None = None, most: int = MOST, progress: Progress | None = None
+) -> Drawing:
+    """What is on the map and where; see `make`."""
     items, total = _choose(gallery, most)
     if not items:
         raise CollectionError("there are no images to show; index a folder first")
@@ -80,10 +107,7 @@ def render(
     if missing:
         log.warning("%s could not be read: a grey patch on the map", counted(missing, "image"))
     sheets = [_sheet(tiles[at : at + COLUMNS**2]) for at in range(0, len(tiles), COLUMNS**2)]
-    data = _data(laid, order, items, tiles, link)
-    part = "" if total == len(items) else f"{len(items):,} of "
-    summary = f"{part}{counted(total, 'picture')} in {counted(len(laid.centres), 'group')} of like ones"
-    return _page(title, summary, len(items), len(laid.centres), data, sheets, link_text), len(items)
+    return Drawing(_data(laid, order, items, tiles), tuple(sheets), tuple(items), len(laid.centres), total)
 
 
 def _choose(gallery: SearchedGallery, most: int) -> tuple[list[Item], int]:
@@ -132,7 +156,6 @@ def _data(
     order: Ids,
     items: Sequence[Item],
     tiles: NDArray[np.uint8],
-    link: Callable[[Item], str] | None,
 ) -> dict[str, Any]:
     """Data of the script; `items` and `tiles` are already in this `order`."""
     position = np.empty(len(order), np.int64)
@@ -145,7 +168,6 @@ def _data(
         "groups": laid.groups[order].tolist(),
         "colours": base64.b64encode(tiles.mean(axis=(1, 2)).astype(np.uint8).tobytes()).decode("ascii"),
         "keys": [item.key for item in items],
-        "links": [link(item) for item in items] if link else None,
         "islands": [[*map(int, centre), round(radius, 2), number] for centre, radius, number in centres],
     }
 
@@ -153,7 +175,7 @@ def _data(
 def _page(
     title: str, summary: str, count: int, groups: int, data: dict[str, Any], sheets: Sequence[bytes], link: str
 ) -> str:
-    parts = {name: _part(name) for name in ("page.html", "map.css", "map.js")}
+    parts = {name: part(name) for name in ("page.html", "map.css", "map.js")}
     policy = (
         f"default-src 'none'; img-src data:; style-src {_digest(parts['map.css'])}; "
         f"script-src {_digest(parts['map.js'])}; base-uri 'none'; form-action 'none'"
@@ -174,7 +196,8 @@ def _page(
     )
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """A file of the page: page.html, map.css or map.js, which the service serves too."""
     return (resources.files("lookalike.analysis") / "map_page" / name).read_text(encoding="utf-8")
 
 

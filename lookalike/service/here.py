@@ -12,8 +12,8 @@ from lookalike.storage.store import Item
 from lookalike.types import Probe
 
 NEAREST = 3
-CLOSE = 0.999
-"""Pictures of the same pixels have the same vector, but for its rounding; only such are decoded and compared."""
+CLOSE = 0.98
+"""Pictures of the same pixels have nearly the same vector, however they were decoded; only such are compared."""
 
 
 def of_upload(served: Served, data: bytes, own: Item | None, probe: Probe) -> dict[str, Any] | None:

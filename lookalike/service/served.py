@@ -99,8 +99,8 @@ class Served:
 
     @cached_property
     def maps(self) -> Maps:
-        """The map of the collection, rendered at the first request for it."""
-        return Maps(lambda: self.collection.gallery, self.name)
+        """The map of the collection, drawn at the first request for it."""
+        return Maps(lambda: self.collection.gallery)
 
     @cached_property
     def learning(self) -> Learning:

@@ -21,7 +21,7 @@ pytest_plugins = ["tests.service.service_fixtures"]
 def test_it_begins_with_pictures_to_begin_with(visit: Any) -> None:
     page = begun(visit())
     assert page.locator("#grid li").count() == 15
-    assert "Town · 15 pictures · pixels" in page.locator("#about").inner_text()
+    assert "Town · 15 pictures · pixels" in page.locator("#about").text_content()
     page.locator("#grid button.open").first.click()
     assert len(searched(page)) == 14
     assert page.url.endswith("#q=i.MDAuanBn")

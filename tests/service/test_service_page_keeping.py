@@ -39,7 +39,7 @@ def test_pictures_are_added_and_what_is_none_is_told_by_name(visit: Any, shelf: 
     lines = said(page).split("\n")
     assert lines[0] == "2 pictures are in the collection."
     assert lines[1].startswith("note.jpg: That is not a picture that can be read here.")
-    assert "Shelf · 6 pictures" in page.locator("#about").inner_text()
+    assert "Shelf · 6 pictures" in page.locator("#about").text_content()
     assert page.locator("#grid li").count() == 6
     assert sum(key.startswith("uploads/new-") for key in shelf.ids()) == 2
 

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const { cell: SIDE, columns: COLUMNS, places, groups, keys, links, islands } = data;
+  const { cell: SIDE, columns: COLUMNS, places, groups, keys, links, ids, islands } = data;
   const colours = Uint8Array.from(atob(data.colours), (letter) => letter.charCodeAt(0));
   const count = keys.length, PER_SHEET = COLUMNS * COLUMNS;
   const canvas = document.getElementById("map"), pen = canvas.getContext("2d");
@@ -23,7 +23,31 @@
 
   // The view: the cell in the middle of the window, and how many CSS pixels a cell has.
   const view = { x: 0, y: 0, scale: 10 };
-  let width = 0, height = 0, ratio = 1, waiting = false, flight = null, selected = -1;
+  let width = 0, height = 0, above = 0, ratio = 1, waiting = false, flight = null, selected = -1;
+
+  // Where the pictures themselves can be had, close ones are as sharp as the screen is.
+  const near = new Map(), AT_ONCE = 6;
+  let loading = 0;
+
+  function sharp(i, pixels) {
+    if (!ids || pixels <= SIDE) return null;
+    const size = pixels <= 160 ? 160 : pixels <= 320 ? 320 : 640;
+    const known = near.get(i);
+    if (known?.size >= size) return known.image;
+    if (loading < AT_ONCE && !known?.isLoading) fetchNear(i, size, known);
+    return known?.image ?? null;
+  }
+
+  async function fetchNear(i, size, known) {
+    const image = new Image();
+    near.set(i, { ...known, isLoading: true });
+    if (near.size > 400) near.delete(near.keys().next().value);
+    loading++;
+    image.src = `v1/items/${ids[i]}/thumbnail?size=${size}`;
+    try { await image.decode(); near.set(i, { image, size }); } catch { near.set(i, { ...known, size: Infinity }); }
+    loading--;
+    redraw();
+  }
 
   // The whole map in small, drawn once: far out, a frame is then a single copy.
   const overview = document.createElement("canvas");
@@ -33,6 +57,13 @@
   const smallPen = overview.getContext("2d");
 
   function tile(target, i, x, y, size, inset = 0) {
+    const close = target === smallPen ? null : sharp(i, size * (target === pen ? ratio : 1));
+    if (close) {
+      const side = Math.min(close.naturalWidth, close.naturalHeight);
+      target.drawImage(close, (close.naturalWidth - side) / 2, (close.naturalHeight - side) / 2, side, side,
+        x + inset, y + inset, size - 2 * inset, size - 2 * inset);
+      return;
+    }
     const sheet = sheets[Math.floor(i / PER_SHEET)], place = i % PER_SHEET;
     if (sheet) {
       // A pixel less on every side, so that smoothing takes nothing from the neighbours on the sheet.
@@ -63,7 +94,7 @@
       const [x, y] = toScreen(bounds.left, bounds.top);
       pen.drawImage(overview, x, y, overview.width / small * view.scale, overview.height / small * view.scale);
     } else drawTiles();
-    if (selected >= 0) drawSelected();
+    if (selected >= 0) { drawSelected(); if (ids) drawPanel(); }
     drawRepresentatives();
     canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1);
   }
@@ -168,7 +199,8 @@
   // One picture
 
   const label = (i) => keys[i].toWellFormed ? keys[i].toWellFormed() : keys[i];
-  const describe = (group) => `Group ${group + 1}: ${members[group].length.toLocaleString("en")} pictures`;
+  const NAMED = document.body.dataset.group || "Group {number}: {count} pictures";
+  const describe = (group) => NAMED.replace("{number}", group + 1).replace("{count}", members[group].length.toLocaleString("en"));
 
   function select(i) {
     selected = i;
@@ -176,12 +208,19 @@
     if (i >= 0) {
       panel.querySelector(".key").textContent = label(i);
       panel.querySelector(".group").textContent = describe(groups[i]);
-      tile(panel.querySelector("canvas").getContext("2d"), i, 0, 0, 192);
+      drawPanel();
       const link = panel.querySelector("a");
-      link.hidden = !links;
-      if (links) link.href = links[i];
+      link.hidden = !links && !ids;
+      if (ids) link.href = `./#q=i.${ids[i]}`;
+      else if (links) link.href = links[i];
     }
     redraw();
+  }
+
+  function drawPanel() {
+    const card = panel.querySelector("canvas"), side = Math.round(192 * ratio);
+    if (card.width !== side) card.width = card.height = side;
+    tile(card.getContext("2d"), selected, 0, 0, side);
   }
 
   function pictureAt(x, y) {
@@ -211,7 +250,7 @@
 
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    fingers.set(event.pointerId, [event.clientX, event.clientY - above]);
     if (fingers.size === 1) moved = 0;
     canvas.classList.add("dragging");
     hint.hidden = true;
@@ -219,7 +258,7 @@
   canvas.addEventListener("pointermove", (event) => {
     const before = fingers.get(event.pointerId);
     if (!before) { hover(event); return; }
-    const now = [event.clientX, event.clientY];
+    const now = [event.clientX, event.clientY - above];
     if (fingers.size === 1) pan(now[0] - before[0], now[1] - before[1]);
     else if (fingers.size === 2) pinch(event.pointerId, before, now);
     moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
@@ -229,7 +268,7 @@
     const known = fingers.delete(event.pointerId);
     if (fingers.size) { moved = Infinity; return; }
     canvas.classList.remove("dragging");
-    if (known && event.type === "pointerup" && moved < 6) press(event.clientX, event.clientY);
+    if (known && event.type === "pointerup" && moved < 6) press(event.clientX, event.clientY - above);
   }
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
@@ -243,20 +282,20 @@
   }
 
   function hover(event) {
-    const i = view.scale < 14 ? -1 : pictureAt(event.clientX, event.clientY);
+    const i = view.scale < 14 ? -1 : pictureAt(event.clientX, event.clientY - above);
     hint.hidden = i < 0 || event.pointerType === "touch";
     if (hint.hidden) return;
     hint.textContent = label(i);
     hint.style.left = Math.min(event.clientX + 14, width - hint.offsetWidth - 8) + "px";
-    hint.style.top = Math.min(event.clientY + 16, height - hint.offsetHeight - 8) + "px";
+    hint.style.top = Math.min(event.clientY + 16, innerHeight - hint.offsetHeight - 8) + "px";
   }
 
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 16 : 1;
-    zoom(Math.exp(-Math.max(-200, Math.min(200, event.deltaY * lines)) / 300), event.clientX, event.clientY);
+    zoom(Math.exp(-Math.max(-200, Math.min(200, event.deltaY * lines)) / 300), event.clientX, event.clientY - above);
   }, { passive: false });
-  canvas.addEventListener("dblclick", (event) => zoom(2, event.clientX, event.clientY));
+  canvas.addEventListener("dblclick", (event) => zoom(2, event.clientX, event.clientY - above));
 
   // Keyboard
 
@@ -264,7 +303,7 @@
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (ARROWS[event.key]) {
-      if (document.activeElement?.closest("nav")) return;
+      if (document.activeElement?.closest("nav, header, select, input")) return;
       const [dx, dy] = ARROWS[event.key];
       if (selected >= 0) neighbour(dx, dy); else pan(-dx * 80, -dy * 80);
     } else if (event.key === "+" || event.key === "=") zoom(1.4);
@@ -282,7 +321,7 @@
 
   // The list of groups, also for those who cannot use the map itself
 
-  const nav = document.querySelector("nav");
+  const nav = document.getElementById("groups");
   const icons = islands.map((_, group) => {
     const button = document.createElement("button"), icon = document.createElement("canvas");
     button.type = "button";
@@ -297,7 +336,8 @@
   const drawIcons = () => icons.forEach((icon, group) => tile(icon.getContext("2d"), islands[group][3], 0, 0, 104));
 
   function resize() {
-    width = innerWidth; height = innerHeight; ratio = devicePixelRatio || 1;
+    ({ width, height, top: above } = canvas.getBoundingClientRect());
+    ratio = devicePixelRatio || 1;
     canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
     redraw();
   }
@@ -310,7 +350,7 @@
   fit(false);
 
   // The sheets follow this script in the file; until one is there, its pictures are patches of their mean colour.
-  addEventListener("DOMContentLoaded", async () => {
+  const begin = async () => {
     const found = [...document.querySelectorAll("img.sheet")];
     await Promise.all(found.map(async (image, number) => {
       try { await image.decode(); } catch { return; }
@@ -322,5 +362,6 @@
     if (selected >= 0) select(selected);
     document.getElementById("state").textContent = "";
     document.body.dataset.ready = "true";
-  });
+  };
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", begin); else begin();
 })();

@@ -93,12 +93,14 @@ function changed(number) {
   sum();
 }
 
-const apart = (group) => attempt(async () => {
-  const state = await api.apart(run.run, group.number, false);
-  decisions.forget(group.number);
-  decisions.remember({ kind: "apart", number: group.number });
-  settled(state);
-});
+function apart(group) {
+  return attempt(async () => {
+    const state = await api.apart(run.run, group.number, false);
+    decisions.forget(group.number);
+    decisions.remember({ kind: "apart", number: group.number });
+    settled(state);
+  });
+}
 
 function settled(state) {
   run = state.run;
