@@ -24,7 +24,7 @@ FLOOR, BANDS = 2.5, 48
 """Grey levels that compression adds to every frequency, and the number of bands that frequencies are put into."""
 SHARP = 0.6
 """Photos that were never enlarged have detail up to this share of the highest frequency, or more."""
-BASE_LUMINANCE = 1858
+BASE_LUMINANCE = 3672
 """The sum of the luminance table of Annex K of the JPEG standard, less its constant term: quality 50."""
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 from lookalike.analysis.duplicates import Group, Level
 from lookalike.analysis.local_candidates import Candidate, candidates
 from lookalike.analysis.local_features import LocalFeatures
+from lookalike.analysis.rendition import quality_of
 from lookalike.collection.collection import Collection
 from lookalike.encoders.thumb import Thumbnail
 from lookalike.errors import QueryError
@@ -238,3 +239,13 @@ def test_small_pictures_brightened_to_white_or_written_across_are_similar(
     light.save(library / "light.png")
     (library / "changed.jpg").write_bytes(saved(change(light)))
     assert levels_of(groups_of(library, "similar")).keys() == {"light.png", "changed.jpg"}
+
+
+@pytest.mark.parametrize("quality", [30, 50, 60, 75, 90, 95])
+def test_the_quality_of_a_jpeg_is_the_one_it_was_saved_with(quality: int) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(file, "JPEG", quality=quality)
+    assert quality_of(file.getvalue()) == pytest.approx(quality, abs=1)
+    plain = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(plain, "PNG")
+    assert quality_of(plain.getvalue()) is None
