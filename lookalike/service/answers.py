@@ -1,9 +1,11 @@
 """Results of the library as JSON."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from lookalike.search.rerank import points
 from lookalike.service.errors import ApiError
 from lookalike.service.ids import key_text, to_id
 from lookalike.service.queries import (
@@ -14,6 +16,7 @@ from lookalike.service.queries import (
     needs_pixels,
     refuse_places,
     search_options,
+    shows_points,
 )
 from lookalike.service.served import Served
 from lookalike.storage import photo_facts
@@ -34,20 +37,23 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
         # Not left to the library, whose message names a folder of this machine.
         hint = "add vectors of an encoder that reads: lookalike index FOLDER --encoder siglip2-base"
         raise ApiError(422, "no_text", "this collection cannot be searched with words", hint)
-    hits = collection.find(query, search_options(options))
+    with points.noted() as inliers:
+        hits = collection.find(query, search_options(options))
     return {
         "encoder": collection.store.header.encoder,
         "k": options.k,
         "offset": options.offset,
         "took_ms": round(1000 * (time.perf_counter() - start), 3),
         "found": hits.found,
-        "results": as_results(served, hits),
+        "results": as_results(served, hits, inliers if shows_points(options) else {}),
         "damaged": list(map(key_text, collection.damaged)),
     }
 
 
-def as_results(served: Served, hits: Sequence[Hit]) -> list[dict[str, Any]]:
-    """Hits with the sizes of their images; a hit that was removed since the search is left out."""
+def as_results(
+    served: Served, hits: Sequence[Hit], inliers: Mapping[int, int] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """Hits with the sizes of their images and, by row, their inliers; one that was removed since is left out."""
     results, store = [], served.collection.store
     with store.catalog.snapshot():
         for hit in hits:
@@ -56,7 +62,7 @@ def as_results(served: Served, hits: Sequence[Hit]) -> list[dict[str, Any]]:
                 size = {"width": item.width, "height": item.height}
                 names = {"id": to_id(hit.key), "key": key_text(hit.key)}
                 confidence = None if hit.confidence is None else round(hit.confidence, 4)
-                scores = {"score": round(hit.score, 6), "confidence": confidence}
+                scores = {"score": round(hit.score, 6), "confidence": confidence, "inliers": inliers.get(item.row)}
                 results.append({"rank": hit.rank, **names, **scores, **size})
     return results
 

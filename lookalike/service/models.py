@@ -243,6 +243,9 @@ class Found(BaseModel):
     key: str
     score: float
     confidence: Annotated[float | None, Field(description="null where none was measured.")] = None
+    inliers: Annotated[
+        int | None, Field(description="Points that agree with the query's, where re-ranked by them (`spatial`).")
+    ] = None
     width: int
     height: int
 

@@ -262,6 +262,11 @@ def is_heavy(options: Options) -> bool:
     return options.verify or any(_method(spec) in (*PICTURES, *AMONG_THEMSELVES) for spec in options.rerank)
 
 
+def shows_points(options: Options) -> bool:
+    """Whether the order of the results is by points that agree."""
+    return any(_method(spec) == "spatial" for spec in options.rerank)
+
+
 def needs_pixels(options: Options) -> bool:
     """Whether the query will be decoded at full size, by a re-ranker, to be verified or to be turned."""
     return any(map(_looks_at_pixels, options.rerank)) or options.verify or bool(options.invariant)

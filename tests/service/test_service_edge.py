@@ -51,7 +51,13 @@ def test_without_the_token_nothing_of_the_collection_is_told(guarded: Running, s
         f"/v1/items/{id_}/thumbnail",
         "/images/01.jpg",
         "/metrics",
-        "/map",
+        "/map/state",
+        "/map/data?version=1",
+        "/map/sheets/0?version=1",
+        "/v1/collections",
+        "/v1/facets",
+        "/v1/duplicates",
+        "/v1/duplicates/journal",
         "/v1/nothing",
     ]
     for path in closed:
@@ -59,7 +65,7 @@ def test_without_the_token_nothing_of_the_collection_is_told(guarded: Running, s
         assert (answer.status_code, shape(answer)) == (401, "unauthorized"), path
         assert answer.headers["www-authenticate"] == "Bearer"
     assert stranger.post("/v1/search", files={"file": jpeg(1)}).status_code == 401
-    for path in ("/", "/static/app.js", "/healthz", "/readyz", "/openapi.json"):
+    for path in ("/", "/map", "/duplicates", "/docs", "/static/app.js", "/healthz", "/readyz", "/openapi.json"):
         assert stranger.get(path).status_code == 200, path
 
 
@@ -130,13 +136,16 @@ def test_every_answer_carries_the_headers_that_browsers_obey(service: Running) -
 
 
 def test_the_page_has_no_script_or_style_of_its_own_and_asks_nobody_else(service: Running) -> None:
-    page = service.client.get("/").text
-    assert not re.search(r"<style|style=|<script(?![^>]* src=)|\son\w+=", page)
-    sources = [page, *(service.client.get(path).text for path in re.findall(r'"(/static/[^"]+)"', page))]
-    scripts = [
-        service.client.get(f"/static/{name}").text for name in re.findall(r'from "./([\w.]+)"', "".join(sources))
-    ]
-    for text in [*sources, *scripts]:
+    pages = [service.client.get(path).text for path in ("/", "/map", "/duplicates", "/docs")]
+    for page in pages:
+        assert not re.search(r"<style|style=|<script(?![^>]* src=)|\son\w+=", page)
+        assert "<!--" not in page
+    names = set(re.findall(r'"static/([^"]+)"', "".join(pages)))
+    sources = {name: service.client.get(f"/static/{name}").text for name in names}
+    while more := set(re.findall(r'from "./([\w.]+)"', "".join(sources.values()))) - set(sources):
+        sources |= {name: service.client.get(f"/static/{name}").text for name in more}
+    assert {"app.js", "viewer.js", "duplicates.js", "map-tab.js", "docs.js", "style.css"} <= set(sources)
+    for text in [*pages, *sources.values()]:
         addresses = set(re.findall(r"https?://[\w.]+", text)) - {"http://www.w3.org"}
         assert not addresses
 

@@ -113,6 +113,9 @@ def test_an_upload_is_ordered_by_its_pixels_while_it_is_here(visit: Any, site: R
     data = {"k": "30", "exclude_self": "true", "rerank": "spatial"}
     expected = site.client.post("/v1/search", files={"file": cut.getvalue()}, data=data).json()["results"]
     assert names == [result["key"] for result in expected]
+    points = page.locator("#grid .points").all_inner_texts()
+    assert points == [f"{result['inliers']} points" for result in expected]
+    assert expected[0]["inliers"] > 15
     assert set(names) == set(plain)
     elsewhere = begun(visit(f"/{page.evaluate('location.hash')}"))
     assert keys(elsewhere) == []

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from lookalike.errors import ImageError, QueryError
+from lookalike.search.rerank import points
 from lookalike.search.rerank.cache import remembered
 from lookalike.search.rerank.candidates import Values, by_value, check
 from lookalike.search.rerank.keypoints import Keypoints, detect, unit
@@ -59,6 +60,7 @@ class Spatial:
     def verified(self, query: Keypoints, ranking: Ranking, gallery: Gallery) -> Values:
         """As `inliers`, for keypoints of a query."""
         counts = self.counted(query, ranking.ids, gallery)
+        points.note(counts)
         return np.array([counts.get(row, 0) for row in ranking.ids.tolist()], np.float64)
 
     def counted(self, query: Keypoints, ids: Ids, gallery: Gallery) -> dict[int, int]:

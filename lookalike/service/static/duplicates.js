@@ -13,7 +13,7 @@ const PAUSE = 500; // milliseconds between two looks at how far it is
 const PART = 50; // groups that are fetched at once
 const ROW = 220, HEADER = 56; // CSS pixels, as the style has it
 
-let about = null, run = null, groups = new Map(), asked = new Set(), decisions = new Decisions(), watching = false;
+let about = null, run = null, groups = new Map(), asked = new Set(), decisions = new Decisions(), watching = false, isWalking = false;
 
 const list = new VirtualList(byId("list"), { height: ROW, row: (number) => copies.row(number, groups.get(number), decisions, actions), need });
 const actions = { writable: false, toggle, keepOnly, apart };
@@ -182,7 +182,8 @@ function focused() {
 }
 
 function go(by) {
-  const at = focused(), next = at === null ? list.current : Math.max(0, Math.min(list.count - 1, at + by));
+  const at = focused() ?? (isWalking ? list.current : list.current - by), next = Math.max(0, Math.min(list.count - 1, at + by));
+  isWalking = true;
   const row = list.show(next, HEADER + 8);
   row?.querySelector(".pick, button")?.focus({ preventScroll: true });
   history.replaceState(null, "", `#g=${next}`);
