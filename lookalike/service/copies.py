@@ -19,7 +19,7 @@ from lookalike.analysis.rendition import quality_of
 from lookalike.collection.collection import Collection
 from lookalike.errors import ImageError
 from lookalike.search.gallery import StoredGallery
-from lookalike.service.errors import ApiError
+from lookalike.service.errors import RETRY_SECONDS, ApiError, try_later
 from lookalike.service.ids import key_text, to_id
 from lookalike.service.jobs import Jobs
 from lookalike.storage import distinct, photo_facts
@@ -63,13 +63,13 @@ class Copies:
     def __init__(self, writer: Callable[[], Collection], writing: threading.Lock) -> None:
         """`writer()` opens the collection again; `writing` is locked while files are moved."""
         self._writer, self._writing = writer, writing
-        self._finding = Jobs("duplicates", ("finding", "duplicates are being looked for"))
-        self.moving = Jobs("moving", ("moving", "files are being moved"))
+        self._finding = Jobs("duplicates", _finding)
+        self.moving = Jobs("moving", lambda: try_later("moving", "files are being moved"))
         self._run: Run | None = None
         self._last_moved: list[int] = []
 
     def find(self, level: Level, keep: str) -> None:
-        """Begin to look for duplicates; raises ApiError 503 while that is done already."""
+        """Begin to look for duplicates; raises ApiError 429 while that is done already."""
 
         def work(progress: Progress) -> dict[str, Any]:
             with self._writer() as collection:
@@ -163,6 +163,11 @@ class Copies:
         """Wait for what runs."""
         self._finding.close()
         self.moving.close()
+
+
+def _finding() -> ApiError:
+    hint, headers = "GET /v1/duplicates says how far that is", {"Retry-After": str(RETRY_SECONDS)}
+    return ApiError(429, "finding", "duplicates are being looked for already", hint, headers)
 
 
 def _chosen(run: Run, decisions: Mapping[int, frozenset[str]], others: bool) -> Iterator[tuple[int, Group]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lookalike.errors import LookalikeError
-from lookalike.service.errors import ApiError, of_library, try_later
+from lookalike.service.errors import ApiError, of_library
 from lookalike.types import Progress
 from lookalike.utils.threads import Threads
 
@@ -44,8 +44,8 @@ Work = Callable[[Progress], dict[str, Any]]
 class Jobs:
     """Runs a job at a time and remembers the newest."""
 
-    def __init__(self, name: str, refusal: tuple[str, str]) -> None:
-        """`refusal` is the code and the message of the 503 while a job runs."""
+    def __init__(self, name: str, refusal: Callable[[], ApiError]) -> None:
+        """`refusal()` is what is raised for another job while one runs."""
         self._name, self._refusal = name, refusal
         self._pool = Threads(1, thread_name_prefix=f"lookalike-{name}")
         self._lock = threading.Lock()
@@ -57,12 +57,12 @@ class Jobs:
         return self._job is not None and self._job.state == "running"
 
     def refuse(self) -> None:
-        """Raise ApiError 503 while a job runs."""
+        """Raise the refusal while a job runs."""
         if self.is_running:
-            raise try_later(*self._refusal)
+            raise self._refusal()
 
     def start(self, what: str, work: Work) -> None:
-        """Begin a job; raises ApiError 503 while another runs."""
+        """Begin a job; raises the refusal while another runs."""
         with self._lock:
             self.refuse()
             self._job = Job(what)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from lookalike.collection.collection import Collection
+from lookalike.service.errors import try_later
 from lookalike.service.jobs import Jobs
 from lookalike.types import Progress
 
@@ -17,7 +18,7 @@ class Learning:
     def __init__(self, writer: Callable[[], Collection], writing: threading.Lock) -> None:
         """`writer()` opens the collection again; `writing` is locked while a job runs."""
         self._writer, self._writing = writer, writing
-        self._jobs = Jobs("learning", ("learning", "the collection is being adapted"))
+        self._jobs = Jobs("learning", lambda: try_later("learning", "the collection is being adapted"))
 
     def refuse(self) -> None:
         """Raise ApiError 503 while a job runs."""

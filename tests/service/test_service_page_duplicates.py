@@ -79,6 +79,7 @@ def test_groups_are_decided_with_the_keyboard_and_moved_to_the_trash_and_back(co
     assert len(gone) == 6
     assert "0-small.jpg" not in copies.ids()
     page.locator("#journal-open").click()
+    page.wait_for_selector("#journal[open] li")
     assert "0-small.jpg" in page.locator("#journal-all").inner_text()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Undo", exact=True).click()
@@ -105,10 +106,10 @@ def test_who_may_change_nothing_gets_the_list(visit: Any, tmp_path: Path) -> Non
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_ten_thousand_groups_are_a_few_in_the_document_and_found_by_scrolling(copies: Running, visit: Any) -> None:
+def test_ten_thousand_groups_are_a_few_in_the_document_and_found_by_scrolling(site: Running, visit: Any) -> None:
     run = {"run": 1, "level": "near", "keep": "best", "groups_total": 10_000, "open": 10_000, "extras": 10_000}
     job = {"state": "idle", "what": None, "seconds": 0, "done": 0, "total": 0, "outcome": None, "error": None}
-    id_ = copies.ids()["0.jpg"]
+    id_ = site.ids()["03.jpg"]
 
     def group(number: int) -> dict[str, Any]:
         member = {"id": id_, "key": f"{number}.jpg", "width": 320, "height": 240, "bytes": 1000, "level": None}
@@ -122,10 +123,10 @@ def test_ten_thousand_groups_are_a_few_in_the_document_and_found_by_scrolling(co
         totals = {**run, "extra_bytes": 10_000_000, "unseen": 0}
         route.fulfill(json={"finding": job, "moving": job, "run": totals, "groups": groups})
 
-    page = visit("/nowhere", url=copies.url, allowed="404")
+    page = visit("/nowhere", allowed="404")
     page.route("**/v1/duplicates?*", answer)
     page.route("**/thumbnail?*", lambda route: route.fulfill(body=b"", content_type="image/jpeg"))
-    page.goto(f"{copies.url}/duplicates")
+    page.goto(f"{site.url}/duplicates")
     begun(page)
     until(page, "document.querySelectorAll('.group .pick').length >= 6")
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")

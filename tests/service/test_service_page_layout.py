@@ -22,6 +22,14 @@ ROWS = """() => {
     }
     return [...rows.values()];
 }"""
+FILLED = """() => {
+    const grid = document.getElementById("grid").getBoundingClientRect();
+    const cards = [...document.querySelectorAll("#grid .card")];
+    const rows = Object.values(Object.groupBy(cards, card => Math.round(card.offsetTop)));
+    return rows.slice(0, -1).every(row => Math.abs(row[0].getBoundingClientRect().left - grid.left) < 1
+        && Math.abs(row.at(-1).getBoundingClientRect().right - grid.right) < 1);
+}"""
+"""Whether all rows but the last reach from edge to edge."""
 INSIDE = """selector => {
     const outer = document.getElementById("shown").getBoundingClientRect();
     const inner = document.querySelector(selector).getBoundingClientRect();
@@ -42,21 +50,25 @@ def edges(page: Any, selector: str) -> tuple[float, float]:
     return left, right
 
 
-@pytest.mark.parametrize("size", WIDTHS.values(), ids=list(WIDTHS))
-def test_rows_are_of_one_height_and_fill_the_page_which_the_header_shares(visit: Any, size: tuple[int, int]) -> None:
-    page = begun(visit("/#q=i.MDMuanBn", viewport={"width": size[0], "height": size[1]}))
+def test_rows_are_of_one_height_and_fill_the_page_which_the_header_shares(visit: Any) -> None:
+    """On one page, whose window is resized: its rows are laid out anew at each width."""
+    page = begun(visit("/#q=i.MDMuanBn"))
     assert len(keys(page)) == 14
-    rows = page.evaluate(ROWS)
-    assert len(rows) >= 2
-    for row in rows:
-        assert len({card["height"] for card in row}) == 1
-    grid = page.locator("#grid").bounding_box()
-    for row in rows[:-1]:
-        assert row[0]["left"] == pytest.approx(grid["x"], abs=0.5)
-        assert row[-1]["right"] == pytest.approx(grid["x"] + grid["width"], abs=1)
-    assert rows[-1][0]["height"] <= 1.5 * rows[0][0]["height"]
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert edges(page, ".top") == pytest.approx(edges(page, ".columns"), abs=0.5)
+    for name, (width, height) in WIDTHS.items():
+        page.set_viewport_size({"width": width, "height": height})
+        until(page, FILLED)
+        rows = page.evaluate(ROWS)
+        assert len(rows) >= 2
+        assert all(len({card["height"] for card in row}) == 1 for row in rows), name
+        assert rows[-1][0]["height"] <= 1.5 * rows[0][0]["height"]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert edges(page, ".top") == pytest.approx(edges(page, ".columns"), abs=0.5), name
+        if name in ("desk", "wide"):
+            assert page.locator("#ask").bounding_box()["x"] + 3 == pytest.approx(edges(page, ".top")[0], abs=0.5)
+    # No picture moves while it arrives.
+    before = page.evaluate(ROWS)
+    page.evaluate("Promise.all([...document.images].filter(one => one.src).map(one => one.decode().catch(() => 0)))")
+    assert page.evaluate(ROWS) == before
 
 
 def test_on_a_phone_results_begin_in_the_first_third_and_the_query_stays(visit: Any) -> None:
@@ -90,23 +102,13 @@ def test_a_box_on_a_landscape_upload_lies_over_what_was_dragged_on_a_phone(visit
     assert page.evaluate(INSIDE, "#region") == pytest.approx([0.25, 0.25, 0.75, 0.75], abs=0.02)
 
 
-def test_nothing_moves_while_pictures_arrive(visit: Any) -> None:
-    page = begun(visit("/#q=i.MDMuanBn"))
-    keys(page)
-    before = page.evaluate(ROWS)
-    page.evaluate("Promise.all([...document.images].filter(one => one.src).map(one => one.decode().catch(() => 0)))")
-    assert page.evaluate(ROWS) == before
-    shift = """() => new Promise(done => new PerformanceObserver(list => done(list.getEntries().map(e => e.value)))
-        .observe({ type: "layout-shift", buffered: true }) ?? setTimeout(() => done([]), 50))"""
-    assert sum(page.evaluate(shift)) < 0.1
-
-
 def test_the_larger_view_shows_both_pictures_at_one_zoom(visit: Any) -> None:
     page = begun(visit("/#q=i.MDMuanBn&b=80,60,160,120"))
     keys(page)
     page.locator("#grid button.open").first.click()
     view = page.locator("#viewer").bounding_box()
-    assert (view["width"], view["height"]) == (1200, 800)
+    assert view["height"] == 800
+    assert view["width"] > 1180  # but for a scroll bar
     panes = page.locator("#viewer .pane")
     assert panes.count() == 2
     until(page, "document.querySelector('#viewer .pane .part') !== null")

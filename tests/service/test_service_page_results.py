@@ -177,17 +177,25 @@ def test_axe_finds_no_serious_fault(visit: Any, scheme: str) -> None:
         ]
         assert not grave, (what, grave)
 
-    for size in ({"width": 1200, "height": 800}, {"width": 390, "height": 800}):
-        page = begun(visit(color_scheme=scheme, viewport=size, bypass_csp=True))
-        check(page, "start")
-        page.goto(page.url + "#q=i.MDMuanBn,i.MDQuanBn&n=i.MDUuanBn")
-        keys(page)
-        check(page, "several")
-        page.goto(page.url.partition("#")[0] + "#q=i.MDMuanBn&b=80,60,160,120")
-        keys(page)
-        check(page, "one")
-        page.locator("#grid button.open").first.click()
-        check(page, "larger view")
+    options = {"color_scheme": scheme, "bypass_csp": True}
+    page = begun(visit("/#q=i.MDMuanBn&b=80,60,160,120", **options))
+    keys(page)
+    check(page, "one")
+    page.locator("#grid button.open").first.click()
+    check(page, "larger view")
+    page.goto(f"{page.url.partition('#')[0]}duplicates")
+    begun(page).locator("#find").click()
+    until(page, "!document.getElementById('empty').hidden && document.getElementById('working').hidden")
+    check(page, "duplicates")
+    if scheme == "light":
+        for address in ("docs", "map"):
+            page.goto(f"{page.url.rpartition('/')[0]}/{address}")
+            check(begun(page), address)
+        small = begun(
+            visit("/#q=i.MDMuanBn,i.MDQuanBn&n=i.MDUuanBn", viewport={"width": 390, "height": 800}, **options)
+        )
+        keys(small)
+        check(small, "several, on a phone")
 
 
 def test_a_token_is_asked_for_once(visit: Any, tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ async function search(signal) {
   await marked;
   shown = answer.results;
   query.remember(shown);
-  title.textContent = shown.length ? say("found", shown.length, about.images, Math.round(answer.took_ms)) : say("nothing");
+  const time = make("span", { className: "wide", textContent: ` · ${Math.round(answer.took_ms)} ms` });
+  title.replaceChildren(...(shown.length ? [say("found", shown.length, about.images), time] : [say("nothing")]));
   results.render(shown, actions);
   byId("more").hidden = shown.length < state.count || state.count >= 500;
   if (!shown.length) await nearest(signal);

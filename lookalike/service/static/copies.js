@@ -16,7 +16,7 @@ export function row(number, group, decisions, actions) {
   const head = make("div", { className: "head" }, make("b", { textContent: say("groupNumber", number + 1) }), make("span", { className: "why", textContent: reason(group), title: reason(group) }), ...state, ...act);
   const differing = differences(group.members);
   const copies = group.members.map((member) => copy(group, member, differing, decisions, actions, isOver));
-  return make("section", { className: isOver ? "group over" : "group", role: "listitem", label, data: { number } }, head, make("ol", {}, ...copies));
+  return make("section", { className: isOver ? "group over" : "group", role: "listitem", tabIndex: -1, label, data: { number } }, head, make("ol", {}, ...copies));
 }
 
 const short = (member) => readable(member.key).split("/").at(-1);

@@ -185,7 +185,7 @@ function go(by) {
   const at = focused() ?? (isWalking ? list.current : list.current - by), next = Math.max(0, Math.min(list.count - 1, at + by));
   isWalking = true;
   const row = list.show(next, HEADER + 8);
-  row?.querySelector(".pick, button")?.focus({ preventScroll: true });
+  (row?.querySelector(".pick:enabled") ?? row)?.focus({ preventScroll: true });
   history.replaceState(null, "", `#g=${next}`);
 }
 

@@ -7,6 +7,8 @@ import { say, sayError } from "./words.js";
 
 const PAUSE = 500; // milliseconds between two looks at how far it is
 
+let data = null;
+
 function fail(error) {
   byId("error").textContent = error.code === "offline" ? say("offline") : error.code ? sayError(error) : say("failed");
   byId("error").hidden = false;
@@ -21,24 +23,32 @@ function tell(state) {
   if (state.total) { bar.max = state.total; bar.value = state.done; } else bar.removeAttribute("value");
 }
 
+// The data of what was made before, while the header still waits for its own.
+function follow(state) {
+  if (state.version) data = api.mapData(state.version).catch(() => null);
+  return state;
+}
+
 // The script of the map takes its data from the document, as in the page that stands alone.
 async function show(state) {
-  const data = await api.mapData(state.version);
+  const places = (await data) ?? (await api.mapData(state.version));
   byId("summary").textContent = say("mapOf", state.images, state.groups);
   for (const part of document.querySelectorAll("#map, #groups, .buttons")) part.hidden = false;
   const sheets = Array.from({ length: state.sheets }, (_, number) => make("img", { className: "sheet", alt: "", src: api.mapSheet(state.version, number) }));
-  byId("sheets").append(...sheets, make("script", { type: "application/json", id: "data", textContent: JSON.stringify(data) }));
+  byId("sheets").append(...sheets, make("script", { type: "application/json", id: "data", textContent: JSON.stringify(places) }));
   document.body.append(make("script", { src: "static/map.js" }));
 }
 
 async function start() {
+  // Asked for at once: where a token is wanted first, again afterwards.
+  const early = api.mapState().then(follow).catch(() => null);
   const about = await shell.start(fail);
   if (!about) return;
   byId("error").hidden = true;
   document.title = `${say("map")} · ${about.name}`;
   document.body.dataset.group = say("mapGroup", "{number}", "{count}");
   if (!about.images) { byId("summary").textContent = say("mapEmpty"); document.body.dataset.ready = "true"; return; }
-  let state = await api.mapState(), shown = 0;
+  let state = (await early) ?? (await api.mapState()), shown = 0;
   for (;;) {
     tell(state);
     if (state.version && !shown) { shown = state.version; await show(state); }
