@@ -159,11 +159,13 @@ def test_the_map_leads_back_to_a_search(visit: Any, site: Running) -> None:
     for _ in range(12):
         page.keyboard.press("+")
     page.keyboard.press("Enter")
-    link = page.get_by_role("link", name="Search with this picture")
+    link = page.get_by_role("link", name="Search with this", exact=True)
     assert re.fullmatch(r"\./#q=i\.[\w-]+", link.get_attribute("href"))
-    with page.expect_popup() as opening:
-        link.click()
-    assert len(keys(begun(opening.value))) == 14
+    link.click()
+    page.wait_for_selector("body[data-tab=search][data-ready]")
+    assert len(keys(page)) == 14
+    page.go_back()
+    page.wait_for_selector("body[data-tab=map][data-ready]")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from lookalike.collection.collection import Collection
 from lookalike.service import server
 from lookalike.service.settings import Settings
 from lookalike.service.several import create_several
+from tests.service.browsing import begun, until
 from tests.service.running import write_photos
 from tests.support.pictures import PixelEncoder
 
@@ -71,3 +73,19 @@ def test_one_token_lets_into_all_and_none_lets_into_none(both: tuple[str, str]) 
         assert f"Path={root}/;" in login.headers["set-cookie"]
         assert stranger.get("/v1/items").status_code == 200
         assert stranger.get("/c/my-trip/v1/items").status_code == 200
+
+
+@pytest.mark.parametrize("both", [""], indirect=True)
+def test_the_page_switches_between_them_and_stays_in_its_tab(both: tuple[str, str], visit: Any) -> None:
+    url, _ = both
+    page = visit(f"/duplicates#token={TOKEN}", url=url, allowed="401")
+    begun(page)
+    assert page.locator("#collections option").all_inner_texts() == ["My Trip", "My Trip"]
+    page.locator("#collections").select_option(index=1)
+    page.wait_for_url("**/c/my-trip/duplicates")
+    assert "4 pictures" in begun(page).locator("#about").text_content()
+    page.get_by_role("link", name="Search", exact=True).click()
+    page.wait_for_url("**/c/my-trip/")
+    until(page, "document.querySelectorAll('#grid .card:not(.skeleton)').length === 4")
+    page.go_back()
+    page.wait_for_url("**/c/my-trip/duplicates")

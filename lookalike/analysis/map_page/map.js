@@ -96,6 +96,8 @@
     } else drawTiles();
     if (selected >= 0) { drawSelected(); if (ids) drawPanel(); }
     drawRepresentatives();
+    drawNames();
+    drawMini();
     canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1);
   }
 
@@ -136,6 +138,46 @@
     });
     pen.globalAlpha = 1;
   }
+
+  // A group has the name of the folder in which most of it lies.
+  const folder = (i) => keys[i].slice(0, Math.max(0, keys[i].lastIndexOf("/"))).split("/").at(-1);
+  const names = members.map((group) => {
+    const counts = new Map();
+    for (const i of group) counts.set(folder(i), (counts.get(folder(i)) || 0) + 1);
+    const [name, count] = [...counts].reduce((best, one) => (one[1] > best[1] ? one : best), ["", 0]);
+    return 2 * count > group.length ? name : "";
+  });
+
+  function drawNames() {
+    pen.font = "600 13px system-ui, sans-serif"; pen.textAlign = "center"; pen.textBaseline = "top";
+    pen.lineWidth = 4; pen.lineJoin = "round";
+    pen.strokeStyle = dark.matches ? "#111c" : "#fffc"; pen.fillStyle = dark.matches ? "#f1f1f4" : "#1d1d1f";
+    islands.forEach(([x, y, radius], group) => {
+      const [cx, cy] = toScreen(x + 0.5, y + 0.5), high = radius * view.scale;
+      if (!names[group] || high < 34 || cx < 0 || cx > width || cy + high < 0 || cy + high > height) return;
+      pen.strokeText(names[group], cx, cy + high + 4); pen.fillText(names[group], cx, cy + high + 4);
+    });
+  }
+
+  // Where the window is on the whole map, once it does not show all of it.
+  const mini = document.getElementById("mini");
+
+  function drawMini() {
+    if (!mini) return;
+    mini.hidden = view.scale < 1.3 * fitScale() || width < 620;
+    if (mini.hidden) return;
+    const side = 150, scale = side / Math.max(spanX, spanY), ink = mini.getContext("2d");
+    mini.width = Math.ceil(spanX * scale * ratio); mini.height = Math.ceil(spanY * scale * ratio);
+    mini.style.width = `${spanX * scale}px`; mini.style.height = `${spanY * scale}px`;
+    ink.drawImage(overview, 0, 0, mini.width, mini.height);
+    ink.lineWidth = 2 * ratio; ink.strokeStyle = dark.matches ? "#6cb2ff" : "#0a66d8";
+    const [left, top] = toWorld(0, 0), per = scale * ratio;
+    ink.strokeRect((left - bounds.left) * per, (top - bounds.top) * per, (width / view.scale) * per, (height / view.scale) * per);
+  }
+  mini?.addEventListener("pointerdown", (event) => {
+    const box = mini.getBoundingClientRect(), share = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    fly(bounds.left + share[0] * spanX, bounds.top + share[1] * spanY, view.scale);
+  });
 
   function redraw() {
     if (!waiting) { waiting = true; requestAnimationFrame(draw); }
@@ -200,7 +242,7 @@
 
   const label = (i) => keys[i].toWellFormed ? keys[i].toWellFormed() : keys[i];
   const NAMED = document.body.dataset.group || "Group {number}: {count} pictures";
-  const describe = (group) => NAMED.replace("{number}", group + 1).replace("{count}", members[group].length.toLocaleString("en"));
+  const describe = (group) => NAMED.replace("{number}", group + 1).replace("{count}", members[group].length.toLocaleString("en")) + (names[group] ? ` · ${names[group]}` : "");
 
   function select(i) {
     selected = i;

@@ -3,6 +3,7 @@
 import { make } from "./dom.js";
 
 const MOST = 12, SHARP = 1.6; // the largest zoom, and the zoom from which the whole picture is loaded
+const FILL = 0.7; // of a pane, by a part that is shown
 
 export class Zoom {
   constructor() { this.panes = []; this.reset(); }
@@ -15,6 +16,16 @@ export class Zoom {
     this.scale = Math.max(1, Math.min(MOST, before * factor));
     this.x += (x - 0.5) * (1 / before - 1 / this.scale);
     this.y += (y - 0.5) * (1 / before - 1 / this.scale);
+    this.apply();
+  }
+
+  // Shows a part of a pane's picture as large as it fits.
+  to(pane, [left, top, right, bottom], width, height) {
+    const area = pane.element.getBoundingClientRect(), frame = pane.frame.getBoundingClientRect();
+    const wide = ((right - left) / width) * frame.width, high = ((bottom - top) / height) * frame.height;
+    this.scale = Math.max(1, Math.min(6, (FILL * area.width) / wide, (FILL * area.height) / high));
+    this.x = (frame.left - area.left + ((left + right) / 2 / width) * frame.width) / area.width;
+    this.y = (frame.top - area.top + ((top + bottom) / 2 / height) * frame.height) / area.height;
     this.apply();
   }
 

@@ -15,7 +15,7 @@ const COLOURS = ["#ff5d73", "#3ddc84", "#6aa8ff", "#ffb454", "#d58cff", "#2fd4d4
 const SHOWN = 50, GAP = 12, SIDE = 1000;
 const FACTS = ["taken", "camera", "lens", "exposure", "focal_length", "iso", "format"];
 
-let items = [], at = 0, actions = null, opener = null, zoom = null;
+let items = [], at = 0, actions = null, opener = null, zoom = null, own = null;
 
 export function open(list, number, given) {
   [items, at, actions] = [list, number, given];
@@ -30,8 +30,8 @@ dialog.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key], factor = { "+": 1.4, "=": 1.4, "-": 1 / 1.4 }[event.key];
   if (step) go(step);
-  else if (factor) zoom?.by(factor);
-  else if (event.key === "0") zoom?.reset();
+  else if (factor) new Set([zoom, own]).forEach((one) => one?.by(factor));
+  else if (event.key === "0") new Set([zoom, own]).forEach((one) => one?.reset());
   else if (event.key === "?") explain(items[at]);
   else return;
   event.preventDefault();
@@ -48,9 +48,13 @@ function show() {
   byId("viewer-name").textContent = name;
   byId("viewer-place").textContent = say("place", at + 1, items.length);
   zoom = new Zoom();
-  const panes = [...asked(), new Pane(zoom, { url: api.thumbnail(item.id, 1600), sharp: api.whole(item.id), width: item.width, height: item.height, name, box: corners(item.box), title: "" })];
+  // A part that was found is shown large, and then has a zoom of its own.
+  own = item.box ? new Zoom() : zoom;
+  const hit = new Pane(own, { url: api.thumbnail(item.id, 1600), sharp: api.whole(item.id), width: item.width, height: item.height, name, box: corners(item.box), title: "" });
+  const panes = [...asked(), hit];
   body.className = panes.length > 1 ? "two" : "";
   body.replaceChildren(...panes.map((pane) => pane.element));
+  if (item.box) own.to(hit, corners(item.box), item.width, item.height);
   said.hidden = true;
   facts.replaceChildren(...(item.score === undefined ? [] : [scoreOf(item), ` ${say("score", item.score.toFixed(3))}`]));
   tellFacts(item);
@@ -122,7 +126,7 @@ async function explain(item) {
     const box = state.box || (known?.remote ? null : known?.box) || null;
     const answer = await api.explain(query.value, known?.file, box, item.id);
     if (items[at] !== item || !dialog.open) return;
-    zoom = null;
+    zoom = own = null;
     body.className = "why";
     body.replaceChildren(picture(answer, known ? known.url : api.thumbnail(query.value, 1600), api.thumbnail(item.id, 1600)));
     tell(sentence(answer), ...legend(answer));
