@@ -131,19 +131,21 @@ def test_a_part_that_was_found_is_drawn_on_its_card_and_shown_large(visit: Any) 
         answer = route.fetch()
         found = answer.json()
         for result in found["results"]:
-            result["box"] = {"left": 80, "top": 60, "right": 160, "bottom": 120} if result["rank"] == 1 else None
+            across, down = result["width"] / 4, result["height"] / 4
+            box = {"left": across, "top": down, "right": 2 * across, "bottom": 2 * down}
+            result["box"] = box if result["key"] == "01.jpg" else None
         route.fulfill(response=answer, json=found)
 
     page = visit("/nowhere", allowed="404")
     page.route("**/v1/search", boxed)
     page.goto(f"{page.url.rpartition('/')[0]}/#q=i.MDMuanBn")
-    keys(begun(page))
-    card, part = page.locator("#grid .open").first.bounding_box(), page.locator("#grid .part")
+    at = keys(begun(page)).index("01.jpg")
+    card, part = page.locator("#grid .open").nth(at).bounding_box(), page.locator("#grid .part")
     assert part.count() == 1
     place = part.bounding_box()
     assert (place["x"] - card["x"]) / card["width"] == pytest.approx(0.25, abs=0.02)
     assert place["height"] / card["height"] == pytest.approx(0.25, abs=0.03)
-    page.locator("#grid .open").first.click()
+    page.locator("#grid .open").nth(at).click()
     pane, shown = (page.locator(f"#viewer .pane:last-child{end}").bounding_box() for end in ("", " .part"))
     assert shown["width"] == pytest.approx(0.7 * pane["width"], rel=0.1)
     assert shown["x"] + shown["width"] / 2 == pytest.approx(pane["x"] + pane["width"] / 2, abs=4)
