@@ -93,7 +93,7 @@ class Drawing:
 
 
 def draw(
-    gallery: StoredGallery, groups: int | None = None, most: int = MOST, progress: Progress | None = None
+    gallery: SearchedGallery, groups: int | None = None, most: int = MOST, progress: Progress | None = None
 ) -> Drawing:
     """What is on the map and where; see `make`."""
     items, total = _choose(gallery, most)
