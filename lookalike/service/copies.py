@@ -57,6 +57,15 @@ class Run:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Files that were moved at once, and the groups of a run that are settled by it."""
+
+    sources: tuple[str, ...]
+    run: Run
+    settled: tuple[int, ...]
+
+
 class Copies:
     """One search for duplicates at a time, and one change of files at a time."""
 
@@ -66,7 +75,7 @@ class Copies:
         self._finding = Jobs("duplicates", _finding)
         self.moving = Jobs("moving", lambda: try_later("moving", "files are being moved"))
         self._run: Run | None = None
-        self._last_moved: list[int] = []
+        self._batches: list[Batch] = []
 
     def find(self, level: Level, keep: str) -> None:
         """Begin to look for duplicates; raises ApiError 429 while that is done already."""
@@ -121,10 +130,14 @@ class Copies:
         def work(progress: Progress) -> dict[str, Any]:
             planned = move_files.plan_trash([group for _, group in chosen])
             with self._writing, self._writer() as collection:
-                outcome = _carried_out(planned, collection, progress)
-            self._last_moved.append(outcome["moved"])
-            run.states.update({number: "settled" for number, _ in chosen})
-            return outcome
+                done = _carried_out(planned, collection, progress)
+            moved = [move for move in done if move.reason is None]
+            stayed = {move.key for move in done if move.reason}
+            settled = [number for number, group in chosen if not stayed & {one.item.key for one in group.extras}]
+            run.states.update(dict.fromkeys(settled, "settled"))
+            if moved:
+                self._batches.append(Batch(tuple(str(move.source) for move in moved), run, tuple(settled)))
+            return _outcome(done, moved)
 
         self.moving.start("trash", work)
 
@@ -134,30 +147,28 @@ class Copies:
         going = [move for move in moves if move.reason is None]
         return {**_outcome(moves, going), "keys": [key_text(move.key) for move in going]}
 
-    def undo(self, run: Run | None) -> None:
-        """Begin to put the files of the last move back."""
-        if not self._last_moved:
+    def undo(self) -> None:
+        """Begin to put the files of the last move back; raises ApiError where nothing was moved here."""
+        if not self._batches:
             raise ApiError(422, "nothing_moved", "nothing was moved since the service started", "see duplicates --undo")
-        count = self._last_moved[-1]
+        batch = self._batches[-1]
 
         def work(_: Progress) -> dict[str, Any]:
             with self._writing, self._writer() as collection:
-                undone = list(islice(collection.moves.undo(), count))
+                latest = [entry.source for entry in collection.moves.pending()[: len(batch.sources)]]
+                if set(latest) != set(batch.sources):
+                    raise ApiError(422, "moved_since", "other files were moved since", "see duplicates --undo")
+                undone = list(islice(collection.moves.undo(), len(latest)))
                 back = [Path(entry.source) for entry, failed in undone if failed is None]
                 if back:
                     collection.refresh(back)
-            self._last_moved.pop()
-            if run is not None:
-                run.states = {number: state for number, state in run.states.items() if state != "settled"}
+            self._batches.pop()
+            for number in batch.settled:
+                batch.run.states.pop(number, None)
             stayed = [(Path(entry.source).name, failed) for entry, failed in undone if failed]
             return {"moved": len(back), "stayed": len(stayed), "reasons": _reasons(stayed)}
 
         self.moving.start("undo", work)
-
-    @property
-    def run(self) -> Run | None:
-        """The newest run."""
-        return self._run
 
     def close(self) -> None:
         """Wait for what runs."""
@@ -188,7 +199,7 @@ def _chosen(run: Run, decisions: Mapping[int, frozenset[str]], others: bool) -> 
             yield number, replace(group, members=(*members, *(replace(one, keep=False, level=None) for one in gone)))
 
 
-def _carried_out(planned: Sequence[Move], collection: Collection, progress: Progress) -> dict[str, Any]:
+def _carried_out(planned: Sequence[Move], collection: Collection, progress: Progress) -> list[Move]:
     """Move the files, then let the collection forget them."""
     done = []
     for number, move in enumerate(move_files.execute_trash(planned, collection.moves), 1):
@@ -198,7 +209,7 @@ def _carried_out(planned: Sequence[Move], collection: Collection, progress: Prog
     if moved:
         # Their absence is meant: it was this service that moved them.
         collection.refresh([move.source for move in moved if move.source], allow_removals=True)
-    return _outcome(done, moved)
+    return done
 
 
 def _outcome(moves: Sequence[Move], moved: Sequence[Move]) -> dict[str, Any]:

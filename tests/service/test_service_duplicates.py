@@ -105,6 +105,8 @@ def test_a_file_that_changed_since_stays_where_it_is_and_says_why(copies: Runnin
         assert (outcome["moved"], outcome["stayed"]) == (2, 1)
         assert outcome["reasons"][0]["key"] == "2-again.jpg"
         assert outcome["reasons"][0]["reason"].startswith("changed since")
+        states = [group["state"] for group in copies.client.get("/v1/duplicates").json()["groups"]]
+        assert states == ["settled", "settled", "open"]
         copies.client.delete("/v1/duplicates/trash")
         ended(copies, "moving")
     finally:

@@ -140,4 +140,4 @@ def _begun(served: Served, given: TrashBody) -> None:
 
 def _undone(served: Served) -> None:
     served.refuse_changes()
-    served.copies.undo(served.copies.run)
+    served.copies.undo()
