@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from lookalike.errors import ImageError
@@ -27,18 +26,19 @@ def test_it_begins_with_pictures_to_begin_with(visit: Any) -> None:
     assert page.url.endswith("#q=i.MDAuanBn")
 
 
-@pytest.mark.parametrize("how", ["drop", "paste", "choose"])
-def test_a_picture_of_ones_own_is_searched_with(visit: Any, site: Running, how: str) -> None:
-    page, data = begun(visit()), jpeg(500, (320, 240))
-    if how == "choose":
-        page.set_input_files("#file", upload("mine.jpg", data))
-    else:
-        send(page, how, "mine.jpg", data)
-    names = searched(page)
-    expected = site.client.post("/v1/search", files={"file": data}, data={"k": "30"}).json()["results"]
-    assert names == [result["key"] for result in expected]
-    assert page.locator("#picture-name").inner_text() == "mine.jpg"
-    until(page, "document.getElementById('shown').naturalWidth === 320")
+def test_a_picture_of_ones_own_is_searched_with_however_it_comes(visit: Any, site: Running) -> None:
+    page, address = begun(visit()), ""
+    for number, how in enumerate(("drop", "paste", "choose")):
+        data = jpeg(500 + number, (320, 240))
+        if how == "choose":
+            page.set_input_files("#file", upload(f"{how}.jpg", data))
+        else:
+            send(page, how, f"{how}.jpg", data)
+        names, address = searched(page, address), page.evaluate("location.hash")
+        expected = site.client.post("/v1/search", files={"file": data}, data={"k": "30"}).json()["results"]
+        assert names == [result["key"] for result in expected], how
+        assert page.locator("#picture-name").inner_text() == f"{how}.jpg"
+        until(page, "document.getElementById('shown').naturalWidth === 320")
 
 
 def test_a_picture_that_the_collection_has_is_told_by_its_name_and_found(visit: Any, site: Running) -> None:
