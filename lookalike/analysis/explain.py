@@ -100,16 +100,16 @@ class Explanation:
         what = ("point" if self.of == "keypoints" else "part") + ("" if count == 1 else "s")
         match self.verdict:
             case "agree":
-                return f"{count} matching {what} agree on one {self.model}."
+                return f"{count} matching {what} agree on one view."
             case "few":
                 return (
-                    f"Only {count} matching {what} agree on one {self.model}; fewer than {CONVINCING} may be chance: "
+                    f"Only {count} matching {what} agree on one view; fewer than {CONVINCING} may be chance: "
                     "the two are alike as a whole."
                 )
             case "parts":
-                return f"{count} {what} match one by one, but agree on no common geometry."
+                return f"{count} {what} match one by one, but agree on no one view."
             case "none":
-                return "No points agree on a common geometry: the two are alike as a whole, not in a part."
+                return "No points agree on one view: the two are alike as a whole, not in a part."
 
 
 def explain(

@@ -74,19 +74,19 @@ def test_json_holds_all_of_it(explanation: Explanation) -> None:
 
 
 def test_text_is_one_line(explanation: Explanation) -> None:
-    assert explanation.text() == f"{explanation.inliers} matching points agree on one homography."
+    assert explanation.text() == f"{explanation.inliers} matching points agree on one view."
     assert explanation.to_json()["verdict"] == "agree"
     nothing = Explanation(np.empty((0, 2)), np.empty((0, 2)), "keypoints")
-    assert nothing.text().startswith("No points agree on a common geometry")
+    assert nothing.text().startswith("No points agree on one view")
 
 
 def test_seven_points_are_no_proof_whoever_says_it() -> None:
     points = np.arange(14.0).reshape(7, 2)
     few = Explanation(points, points, "keypoints", "homography", np.eye(3))
-    assert few.text().startswith("Only 7 matching points agree on one homography; fewer than 15 may be chance")
+    assert few.text().startswith("Only 7 matching points agree on one view; fewer than 15 may be chance")
     assert few.to_json()["verdict"] == "few"
     parts = Explanation(points, points, "patches")
-    assert parts.text() == "7 parts match one by one, but agree on no common geometry."
+    assert parts.text() == "7 parts match one by one, but agree on no one view."
 
 
 @pytest.mark.parametrize("quarter", [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180])

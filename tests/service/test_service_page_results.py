@@ -37,7 +37,7 @@ def test_why_draws_what_matches_on_both_pictures(visit: Any, site: Running) -> N
     page.wait_for_selector("#viewer svg .overlap")
     assert page.locator("#viewer svg image").count() == 2
     assert page.locator("#viewer svg line").count() >= 20
-    assert "matching points agree on one homography" in page.locator("#viewer-said").inner_text()
+    assert "matching points agree on one view" in page.locator("#viewer-said").inner_text()
     # Of an upload too, which only this page has; but not of one that it does not have.
     page = begun(visit())
     cut = io.BytesIO()

@@ -15,14 +15,16 @@ export function row(number, group, decisions, actions) {
   const act = isOver || !actions.writable ? [] : [button("notDuplicates", "apart", () => actions.apart(group))];
   const head = make("div", { className: "head" }, make("b", { textContent: say("groupNumber", number + 1) }), make("span", { className: "why", textContent: reason(group), title: reason(group) }), ...state, ...act);
   const differing = differences(group.members);
-  const copies = group.members.map((member) => copy(group, member, differing, decisions, actions, isOver));
+  // Copies of one name are told apart by their folders.
+  const isOneName = new Set(group.members.map(short)).size < group.members.length;
+  const copies = group.members.map((member) => copy(group, member, isOneName ? readable(member.key) : short(member), differing, decisions, actions, isOver));
   return make("section", { className: isOver ? "group over" : "group", role: "listitem", tabIndex: -1, label, data: { number } }, head, make("ol", {}, ...copies));
 }
 
 const short = (member) => readable(member.key).split("/").at(-1);
 const reason = (group) => (group.reason ? say("keptBecause", short(group.members[0]), group.reason) : say("keptFirst", short(group.members[0])));
 
-function copy(group, member, differing, decisions, actions, isOver) {
+function copy(group, member, shown, differing, decisions, actions, isOver) {
   const isGoing = decisions.isGoing(group, member.id), name = readable(member.key);
   const image = make("img", { src: api.thumbnail(member.id, SIDE), alt: "", loading: "lazy", decoding: "async" });
   const mark = make("span", { className: "mark", textContent: say(isGoing ? "goes" : "stays") });
@@ -31,7 +33,7 @@ function copy(group, member, differing, decisions, actions, isOver) {
   const only = isOver || group.members.length < 2 ? [] : [make("button", { type: "button", className: "only", textContent: say("keepOnly"), label: `${say("keepOnly")}: ${name}`, onclick: () => actions.keepOnly(group, member), data: { focus: `only-${member.id}` } })];
   const line = facts(member).map(([fact, text]) => make(differing.has(fact) ? "b" : "span", { textContent: text }));
   const parts = line.flatMap((part, at) => (at ? [" · ", part] : [part]));
-  return make("li", { className: "copy" }, pick, ...only, make("p", { textContent: name.split("/").at(-1), title: name }), make("p", { className: "facts" }, ...parts));
+  return make("li", { className: "copy" }, pick, ...only, make("p", { textContent: shown, title: name }), make("p", { className: "facts" }, ...parts));
 }
 
 function facts(member) {

@@ -16,7 +16,7 @@ let laid = 0;
 export function render(items, actions, hasScores = true) {
   grid.classList.toggle("plain", !hasScores);
   const rest = hasScores ? items.findIndex((item) => typeof item.confidence === "number" && item.confidence <= 0.5) : -1;
-  const cards = items.map((item, number) => card(item, number, actions, hasScores, rest >= 0 && number >= rest));
+  const cards = items.map((item, number) => card(item, number, actions, hasScores, rest > 0 && number >= rest));
   if (rest >= 0) cards.splice(rest, 0, make("li", { className: "divider", textContent: say(rest ? "onlyAlike" : "probablyNot") }));
   grid.replaceChildren(...cards);
   lay(true);
