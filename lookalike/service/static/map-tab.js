@@ -40,6 +40,7 @@ async function show(state) {
 }
 
 async function start() {
+  byId("newer").addEventListener("click", () => location.reload());
   // Asked for at once: where a token is wanted first, again afterwards.
   const early = api.mapState().then(follow).catch(() => null);
   const about = await shell.start(fail);
@@ -52,7 +53,10 @@ async function start() {
   for (;;) {
     tell(state);
     if (state.version && !shown) { shown = state.version; await show(state); }
-    if (!state.is_running && shown) return;
+    if (!state.is_running && shown) {
+      if (state.version !== shown) byId("newer").hidden = false;
+      return;
+    }
     await new Promise((done) => setTimeout(done, PAUSE));
     state = await api.mapState();
   }
