@@ -147,3 +147,23 @@ def test_every_public_name_is_in_the_python_reference() -> None:
     errors = {public for public in lookalike.__all__ if public.endswith("Error")}
     missing = [public for public in lookalike.__all__ if f"::: lookalike.{public}\n" not in text]
     assert sorted(missing) == sorted(errors), "errors are a module of their own"
+
+
+RATES = {
+    "`efficientnet-lite0`": r"\| efficientnet-lite0, indexing \| \d+ \| ([\d.]+) \|",
+    "`rootsift`": r"\| rootsift, indexing \| \d+ \| ([\d.]+) \|",
+    "`dinov2-base`, ": r"\| ours, int8 \| ([\d.]+) \|",
+    "`dinov2-base` ": r"\| ours, fp32 \| ([\d.]+) \|",
+}
+"""How a row of the table of times begins, and the figure of images a second that it was computed from."""
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/first-minute.md"])
+@pytest.mark.parametrize("encoder", RATES)
+def test_the_time_to_expect_follows_from_the_recorded_figures(encoder: str, page: str) -> None:
+    figures = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    rate = re.search(RATES[encoder], figures)
+    assert rate
+    hours, minutes = divmod(round(20_000 / float(rate[1]) / 60), 60)
+    (row,) = re.findall(rf"^\| {re.escape(encoder)}.*$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert f"| {f'{hours} hour ' if hours else ''}{minutes} minutes |" in row
