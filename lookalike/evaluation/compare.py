@@ -152,8 +152,10 @@ def _read(path: Path) -> dict[str, Any]:
         return fields | {"gallery_images": document["gallery"]["images"], "ap": aps}
     except OSError as error:
         raise EvaluationError(f"{path}: {reason(error)}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f"{path}: no report of lookalike evaluate --json ({error!r})") from error
+    except KeyError as error:
+        raise EvaluationError(f"{path}: no report of lookalike evaluate --json (it has no {error})") from error
+    except (ValueError, TypeError) as error:
+        raise EvaluationError(f"{path}: no report of lookalike evaluate --json") from error
 
 
 def _name(document: Mapping[str, Any], path: str | Path) -> str:

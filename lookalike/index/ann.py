@@ -196,7 +196,7 @@ def _load(path: Path, sha256: str) -> Any:
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        log.warning("%s cannot be read (%s); searching exactly", path, str(error).splitlines()[-1])
+        log.warning("%s cannot be read (%s); searching exactly", path, faiss_reason(error))
         return None
 
 
@@ -280,9 +280,7 @@ class Candidates:
         try:
             _, positions = self.index.search(vectors, fetch, params=self._of_effort(effort))
         except (RuntimeError, AssertionError) as error:
-            raise LookalikeError(
-                f"the index {self.built.spec} cannot answer ({str(error).splitlines()[-1]})"
-            ) from error
+            raise LookalikeError(f"the index {self.built.spec} cannot answer ({faiss_reason(error)})") from error
         rows = self.rows(positions)
         if self._live is not None and not self.built.selects:
             rows = np.where(self._live[np.maximum(rows, 0)], rows, -1)
@@ -370,3 +368,9 @@ def _groups(ids: Ids) -> Sequence[slice]:
 def _scores_of(vectors: Vectors, ids: Ids, stored: Callable[[Ids], Vectors]) -> Scores:
     rows = stored(np.maximum(ids, 0).ravel()).reshape(*ids.shape, -1)
     return np.asarray(np.matmul(rows, vectors[:, :, None])[:, :, 0], np.float32)
+
+
+def faiss_reason(error: Exception) -> str:
+    """What FAISS says of an error, without the place in its sources and the condition that failed."""
+    line = str(error).splitlines()[-1].strip()
+    return line.rpartition("failed: ")[2] or line

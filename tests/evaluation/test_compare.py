@@ -105,10 +105,13 @@ def test_only_like_is_compared(tmp_path: Path) -> None:
     assert noted == ("uncropped differ: False and True", "gallery_images differ: 10 and 20")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}'])
-def test_what_is_no_report_is_refused_by_its_file(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("", ""), ("[]", ""), ("{}", r" \(it has no 'format'\)"), ('{"format": 1}', r" \(it has no 'setups'\)")],
+)
+def test_what_is_no_report_is_refused_by_its_file(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(EvaluationError, match=r"x\.json: no report of lookalike"):
+    with pytest.raises(EvaluationError, match=rf"x\.json: no report of lookalike evaluate --json{why}$"):
         compare(tmp_path / "x.json", tmp_path / "x.json")
 
 

@@ -21,6 +21,7 @@ from lookalike.index.ann import (
     SearchSetting,
     core,
     drop,
+    faiss_reason,
     is_graph,
     is_trusted,
     library,
@@ -186,7 +187,7 @@ def _empty(spec: str, dim: int) -> Any:
     try:
         index = faiss.index_factory(dim, spec, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
-        raise IndexSpecError(f"{spec}: no FAISS index of {dim} numbers ({str(error).splitlines()[-1]})") from error
+        raise IndexSpecError(f"{spec}: no FAISS index of {dim} numbers ({faiss_reason(error)})") from error
     if is_graph(index):
         core(index).hnsw.efConstruction = CONSTRUCTION
     return index
@@ -214,7 +215,7 @@ def _train(index: Any, spec: str, store: Store, rows: Ids) -> None:
             index.train(_rows(store, np.sort(sample)))
     except RuntimeError as error:
         raise IndexSpecError(
-            f"{spec}: cannot be trained on {counted(len(sample), 'row')} ({_last_line(error)})"
+            f"{spec}: cannot be trained on {counted(len(sample), 'row')} ({faiss_reason(error)})"
         ) from error
 
 
@@ -241,10 +242,6 @@ def _rotation_for_its_codes(index: Any) -> Iterator[None]:
         rotation.pq = None  # FAISS does not own it.
 
 
-def _last_line(error: Exception) -> str:
-    return str(error).splitlines()[-1].strip()
-
-
 def _rows(store: Store, ids: Ids) -> Vectors:
     """Vectors of rows for FAISS: NaN or infinity from a flipped bit must not spread."""
     return np.nan_to_num(store.vectors.rows(ids), nan=0.0, posinf=0.0, neginf=0.0)
@@ -263,7 +260,7 @@ def _add(index: Any, store: Store, ids: Ids) -> None:
     try:
         index.add(_rows(store, ids))
     except RuntimeError as error:
-        raise IndexSpecError(f"rows cannot be added to this index ({_last_line(error)})") from error
+        raise IndexSpecError(f"rows cannot be added to this index ({faiss_reason(error)})") from error
 
 
 def _write(index: Any, path: Path) -> None:
@@ -272,7 +269,7 @@ def _write(index: Any, path: Path) -> None:
     try:
         faiss.write_index(index, str(path))
     except RuntimeError as error:
-        raise CollectionError(f"{path.parent}: the index cannot be written ({_last_line(error)})") from error
+        raise CollectionError(f"{path.parent}: the index cannot be written ({faiss_reason(error)})") from error
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, Literal, get_args
 
 import numpy as np
@@ -307,8 +308,11 @@ def _key(name: str, images: Path | None) -> str:
 def _mapped(path: Path) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{path}: cannot be read as an array ({error})") from error
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read as an array ({reason(error)})") from error
+    # numpy reads the header with Python's parser, and advises to load what it refuses with pickle.
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:
+        raise SourceError(f"{path}: cannot be read as an array (no .npy file of numbers)") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
         raise SourceError(f"{path}: a matrix of floating-point numbers is wanted, one row an image")
     return array

@@ -366,7 +366,15 @@ def test_columns_of_clip_retrieval_that_sqlite_has_not_are_imported(tmp_path: Pa
 def test_a_pickled_array_is_not_read(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "names").write_text("a\n")
-    with pytest.raises(SourceError, match="cannot be read as an array"):
+    with pytest.raises(SourceError, match=r"v\.npy: cannot be read as an array \(no \.npy file of numbers\)$"):
+        import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage\n", b"\x93NUMPY\x01\x00\x14\x00{'descr': '|O',    \n"])
+def test_what_is_no_array_is_told_in_our_words(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "v.npy").write_bytes(data)
+    (tmp_path / "names").write_text("a\n")
+    with pytest.raises(SourceError, match=r"v\.npy: cannot be read as an array \(no \.npy file of numbers\)$"):
         import_vectors(tmp_path / "v.npy", tmp_path / "c", tmp_path / "names")
 
 
