@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from lookalike.cli import completion
 
 PANELS = {
-    "Start": ("index", "search", "serve", "demo"),
+    "Start": ("index", "search", "serve", "demo", "mcp"),
     "Look at the whole": ("duplicates", "map", "label", "explain"),
     "Keep in order": (
         "info", "facts", "sources", "remove", "verify", "optimize", "compact", "whiten", "adapt",

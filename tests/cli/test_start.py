@@ -2,16 +2,24 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from lookalike.cli import completion
+from lookalike.cli import app, completion
 from tests.cli.running import Run
 from tests.cli.terminals import typed
 from tests.support.pictures import picture
+
+
+def commands() -> list[str]:
+    group: Any = typer.main.get_command(app)
+    return list(group.commands)
 
 
 def test_help_lists_every_command_in_a_panel_with_its_whole_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +28,7 @@ def test_help_lists_every_command_in_a_panel_with_its_whole_sentence(run: Run, m
     panels = [line for line in output.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert status == 0
     assert panels == ["Options:", "Start:", "Look at the whole:", "Keep in order:", "Measure:", "Beyond one machine:"]
+    assert set(re.findall(r"^  ([a-z]+)  ", output, re.MULTILINE)) == set(commands())
     assert "..." not in output.partition("Options:")[2]
     assert "  index   Make the collection of a folder, or bring it into step with the folder.\n" in output
     assert max(map(len, output.splitlines())) <= 120
