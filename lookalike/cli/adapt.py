@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
-from lookalike.cli.output import note, print_json
+from lookalike.cli.output import note, print_json, say
 from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def _print_sets(sets: list[SetFigures]) -> None:
         adapted = f"{entry.adapted_map:.3f}" if entry.proven else "no gain"
         star = "★" if entry.pareto else ""
         rows.append([entry.encoder, f"{entry.map:.3f}", adapted, f"{entry.bytes_a_vector:,}", star])
-    print(f"\n{aligned(rows)}")
+    say(f"\n{aligned(rows)}")
 
 
 def _undo(collection: "Collection", missing: int, as_json: bool) -> None:
     if as_json:
         return print_json({"collection": str(collection.path), "undone": True, "without_former_vector": missing})
     count = counted(len(collection), "vector is what it was", "vectors are what they were")
-    print(f"{collection.path}: {count} before `adapt`")
+    say(f"{collection.path}: {count} before `adapt`")
     if missing:
         count = counted(missing, "image was", "images were")
         note(f"{count} added since; `lookalike index {collection.folder}` embeds them")
@@ -123,11 +123,11 @@ def _print(collection: "Collection", finding: "Adaptation") -> None:
         counts += (
             f", {counted(finding.distractors, 'unlabelled image')} as wrong results" if finding.distractors else ""
         )
-        print(f"{counts}; measured on groups that were held out, {counted(gain.queries, 'query', 'queries')}")
-        print(f"mAP             {_changed(gain.map)}")
-        print(f"first is right  {_changed(gain.first)}")
+        say(f"{counts}; measured on groups that were held out, {counted(gain.queries, 'query', 'queries')}")
+        say(f"mAP             {_changed(gain.map)}")
+        say(f"first is right  {_changed(gain.first)}")
         if gain.is_proven:
-            print(f"method          {gain.method}")
+            say(f"method          {gain.method}")
     if finding.unknown:
         note(counted(finding.unknown, "name is of no image here", "names are of no image here"))
     if finding.contradicting:
@@ -136,17 +136,17 @@ def _print(collection: "Collection", finding: "Adaptation") -> None:
     if finding.unusable:
         note(f"{counted(finding.unusable, 'image has', 'images have')} a vector that cannot be used")
     if finding.confidence:
-        print(f"confidence      {_judged(finding.confidence)}")
+        say(f"confidence      {_judged(finding.confidence)}")
     if finding.applied:
-        print(f"{collection.path}: {counted(len(collection), 'vector')} mapped, to {finding.dim} numbers each")
+        say(f"{collection.path}: {counted(len(collection), 'vector')} mapped, to {finding.dim} numbers each")
     elif finding.gain is None or finding.gain.is_proven:
-        print(f"{collection.path}: would be mapped; nothing changed (--dry-run)")
+        say(f"{collection.path}: would be mapped; nothing changed (--dry-run)")
     else:
-        print(f"{collection.path}: no gain; {'vectors are as they were' if finding.refitted else 'nothing changed'}")
+        say(f"{collection.path}: no gain; {'vectors are as they were' if finding.refitted else 'nothing changed'}")
     if finding.dry_run and finding.confidence and finding.confidence.to_store():
-        print(f"{collection.path}: would have the confidence of these labels")
+        say(f"{collection.path}: would have the confidence of these labels")
     if finding.refitted:
-        print(f"{collection.path}: its confidence is that of {'these labels' if finding.confidence else 'the other'}")
+        say(f"{collection.path}: its confidence is that of {'these labels' if finding.confidence else 'the other'}")
 
 
 def _judged(refit: "Refit") -> str:

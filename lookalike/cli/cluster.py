@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lookalike.cli.app import AsJson, EncoderName, app
-from lookalike.cli.output import note, print_json
+from lookalike.cli.output import note, print_json, say
 from lookalike.errors import LookalikeError
 from lookalike.utils.cores import cores
 from lookalike.utils.text import counted
@@ -66,7 +66,7 @@ def embed(
     else:
         cost = f", {facts['cost_per_million']:,} a million" if "cost_per_million" in facts else ""
         rate = f"{facts['added']:,} in {summary.seconds:,.1f} s, {facts['images_per_second']:,}/s"
-        print(f"{to}: {counted(summary.images, 'image')} ({rate}{cost})")
+        say(f"{to}: {counted(summary.images, 'image')} ({rate}{cost})")
     for reason, count in list(summary.skipped.items())[:5]:
         note(f"skipped {count:,}: {reason}")
     if summary.skipped:
@@ -114,6 +114,6 @@ def take(target: str, collection: Path | None, options: Taken, refused: dict[str
         print_json({"collection": str(collection), **asdict(done)})
     else:
         counts = ", ".join(f"{count:,} {name}" for name, count in asdict(done).items() if count)
-        print(f"{collection}: {counts or 'nothing to do'}")
+        say(f"{collection}: {counts or 'nothing to do'}")
     if options.strict and done.skipped:
         raise typer.Exit(3)

@@ -18,6 +18,7 @@ from lookalike.cli.output import (
     note,
     print_json,
     printable,
+    say,
     tell_lost_index,
     tell_skipped,
     tell_unreachable,
@@ -124,7 +125,7 @@ def index(
         if not as_json:
             counts = ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count)
             seconds = time.monotonic() - start
-            print(f"{collection.path}: {counted(images, 'image')} ({counts or 'nothing to do'}) in {seconds:.1f} s")
+            say(f"{collection.path}: {counted(images, 'image')} ({counts or 'nothing to do'}) in {seconds:.1f} s")
         skipped, withheld = skipped + report.skipped, withheld + report.withheld + len(away)
         tell_skipped(reasons, collection.path)
         tell_withheld(report)
@@ -214,7 +215,7 @@ def info(
                 print(f"and {len(keys) - LISTED:,} more, {len(keys):,} in all; --json has them\t{printable(reason)}")
     else:
         for name, value in facts.items():
-            print(f"{name:12} {printable(summed(value) if name == 'facts' else listed(value))}")
+            say(f"{name:12} {printable(summed(value) if name == 'facts' else listed(value))}")
 
 
 @app.command(epilog="Example: lookalike sources ~/index --move /media/old /media/new")
@@ -243,7 +244,7 @@ def sources(
         print_json([place.to_json() for place in places])
     else:
         for place in places:
-            print(f"{place.state:11}  {place.images:9,}  {printable(place.location)}")
+            say(f"{place.state:11}  {place.images:9,}  {printable(place.location)}")
 
 
 @app.command(epilog="Example: lookalike remove ~/Pictures 2019/blurred.jpg")
@@ -258,10 +259,10 @@ def remove(
     with collections.open(path) as collection:
         if undo:
             back = counted(collection.restore(key), "image comes", "images come")
-            print(f"{collection.path}: {back} back with the next `lookalike index`")
+            say(f"{collection.path}: {back} back with the next `lookalike index`")
             return
         count = collection.remove(key)
-        print(f"{collection.path}: {count:,} removed, {counted(len(collection), 'image')} left")
+        say(f"{collection.path}: {count:,} removed, {counted(len(collection), 'image')} left")
 
 
 @app.command(epilog="Example: lookalike verify ~/Pictures --repair")
@@ -277,12 +278,12 @@ def verify(
     with collections.open(path) as collection:
         damage = collection.verify(repair)
         if not damage:
-            print(f"{collection.path}: {counted(len(collection), 'image')}, all whole")
+            say(f"{collection.path}: {counted(len(collection), 'image')}, all whole")
             return
         for fault in damage.faults:
-            print(f"{collection.path}: {printable(fault)}")
+            say(f"{collection.path}: {printable(fault)}")
         for row, name in damage.rows:
-            print(f"row {row}: {printable(name)}: {'taken out' if repair else 'damaged'}")
+            say(f"row {row}: {printable(name)}: {'taken out' if repair else 'damaged'}")
     if not repair:
         raise LookalikeError(f"{path} is damaged; `lookalike verify --repair` takes the damaged rows out")
     if damage.rows:
@@ -398,4 +399,4 @@ def whiten(
         before = collection.info()["dim"]
         learned = collection.whiten(dim, power, shrinkage, source)
         count = counted(len(collection), "vector")
-        print(f"{collection.path}: {count} whitened, from {before} to {learned.dim} numbers each")
+        say(f"{collection.path}: {count} whitened, from {before} to {learned.dim} numbers each")

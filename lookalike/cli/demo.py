@@ -13,7 +13,7 @@ from lookalike.evaluation.datasets import synthetic as scenes
 from lookalike.evaluation.page import PagePicture, Section, page, save_report
 from lookalike.search.query import Key
 from lookalike.types import Encoder, Hit, Progress
-from lookalike.utils.text import counted
+from lookalike.utils.text import counted, printable
 
 QUERIES = 12
 RESULTS = 10
@@ -52,7 +52,9 @@ def own_photos(folder: Path, out: Path, encoder: Encoder, progress: Progress | N
     written = out / "report.html"
     text = page(f"Look-alikes in {folder.resolve().name}", lead, sections)
     written.write_text(text, encoding="utf-8", errors="surrogateescape")
-    lines = [f"{hits[0].score:.4f}  {key} ~ {hits[0].key}" for key, hits in results.items() if hits]
+    lines = [
+        f"{hits[0].score:.4f}  {printable(key)} ~ {printable(hits[0].key)}" for key, hits in results.items() if hits
+    ]
     return Demo("\n".join(["the nearest of each query:", *lines]), written)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from lookalike.cli.app import AsJson, app
-from lookalike.cli.output import note, print_json
+from lookalike.cli.output import note, print_json, say
 from lookalike.errors import EncoderError
 from lookalike.utils.text import meant
 
@@ -39,7 +39,7 @@ def encoders(context: typer.Context, as_json: AsJson = False) -> None:
         print_json(rows)
         return
     for row in rows:
-        print(_line(row))
+        say(_line(row))
     note(
         "a local folder, a checkpoint, an ONNX file or a hub id (owner/name) is taken as well; options follow an @: "
         "dinov2-base@pool=gem, model.onnx@squash-256,mean=0.5,std=0.5"
@@ -62,7 +62,7 @@ def pull(
 
     for name in names:
         if name in ENCODERS and not weights.is_fetched(name):
-            print(f"{name}: needs no download")
+            say(f"{name}: needs no download")
             continue
         if name not in ENCODERS and name.count("/") != 1:
             raise EncoderError(f"{name}: no such encoder{meant(name, ENCODERS)}; there are {', '.join(weights.HUB)}")
@@ -70,4 +70,4 @@ def pull(
         if published.gated and not weights.is_cached(name):
             note(f"{name}: {published.license}, which restricts use; read it at {published.page}")
         with shown("bytes") as progress:
-            print(f"{name}: {weights.pull(name, progress)}")
+            say(f"{name}: {weights.pull(name, progress)}")

@@ -7,7 +7,7 @@ import typer
 
 from lookalike.cli import completion
 from lookalike.cli.app import AsJson, Device, EncoderName, app
-from lookalike.cli.output import note, print_json
+from lookalike.cli.output import note, print_json, say
 
 if TYPE_CHECKING:
     from lookalike.evaluation.report import Report
@@ -153,7 +153,7 @@ def evaluate(
             note(f"wrote {path}")
     result = explanation or report
     assert result is not None
-    print_json(result.to_json()) if as_json else print(result.text())
+    print_json(result.to_json()) if as_json else say(result.text())
 
 
 def _measure_again(
@@ -180,7 +180,7 @@ def _measure_again(
         repetition = again(file, given, progress=progress)
     for path in save_report(repetition.report, out) if out else ():
         note(f"wrote {path}")
-    print_json(repetition.to_json()) if as_json else print(repetition.text())
+    print_json(repetition.to_json()) if as_json else say(repetition.text())
 
 
 def _refuse_beside_run(*options: object) -> None:
@@ -204,7 +204,7 @@ def _show(report: "Report", as_json: bool, out: Path | None) -> None:
 
     for path in save_report(report, out) if out else ():
         note(f"wrote {path}")
-    print_json(report.to_json()) if as_json else print(report.text())
+    print_json(report.to_json()) if as_json else say(report.text())
 
 
 def _root(dataset: str, root: Path | None, download: bool = False) -> Path:
@@ -240,7 +240,7 @@ def compare(
     from lookalike.evaluation.compare import compare as paired
 
     comparison = paired(a, b)
-    print_json(comparison.to_json()) if as_json else print(comparison.text())
+    print_json(comparison.to_json()) if as_json else say(comparison.text())
 
 
 Several = Annotated[list[str] | None, typer.Option(metavar="A B ...", help="One or more; see `lookalike encoders`.")]
@@ -284,7 +284,7 @@ def grid(
             progress=progress,
             tell=note,
         )
-    print_json(table.to_json()) if as_json else print(table.text())
+    print_json(table.to_json()) if as_json else say(table.text())
 
 
 GRID_LISTS = ("--encoder", "--pooling", "--preprocess", "--precision", "--rerank", "--distractors")
@@ -322,5 +322,5 @@ def demo(
     note(f"encoder: {chosen.name}")
     with shown("images") as progress:
         result = demos.own_photos(folder, out, chosen, progress) if folder else demos.made_up(out, chosen, progress)
-    print(result.text)
-    print(f"\npage: {result.page.resolve()}")
+    say(result.text)
+    say(f"\npage: {result.page.resolve()}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
-from lookalike.cli.output import note, print_json, tell_lost_index, tell_unreachable, tell_withheld
+from lookalike.cli.output import note, print_json, say, tell_lost_index, tell_unreachable, tell_withheld
 from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
@@ -47,23 +47,19 @@ def optimize(
         points = [asdict(point) for point in report.curve]
         print_json({"collection": str(collection.path), "index": {**facts, "curve": points} if facts else None})
     elif report.spec == "exact":
-        print(
-            f"{collection.path}: {counted(report.rows, 'image is', 'images are')} searched exactly; no index is needed"
-        )
+        say(f"{collection.path}: {counted(report.rows, 'image is', 'images are')} searched exactly; no index is needed")
     elif not report.curve:
         size = f"{report.bytes / 2**20:,.0f} MiB"
-        print(
-            f"{collection.path}: {report.spec} over {counted(report.rows, 'image')} in {report.seconds:,.0f} s, {size}"
-        )
+        say(f"{collection.path}: {report.spec} over {counted(report.rows, 'image')} in {report.seconds:,.0f} s, {size}")
     else:
-        print(f"{collection.path}: {report.spec} over {counted(report.rows, 'image')} in {report.seconds:,.0f} s")
-        print(
+        say(f"{collection.path}: {report.spec} over {counted(report.rows, 'image')} in {report.seconds:,.0f} s")
+        say(
             f"{facts['bytes a vector']:g} bytes a vector; measured on images that were held back, against exact search:"
         )
-        print("results  recall  ms a query  effort  candidates a result")
+        say("results  recall  ms a query  effort  candidates a result")
         for point in report.curve:
             numbers = f"{point.recall:6.4f}  {1000 * point.seconds:10.3f}  {point.effort:6d}  {point.factor:19d}"
-            print(f"{point.depth:7d}  {numbers}")
+            say(f"{point.depth:7d}  {numbers}")
 
 
 @app.command(epilog="Example: lookalike compact ~/Pictures --store float16")
@@ -83,7 +79,7 @@ def compact(
         had_index = "index" in collection.info()
         with shown("rows") as progress:
             report = collection.compact(stored, progress, engine)
-        print(
+        say(
             f"{collection.path}: {counted(report.removed, 'removed row')} left behind, "
             f"{report.before / 1e6:,.1f} to {report.after / 1e6:,.1f} MB"
         )
@@ -106,7 +102,7 @@ def merge(
     paths = [collections.open(path).path for path in collections_]
     with shown("images") as progress:
         report = merged(paths, into, progress)
-    print(
+    say(
         f"{into}: {counted(report.images, 'image')}"
         + (f", {report.shared:,} in more than one" if report.shared else "")
     )
@@ -146,7 +142,7 @@ def import_(
     loaded = load_encoder(encoder) if encoder else None
     with shown("vectors") as progress:
         report = import_vectors(source, into, names, images, loaded, stored or "float32", progress)
-    print(f"{into}: {counted(report.added, 'image')}")
+    say(f"{into}: {counted(report.added, 'image')}")
     if report.unusable:
         note(f"{report.unusable:,} could not be used: no direction, or a key that was there already")
 

@@ -11,7 +11,7 @@ import typer
 
 from lookalike.cli import completion
 from lookalike.cli.app import Also, AsJson, CollectionPath, app
-from lookalike.cli.output import linked, note, print_json, printable, write
+from lookalike.cli.output import linked, note, print_json, printable, say, write
 from lookalike.cli.pictures import Html, Open, duplicates_page, page_wanted, write_page
 from lookalike.cli.search import many
 from lookalike.errors import LookalikeError
@@ -170,12 +170,12 @@ def _print_groups(groups: "list[Group]") -> None:
     from lookalike.analysis.duplicates import suggestion, summary
 
     for number, group in enumerate(groups, 1):
-        print(f"group {number}: {counted(len(group.members), 'image')}")
+        say(f"group {number}: {counted(len(group.members), 'image')}")
         for member in group.members:
             size = f"{member.item.width} x {member.item.height}"
             shown = linked(member.path, str(member.path or member.item.key))
             why = f"  ({printable(group.reason)})" if member is group.kept and group.reason else ""
-            print(f"  {suggestion(member):5}  {member.score:6.4f}  {member.level or '':7}  {size:>13}  {shown}{why}")
+            say(f"  {suggestion(member):5}  {member.score:6.4f}  {member.level or '':7}  {size:>13}  {shown}{why}")
     note(summary(groups))
 
 
@@ -254,4 +254,4 @@ def map_(
 
     with collections.open(path) as collection, shown("images") as progress:
         count = collection.chosen(encoder).map(out, groups, most, progress)
-    print(f"{out}: {counted(count, 'image')}")
+    say(f"{out}: {counted(count, 'image')}")

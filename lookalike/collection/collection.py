@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from PIL.Image import Image
 
+from lookalike.collection.photos import photo, sampled
 from lookalike.collection.reader import FOLDER, Reader, Requested
-from lookalike.errors import CollectionError, EncoderMismatch, QueryError, UnknownKey
+from lookalike.errors import CollectionError, EncoderMismatch, QueryError
 from lookalike.index.exact import refuse_other_length
 from lookalike.integrations import addresses as engines
 from lookalike.search import hybrid
@@ -58,8 +59,6 @@ if TYPE_CHECKING:
     from lookalike.storage.maintenance.verify import Damage
 
 T = TypeVar("T")
-SHOWN = 12
-"""Images that a notebook shows of a collection."""
 ROUNDS = 8
 """How often a search that meets damaged rows is repeated without them; in a collection with more it is refused."""
 
@@ -174,11 +173,7 @@ class Collection:
         >>> photos["door.jpg"].image.size, "door.jpg" in photos, "window.jpg" in photos
         ((64, 48), True, False)
         """
-        gallery = self.gallery
-        row = gallery.row(key) if isinstance(key, str) else None
-        if row is None:
-            raise UnknownKey(f"{key!r}: no such key in {self.path}; list(collection) has all of them")
-        return _photo(gallery, row)
+        return photo(self.gallery, key, str(self.path))
 
     def __repr__(self) -> str:
         return f"Collection({str(self.folder)!r}, {self._summary()})"
@@ -193,26 +188,10 @@ class Collection:
 
     def _repr_html_(self) -> str:
         """A few images from all over it."""
-        from lookalike.images.cards import Card, address
-        from lookalike.images.html import fragment, gallery
+        from lookalike.images.html import fragment
 
         lead = f"{self.folder}: {self._summary()}"
-        if not self.exists:
-            return fragment(lead)
-        rows = [_photo(self.gallery, int(row)) for row in np.sort(self.gallery.sample(SHOWN))]
-        return gallery(
-            lead,
-            [
-                Card(
-                    photo.key,
-                    photo.thumbnail,
-                    f"{photo.width} x {photo.height}",
-                    "plain",
-                    address(photo.path, photo.key),
-                )
-                for photo in rows
-            ],
-        )
+        return sampled(self.gallery, lead) if self.exists else fragment(lead)
 
     def close(self) -> None:
         """Close the files; the next use opens them again."""
@@ -876,11 +855,6 @@ class Collection:
         CollectionError where the collection is not adapted.
         """
         return self._writer.undo_adapt(progress)
-
-
-def _photo(gallery: StoredGallery, row: int) -> Photo:
-    item = gallery.item(row)
-    return Photo(item.key, gallery.path_of(item), item.width, item.height, opener=gallery.opener(item))
 
 
 def _row_of(key: str, gallery: StoredGallery) -> int:

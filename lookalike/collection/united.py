@@ -9,6 +9,7 @@ from PIL.Image import Image
 
 from lookalike.collection.collection import ROUNDS, Collection
 from lookalike.collection.collection import open as open_collection
+from lookalike.collection.photos import photo, sampled
 from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.images.remote import located
 from lookalike.search import several
@@ -20,7 +21,8 @@ from lookalike.search.query import Example, Query, Region, query_picture
 from lookalike.search.results import Results
 from lookalike.search.united import UnitedGallery
 from lookalike.storage import distinct
-from lookalike.types import Progress
+from lookalike.types import Photo, Progress
+from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
     from lookalike.analysis.duplicates import Groups, Level
@@ -106,6 +108,24 @@ class Collections:
 
     def __len__(self) -> int:
         return len(self.gallery)
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys of all images."""
+        return iter(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.gallery.row(key) is not None
+
+    def __getitem__(self, key: str) -> Photo:
+        """The image of a key; raises UnknownKey."""
+        return photo(self.gallery, key, ", ".join(self.collections))
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name!r}: {counted(len(each), 'image')}" for name, each in self.collections.items())
+        return f"Collections({parts})"
+
+    def _repr_html_(self) -> str:
+        return sampled(self.gallery, repr(self))
 
     def close(self) -> None:
         """Close the files."""

@@ -45,3 +45,12 @@ def test_a_folder_with_one_photo_is_too_little(tmp_path: Path, encoder: PixelEnc
     picture(1).save(tmp_path / "photos" / "only.png")
     with pytest.raises(LookalikeError, match="holds 1 usable image; a demo needs at least two"):
         demo.own_photos(tmp_path / "photos", tmp_path / "out", encoder)
+
+
+def test_a_name_that_would_control_the_terminal_is_escaped(tmp_path: Path, encoder: PixelEncoder) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "clear\x1b[2J\n.png"):
+        picture(1).save(tmp_path / "photos" / name)
+    text = demo.own_photos(tmp_path / "photos", tmp_path / "out", encoder).text
+    assert "clear\\x1b[2J\\n.png" in text
+    assert "\x1b" not in text

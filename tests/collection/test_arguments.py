@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lookalike.collection.collection import Collection
+from lookalike.collection.united import Collections
 from lookalike.errors import QueryError, UnknownKey
 from lookalike.search import options, query
 from lookalike.types import Box
@@ -175,3 +176,19 @@ def test_a_collection_is_asked_for_its_keys_as_a_dictionary(collection: Collecti
             _ = collection[wrong]  # type: ignore[index]
         assert isinstance(refused.value, KeyError)
         assert not str(refused.value).startswith('"')
+
+
+def test_several_collections_are_asked_for_keys_alike(collection: Collection, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    picture(40).save(other / "forty.png")
+    second = Collection(other / ".lookalike", PixelEncoder(), [other])
+    second.index()
+    with Collections({"photos": collection, "other": second}, {}) as both:
+        assert repr(both) == "Collections('photos': 12 images, 'other': 1 image)"
+        assert "other/forty.png" in both
+        assert len(list(both)) == 13
+        assert both["other/forty.png"].image.size == (64, 48)
+        assert both._repr_html_().count("data:image/jpeg") == 12
+        (hit,) = both.search(both["other/forty.png"].image, 1)
+        assert (hit.key, hit.thumbnail(16).size) == ("other/forty.png", (16, 12))
