@@ -18,7 +18,7 @@ const ENGLISH = {
   noneWhere: "No picture passes the filter.", withoutWhere: "Search without it", none: "There is nothing else here.",
   points: (count) => (count === 1 ? "1 point" : `${count} points`), isHere: "Already in your collection:", looksHere: "The same pixels are in your collection:",
   place: (at, all) => `${at} / ${all}`, yourQuery: "What you searched with", copyPath: "Copy path", onlyFolder: "Show its folder",
-  bytes: (count) => (count < 1e6 ? `${Math.max(1, Math.round(count / 1e3))} kB` : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(1)} GB`),
+  bytes: (count) => (count < 1e6 ? `${Math.ceil(count / 1e3)} kB` : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(1)} GB`),
   keyPoints: "points that match", keyOverlap: "the part that the query shows",
   facts: { taken: "year", camera: "camera", lens: "lens", format: "format", folder: "folder" },
   pictures: (count) => (count === 1 ? "1 picture" : `${count.toLocaleString("en")} pictures`),
@@ -106,7 +106,7 @@ const VIETNAMESE = {
   noneWhere: "Không có ảnh nào qua được bộ lọc.", withoutWhere: "Tìm không có bộ lọc", none: "Ở đây không còn ảnh nào khác.",
   points: (count) => `${count} điểm`, isHere: "Đã có trong bộ ảnh:", looksHere: "Bộ ảnh đã có đúng những điểm ảnh này:",
   place: (at, all) => `${at} / ${all}`, yourQuery: "Ảnh bạn tìm", copyPath: "Sao chép đường dẫn", onlyFolder: "Xem thư mục của nó",
-  bytes: (count) => (count < 1e6 ? `${Math.max(1, Math.round(count / 1e3))} kB` : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(1)} GB`),
+  bytes: (count) => (count < 1e6 ? `${Math.ceil(count / 1e3)} kB` : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(1)} GB`),
   keyPoints: "các điểm khớp nhau", keyOverlap: "phần mà ảnh cần tìm thể hiện",
   facts: { taken: "năm", camera: "máy ảnh", lens: "ống kính", format: "định dạng", folder: "thư mục" },
   verdicts: {
