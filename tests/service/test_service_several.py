@@ -80,6 +80,7 @@ def test_the_page_switches_between_them_and_stays_in_its_tab(both: tuple[str, st
     url, _ = both
     page = visit(f"/duplicates#token={TOKEN}", url=url, allowed="401")
     begun(page)
+    until(page, "!document.getElementById('switch').hidden")
     assert page.locator("#collections option").all_inner_texts() == ["My Trip", "My Trip"]
     page.locator("#collections").select_option(index=1)
     page.wait_for_url("**/c/my-trip/duplicates")

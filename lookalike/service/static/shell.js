@@ -16,7 +16,8 @@ export async function start(fail) {
     try {
       const about = await api.about();
       tell(about);
-      await offer();
+      // Nothing waits for the switch.
+      offer().catch(() => {});
       return about;
     } catch (error) {
       if (error.status === 401) { await login(); continue; }
