@@ -1,6 +1,8 @@
 """The command that lets an assistant ask collections, over the Model Context Protocol."""
 
 import importlib.util
+import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +12,12 @@ import typer
 from lookalike.cli.app import app
 from lookalike.errors import LookalikeError
 
+INTERRUPTED = 130
+
 
 @app.command(epilog="Example: lookalike mcp ~/Pictures")
 def mcp(
-    paths: Annotated[list[Path], typer.Argument(metavar="COLLECTION...", help="Indexed folders, or collections.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="COLLECTION", help="Indexed folders, or collections.")],
     show_places: Annotated[
         bool, typer.Option("--show-places", help="Tell where photos were taken, and let filters test it.")
     ] = False,
@@ -41,4 +45,6 @@ def mcp(
                 raise LookalikeError(f"{path} has not been indexed; run `lookalike index {path}`")
         shelf = Shelf(opened, Settings(show_places=show_places, limits=Limits()))
         with threadpool_limits(1, "blas"):
+            # A thread waits for the next line of stdin, and any other way to end would wait for that thread.
+            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
             anyio.run(serve, shelf, __version__)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -376,6 +377,18 @@ def test_lines_that_are_no_messages_do_not_end_it(place: Path) -> None:
         process.stdin.close()
         assert (process.wait(), process.stderr.read()) == (0, b"")
     assert {"jsonrpc": "2.0", "id": 2, "result": {}} in answers
+
+
+def test_ctrl_c_ends_it_while_it_waits(place: Path) -> None:
+    with command(place / "photos", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        # stdin is still open.
+        assert process.wait(timeout=60) == 130
 
 
 def contents(folder: Path) -> dict[str, str]:
