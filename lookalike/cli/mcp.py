@@ -11,6 +11,7 @@ import typer
 
 from lookalike.cli.app import app
 from lookalike.errors import LookalikeError
+from lookalike.utils.extras import install_hint
 
 INTERRUPTED = 130
 
@@ -27,7 +28,7 @@ def mcp(
     An assistant starts it by itself, once it is told this command. It changes nothing and opens no connection.
     """
     if importlib.util.find_spec("mcp") is None:
-        raise LookalikeError('`lookalike mcp` needs the protocol\'s library: pip install "lookalike[mcp]"')
+        raise LookalikeError(f"`lookalike mcp` needs `{install_hint('mcp')}`")
     import anyio
     from threadpoolctl import threadpool_limits
 
