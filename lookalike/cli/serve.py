@@ -22,7 +22,7 @@ SHORTEST = 16
 @app.command(epilog="Example: lookalike serve ~/Pictures --port 8000")
 def serve(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="COLLECTION...", help="Indexed folders, or collections; the first on top.")
+        list[Path], typer.Argument(metavar="COLLECTION", help="Indexed folders, or collections; the first on top.")
     ],
     host: Annotated[str, typer.Option(help="Where to listen; any address but loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
@@ -30,7 +30,7 @@ def serve(
         str | None, typer.Option(envvar="LOOKALIKE_TOKEN", help="What requests have to show.", show_envvar=True)
     ] = None,
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch query images from public addresses.")] = False,
-    writable: Annotated[bool, typer.Option("--writable", help="Let images be added and removed.")] = False,
+    writable: Annotated[bool, typer.Option("--writable", help="Let images be added, removed, trashed.")] = False,
     show_places: Annotated[
         bool, typer.Option("--show-places", help="Tell where photos were taken, and let filters test it.")
     ] = False,
