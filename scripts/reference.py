@@ -80,7 +80,7 @@ def described(command: Any, above: Any, level: int) -> Iterator[str]:
     context = type(above)(command, parent=above, info_name=command.name)
     yield from (f"{'#' * level} {context.command_path}", "")
     yield from (paragraph(part) for part in (command.help or "").split("\n\n") for paragraph in (cell, lambda _: ""))
-    usage = " ".join(piece.strip("{}") for piece in command.collect_usage_pieces(context))
+    usage = " ".join(re.sub(r"[{}]", "", piece) for piece in command.collect_usage_pieces(context))
     yield from ("```text", f"{context.command_path} {usage}", "```", "")
     records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
     yield from table(("", ""), ((code(name), cell(text)) for name, text in filter(None, records)))
