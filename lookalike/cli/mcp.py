@@ -15,6 +15,8 @@ from lookalike.utils.extras import install_hint
 
 INTERRUPTED = 130
 
+INTERRUPTED = 130
+
 
 @app.command(epilog="Example: lookalike mcp ~/Pictures")
 def mcp(
