@@ -47,6 +47,10 @@ class Box:
     right: float
     bottom: float
 
+    def corners(self) -> list[float]:
+        """left, top, right, bottom."""
+        return [self.left, self.top, self.right, self.bottom]
+
     def scaled(self, factor_x: float, factor_y: float) -> "Box":
         """The same region on an image resized by these factors."""
         return Box(self.left * factor_x, self.top * factor_y, self.right * factor_x, self.bottom * factor_y)
@@ -69,6 +73,9 @@ class Hit:
     confidence
         The probability, 0 to 1, that it shows the same thing as the query; None where none was measured for the encoder
         or for such a query.
+    box
+        The part of it that looks like the query, in pixels of the upright image; None where the whole does, and where
+        the collection has no regions.
     opener
         What decodes its picture, as a search gives it; see `image` and `thumbnail`.
 
@@ -83,6 +90,7 @@ class Hit:
     path: Path | None
     score: float
     confidence: float | None = None
+    box: Box | None = None
     opener: Opener | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     @property

@@ -49,7 +49,7 @@ def plain(default: Any) -> Any:
 
 
 def test_these_are_the_options() -> None:
-    names = "k offset min_score exclude_self where exclude rerank recall fuse found verify sort "
+    names = "k offset min_score exclude_self where exclude rerank recall fuse found verify sort regions "
     names += "text negatives negative_text box weights combine invariant"
     assert sorted(OPTIONS) == sorted(names.split())
 

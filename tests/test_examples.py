@@ -39,7 +39,7 @@ def folder(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("utils.arguments", 2),
         ("utils.text", 2),
         ("encoders", 3),
-        ("collection.collection", 21),
+        ("collection.collection", 24),
         ("evaluation.run", 6),
         ("service.app", 1),
     ],

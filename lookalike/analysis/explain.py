@@ -33,7 +33,8 @@ class Explanation:
     `points_a` and `points_b` (n, 2) match row by row; `of` is "keypoints" or "patches". `matrix` (3, 3) maps points of
     a to b, and `overlap` (corners, 2) is the part of b that a covers by it; both are None where no map explains the
     matches. Patches without a map are mutual nearest neighbours that were not verified. `pictures` reads both pictures
-    once more, for a drawing.
+    once more, for a drawing. `part` is the region of b that looks most like a; None where the
+    whole b does.
     """
 
     points_a: NDArray[np.float64]
@@ -43,6 +44,7 @@ class Explanation:
     matrix: NDArray[np.float64] | None = None
     overlap: NDArray[np.float64] | None = None
     pictures: Callable[[], tuple[Image.Image, Image.Image]] | None = field(default=None, repr=False, compare=False)
+    part: Box | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process has no way to the pictures.
@@ -88,6 +90,7 @@ class Explanation:
             "model": self.model,
             "matrix": None if self.matrix is None else self.matrix.tolist(),
             "overlap": None if self.overlap is None else self.overlap.round(1).tolist(),
+            "box": self.part and self.part.corners(),
             "matches": [
                 {"a": a, "b": b}
                 for a, b in zip(self.points_a.round(1).tolist(), self.points_b.round(1).tolist(), strict=True)
@@ -96,6 +99,10 @@ class Explanation:
 
     def text(self) -> str:
         """What the matches say, in one sentence; the command line, the service and its page have no other."""
+        part = f" Nearest is the part {','.join(f'{side:g}' for side in self.part.corners())}." if self.part else ""
+        return f"{self._sentence()}{part}"
+
+    def _sentence(self) -> str:
         count = len(self.points_a)
         what = ("point" if self.of == "keypoints" else "part") + ("" if count == 1 else "s")
         match self.verdict:
@@ -218,7 +225,7 @@ def _clip(polygon: NDArray[np.float64], edge: NDArray[np.float64]) -> NDArray[np
 
 
 def draw(explanation: Explanation, image_a: Image.Image, image_b: Image.Image) -> Image.Image:
-    """Both pictures side by side at the same height, with lines between matches and the outline of the overlap in b.
+    """Both pictures side by side at the same height, with lines between matches, the overlap in b and its part.
 
     The width is limited, as a long strip at full height would take gigabytes. Of more than `SHOWN` matches, `SHOWN` are
     drawn, spread over the picture.
@@ -232,6 +239,9 @@ def draw(explanation: Explanation, image_a: Image.Image, image_b: Image.Image) -
     if explanation.overlap is not None:
         outline = (explanation.overlap + 0.5) * scale_b + shift
         pen.line([*map(tuple, outline), tuple(outline[0])], fill="#ffd400", width=3, joint="curve")
+    if explanation.part is not None:
+        corners = np.array(explanation.part.corners()).reshape(2, 2) * scale_b + shift
+        pen.rectangle([tuple(corner) for corner in corners], outline="#ff6f00", width=3)
     for number, row in enumerate(spread(explanation.points_a)):
         start = (explanation.points_a[row] + 0.5) * scale_a
         end = (explanation.points_b[row] + 0.5) * scale_b + shift

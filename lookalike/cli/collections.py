@@ -81,6 +81,16 @@ def index(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Pass over what it names, as in .gitignore; kept. '' forgets all."),
     ] = None,
+    regions: Annotated[
+        bool | None,
+        typer.Option(
+            "--regions/--no-regions",
+            help="Vectors of parts of each image too, to find things inside pictures; --no-regions deletes them.",
+        ),
+    ] = None,
+    region_spec: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Which parts: see docs/regions.md; implies --regions.")
+    ] = None,
     watching: Annotated[bool, typer.Option("--watch", help="Go on: follow every change until Ctrl-C.")] = False,
     allow_removals: Annotated[
         bool, typer.Option("--allow-removals", help="Take out what is gone, even where most of a source is.")
@@ -99,6 +109,7 @@ def index(
             "--rebuild": rebuild,
             "--watch": watching,
             "--exclude": exclude is not None,
+            "--regions": regions is not None or region_spec,
         }
         given |= {"--precision": precision, "--device": device, "a second --encoder": (encoder or ())[1:]}
         name = encoder[0] if encoder else None
@@ -111,7 +122,8 @@ def index(
     if engine and len(folders) > 1 and not path:
         raise typer.BadParameter("--engine holds one collection: give one FOLDER, or --collection")
     ignore = None if exclude is None else [pattern for pattern in exclude if pattern]
-    whole = rebuild or bool(engine or precision or stored or watching or exclude is not None)
+    regions = _wants_regions(regions, region_spec)
+    whole = rebuild or bool(engine or precision or stored or watching or exclude is not None or regions is not None)
     jobs = _jobs(folders, path, {"device": device, "engine": engine}, whole)
     skipped, withheld, printed = 0, 0, []
     for job in jobs:
@@ -119,13 +131,16 @@ def index(
         with collection, shown("images") as progress:
             run = Run(progress, rebuild, precision, device, engine, stored, meta or (), ignore, allow_removals)
             report = (_refresh if job.is_part else _index)(collection, sources, names, run)
+            counts = _regions(collection, regions, region_spec, progress)
             images, reasons = len(collection), collection.skipped()
         away = list(report.unreachable)
-        printed.append({"collection": str(collection.path), "images": images, **report.to_json(), "unreachable": away})
+        printed.append(
+            {"collection": str(collection.path), "images": images, **report.to_json(), "unreachable": away, **counts}
+        )
         if not as_json:
-            counts = ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count)
+            changes = ", ".join(f"{count:,} {name}" for name, count in report.to_json().items() if count)
             seconds = time.monotonic() - start
-            say(f"{collection.path}: {counted(images, 'image')} ({counts or 'nothing to do'}) in {seconds:.1f} s")
+            say(f"{collection.path}: {counted(images, 'image')} ({changes or 'nothing to do'}) in {seconds:.1f} s")
         skipped, withheld = skipped + report.skipped, withheld + report.withheld + len(away)
         tell_skipped(reasons, collection.path)
         tell_withheld(report)
@@ -346,6 +361,31 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
         read, used = collection.attach(table)
         note(f"{table}: {used:,} of {counted(read, 'line')} name an image here")
     return reports[0]
+
+
+def _wants_regions(regions: bool | None, spec: str | None) -> bool | None:
+    """Whether regions are added or deleted; None: neither."""
+    if regions is False and spec:
+        raise typer.BadParameter("--region-spec and --no-regions exclude each other")
+    return True if spec else regions
+
+
+def _regions(
+    collection: "Collection", wanted: bool | None, spec: str | None, progress: "Progress"
+) -> dict[str, dict[str, int]]:
+    """Add regions or bring them into step, at a price that is told before, or delete them; what `--json` says of it."""
+    if wanted is False:
+        note(f"{collection.path}: {'the regions are deleted' if collection.drop_regions() else 'there are no regions'}")
+    if not wanted:
+        return {}
+    cost = collection.region_cost(spec)
+    if cost.images:
+        size, pictures = f"{cost.bytes / 1e6:,.1f} MB", f"{cost.images:,} images"
+        note(f"regions of {pictures}: at most {cost.regions:,}, {size}, about {cost.seconds:,.0f} s")
+    report = collection.add_regions(spec, progress)
+    for key, why in report.unreadable.items():
+        note(f"no regions of {printable(key)}: {why}")
+    return {"regions": report.to_json()}
 
 
 def _refresh(collection: "Collection", paths: list[Path], encoders: list[str], run: Run) -> "IndexReport":

@@ -69,6 +69,12 @@ def search(
         Literal["rank", "scores"], typer.Option(help="How images and words together become one ranking.")
     ] = "rank",
     sort: Annotated[Literal["score", "taken"], typer.Option(help="taken: show the results by time.")] = "score",
+    regions: Annotated[
+        bool | None,
+        typer.Option(
+            "--regions/--no-regions", help="Images count with their best parts; the default where there are any."
+        ),
+    ] = None,
     offset: Annotated[int, typer.Option(min=0, help="Pass over this many results.")] = 0,
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="Only some images: key:beach/* and taken >= 2019-07")
@@ -141,6 +147,7 @@ def search(
         found=found,
         verify=verify,
         sort=sort,
+        regions=regions,
     )
     with _opened(path, also, encoder, device, index) as searched:
         result = _ask(searched, question, options, with_distances=exact == "l2")
@@ -310,7 +317,8 @@ def _print_json(query: list[str] | None, text: str | None, k: int, result: Searc
 def _print_lines(result: SearchResult) -> None:
     distances = [""] * len(result.hits) if result.distances is None else [f"  {each:7.4f}" for each in result.distances]
     for hit, distance in zip(result.hits, distances, strict=True):
-        print(f"{hit.rank:4d}  {hit.score:7.4f}{distance}  {linked(hit.path, str(hit.path or hit.key))}")
+        box = f"  --box {','.join(f'{side:g}' for side in hit.box.corners())}" if hit.box else ""
+        print(f"{hit.rank:4d}  {hit.score:7.4f}{distance}  {linked(hit.path, str(hit.path or hit.key))}{box}")
 
 
 @app.command(epilog="Example: lookalike explain ~/Pictures holiday.jpg beach.jpg --out why.png")

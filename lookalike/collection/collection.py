@@ -50,9 +50,11 @@ if TYPE_CHECKING:
     from lookalike.analysis.zero_shot import Label
     from lookalike.collection.places import IndexedSource
     from lookalike.collection.read_facts import FactsReport
+    from lookalike.collection.regions import RegionCost, RegionReport
     from lookalike.collection.sync import IndexReport
     from lookalike.collection.writer import Writer
     from lookalike.encoders.whitening import Whitening
+    from lookalike.search.regions import Regions
     from lookalike.storage.maintenance.build_index import IndexBuild
     from lookalike.storage.maintenance.compact import Compaction
     from lookalike.storage.maintenance.transfer import Format
@@ -222,6 +224,7 @@ class Collection:
         found: bool = False,
         verify: bool = False,
         sort: Sort = "score",
+        regions: bool | None = None,
     ) -> Results:
         """The `k` images that look most like `query`, best first; fewer where there are fewer.
 
@@ -232,7 +235,7 @@ class Collection:
             (height, width, 3) as uint8 in RGB (of OpenCV's BGR give ``array[..., ::-1]``), or several of these.
         box, text, negatives, negative_text, weights, combine, invariant
             Further parts of the query; see `Query`.
-        k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse, found, verify, sort
+        k, offset, min_score, exclude_self, where, exclude, rerank, recall, fuse, found, verify, sort, regions
             Options of the search; see `SearchOptions`.
 
         Returns
@@ -276,6 +279,7 @@ class Collection:
             found=found,
             verify=verify,
             sort=sort,
+            regions=regions,
         )
         return self.find(question, options)
 
@@ -289,17 +293,21 @@ class Collection:
         for remaining in reversed(range(ROUNDS)):
             answer = self.rank(query, options)
             try:
-                return hits(answer.ranking, answer.space.gallery, options, assess(answer, options))
+                assessment, parts = assess(answer, options), hybrid.best_parts(answer)
+                return hits(answer.ranking, answer.space.gallery, options, assessment, parts)
             except DamagedRows as error:
                 if not remaining:
                     raise
-                answer.space.gallery.leave_out(error.rows)
+                answer.space.gallery.leave_out(error.rows, error.parts)
         raise AssertionError("the last round returns or raises")
 
     @property
     def damaged(self) -> list[str]:
-        """The keys that searches left out because their vectors or entries do not match their checksums."""
-        return self.gallery.damaged
+        """The keys that searches left out because their vectors or entries do not match their checksums.
+
+        A part of an image that was left out is named as ``KEY#xywh=left,top,width,height``.
+        """
+        return self._reader.damaged()
 
     def rank(self, query: Query, options: SearchOptions) -> hybrid.Answer:
         """As `find`, but rows and scores: for evaluation, which needs few of the keys."""
@@ -334,12 +342,23 @@ class Collection:
         from lookalike.search.rerank.patches import PatchEncoder
 
         gallery = self.gallery
-        picture, image = self.picture(query, box), gallery.image(_row_of(key, gallery))
+        row = _row_of(key, gallery)
+        picture, image = self.picture(query, box), gallery.image(row)
         explanation = matched(picture, image)
         if explanation.inliers < CONVINCING and isinstance(self.encoder, PatchEncoder):
             explanation = matched(picture, image, self.encoder)
         # Read again where they are drawn: two pictures at full size are not kept with each explanation.
-        return replace(explanation, pictures=lambda: (self.picture(query, box), self[key].image))
+        pictures = lambda: (self.picture(query, box), self[key].image)  # noqa: E731
+        return replace(explanation, pictures=pictures, part=self._part(query, row, box))
+
+    def _part(self, query: Example, row: int, box: Box | None) -> Box | None:
+        """The region of an image that is nearer to a query than the whole image; None where there are no regions."""
+        space = self._reader.space(SearchOptions())
+        if not self.has_regions:
+            return None
+        resolved = resolve(Query((query,), box=box), space.encoder, space.gallery)
+        part = space.gallery.best_parts(resolved.probe.vectors, np.array([row])).get(row)
+        return part.box if part else None
 
     def picture(self, query: Example, box: Region | None = None) -> Image:
         """The upright picture of a query at full size, cut to its box; raises QueryError."""
@@ -534,6 +553,15 @@ class Collection:
             for name, reader in self._reader.sets.items()
         }
 
+    def regions_of(self, gallery: StoredGallery, wanted: bool | None = None) -> "Regions | None":
+        """The regions of a state of it, for `StoredGallery.view`; see `SearchOptions.regions`."""
+        return self._reader.regions_of(gallery, wanted)
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether its images can count with their best parts; see `add_regions`."""
+        return self._reader.has_own_regions
+
     @property
     def reads_text(self) -> bool:
         """Whether it can be searched by text."""
@@ -715,6 +743,48 @@ class Collection:
         A set that exists is brought into step. `sets` contains it afterwards.
         """
         return self._writer.add_set(encoder, progress, allow_removals)
+
+    def add_regions(self, spec: str | None = None, progress: Progress | None = None) -> "RegionReport":
+        """Add vectors of parts of each image, so that a search finds a thing inside a picture and says where it is.
+
+        The first vectors do not change. Regions that exist are brought into step, as `index` and `refresh` do from then
+        on. May be interrupted at any moment.
+
+        Parameters
+        ----------
+        spec
+            Which parts are taken; see `encoders.regions`. None is the spec of the regions that exist, else the default.
+            Another spec replaces them.
+        progress
+            Called now and then with (done, total).
+
+        Returns
+        -------
+        RegionReport
+            How many images got regions in this run, how many regions these are, and which could not be read.
+
+        Raises
+        ------
+        EncoderError
+            For an unknown spec, or one that the encoder cannot be used with.
+
+        Examples
+        --------
+        >>> photos = lookalike.open("photos")
+        >>> photos.add_regions("grid").images
+        4
+        >>> photos.search("door.jpg", k=1)[0].box is None
+        True
+        """
+        return self._writer.add_regions(spec, progress)
+
+    def region_cost(self, spec: str | None = None) -> "RegionCost":
+        """What `add_regions` would cost at most: images that have no regions yet, and for these bytes and seconds."""
+        return self._writer.region_cost(spec)
+
+    def drop_regions(self) -> bool:
+        """Delete the regions, and nothing else; whether there were any."""
+        return self._writer.drop_regions()
 
     def attach(self, table: str | Path) -> tuple[int, int]:
         """Store the columns of a CSV or Parquet file with the images it names: (lines, of these used). SourceError."""

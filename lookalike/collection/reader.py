@@ -1,5 +1,6 @@
-"""A collection on disk, opened for reading: its store, encoder, gallery and further vector sets."""
+"""A collection on disk, opened for reading: its store, encoder, gallery, regions and further vector sets."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +20,17 @@ from lookalike.integrations import addresses as engines
 from lookalike.search.gallery import StoredGallery
 from lookalike.search.hybrid import Space
 from lookalike.search.options import SearchOptions
+from lookalike.search.regions import Regions
 from lookalike.storage import photo_facts, refitted, store
+from lookalike.storage import regions as stored_regions
 from lookalike.storage.maintenance.adapt import report
 from lookalike.storage.manifest import refuse_remains
 from lookalike.storage.origins import Origins
 from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
 from lookalike.types import Encoder, TextEncoder
+
+log = logging.getLogger(__name__)
 
 FOLDER = parents.FOLDER
 KEPT_OPEN = 2
@@ -56,6 +61,8 @@ class Reader:
         self._open_gallery: StoredGallery | None = None
         self._retired: list[Store] = []
         self._open_sets: dict[Path, Reader] = {}
+        self._parts: Reader | None = None
+        self._joined: tuple[StoredGallery, StoredGallery, Regions] | None = None
         # No thread has `_lock` while it reads a catalog, whose other readers may wait for that lock; `_loading` is
         # locked while weights are loaded.
         self._lock, self._loading = threading.RLock(), threading.RLock()
@@ -66,11 +73,11 @@ class Reader:
 
     def close(self) -> None:
         """Close the files."""
-        for further in self._open_sets.values():
+        for further in (*self._open_sets.values(), *([self._parts] if self._parts is not None else [])):
             further.close()
         with self._lock:
             stores = [*self._retired, *([self._open_store] if self._open_store else [])]
-            self._open_store = self._open_gallery = None
+            self._open_store = self._open_gallery = self._joined = None
             self._retired = []
         for open_store in stores:
             open_store.close()
@@ -256,6 +263,44 @@ class Reader:
         return self.sets.get(encoder) or Reader(self.path, Requested(encoder))
 
     @property
+    def parts(self) -> "Reader | None":
+        """The regions of its images, as a collection; None where there are none."""
+        place = stored_regions.folder(self.path)
+        if self._parts is None:
+            # Also finishes an exchange of the regions that was interrupted.
+            self._parts = Reader(place)
+        return self._parts if self._parts.exists else None
+
+    def regions_of(self, gallery: StoredGallery, wanted: bool | None) -> Regions | None:
+        """The regions of a state, where a search uses them; raises QueryError where there are none but must be."""
+        parts = self.parts if wanted is not False else None
+        if parts is None:
+            if wanted:
+                raise QueryError(f"{self.path} has no regions; add them: lookalike index {self.folder} --regions")
+            return None
+        if not self.has_own_regions:
+            message = (
+                f"the regions of {self.path} are of other vectors; `lookalike index {self.folder}` makes them anew"
+            )
+            if wanted:
+                raise EncoderMismatch(message)
+            log.warning("%s; searching whole pictures", message)
+            return None
+        of_parts, joined = parts.gallery, self._joined
+        if joined is None or joined[0] is not gallery or joined[1] is not of_parts:
+            whole, nearest = gallery.nearest, of_parts.nearest
+            sides = (gallery.store.catalog, whole.rows, whole.live, of_parts.store.catalog, nearest.rows)
+            regions = Regions(of_parts.store, nearest, whole, stored_regions.owners(*sides))
+            joined = self._joined = (gallery, of_parts, regions)
+        return joined[2]
+
+    @property
+    def has_own_regions(self) -> bool:
+        """Whether there are regions, of the encoder (with its maps) that the vectors are of."""
+        parts = self.parts
+        return parts is not None and parts.store.header.fingerprint == self.store.header.fingerprint
+
+    @property
     def reads_text(self) -> bool:
         """Whether its encoder reads text, as far as is known without loading it."""
         requested = self.requested.encoder
@@ -279,7 +324,10 @@ class Reader:
         if self.requested.encoder is not None:
             # A named encoder is compared with the collection's, even where a stored vector is enough.
             self.encoder  # noqa: B018
-        return Space(self.gallery.view(options.where, options.exclude, options.recall), lambda: self.encoder)
+        gallery = self.gallery
+        regions = self.regions_of(gallery, options.regions)
+        view = gallery.view(options.where, options.exclude, options.recall, regions=regions)
+        return Space(view, lambda: self.encoder)
 
     def registered(self) -> list[tuple[Source, int, str]]:
         """(source, id, prefix) of every source; raises SourceError where one cannot be read here."""
@@ -336,6 +384,31 @@ class Reader:
         """Its name on the command line: its folder of photos where it lies in one, else its own folder."""
         return self.path.parent if self.path.name == FOLDER else self.path
 
+    def damaged(self) -> list[str]:
+        """The keys of rows that searches left out, and the names of parts of images that they left out."""
+        damaged, joined = self.gallery.damaged, self._joined
+        if joined is None or not joined[2].damaged:
+            return damaged
+        return [*damaged, *map(self._part_name, sorted(joined[2].damaged))]
+
+    def _part_name(self, row: int) -> str:
+        parts = self.parts
+        assert parts is not None, "searched before"
+        item = parts.store.catalog.item(row)
+        box = stored_regions.box_of(item.key)
+        keys = [self.key(row) for row in self.gallery.rows_of_content(item.sha256)]
+        return stored_regions.part(keys[0], box) if keys and box else item.key
+
+    def _region_facts(self) -> dict[str, Any]:
+        parts = self.parts
+        if parts is None:
+            return {}
+        header, (images, rows) = parts.store.header, stored_regions.summary(parts.store.catalog)
+        size = sum(file.stat().st_size for file in parts.path.rglob("*") if file.is_file())
+        known = {"spec": stored_regions.spec_of(header), "images": images, "regions": rows, "dtype": header.dtype}
+        index = facts(parts.path, header.id, parts.store.catalog.count_rows())
+        return {"regions": {**known, "bytes": size, **({"index": index} if index else {})}}
+
     def _engine_facts(self) -> dict[str, Any]:
         """Facts of the engine, and which share of its rows no search returns: `compact` leaves them behind."""
         known = self.store.vectors.facts()
@@ -374,4 +447,5 @@ class Reader:
             **({"index": index} if index else {}),
             **self._engine_facts(),
             **({"precision": precision} if precision else {}),
+            **self._region_facts(),
         }

@@ -182,11 +182,11 @@ class Collections:
         for remaining in reversed(range(ROUNDS)):
             answer = several.rank(query, options, self._parts(options))
             try:
-                return hits(answer.ranking, answer.gallery, options, answer.assessment)
+                return hits(answer.ranking, answer.gallery, options, answer.assessment, answer.parts)
             except DamagedRows as error:
                 if not remaining:
                     raise
-                answer.gallery.leave_out(error.rows)
+                answer.gallery.leave_out(error.rows, error.parts)
         raise AssertionError("the last round returns or raises")
 
     def _parts(self, options: SearchOptions) -> list[several.Part]:
@@ -199,7 +199,7 @@ class Collections:
     @property
     def damaged(self) -> list[str]:
         """The keys that searches left out because their vectors or entries do not match their checksums."""
-        return self.gallery.damaged
+        return [f"{name}/{key}" for name, collection in self.collections.items() for key in collection.damaged]
 
     def keys(self) -> list[str]:
         """The keys of all images."""
@@ -253,8 +253,11 @@ def _part(collections: Mapping[str, Collection], options: SearchOptions) -> seve
 
 
 def _space(collections: Mapping[str, Collection], options: SearchOptions) -> Space:
-    first = next(iter(collections.values()))
-    return Space(_united(collections).view(options.where, options.exclude, options.recall), lambda: first.encoder)
+    first, galleries = next(iter(collections.values())), [each.gallery for each in collections.values()]
+    pairs = zip(collections.values(), galleries, strict=True)
+    regions = [each.regions_of(gallery, options.regions) for each, gallery in pairs]
+    united = _of_state(tuple(collections), tuple(galleries))
+    return Space(united.view(options.where, options.exclude, options.recall, regions), lambda: first.encoder)
 
 
 def _united(collections: Mapping[str, Collection]) -> UnitedGallery:

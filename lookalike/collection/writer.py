@@ -9,14 +9,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lookalike.collection import places
+from lookalike.collection import regions as region_runs
 from lookalike.collection.lost import refuse_losses
 from lookalike.collection.read_facts import FactsReport, read_facts, read_sidecars
 from lookalike.collection.reader import FOLDER, Reader, Requested
+from lookalike.collection.regions import RegionCost, RegionReport
 from lookalike.collection.sync import IndexReport, Part, Sync
 from lookalike.encoders import adaptation, whitening, with_options
 from lookalike.encoders import precision as precisions
 from lookalike.encoders.default import default_encoder
 from lookalike.encoders.precision import PrecisionFinding
+from lookalike.encoders.regions import RegionEncoder, region_encoder
 from lookalike.encoders.whitened import fingerprint
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, IndexSpecError, QueryError, SourceError
@@ -25,7 +28,9 @@ from lookalike.images.sources import Source, open_source
 from lookalike.index import ann
 from lookalike.integrations import addresses as engines
 from lookalike.storage import distinct, kept_columns, marks, metadata, photo_facts, refitted, store, taken_out
+from lookalike.storage import regions as stored_regions
 from lookalike.storage.fence import discard_draft, supersede
+from lookalike.storage.maintenance import whiten as whitenings
 from lookalike.storage.maintenance.adapt import (
     apply,
     carry,
@@ -38,7 +43,7 @@ from lookalike.storage.maintenance.adapt import (
     undo,
 )
 from lookalike.storage.maintenance.build_index import IndexBuild, optimize
-from lookalike.storage.maintenance.compact import Compaction, compact
+from lookalike.storage.maintenance.compact import Compaction, compact, size
 from lookalike.storage.maintenance.recovery import Recovered, recovered
 from lookalike.storage.maintenance.transfer import Format, export
 from lookalike.storage.maintenance.verify import Damage, verify
@@ -130,6 +135,7 @@ class Writer:
         for further in self._further():
             # What was named, where something was: another source may be away. A rebuild has only what it was made from.
             further._follow(self._reader, progress, rebuild, allow_removals, () if again else named)
+        self._follow_regions(progress, anew=again)
         for table in meta:
             self.attach(table)
         return report
@@ -235,6 +241,7 @@ class Writer:
         """Bring only these files or folders into step, which lie in indexed folders; see `sync.Part`."""
         report, encoder = IndexReport(), self._reader.encoder
         with self._reader.store.writing():
+            first = self._reader.store.catalog.count_rows()
             here, away = self._reader.reachable([Path(path) for path in paths])
             self._note_away(away, None, report)
             for source, id_, prefix in here:
@@ -244,6 +251,66 @@ class Writer:
         self._reader.forget_gallery()
         for further in self._further():
             further.refresh(paths, progress, allow_removals)
+        self._follow_regions(progress, first)
+        return report
+
+    def add_regions(self, spec: str | None = None, progress: Progress | None = None) -> RegionReport:
+        """Add vectors of parts of the images, or bring them into step; see `Collection.add_regions`."""
+        parts, current = self._reader.parts, self._region_spec()
+        encoder = self._region_encoder(spec or current)
+        if parts is None or encoder.spec != current:
+            self._make_regions(encoder.spec)
+        return self._follow_regions(progress)
+
+    def region_cost(self, spec: str | None = None) -> RegionCost:
+        """What `add_regions` would cost; see `Collection.region_cost`."""
+        parts, current = self._reader.parts, self._region_spec()
+        encoder = self._region_encoder(spec or current)
+        kept = parts is not None and encoder.spec == current and self._reader.has_own_regions
+        return region_runs.cost(self._reader.store, parts.store if parts is not None and kept else None, encoder)
+
+    def drop_regions(self) -> bool:
+        """Delete the regions, if there are any; whether there were."""
+        parts = self._reader.parts
+        if parts is None:
+            return False
+        parts.close()
+        region_runs.drop(parts.path)
+        self._reader.forget_gallery()
+        return True
+
+    def _region_spec(self) -> str | None:
+        parts = self._reader.parts
+        return stored_regions.spec_of(parts.store.header) if parts is not None else None
+
+    def _region_encoder(self, spec: str | None) -> RegionEncoder:
+        return region_encoder(self._reader.encoder, spec)
+
+    def _make_regions(self, spec: str) -> None:
+        parts = self._reader.parts
+        dtype = parts.store.header.dtype if parts is not None else None
+        region_runs.make(stored_regions.folder(self._path), self._reader.store, spec, dtype)
+        self._reader.forget_gallery()
+
+    def _follow_regions(self, progress: Progress | None, first: int = 0, anew: bool = False) -> RegionReport:
+        """Bring the regions into step, where there are any; those of images before row `first` are taken to be.
+
+        Regions of vectors that the collection no longer has are made anew, as they are with `anew`.
+        """
+        spec = self._region_spec()
+        if spec is None:
+            return RegionReport()
+        if anew or not self._reader.has_own_regions:
+            self._make_regions(spec)
+            first = 0
+        parts = self._reader.parts
+        assert parts is not None, "they have a spec"
+        report = region_runs.embed_regions(
+            self._reader.store, parts.store, lambda: self._region_encoder(spec), progress, first
+        )
+        parts.forget_gallery()
+        for key, why in report.unreadable.items():
+            log.info("%s has no regions: %s", key, why)
         return report
 
     def add_set(
@@ -540,6 +607,10 @@ class Writer:
         """Build an index for fast search among many images; see `build_index.optimize`."""
         report = optimize(self._reader.store, spec, progress)
         self._reader.forget_gallery()
+        if (parts := self._reader.parts) is not None:
+            # Theirs are in a file, also where the images' are in an engine, which has indexes of other kinds.
+            optimize(parts.store, "auto" if self._reader.store.header.engine else spec, progress)
+            parts.forget_gallery()
         return report
 
     def compact(
@@ -552,19 +623,30 @@ class Writer:
                 f"{self._path} keeps its vectors in a file; `index --rebuild --engine URI` moves them"
             )
         target = engines.stored(engine) if engine else engines.renamed(current) if current else None
-        return compact(self._reader.store, dtype, progress, target)
+        before = size(self._path)
+        if (parts := self._reader.parts) is not None:
+            with parts.store.writing() as written:
+                stored_regions.remove_unowned(self._reader.store.catalog, written.catalog)
+            compact(parts.store, dtype, progress)
+        report = compact(self._reader.store, dtype, progress, target)
+        return replace(report, before=before)
 
     def export(self, out: str | Path, kind: Format, progress: Progress | None = None) -> list[Path]:
         """Write vectors and keys to files of another format; see `transfer.export`."""
-        return export(self._reader.store, Path(out), kind, progress)
+        paths = export(self._reader.store, Path(out), kind, progress)
+        if (parts := self._reader.parts) is not None:
+            named = stored_regions.Named.of(self._reader.store, parts.store)
+            paths += export(parts.store, Path(out) / stored_regions.FOLDER, kind, progress, named)
+        return paths
 
     def whiten(
         self, dim: int | None = None, power: float = 1.0, shrinkage: float = 0.0, source: str | Path | None = None
     ) -> whitening.Whitening:
         """Whiten all vectors, by a whitening fitted to this collection or to another; see `Collection.whiten`."""
-        from lookalike.storage.maintenance.whiten import whiten
-
-        learned = whiten(self._reader.store, dim, power, shrinkage, _place(source))
+        parts = self._own_parts()
+        learned = whitenings.whiten(self._reader.store, dim, power, shrinkage, _place(source))
+        if parts is not None:
+            whitenings.apply(parts.store, learned)
         self._open_again()
         return learned
 
@@ -597,7 +679,7 @@ class Writer:
             dry_run=dry_run,
         )
         if learned is not None and finding.applied:
-            self._exchange(lambda: apply(self._reader.store, learned, finding.facts(), confidence), progress)
+            self._exchange(lambda: self._apply(learned, finding, confidence), progress)
         elif confidence is not None and finding.refitted:
             refit(self._reader.store, confidence)
         return finding
@@ -607,13 +689,31 @@ class Writer:
         if forget(self._reader.store):
             return 0
         counts: list[int] = []
-        self._exchange(lambda: counts.append(undo(self._reader.store)), progress)
+        self._exchange(lambda: counts.append(self._undo()), progress)
         return counts[0]
+
+    def _own_parts(self) -> Reader | None:
+        """The regions, where they are of the vectors that the collection has."""
+        return self._reader.parts if self._reader.has_own_regions else None
+
+    def _apply(self, learned: Whitening, finding: "Adaptation", confidence: refitted.Confidence | None) -> None:
+        parts = self._own_parts()
+        apply(self._reader.store, learned, finding.facts(), confidence)
+        if parts is not None:
+            apply(parts.store, learned, finding.facts())
+
+    def _undo(self) -> int:
+        parts = self._own_parts()
+        count = undo(self._reader.store)
+        if parts is not None:
+            undo(parts.store)
+        return count
 
     def _exchange(self, change: Callable[[], None], progress: Progress | None) -> None:
         """Exchange all vectors, and make an index of the same kind again where there was one."""
-        current = self._reader.store
-        spec = ann.facts(self._path, current.header.id, current.catalog.count_rows()).get("spec")
+        current, parts = self._reader.store, self._reader.parts
+        specs = [_index_of(each) for each in (current, *([parts.store] if parts is not None else []))]
+        spec = next((spec for spec in specs if spec), None)
         change()
         self._open_again()
         if spec:
@@ -626,6 +726,12 @@ class Writer:
     def _open_again(self) -> None:
         self._reader.close()
         self._reader.use(self._reader.requested.encoder)
+
+
+def _index_of(current: Store) -> str | None:
+    """The spec of the index of a collection; None where it has none."""
+    spec = ann.facts(current.path, current.header.id, current.catalog.count_rows()).get("spec")
+    return None if spec is None else str(spec)
 
 
 def _content(file: Path) -> bytes | None:

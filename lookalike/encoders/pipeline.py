@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from lookalike.encoders import workers
 from lookalike.errors import ImageError
 from lookalike.images.facts import PhotoFacts
 from lookalike.images.sources import SourceEntry
-from lookalike.types import Encoder
+from lookalike.types import Preparation
 from lookalike.utils.cores import cores
 from lookalike.utils.threads import Threads
 
@@ -29,6 +29,14 @@ CHUNK_BYTES = 4 << 20
 Prepare = Callable[[bytes], workers.Prepared]
 Known = Callable[[Sequence[str]], AbstractSet[str]]
 """Which of some SHA-256 digests need no vector."""
+
+
+class Embedding(Preparation, Protocol):
+    """What the pipeline runs: an `Encoder`, or what gives something else than a vector for each picture."""
+
+    def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Iterable[Any]:
+        """Arrays from `prepare` to what is made of each, in their order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,14 @@ class _Prepared:
     array: NDArray[Any] | None = None
 
 
-def embed(entries: Iterable[SourceEntry], encoder: Encoder, known: Known) -> Iterator[EmbeddedImage]:
+def embed(entries: Iterable[SourceEntry], encoder: Embedding, known: Known) -> Iterator[EmbeddedImage]:
     """As `embed_batches`, one by one."""
     with closing(embed_batches(entries, encoder, known)) as batches:
         for batch in batches:
             yield from batch
 
 
-def embed_batches(entries: Iterable[SourceEntry], encoder: Encoder, known: Known) -> Generator[list[EmbeddedImage]]:
+def embed_batches(entries: Iterable[SourceEntry], encoder: Embedding, known: Known) -> Generator[list[EmbeddedImage]]:
     """Encode `entries`; results come in their order, those of a batch together. Content that is `known` gets no vector.
 
     `known` is called from the decoding threads. A broken image is a result with a reason; a failing encoder raises.
@@ -70,13 +78,13 @@ def embed_batches(entries: Iterable[SourceEntry], encoder: Encoder, known: Known
         yield from _embed(entries, encoder, partial(_prepare, known=known, prepare=prepare))
 
 
-def batch_of(encoder: Encoder) -> int:
+def batch_of(encoder: Embedding) -> int:
     """How many images the pipeline encodes at once."""
     return int(getattr(encoder, "index_batch", getattr(encoder, "batch_size", BATCH)))
 
 
 @contextmanager
-def _preparing(encoder: Encoder) -> Iterator[Prepare]:
+def _preparing(encoder: Embedding) -> Iterator[Prepare]:
     """Decode in the calling thread, or in worker processes where the encoder has a `preparation` for them."""
     preparation = getattr(encoder, "preparation", None)
     if preparation is None:
@@ -89,7 +97,7 @@ def _preparing(encoder: Encoder) -> Iterator[Prepare]:
 _PrepareChunk = Callable[[Sequence[SourceEntry]], list[_Prepared]]
 
 
-def _embed(entries: Iterable[SourceEntry], encoder: Encoder, prepare: _PrepareChunk) -> Iterator[list[EmbeddedImage]]:
+def _embed(entries: Iterable[SourceEntry], encoder: Embedding, prepare: _PrepareChunk) -> Iterator[list[EmbeddedImage]]:
     batch = batch_of(encoder)
     most = max(1, batch // CHUNKS)
     window = batch // most + 2 * cores()
@@ -183,7 +191,7 @@ def _prepared(
     return _Prepared(embedded, prepared.array)
 
 
-def _encode(ready: Sequence[_Prepared], encoder: Encoder) -> list[EmbeddedImage]:
+def _encode(ready: Sequence[_Prepared], encoder: Embedding) -> list[EmbeddedImage]:
     arrays = [prepared.array for prepared in ready if prepared.array is not None]
     vectors = iter(encoder.encode_batch(arrays) if arrays else ())
     return [

@@ -1,12 +1,13 @@
 """A committed state of a collection: the rows that are searched, and the way from a row to its picture."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from lookalike.images import decode as images
 from lookalike.images.facts import PhotoFacts
 from lookalike.index.ann import FILE, FOLDER, open_candidates, stamp
 from lookalike.index.exact import cosines_to
+from lookalike.search.regions import BestPart, Regions, RegionView
 from lookalike.search.results import StoredPicture
 from lookalike.search.searcher import Nearest, StoredRows
 from lookalike.storage import photo_facts
@@ -30,6 +32,7 @@ from lookalike.types import Encoder, Ids, Opener, Scores, Vectors
 
 log = logging.getLogger(__name__)
 
+NO_PARTS: Mapping[int, BestPart] = MappingProxyType({})
 KEPT_SELECTIONS = 16
 """Filters whose rows are cached: a service uses the same filters again, and each takes 9 bits per row."""
 
@@ -41,6 +44,7 @@ class StoredGallery:
         """`encoder` loads the encoder that made the vectors; only re-rankers by patches need it."""
         self._store, self._load_encoder = store, encoder
         self._recall: float | None = None
+        self._regions: RegionView | None = None
         self._damaged: dict[int, str] = {}
         self._origins = cache(partial(Origins, store))
         self._index_file = store.path / FOLDER / FILE
@@ -53,6 +57,7 @@ class StoredGallery:
         open_index = partial(open_candidates, store.path, store.header.id, rows, store.digest)
         self._nearest = Nearest(StoredRows(store.vectors, rows, open_index), _live(rows, removed))
         self._narrowed = lru_cache(KEPT_SELECTIONS)(partial(_narrowed, store, self._nearest))
+        self._with_regions = lru_cache(KEPT_SELECTIONS)(partial(_with_regions, self._narrowed))
 
     @property
     def is_newest(self) -> bool:
@@ -65,24 +70,37 @@ class StoredGallery:
         exclude: frozenset[str] = frozenset(),
         recall: float | None = None,
         among: Among | None = None,
+        regions: Regions | None = None,
     ) -> "StoredGallery":
         """A gallery of the rows for which the filter `where` holds, without the keys `exclude`.
 
         Searches find the share `recall` of the true nearest: 1 is exact, None is the recall that `optimize` aims at.
-        `among` says how `where` names the images of this collection among others. Raises QueryError where `where` is
-        not a filter.
+        `among` says how `where` names the images of this collection among others. With `regions` of this state, an
+        image counts with its best part. Raises QueryError where `where` is not a filter.
         """
-        view = copy(self)
-        view._recall, view._nearest = recall, self._narrowed(where, exclude, frozenset(self._damaged), among)
+        view, selection = copy(self), (where, exclude, frozenset(self._damaged), among)
+        view._recall, view._nearest = recall, self._narrowed(*selection)
+        view._regions = None if regions is None else self._with_regions(regions, frozenset(regions.damaged), selection)
         return view
+
+    @property
+    def nearest(self) -> Nearest:
+        """The search among its rows as whole pictures."""
+        return self._nearest
+
+    def best_parts(self, vectors: Vectors, ids: Ids) -> dict[int, BestPart]:
+        """The part that each of these images counts with for unit rows (m, dim); none where the whole picture does."""
+        return self._regions.best(vectors, ids) if self._regions else {}
 
     @property
     def damaged(self) -> list[str]:
         """The keys of rows that do not match their checksums, as far as searches met them; views leave them out."""
         return list(self._damaged.values())
 
-    def leave_out(self, rows: Sequence[int]) -> None:
-        """Leave damaged rows out of all later views of this state; a line of the log names each."""
+    def leave_out(self, rows: Sequence[int], parts: Mapping[int, BestPart] = NO_PARTS) -> None:
+        """Leave damaged rows, and parts of rows, out of all later views of this state; a line of the log names each."""
+        if self._regions:
+            self._regions.regions.leave_out([part.row for part in parts.values()])
         for row in rows:
             if row not in self._damaged:
                 self._damaged[row] = key = self.item(row).key
@@ -148,8 +166,8 @@ class StoredGallery:
         return self._store.vectors.rows(ids)
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
-        """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
-        return self._nearest.search(vectors, k, self._recall)
+        """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads. For those of parts, see `regions`."""
+        return (self._regions or self._nearest).search(vectors, k, self._recall)
 
     def sample(self, count: int) -> Ids:
         """At most `count` random rows of those that are searched, the same rows every time."""
@@ -251,6 +269,13 @@ def _narrowed(
 
 def _selected(where: str, store: Store, rows: int, among: Among | None) -> RowMask:
     return select(where, store.catalog, rows) if among is None else select_among(where, store.catalog, rows, among)
+
+
+def _with_regions(
+    narrowed: Callable[..., Nearest], regions: Regions, _: frozenset[int], selection: tuple[Any, ...]
+) -> RegionView:
+    """The regions of the images of a selection, without those that are damaged by now."""
+    return regions.among(narrowed(*selection))
 
 
 def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:

@@ -10,6 +10,7 @@ from lookalike.search.fusion import CalibratedScores, Calibration, ReciprocalRan
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Query, Resolved, resolve
 from lookalike.search.rank import own_first, rank
+from lookalike.search.regions import BestPart
 from lookalike.search.rerank.candidates import cosines, ranked
 from lookalike.search.searched import SearchedGallery
 from lookalike.types import Encoder, Probe, Ranking, Scores
@@ -68,6 +69,11 @@ def answer(query: Query, options: SearchOptions, pictures: Space, words: Callabl
     own = () if resolved[0].is_region else resolved[0].own_rows
     answer = Answer(kept, space, resolved[0].probe, own)
     return replace(answer, resolved=resolved[0], candidates=fused) if query.is_one_picture else answer
+
+
+def best_parts(answer: Answer) -> dict[int, BestPart]:
+    """The parts that the images of an answer count with."""
+    return answer.space.gallery.best_parts(answer.probe.vectors, answer.ranking.ids)
 
 
 def split(query: Query, pictures: Space, words: Callable[[], Space]) -> list[Subquery]:

@@ -44,6 +44,9 @@ class SearchOptions:
     sort
         The order of the results: by ``score``, the best first, or by when they were ``taken``, the oldest first and
         those of no known time last. Which ones they are, and their ranks, do not change.
+    regions
+        Whether an image counts with its best part too, where that is nearer to the query than the whole image; None:
+        where the collection has regions.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class SearchOptions:
     found: bool = False
     verify: bool = False
     sort: Sort = "score"
+    regions: bool | None = None
 
     def __post_init__(self) -> None:
         """Validated here, once; a text is taken for a list of one."""

@@ -189,4 +189,5 @@ def card(hit: Hit) -> Card:
 def row(hit: Hit) -> dict[str, Any]:
     """A hit, ready for JSON."""
     path = str(hit.path) if hit.path else None
-    return {"rank": hit.rank, "key": hit.key, "path": path, "score": hit.score, "confidence": hit.confidence}
+    scores = {"score": hit.score, "confidence": hit.confidence, "box": hit.box and hit.box.corners()}
+    return {"rank": hit.rank, "key": hit.key, "path": path, **scores}

@@ -1,6 +1,6 @@
 """What a search needs of the images that it goes through: one collection's, or those of several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +8,7 @@ from typing import Protocol
 from PIL.Image import Image
 
 from lookalike.images.facts import PhotoFacts
+from lookalike.search.regions import BestPart
 from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Gallery, Ids, Opener, Scores, Vectors
 
@@ -48,8 +49,12 @@ class SearchedGallery(Gallery, Protocol):
         """The rows that are searched (n,), ascending."""
         ...
 
-    def leave_out(self, rows: Sequence[int]) -> None:
-        """Leave damaged rows out of all later views of this state."""
+    def leave_out(self, rows: Sequence[int], parts: Mapping[int, BestPart] = ...) -> None:
+        """Leave damaged rows, and parts of rows, out of all later views of this state."""
+        ...
+
+    def best_parts(self, vectors: Vectors, ids: Ids) -> dict[int, BestPart]:
+        """The part that each of these images counts with for unit rows (m, dim); none where the whole picture does."""
         ...
 
     def holds(self, row: int) -> bool:

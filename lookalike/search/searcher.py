@@ -90,11 +90,15 @@ class Nearest:
         answer = self.stored.source.search(vectors, k, self.rows, self.live, recall, self.where)
         if answer is not None:
             return merged([answer], k)
-        index = self._index if self.count > FEW and (recall or 0) < 1 else None
+        index = self._index if self.is_indexed(recall) else None
         setting = None if index is None else index.built.setting(recall, k)
         if index is None or setting is None or k * WHOLE > self.count or index.share < LEAST_SHARE:
             return self.exact.search(vectors, k)
         return self._approximate(vectors, k, index, setting)
+
+    def is_indexed(self, recall: float | None = None) -> bool:
+        """Whether an index answers a search for few results."""
+        return self.count > FEW and (recall or 0) < 1 and self._index is not None
 
     @cached_property
     def sample(self) -> tuple[Ids, Vectors, NDArray[np.bool_] | None]:

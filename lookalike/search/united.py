@@ -1,7 +1,7 @@
 """Several galleries as one: rows are counted on from one to the next, and keys begin with a collection's name."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +14,8 @@ from PIL.Image import Image
 
 from lookalike.images.facts import PhotoFacts
 from lookalike.index.exact import cosines_to, merged
-from lookalike.search.gallery import StoredGallery
+from lookalike.search.gallery import NO_PARTS, StoredGallery
+from lookalike.search.regions import BestPart, Regions
 from lookalike.search.searcher import ENOUGH, SAMPLED
 from lookalike.storage.among import Among
 from lookalike.storage.store import Item, Store
@@ -64,13 +65,18 @@ class UnitedGallery:
         return replace(item, key=f"{self.names[part]}/{item.key}", row=self._firsts[part] + item.row)
 
     def view(
-        self, where: str | None = None, exclude: frozenset[str] = frozenset(), recall: float | None = None
+        self,
+        where: str | None = None,
+        exclude: frozenset[str] = frozenset(),
+        recall: float | None = None,
+        regions: Sequence[Regions | None] | None = None,
     ) -> "UnitedGallery":
-        """As `StoredGallery.view`; the filter and `exclude` name images by their keys here."""
+        """As `StoredGallery.view`; the filter and `exclude` name images by their keys here. `regions` are of each."""
+        regions = regions or [None] * len(self.parts)
         columns = frozenset(name for store in self.stores for _, name in store.catalog.columns())
         parts = tuple(
-            part.view(where, doubles | frozenset(self._own(name, exclude)), recall, Among(f"{name}/", columns))
-            for name, part, doubles in zip(self.names, self.parts, self.doubles, strict=True)
+            part.view(where, doubles | frozenset(self._own(name, exclude)), recall, Among(f"{name}/", columns), own)
+            for name, part, doubles, own in zip(self.names, self.parts, self.doubles, regions, strict=True)
         )
         return UnitedGallery(self.names, parts, self.doubles, self.whole or self)
 
@@ -83,10 +89,21 @@ class UnitedGallery:
         pairs = zip(self.names, self.parts, strict=True)
         return [f"{name}/{key}" for name, part in pairs for key in part.damaged]
 
-    def leave_out(self, rows: Sequence[int]) -> None:
-        """Leave damaged rows out of all later views."""
+    def leave_out(self, rows: Sequence[int], parts: Mapping[int, BestPart] = NO_PARTS) -> None:
+        """Leave damaged rows, and parts of rows, out of all later views."""
+        of_rows = [(self._place(row), part) for row, part in parts.items()]
         for number, part in enumerate(self.parts):
-            part.leave_out([at for where, at in map(self._place, rows) if where == number])
+            own = {at: damaged for (where, at), damaged in of_rows if where == number}
+            part.leave_out([at for where, at in map(self._place, rows) if where == number], own)
+
+    def best_parts(self, vectors: Vectors, ids: Ids) -> dict[int, BestPart]:
+        """The part that each of these images counts with; none where the whole picture does."""
+        owners = np.searchsorted(self._firsts, ids, side="right") - 1
+        best: dict[int, BestPart] = {}
+        for number, (first, part) in enumerate(zip(self._firsts, self.parts, strict=True)):
+            own = part.best_parts(vectors, ids[owners == number] - first)
+            best |= {first + row: found for row, found in own.items()}
+        return best
 
     def holds(self, row: int) -> bool:
         """Whether a row is among those that are searched."""

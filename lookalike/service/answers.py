@@ -37,6 +37,9 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
         # Not left to the library, whose message names a folder of this machine.
         hint = "add vectors of an encoder that reads: lookalike index FOLDER --encoder siglip2-base"
         raise ApiError(422, "no_text", "this collection cannot be searched with words", hint)
+    if options.regions and not collection.has_regions:
+        hint = "add them: lookalike index FOLDER --regions"
+        raise ApiError(422, "no_regions", "this collection has no regions of its vectors", hint)
     with points.noted() as inliers:
         hits = collection.find(query, search_options(options))
     return {
@@ -63,7 +66,7 @@ def as_results(
                 names = {"id": to_id(hit.key), "key": key_text(hit.key)}
                 confidence = None if hit.confidence is None else round(hit.confidence, 4)
                 scores = {"score": round(hit.score, 6), "confidence": confidence, "inliers": inliers.get(item.row)}
-                results.append({"rank": hit.rank, **names, **scores, **size})
+                results.append({"rank": hit.rank, **names, **scores, "box": hit.box and hit.box.corners(), **size})
     return results
 
 

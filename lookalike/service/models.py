@@ -130,6 +130,10 @@ class Options(Strict):
         DEFAULTS.verify
     )
     sort: Annotated[Sort, Field(description="The order in which the results come.")] = DEFAULTS.sort
+    regions: (
+        Annotated[bool, Field(description="Whether images count with their best parts; null: where there are any.")]
+        | None
+    ) = DEFAULTS.regions
 
 
 def _lists(of_words: bool) -> frozenset[str]:
@@ -235,7 +239,8 @@ class LoginBody(Strict):
 class Found(BaseModel):
     """One result; `score` is a cosine, higher is better. `key` is for people, `id` for links.
 
-    `confidence` is the probability that it shows the same thing as the query.
+    `confidence` is the probability that it shows the same thing as the query. `box` is the part that looks like the
+    query: left, top, right, bottom in pixels of the upright image; null where the whole image does.
     """
 
     rank: int
@@ -246,6 +251,7 @@ class Found(BaseModel):
     inliers: Annotated[
         int | None, Field(description="Points that agree with the query's, where re-ranked by them (`spatial`).")
     ] = None
+    box: list[float] | None = None
     width: int
     height: int
 
@@ -331,7 +337,11 @@ class Match(BaseModel):
 
 
 class ExplainAnswer(BaseModel):
-    """What matches between query (a) and item (b); `overlap` is the part of the item that the query covers."""
+    """What matches between query (a) and item (b); `overlap` is the part of the item that the query covers.
+
+    `box` is the stored part of the item that looks most like the query: left, top, right, bottom; null where the whole
+    item does, and where there are no regions.
+    """
 
     text: Annotated[str, Field(description="What the matches say, in one sentence.")]
     verdict: Annotated[
@@ -343,6 +353,7 @@ class ExplainAnswer(BaseModel):
     matrix: list[list[float]] | None
     overlap: list[list[float]] | None
     matches: list[Match]
+    box: list[float] | None = None
     query: Size
     item: Size
 

@@ -198,6 +198,7 @@ def search_options(options: Options) -> SearchOptions:
         found=options.found,
         verify=options.verify,
         sort=options.sort,
+        regions=options.regions,
     )
 
 

@@ -193,9 +193,9 @@ class Catalog:
         """How many live items a source has."""
         return self._number("SELECT COUNT(*) FROM items WHERE source = ? AND removed = 0", (source,))
 
-    def live_items(self) -> Iterator[Item]:
-        """All live items in the order of their rows, read block by block."""
-        last = -1
+    def live_items(self, first: int = 0) -> Iterator[Item]:
+        """All live items from row `first` on, in the order of their rows, read block by block."""
+        last = first - 1
         while block := self._items("WHERE row > ? AND removed = 0 ORDER BY row LIMIT 4096", (last,)):
             yield from block
             last = block[-1].row

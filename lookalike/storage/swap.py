@@ -11,6 +11,7 @@ from lookalike.index.ann import FOLDER
 from lookalike.storage import fence, store
 from lookalike.storage.catalog import CATALOG, Catalog
 from lookalike.storage.manifest import CACHE, FILE, Header
+from lookalike.storage.regions import FOLDER as REGIONS
 from lookalike.storage.sqlite import LOCK
 from lookalike.storage.store import Store
 from lookalike.storage.vectors import DTYPES
@@ -22,7 +23,7 @@ FORMER = "former"
 """The folder of an adapted collection with the vectors that it had before, a collection too."""
 MOVES = "moves.jsonl"
 """The journal of files that were moved or put into the trash, which outlives an exchange too."""
-NOT_COPIED = {FILE, fence.CLAIM, CATALOG, f"{CATALOG}-journal", LOCK, SETS, FOLDER, CACHE, MOVES, "salvaged"}
+NOT_COPIED = {FILE, fence.CLAIM, CATALOG, f"{CATALOG}-journal", LOCK, SETS, REGIONS, FOLDER, CACHE, MOVES, "salvaged"}
 NOT_COPIED |= {name for name, _ in DTYPES.values()}
 """Files that the new collection has of its own, that `exchange` moves, or that can be made again."""
 MOMENT = 0.2
@@ -90,7 +91,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def exchange(path: Path, fresh: Path) -> None:
-    """Put `fresh` in the place of `path`, which is deleted except for its further vector sets and its cache.
+    """Put `fresh` in the place of `path`, which is deleted except for its further vector sets, regions and cache.
 
     For callers that have the lock of `path`. Readers keep what they have open.
     """
@@ -115,7 +116,7 @@ def sweep(path: Path) -> None:
 
 def _bring(old: Path, path: Path) -> None:
     """Move what outlives an exchange, unless it exists in `path`; another process may do the same meanwhile."""
-    for folder in (old / CACHE, old / MOVES, old / SETS, *(old / SETS).glob("*")):
+    for folder in (old / CACHE, old / MOVES, old / REGIONS, old / SETS, *(old / SETS).glob("*")):
         target = path / folder.relative_to(old)
         if not target.exists():
             with suppress(FileNotFoundError):

@@ -25,6 +25,7 @@ from lookalike.storage.catalog import CATALOG, HasCatalog, StoredEntry, from_blo
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.manifest import FILE, is_collection, read_header
 from lookalike.storage.refitted import Confidence
+from lookalike.storage.regions import spec_of
 from lookalike.storage.store import Store
 from lookalike.storage.swap import FORMER, made_beside
 from lookalike.storage.vectors import DTYPES
@@ -135,12 +136,18 @@ def _restore(old: Store, new: Store, former: Store, counts: list[int]) -> None:
 
 
 def _rows_in(former: Store, block: Sequence[StoredEntry]) -> Ids:
-    """Where the contents of a block have their former vectors, else their keys (imported vectors); -1 where nowhere."""
+    """Where the contents of a block have their former vectors, else their keys (imported vectors); -1 where nowhere.
+
+    A region is one of many of its content, and has a key that never changes.
+    """
     contents = [entry[5].hex() for entry in block if entry[5]]
+    of_regions = spec_of(former.header) is not None
     rows: dict[str, int] = {}
     for item in former.intact_contents(contents):
-        rows.setdefault(item.sha256, item.row)
-    return np.array([rows.get(e[5].hex(), -1) if e[5] else _row_of_key(former, e[2]) for e in block], np.int64)
+        rows.setdefault(item.key if of_regions else item.sha256, item.row)
+    names = [from_blob(entry[2]) if of_regions else entry[5].hex() for entry in block]
+    pairs = zip(block, names, strict=True)
+    return np.array([rows.get(n, -1) if e[5] else _row_of_key(former, e[2]) for e, n in pairs], np.int64)
 
 
 def _row_of_key(former: Store, key: bytes) -> int:

@@ -1,5 +1,6 @@
 """Several collections of the same encoder to a new one with the images of all of them."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -15,12 +16,16 @@ from lookalike.storage.catalog import Item, from_blob, to_blob
 from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.filters import after
 from lookalike.storage.maintenance.adapt import has_former
+from lookalike.storage.manifest import read_header
 from lookalike.storage.metadata import columns_in
+from lookalike.storage.regions import folder, has_regions
 from lookalike.storage.rekey import KeyOf
 from lookalike.storage.store import Store
 from lookalike.storage.swap import FORMER, beside
 from lookalike.types import Progress
 from lookalike.utils.files import reason, sync_folder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
                     learned.save(draft, file)
             if all(has_former(part.path) for part in parts):
                 merge([part.path / FORMER for part in parts], draft / FORMER)
+            _merge_regions([part for part in parts if has_regions(part.path)], draft)
         draft.rename(into)
         sync_folder(into.absolute().parent)
     except OSError as error:
@@ -68,6 +74,18 @@ def merge(paths: Sequence[Path], into: Path, progress: Progress | None = None) -
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return report
+
+
+def _merge_regions(parts: Sequence[Store], draft: Path) -> None:
+    """Join the regions of those that have some, where they are of one kind, and of the vectors beside them."""
+    headers = [read_header(folder(part.path)) for part in parts]
+    fitting = all(
+        of_parts.fingerprint == part.header.fingerprint for of_parts, part in zip(headers, parts, strict=True)
+    )
+    if len({header.encoder for header in headers}) == 1 and fitting:
+        merge([folder(part.path) for part in parts], folder(draft))
+    elif parts:
+        log.warning("the regions differ and are left out; `lookalike index` with --regions makes them anew")
 
 
 def _freeze(part: Store, stack: ExitStack) -> None:

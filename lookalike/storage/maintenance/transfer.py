@@ -25,6 +25,7 @@ from lookalike.storage import photo_facts, store
 from lookalike.storage.catalog import Catalog, Item, to_blob
 from lookalike.storage.manifest import Header, write_header
 from lookalike.storage.metadata import Line, key_column, put_row
+from lookalike.storage.regions import Named
 from lookalike.storage.store import Store
 from lookalike.types import Encoder, Ids, Progress, Vectors
 from lookalike.utils.files import reason, replacing, sync_folder
@@ -36,14 +37,16 @@ Format = Literal["npy", "parquet", "csv", "faiss"]
 BLOCK = 4096
 
 
-def export(collection: Store, out: Path, kind: Format, progress: Progress | None = None) -> list[Path]:
+def export(
+    collection: Store, out: Path, kind: Format, progress: Progress | None = None, named: Named | None = None
+) -> list[Path]:
     """Write the live rows to the folder `out`, block by block; returns the files.
 
     npy: vectors.npy (n, dim) float32, and keys.jsonl with a JSON string per line in step with it. faiss: vectors.faiss,
     an IndexFlatIP, with the same keys.jsonl. csv: key, width, height, sha256, what the images say of themselves where
     that was read (`images.facts`), and v0, v1, … parquet: the same with the vector as a list. Exported are the rows
     that are live at the start; writers are not blocked meanwhile. Nothing is replaced: raises CollectionError where a
-    file exists.
+    file exists. `named` are regions, which get the names of their images.
     """
     if kind not in get_args(Format):
         raise CollectionError(f"format {kind!r} is unknown; there are: {', '.join(get_args(Format))}")
@@ -58,8 +61,8 @@ def export(collection: Store, out: Path, kind: Format, progress: Progress | None
     }  # fmt: skip
     try:
         out.mkdir(parents=True, exist_ok=True)
-        rows = collection.catalog.live_rows()
-        blocks = _with_progress(_blocks(collection, rows), len(rows), progress)
+        rows = named.rows if named else collection.catalog.live_rows()
+        blocks = _with_progress(_blocks(collection, rows, named), len(rows), progress)
         with ExitStack() as stack:
             files = [stack.enter_context(replacing(path, durable=False)) for path in paths]
             writers[kind](blocks, len(rows), collection.header.dim, *files)
@@ -94,11 +97,12 @@ class Described:
 VectorBlock = tuple[list[Item], Vectors]
 
 
-def _blocks(collection: Store, rows: Ids) -> Iterator[VectorBlock]:
+def _blocks(collection: Store, rows: Ids, named: Named | None) -> Iterator[VectorBlock]:
     """A query for each row: a transaction over all of them would keep a writer from committing."""
     for start in range(0, len(rows), BLOCK):
         ids = rows[start : start + BLOCK]
-        yield [_intact(collection, row) for row in ids.tolist()], collection.vectors.rows(ids)
+        items = [_intact(collection, row) for row in ids.tolist()]
+        yield [named.item(item) for item in items] if named else items, collection.vectors.rows(ids)
 
 
 def _intact(collection: Store, row: int) -> Item:

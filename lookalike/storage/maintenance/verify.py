@@ -1,7 +1,7 @@
 """A collection to what is damaged in it: every file against its checksums; and repair, which drops damaged rows."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from lookalike.storage.maintenance.adapt import MAP, SOURCE, has_former
 from lookalike.storage.maintenance.recovery import SIDE_TABLES, salvage
 from lookalike.storage.maintenance.whiten import INNER, WHITENING
 from lookalike.storage.manifest import Header, parse, read_header, write_header
+from lookalike.storage.regions import FOLDER as REGIONS
+from lookalike.storage.regions import folder, has_regions, remove_siblings, spec_of
 from lookalike.storage.sqlite import connect, crc, reading
 from lookalike.storage.store import sole_writer
 from lookalike.storage.swap import FORMER
@@ -72,6 +74,9 @@ def _verified(path: Path, repair: bool) -> Damage:
         faults += _lost_sources(path)
         faults += _maps(path, header, repair)
         faults += _former(path, repair)
+        faults += _regions(path, repair)
+    if repair and rows and spec_of(header) is not None:
+        _take_out_siblings(path, [row for row, _ in rows])
     faults += ann.damage(path, repair)
     return Damage(tuple(rows), tuple(faults))
 
@@ -260,3 +265,23 @@ def _former(path: Path, repair: bool) -> list[str]:
     faults = [f"{FORMER}/{fault}" for fault in damage.faults]
     kinds = "vector of before `adapt` is damaged", "vectors of before `adapt` are damaged"
     return [*faults, *([f"{FORMER}: {counted(len(damage.rows), *kinds)}"] if damage.rows else [])]
+
+
+def _regions(path: Path, repair: bool) -> list[str]:
+    """What is damaged in the regions of a collection; after a repair the next `index` embeds these pictures again."""
+    if not has_regions(path):
+        return []
+    try:
+        damage = verify(folder(path), repair)
+    except CollectionError as error:
+        return [str(error).partition("; ")[0]]
+    faults = [f"{REGIONS}/{fault}" for fault in damage.faults]
+    kinds = "vector of a part of an image is damaged", "vectors of parts of images are damaged"
+    return [*faults, *([f"{REGIONS}: {counted(len(damage.rows), *kinds)}"] if damage.rows else [])]
+
+
+def _take_out_siblings(path: Path, damaged: Sequence[int]) -> None:
+    with closing(Catalog(path)) as catalog, catalog.database.through_writer():
+        catalog.database.begin()
+        remove_siblings(catalog, damaged)
+        catalog.database.commit()
