@@ -62,6 +62,7 @@ class Reader:
         self._retired: list[Store] = []
         self._open_sets: dict[Path, Reader] = {}
         self._parts: Reader | None = None
+        self._warned: Store | None = None
         self._joined: tuple[StoredGallery, StoredGallery, Regions] | None = None
         # No thread has `_lock` while it reads a catalog, whose other readers may wait for that lock; `_loading` is
         # locked while weights are loaded.
@@ -284,7 +285,9 @@ class Reader:
             )
             if wanted:
                 raise EncoderMismatch(message)
-            log.warning("%s; searching whole pictures", message)
+            if self._warned is not parts.store:
+                self._warned = parts.store
+                log.warning("%s; searching whole pictures", message)
             return None
         of_parts, joined = parts.gallery, self._joined
         if joined is None or joined[0] is not gallery or joined[1] is not of_parts:

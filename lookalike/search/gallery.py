@@ -57,7 +57,6 @@ class StoredGallery:
         open_index = partial(open_candidates, store.path, store.header.id, rows, store.digest)
         self._nearest = Nearest(StoredRows(store.vectors, rows, open_index), _live(rows, removed))
         self._narrowed = lru_cache(KEPT_SELECTIONS)(partial(_narrowed, store, self._nearest))
-        self._with_regions = lru_cache(KEPT_SELECTIONS)(partial(_with_regions, self._narrowed))
 
     @property
     def is_newest(self) -> bool:
@@ -80,7 +79,7 @@ class StoredGallery:
         """
         view, selection = copy(self), (where, exclude, frozenset(self._damaged), among)
         view._recall, view._nearest = recall, self._narrowed(*selection)
-        view._regions = None if regions is None else self._with_regions(regions, frozenset(regions.damaged), selection)
+        view._regions = None if regions is None else regions.among(view._nearest, selection)
         return view
 
     @property
@@ -269,13 +268,6 @@ def _narrowed(
 
 def _selected(where: str, store: Store, rows: int, among: Among | None) -> RowMask:
     return select(where, store.catalog, rows) if among is None else select_among(where, store.catalog, rows, among)
-
-
-def _with_regions(
-    narrowed: Callable[..., Nearest], regions: Regions, _: frozenset[int], selection: tuple[Any, ...]
-) -> RegionView:
-    """The regions of the images of a selection, without those that are damaged by now."""
-    return regions.among(narrowed(*selection))
 
 
 def _live(rows: int, removed: Ids) -> NDArray[np.bool_] | None:

@@ -6,9 +6,9 @@ of the parts stays, a part that is the very query keeps its score of 1, and one 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 SAMPLED = 64
 """Images whose parts show what is usual for a query: 4 MiB at 1280 numbers and 13 parts each."""
-USUAL = 0.5
-"""The quantile at which parts and whole pictures are compared: the few images that match must not count."""
 LEAST = 1e-3
 """The least distance of a usual best part: a collection of copies of the query says nothing."""
 SCANNED, MORE = 4, 4
 """Parts that are fetched for each image that is wanted where all are looked at anyway, and by how many times more where
 these do not decide. An index is first asked for as many parts as images, which mostly do: whole pictures count too."""
+KEPT = 16
+"""Filters whose regions are cached, as those whose images are: a byte for each region."""
 MARGIN = 1e-5
 """By so much more than the whole picture must a part count to be shown; sums of products differ by a tenth of it."""
 
@@ -45,9 +45,13 @@ class Sample:
         """By what the distances of parts to a unit vector (dim,) are multiplied: 1 or more."""
         if not len(self.whole):
             return 1.0
-        usual = float(np.quantile(self.whole @ vector, USUAL))
-        best = float(np.quantile(np.maximum.reduceat(self.parts @ vector, self.starts), USUAL))
+        usual = float(np.median(self.whole @ vector))
+        best = float(np.median(np.maximum.reduceat(self.parts @ vector, self.starts)))
         return max(1.0, (1 - usual) / max(LEAST, 1 - best))
+
+
+def _stretched_by(sample: Sample, vector: bytes) -> float:
+    return sample.stretch(np.frombuffer(vector, np.float32))
 
 
 def stretched(cosines: Scores, factors: NDArray[np.float64] | float) -> Scores:
@@ -65,6 +69,23 @@ class BestPart:
     """Whether it matches its checksums."""
 
 
+@dataclass(frozen=True)
+class _Selected:
+    """The images of a filter, whose name is `selection`, as a mask, and regions that are left out."""
+
+    selection: Hashable
+    damaged: frozenset[int]
+    live: NDArray[np.bool_] | None = field(compare=False)
+
+
+def _of(nearest: Nearest, owners: Owners, selected: _Selected) -> Nearest:
+    live = owners.regions_of(selected.live)
+    if nearest.live is not None:
+        live &= nearest.live
+    live[list(selected.damaged)] = False
+    return replace(nearest, live=None if live.all() else live, where=None)
+
+
 @dataclass(frozen=True, eq=False)
 class Regions:
     """The regions of a state of a collection: `nearest` are all that are live, `images` the pictures themselves."""
@@ -75,6 +96,10 @@ class Regions:
     owners: Owners
     damaged: set[int] = field(default_factory=set)
     """Rows that do not match their checksums, as far as searches met them."""
+    _of: Callable[[_Selected], Nearest] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_of", lru_cache(KEPT)(partial(_of, self.nearest, self.owners)))
 
     @cached_property
     def sample(self) -> Sample:
@@ -88,13 +113,17 @@ class Regions:
         images = self.owners.images[self.owners.starts[contents]]
         return Sample(self.images.stored.source.rows(images), self.nearest.stored.source.rows(rows), starts)
 
-    def among(self, images: Nearest) -> "RegionView":
-        """The regions of these images, without those that are damaged."""
-        live = self.owners.regions_of(images.live)
-        if self.nearest.live is not None:
-            live &= self.nearest.live
-        live[list(self.damaged)] = False
-        return RegionView(self, images, replace(self.nearest, live=None if live.all() else live, where=None))
+    def stretch(self, vector: Vectors) -> float:
+        """As `Sample.stretch`, once for each query: its hits need it again."""
+        return self._stretch(vector.tobytes())
+
+    @cached_property
+    def _stretch(self) -> Callable[[bytes], float]:
+        return lru_cache(KEPT)(partial(_stretched_by, self.sample))
+
+    def among(self, images: Nearest, selection: Hashable) -> "RegionView":
+        """The regions of the images of a selection, without those that are damaged."""
+        return RegionView(self, images, self._of(_Selected(selection, frozenset(self.damaged), images.live)))
 
     def leave_out(self, rows: Sequence[int]) -> None:
         """Leave damaged rows out of all later views of this state; a line of the log names each."""
@@ -127,7 +156,7 @@ class RegionView:
         return scores, ids
 
     def _nearest(self, vector: Vectors, k: int, recall: float | None) -> Ranking:
-        whole, factor = _searched(self.images, vector, k, recall), self.regions.sample.stretch(vector)
+        whole, factor = _searched(self.images, vector, k, recall), self.regions.stretch(vector)
         fetched = k if self.nearest.is_indexed(recall) else SCANNED * k
         while True:
             parts = _searched(self.nearest, vector, fetched, recall)
@@ -159,7 +188,7 @@ class RegionView:
         rows, ids = rows[has_any], np.concatenate([*parts, np.empty(0, np.int64)])
         if not len(ids):
             return {}
-        factors = np.array([self.regions.sample.stretch(vector) for vector in vectors])
+        factors = np.array([self.regions.stretch(vector) for vector in np.ascontiguousarray(vectors, np.float32)])
         values = stretched(self.nearest.stored.source.rows(ids) @ vectors.T, factors).max(axis=1)
         whole = (self.images.stored.source.rows(rows) @ vectors.T).max(axis=1)
         stops = np.cumsum([len(part) for part in parts if len(part)])
@@ -171,9 +200,9 @@ class RegionView:
         return best
 
     def _named(self, row: int, part: int) -> dict[int, BestPart]:
-        store = self.regions.store
-        box = box_of(store.catalog.item(part).key)
-        return {row: BestPart(part, box, store.intact_item(part) is not None)} if box else {}
+        intact = self.regions.store.intact_item(part)
+        box = box_of((intact or self.regions.store.catalog.item(part)).key)
+        return {row: BestPart(part, box, intact is not None)} if box else {}
 
 
 def _searched(nearest: Nearest, vector: Vectors, k: int, recall: float | None) -> Ranking:

@@ -130,7 +130,9 @@ def owners(
     of_image, of_region = np.full(image_rows, -1, np.int32), np.full(region_rows, -1, np.int32)
     spans: list[tuple[int, int]] = []
     for rows, (sha256, first, last, count) in _joined(_contents(images), chain.from_iterable(_spans(regions))):
-        of_image[[row for row in rows if row < image_rows]] = len(spans)
+        for row in rows:
+            if row < image_rows:
+                of_image[row] = len(spans)
         # Those of one picture were written together, unless it was embedded again.
         parts = slice(first, last + 1) if last - first + 1 == count else _rows(regions, sha256, region_rows)
         of_region[parts] = len(spans)
