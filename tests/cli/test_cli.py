@@ -37,8 +37,8 @@ def test_search_json_is_one_stable_document(run: Run, photos: Path) -> None:
     assert list(document) == ["query", "encoder", "k", "took_ms", "found", "results", "damaged"]
     assert document["found"] is None  # no confidence was measured for this encoder
     assert (document["query"], document["encoder"], document["k"]) == (str(photos / "01.jpg"), "pixels", 2)
-    assert list(document["results"][0]) == ["rank", "key", "path", "score", "confidence"]
-    first = {"rank": 1, "key": "01.jpg", "path": str(photos / "01.jpg"), "score": 1.0, "confidence": None}
+    assert list(document["results"][0]) == ["rank", "key", "path", "score", "confidence", "box"]
+    first = {"rank": 1, "key": "01.jpg", "path": str(photos / "01.jpg"), "score": 1.0, "confidence": None, "box": None}
     assert document["results"][0] == first
 
 
