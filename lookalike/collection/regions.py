@@ -22,7 +22,7 @@ from lookalike.images.sources import SourceEntry
 from lookalike.storage import regions as stored
 from lookalike.storage.manifest import Header, is_collection
 from lookalike.storage.origins import Origins
-from lookalike.storage.store import Item, Store, create, sole_writer
+from lookalike.storage.store import Item, Store, create, refuse_links, sole_writer
 from lookalike.storage.swap import beside, exchange
 from lookalike.storage.vectors import DTYPES
 from lookalike.types import Box, Progress
@@ -63,6 +63,7 @@ class RegionCost:
 
 def make(place: Path, images: Store, spec: str, dtype: str | None = None) -> None:
     """Make empty regions in `place` for the images of a collection, in the place of those that are there."""
+    refuse_links(images.path)
     header = Header(stored.header_name(images.header.encoder, spec), images.header.fingerprint, images.header.dim)
     header = replace(header, dtype=dtype or images.header.dtype)
     if not is_collection(place):
@@ -82,6 +83,7 @@ def _create(place: Path, header: Header) -> None:
 
 def drop(place: Path) -> None:
     """Delete regions, for good."""
+    refuse_links(place.parent)
     with sole_writer(place):
         gone = beside(place, "old")
         shutil.rmtree(gone, ignore_errors=True)
@@ -146,6 +148,7 @@ def embed_regions(
     report, total = RegionReport(), sum(map(len, stored.missing(images.catalog, regions.catalog, first)))
     if not total:
         return report
+    refuse_links(images.path)
     loaded = _Parts(encoder())
     with regions.writing():
         try:

@@ -625,6 +625,7 @@ class Writer:
         target = engines.stored(engine) if engine else engines.renamed(current) if current else None
         before = size(self._path)
         if (parts := self._reader.parts) is not None:
+            store.refuse_links(self._path)
             with parts.store.writing() as written:
                 stored_regions.remove_unowned(self._reader.store.catalog, written.catalog)
             compact(parts.store, dtype, progress)

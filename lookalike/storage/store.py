@@ -92,6 +92,12 @@ def _make(path: Path, header: Header) -> None:
     sync_folder(path)
 
 
+def refuse_links(path: Path) -> None:
+    """Raise CollectionError for a collection with a symbolic link in it: nothing is written through one."""
+    if link := link_in(path):
+        raise CollectionError(f"{link}: a symbolic link, and a collection is not written to through links; remove it")
+
+
 @contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
     """The lock of a collection; CollectionLocked where another process has it.
@@ -100,8 +106,7 @@ def sole_writer(path: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    if link := link_in(path):
-        raise CollectionError(f"{link}: a symbolic link, and a collection is not written to through links; remove it")
+    refuse_links(path)
     lock = FileLock(path / LOCK, timeout=0)
     try:
         lock.acquire()

@@ -1,7 +1,7 @@
 """Regions of a collection: what finds a thing inside a picture, and stays in step with the pictures."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from lookalike.collection import reader
 from lookalike.collection.collection import Collection
 from lookalike.collection.united import open_many
 from lookalike.encoders.adaptation import Method, fit
-from lookalike.errors import EncoderError, EncoderMismatch, QueryError, SourceError
+from lookalike.errors import CollectionError, EncoderError, EncoderMismatch, QueryError, SourceError
 from lookalike.storage import regions as stored
 from lookalike.storage.maintenance.merge import merge
 from lookalike.types import Box, Hit
@@ -207,6 +207,23 @@ def test_a_spec_that_is_none_is_an_error_and_changes_nothing(photos: Collection)
     with pytest.raises(EncoderError, match="cubes"):
         photos.add_regions("cubes")
     assert first(photos).box == QUARTER
+
+
+def test_nothing_is_written_to_regions_behind_a_link(photos: Collection, folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (photos.path / "regions").rename(elsewhere)
+    (photos.path / "regions").symlink_to(elsewhere)
+    before = {file.name: file.read_bytes() for file in elsewhere.iterdir()}
+    with Collection(photos.path, PixelEncoder()) as linked:
+        changes: list[Callable[[], object]] = [linked.drop_regions, linked.compact, linked.index]
+        for change in changes:
+            with pytest.raises(CollectionError, match="a symbolic link"):
+                change()
+        (elsewhere / "collection.json").unlink()  # so that there is something to add
+        with pytest.raises(CollectionError, match="a symbolic link"):
+            linked.add_regions("grid")
+    del before["collection.json"]
+    assert {file.name: file.read_bytes() for file in elsewhere.iterdir()} == before
 
 
 def test_regions_can_be_deleted(photos: Collection) -> None:
