@@ -36,7 +36,7 @@ from lookalike.storage import distinct, marks, store
 from lookalike.storage.manifest import remains
 from lookalike.storage.store import Store
 from lookalike.storage.swap import MOVES
-from lookalike.types import Encoder, Photo, Probe, Progress, Reranker, Scores, TextEncoder
+from lookalike.types import Box, Encoder, Photo, Probe, Progress, Reranker, Scores, TextEncoder
 from lookalike.utils.arguments import number, optional, several
 from lookalike.utils.arguments import path as path_argument
 from lookalike.utils.arguments import text as text_argument
@@ -351,12 +351,12 @@ class Collection:
         pictures = lambda: (self.picture(query, box), self[key].image)  # noqa: E731
         return replace(explanation, pictures=pictures, part=self._part(query, row, box))
 
-    def _part(self, query: Example, row: int, box: Box | None) -> Box | None:
+    def _part(self, query: Example, row: int, box: Region | None) -> Box | None:
         """The region of an image that is nearer to a query than the whole image; None where there are no regions."""
         space = self._reader.space(SearchOptions())
         if not self.has_regions:
             return None
-        resolved = resolve(Query((query,), box=box), space.encoder, space.gallery)
+        resolved = resolve(Query(examples(query), box=box_of(box)), space.encoder, space.gallery)
         part = space.gallery.best_parts(resolved.probe.vectors, np.array([row])).get(row)
         return part.box if part else None
 
