@@ -102,7 +102,9 @@ def test_a_search_by_key_answers_as_the_service_does_with_a_picture_of_each(help
     document = result.structured_content
     assert json.loads(result.content[0].text) == document
     first, second, _ = document["results"]
-    assert set(first) == {"rank", "id", "key", "score", "confidence", "inliers", "width", "height", "thumbnail"}
+    assert set(first) == {
+        *("rank", "id", "key", "score", "confidence", "box", "inliers", "width", "height", "thumbnail")
+    }
     assert (first["rank"], first["key"], first["score"]) == (1, "trips/paris/b.jpg", 1)
     assert (first["id"], second["key"]) == (to_id("trips/paris/b.jpg"), "copy of b.jpg")
     assert [hit["thumbnail"] for hit in document["results"]] == [1, 2, 3]
