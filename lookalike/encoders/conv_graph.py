@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from lookalike.errors import EncoderError
 from lookalike.utils.onnx_writer import Graph, Weights
 
-VERSION = 1  # of the graphs; a change rebuilds every cached graph
-MODEL, WEIGHTS = "model.onnx", "weights.bin"
-PIXELS, VECTORS = "pixels", "vectors"
+VERSION = 2  # of the graphs; a change rebuilds every cached graph
+MODEL, MAP_MODEL, WEIGHTS = "model.onnx", "map.onnx", "weights.bin"
+PIXELS, VECTORS, MAP = "pixels", "vectors", "map"
 Tensors = Mapping[str, NDArray[Any]]
 Ranges = Mapping[str, tuple[float, float]]
 """The least and largest value of an activation, by its name in the graph."""
@@ -167,6 +167,12 @@ class ConvGraph:
         raised = self.graph.add("Pow", [clipped, self._constant("gem.power", np.array(power))], f"{source}.raised")
         mean = self.mean(raised)
         return self.graph.add("Pow", [mean, self._constant("gem.root", np.array(1 / power))], f"{source}.gem")
+
+    def write_map(self, source: str, channels: int, folder: Path) -> None:
+        """Write a model of its own, with the same weights, whose output is this map (n, channels, rows, columns)."""
+        graph = self.graph.copy()
+        graph.output(graph.add("Identity", [source], MAP), "float32", ("n", channels, "rows", "columns"))
+        graph.write(folder / MAP_MODEL)
 
     def linear(self, source: str, name: str, inputs: int, outputs: int) -> str:
         """A linear layer with its bias."""

@@ -15,6 +15,7 @@ from PIL import Image
 from lookalike.encoders import conv_graph
 from lookalike.encoders.build import appearing
 from lookalike.encoders.graph_files import open_session
+from lookalike.encoders.maps import MapHead
 from lookalike.encoders.pooling import unit
 from lookalike.encoders.resize import Resize
 from lookalike.errors import EncoderError
@@ -67,11 +68,11 @@ class ConvEncoder:
 
     batch_size = 8
 
-    def __init__(self, identity: Identity, folder: Path, dim: int) -> None:
-        self._identity, self._path = identity, folder / conv_graph.MODEL
+    def __init__(self, identity: Identity, folder: Path, dim: int, map_head: MapHead | None = None) -> None:
+        self._identity, self._folder, self.map_head = identity, folder, map_head
         self.name, self.fingerprint, self.dim = identity.name, identity.fingerprint, dim
         self.decode_size: int | None = identity.preprocess.size
-        self._session: Any = None
+        self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
@@ -84,25 +85,43 @@ class ConvEncoder:
         Each image is a run of its own on one thread, and as many are run at once as there are cores. A convolution
         gains nothing from a batch and little from a second thread, and so a vector does not depend on its batch.
         """
-        session = self._opened()
+        return unit(np.stack(self._runs(conv_graph.MODEL, conv_graph.VECTORS, prepared)))
+
+    def prepare_map(self, image: Image.Image, side: int) -> NDArray[Any]:
+        """(height, width, 3) uint8 with the picture's proportions, its longer side at `side` pixels."""
+        return Resize("fit", side).prepare(image)
+
+    def encode_maps(self, prepared: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """Arrays of any sizes to their last maps (rows, columns, channels)."""
+        maps = self._runs(conv_graph.MAP_MODEL, conv_graph.MAP, prepared)
+        return [np.ascontiguousarray(each.transpose(1, 2, 0)) for each in maps]
+
+    @property
+    def map_side(self) -> int:
+        """As `Resize` has it for whole pictures."""
+        return self._identity.preprocess.size
+
+    def _runs(self, model: str, output: str, prepared: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        session = self._opened(model)
 
         def run(pixels: NDArray[Any]) -> NDArray[np.float32]:
-            return np.asarray(session.run([conv_graph.VECTORS], {conv_graph.PIXELS: pixels[None]})[0][0])
+            return np.asarray(session.run([output], {conv_graph.PIXELS: pixels[None]})[0][0])
 
         if len(prepared) == 1 or cores() == 1:
-            return unit(np.stack([run(pixels) for pixels in prepared]))
+            return [run(pixels) for pixels in prepared]
         with ThreadPoolExecutor(cores(), thread_name_prefix="lookalike-encode") as pool:
-            return unit(np.stack(list(pool.map(run, prepared))))
+            return list(pool.map(run, prepared))
 
     def encode(self, images: Sequence[Picture]) -> Vectors:
         """Images or paths to (n, dim) unit rows."""
         return encode_images(self, images)
 
-    def _opened(self) -> Any:
+    def _opened(self, model: str) -> Any:
         with self._lock:
-            if self._session is None:
+            if model not in self._sessions:
+                path = self._folder / model
                 try:
-                    self._session = open_session(self._path, 1, self._identity.precision == "int8")
+                    self._sessions[model] = open_session(path, 1, self._identity.precision == "int8")
                 except EncoderError as error:
-                    raise EncoderError(f"{error}; delete {self._path.parent}, and it is made again") from error
-            return self._session
+                    raise EncoderError(f"{error}; delete {self._folder}, and it is made again") from error
+            return self._sessions[model]

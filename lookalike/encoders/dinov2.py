@@ -16,6 +16,7 @@ from lookalike.encoders.build import build, identify
 from lookalike.encoders.checkpoint import AnyArchitecture, Architecture, read_architecture
 from lookalike.encoders.dinov3 import RotaryArchitecture
 from lookalike.encoders.files import Files, locate
+from lookalike.encoders.maps import MapHead
 from lookalike.encoders.preprocess import Preprocess
 from lookalike.errors import EncoderError
 from lookalike.images.decode import encode_images
@@ -159,6 +160,28 @@ class Dinov2:
             _, tokens = self._backbone.tokens(pixels)
             grids |= dict(zip(places, tokens.reshape(len(pixels), rows, columns, -1), strict=True))
         return [grids[place] for place in range(len(prepared))]
+
+    @property
+    def map_head(self) -> MapHead | None:
+        """None where the vector is, or holds, the class token: no window of the patches has one of its own."""
+        powers = {"mean": 1, "gem": poolings.POWER}
+        pooling = self._identity.pooling
+        return MapHead(powers[pooling]) if pooling in powers else None
+
+    @property
+    def map_side(self) -> int:
+        """The side of a picture for its own vector, in pixels."""
+        return self._identity.preprocess.size
+
+    def prepare_map(self, image: Image.Image, side: int) -> NDArray[Any]:
+        """(height, width, 3) uint8 with about the picture's proportions: sides are multiples of the patch's."""
+        patch = self._backbone.architecture.patch
+        width, height = (max(1, round(length * side / max(image.size) / patch)) * patch for length in image.size)
+        return np.asarray(image.resize((width, height), self._identity.preprocess.resample).convert("RGB"))
+
+    def encode_maps(self, prepared: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """As `encode_patches`."""
+        return self.encode_patches(prepared)
 
     def patch_region(self, width: int, height: int) -> Box:
         """The region that the patches of a picture of this size cover, in its pixels; padding exceeds the picture."""

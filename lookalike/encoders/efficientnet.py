@@ -18,6 +18,7 @@ from lookalike.encoders.convnet import ConvEncoder, Identity, built
 from lookalike.encoders.dead_leaves import pictures
 from lookalike.encoders.files import checksum
 from lookalike.encoders.graph_files import open_session
+from lookalike.encoders.maps import MapHead
 from lookalike.encoders.resize import Resize
 from lookalike.errors import EncoderError
 from lookalike.utils.onnx_writer import Weights
@@ -81,7 +82,8 @@ def load(name: str = "efficientnet-lite0", preprocess: str = str(DEFAULT), preci
         checkpoint = read(path)
         write(checkpoint, weights, folder, measured(checkpoint, folder) if precision == "int8" else None)
 
-    return ConvEncoder(Identity(name, resize, DEFAULT, SHA256, precision), built(SHA256, make, precision), HEAD)
+    folder = built(SHA256, make, precision)
+    return ConvEncoder(Identity(name, resize, DEFAULT, SHA256, precision), folder, HEAD, MapHead())
 
 
 def available() -> bool:
@@ -122,6 +124,7 @@ def write(
             stream = _block(net, stream, number, channels, stage, stride)
             channels, number = stage.channels, number + 1
     last = net.relu(net.conv(stream, "_conv_head", "_bn1", Layer(channels, HEAD)), 6.0)
+    net.write_map(last, HEAD, folder)
     net.write(net.mean(last), HEAD, folder, observe)
     return net.observable
 

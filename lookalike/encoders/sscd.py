@@ -17,6 +17,7 @@ from lookalike.encoders import torch_file, web_weights
 from lookalike.encoders.conv_graph import Checkpoint, ConvGraph, Layer
 from lookalike.encoders.convnet import ConvEncoder, Identity, built
 from lookalike.encoders.files import checksum
+from lookalike.encoders.maps import MapHead
 from lookalike.encoders.resize import Resize
 from lookalike.utils.onnx_writer import Weights
 
@@ -27,6 +28,7 @@ STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 """Blocks and channels of ResNet-50; a block has four times as many channels at its end."""
 WIDER, DIM = 4, 512
 POWER, LEAST = 3.0, 1e-6
+HEAD_WEIGHT, HEAD_BIAS = "head.weight.npy", "head.bias.npy"
 # Classy Vision's names to Torchvision's; a block's convolutions and norms are numbered in a sequence.
 CLASSY = re.compile(r"blocks\.(\d+)\.(?:block\d+-)?(\d+)\.(.+)\.(\w+)")
 PARTS = {
@@ -46,7 +48,7 @@ def load(name: str | Path = "sscd", preprocess: str = str(DEFAULT)) -> ConvEncod
     path = Path(name) if Path(name).exists() else web_weights.resolve(str(name))
     digest = checksum(path)
     folder = built(digest, lambda weights, folder: write(read(path), weights, folder))
-    return ConvEncoder(Identity(str(name), resize, DEFAULT, digest), folder, DIM)
+    return ConvEncoder(Identity(str(name), resize, DEFAULT, digest), folder, DIM, _head(folder))
 
 
 def read(path: Path) -> Checkpoint:
@@ -81,9 +83,22 @@ def write(checkpoint: Checkpoint, weights: Weights, folder: Path) -> None:
             stride = 2 if number > 1 and not block else 1
             stream = _block(net, stream, f"layer{number}.{block}.", channels, width, stride)
             channels = width * WIDER
+    net.write_map(stream, channels, folder)
+    _write_head(checkpoint, channels, folder)
     vector = net.linear(net.gem(stream, POWER, LEAST), "fc", channels, DIM)
     checkpoint.refuse_others()
     net.write(vector, DIM, folder)
+
+
+def _write_head(checkpoint: Checkpoint, channels: int, folder: Path) -> None:
+    """The linear layer once more, for windows of the map."""
+    np.save(folder / HEAD_WEIGHT, checkpoint.tensor("fc.weight", DIM, channels).astype(np.float32))
+    np.save(folder / HEAD_BIAS, checkpoint.tensor("fc.bias", DIM).astype(np.float32))
+
+
+def _head(folder: Path) -> MapHead:
+    weight, bias = (np.load(folder / file, allow_pickle=False) for file in (HEAD_WEIGHT, HEAD_BIAS))
+    return MapHead(int(POWER), LEAST, weight, bias)
 
 
 def _block(net: ConvGraph, source: str, at: str, inputs: int, width: int, stride: int) -> str:

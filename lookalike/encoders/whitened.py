@@ -7,12 +7,16 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from lookalike.encoders.maps import MapHead
 from lookalike.encoders.whitening import Whitening
 from lookalike.errors import EncoderError
 from lookalike.images.decode import encode_images
 from lookalike.types import Encoder, Picture, TextEncoder, Vectors
 
-FORWARDED = ("batch_size", "index_batch", "encode_patches", "patch_region", "preparation")
+FORWARDED = (
+    "batch_size", "index_batch", "encode_patches", "patch_region", "preparation",
+    "encode_maps", "prepare_map", "map_side",
+)  # fmt: skip
 """Attributes that only some encoders have, and that whitening does not change."""
 
 
@@ -68,6 +72,12 @@ class WhitenedEncoder:
     def dim(self) -> int:
         """The length of the whitened vectors."""
         return self._whitening.dim
+
+    @property
+    def map_head(self) -> MapHead | None:
+        """The inner encoder's, followed by the whitening; None where it has none."""
+        head: MapHead | None = getattr(self.inner, "map_head", None)
+        return head.followed_by(self._whitening) if head else None
 
     @property
     def decode_size(self) -> int | None:
