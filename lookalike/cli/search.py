@@ -54,7 +54,8 @@ def search(
         Literal["mean", "max"], typer.Option(help="Several queries: their mean, or the best of their scores.")
     ] = "mean",
     invariant: Annotated[
-        str | None, typer.Option(metavar="flip,rotate", help="Ask for mirrored and turned copies too.")
+        str | None,
+        typer.Option(metavar="flip,rotate,scale", help="Ask for mirrored, turned, smaller and larger copies too."),
     ] = None,
     rerank: Annotated[
         list[str] | None,

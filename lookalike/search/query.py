@@ -15,7 +15,7 @@ from PIL import Image
 from lookalike.errors import ImageError, QueryError
 from lookalike.images import decode as images
 from lookalike.images import sources
-from lookalike.images.augment import parse, variants
+from lookalike.images.augment import SMALLER, middle, parse, variants
 from lookalike.search.combine import Combine, combine
 from lookalike.search.searched import SearchedGallery
 from lookalike.types import Box, Encoder, Picture, Probe, TextEncoder, Vectors
@@ -61,7 +61,8 @@ class Query:
     combine
         Several examples are combined by their ``mean``, or by the ``max`` of their cosines.
     invariant
-        ``"flip"``, ``"rotate"``: also search for mirrored and turned copies of the examples.
+        ``"flip"``, ``"rotate"``, ``"scale"``: also search for mirrored, turned, and smaller and larger copies of the
+        examples.
 
     Raises
     ------
@@ -299,10 +300,21 @@ class _Resolver:
     def _copies(self, decoded: images.Decoded) -> list[images.Decoded]:
         turned = replace(decoded, width=decoded.height, height=decoded.width)
         quarters = "rotate" in self.invariant
-        return [
+        copies = [
             replace(turned if quarters and number % 2 else decoded, image=copy)
             for number, copy in enumerate(variants(decoded.image, self.invariant))
         ]
+        return [scaled for copy in copies for scaled in _scales(copy)] if "scale" in self.invariant else copies
+
+
+def _scales(decoded: images.Decoded) -> list[images.Decoded]:
+    """The picture, as a part of larger ones, and its middle as a picture of its own."""
+    inner = middle(decoded.image)
+    zoomed = replace(
+        decoded, image=inner, width=round(inner.width / decoded.scale), height=round(inner.height / decoded.scale)
+    )
+    smaller = [replace(decoded, width=round(k * decoded.width), height=round(k * decoded.height)) for k in SMALLER]
+    return [decoded, *smaller, zoomed]
 
 
 def _pictured(vectors: Vectors, read: Callable[[], Image.Image | bytes], box: Box | None = None) -> Probe:

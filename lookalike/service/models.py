@@ -102,7 +102,7 @@ class Options(Strict):
             description="Methods, as for --rerank, in their order.",
         ),
     ] = []
-    invariant: Annotated[list[Literal["flip", "rotate"]], Field(max_length=2, fail_fast=True)] = []
+    invariant: Annotated[list[Literal["flip", "rotate", "scale"]], Field(max_length=3, fail_fast=True)] = []
     combine: Annotated[Combine, Field(description="How several query images make one.")] = "mean"
     weights: (
         Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1, max_length=16, fail_fast=True)]

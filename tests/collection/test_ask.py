@@ -54,6 +54,15 @@ def test_a_turned_and_mirrored_copy_is_found(collection: Collection, photos: Pat
     assert collection.search(turned, 1)[0].score < 0.9
 
 
+def test_a_thing_that_is_larger_in_the_photos_is_found_by_the_middle_of_the_query(collection: Collection) -> None:
+    inner = picture(4)
+    framed = Image.new("RGB", (round(inner.width / 0.7), round(inner.height / 0.7)), "magenta")
+    framed.paste(inner, ((framed.width - inner.width) // 2, (framed.height - inner.height) // 2))
+    (first, *_) = collection.search(framed, 1, invariant=("scale",))
+    assert first.key == "04.jpg"
+    assert first.score > collection.search(framed, 1)[0].score + 0.02
+
+
 def test_copies_of_several_images_are_averaged_copy_by_copy(collection: Collection, photos: Path) -> None:
     mirrored = [picture(number).transpose(Image.Transpose.FLIP_LEFT_RIGHT) for number in (1, 2)]
     upright = collection.search([picture(1), picture(2)], 2)
@@ -97,7 +106,7 @@ def test_what_does_not_go_together_is_refused(collection: Collection, photos: Pa
     with pytest.raises(QueryError, match="2 queries need as many weights"):
         collection.search(two, weights=[1])
     with pytest.raises(QueryError, match="nothing that a query can be invariant to"):
-        collection.search(two, invariant=("scale",))
+        collection.search(two, invariant=("turn",))
     with pytest.raises(QueryError, match="a vector has no picture"):
         collection.search(np.ones(192, np.float32), invariant=("flip",))
     with pytest.raises(QueryError, match="offset at least 0"):

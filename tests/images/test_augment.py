@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from lookalike.errors import QueryError
-from lookalike.images.augment import parse, variants
+from lookalike.images.augment import middle, parse, variants
 
 # Each pixel has its own colour, so that the eight copies differ.
 ROWS = np.arange(6, dtype=np.uint8).reshape(2, 3)
@@ -40,10 +40,16 @@ def test_text_names_each_kind_once() -> None:
 
 @pytest.mark.parametrize("text", ["turn", "flip,turn", "", "flip,"])
 def test_another_kind_is_one_line(text: str) -> None:
-    with pytest.raises(QueryError, match="is nothing that a query can be invariant to; there are flip, rotate"):
+    with pytest.raises(QueryError, match="is nothing that a query can be invariant to; there are flip, rotate, scale"):
         parse(text)
 
 
 def test_variants_refuse_another_kind_too() -> None:
     with pytest.raises(QueryError, match="'turn' is nothing"):
         variants(PICTURE, ["turn"])
+
+
+def test_the_middle_has_seven_tenths_of_each_side() -> None:
+    grey = Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10))
+    assert np.asarray(middle(grey)).tolist() == [[10 * row + column for column in range(1, 8)] for row in range(1, 8)]
+    assert middle(grey.crop((0, 0, 1, 1))).size == (1, 1)
