@@ -1,6 +1,6 @@
 """The types that all modules share: vectors, ids, boxes, hits, and the Protocols of encoders and galleries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -164,14 +164,22 @@ def opened(opener: Opener | None, key: str, size: int | None) -> Image:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Candidates best first: `ids` (n,) without -1 and `scores` (n,) in step with it."""
+    """Candidates best first: `ids` (n,) without -1 and `scores` (n,) in step with it.
+
+    `boxes` are parts of images that a re-ranker looked for, by their ids.
+    """
 
     ids: Ids
     scores: Scores
+    boxes: Mapping[int, Box] = field(default_factory=dict)
 
     def head(self, n: int) -> "Ranking":
         """The best `n`."""
-        return Ranking(self.ids[:n], self.scores[:n])
+        return Ranking(self.ids[:n], self.scores[:n], self.boxes)
+
+    def after(self, n: int) -> "Ranking":
+        """All but the best `n`."""
+        return Ranking(self.ids[n:], self.scores[n:], self.boxes)
 
 
 @dataclass(frozen=True)

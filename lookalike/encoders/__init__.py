@@ -1,6 +1,7 @@
 """Names to encoders. A name may carry options: `dinov2-base@pad-518,pool=gem,precision=int8`."""
 
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,14 @@ def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
     **options
         The same options as keywords, where the encoder has them: `preprocess` (``squash-N``, ``crop-N`` or ``pad-N``, N
         in pixels; the part of a name without a key), `pooling` (``cls``, ``mean``, ``gem``, ``cls+gem``), `precision`
-        (``fp32``, ``int8``, and ``fp16`` or ``auto`` where there is one) and `device` (``cuda``, ``mps``, ``cpu`` for
-        PyTorch, ``onnx`` for ONNX Runtime). An ONNX file has `preprocess` (sides in any number of pixels, also
-        ``squash-WxH`` and ``pad-WxH``), `mean` and `std` (one number, or three: ``0.5:0.5:0.5``, in RGB), `factor` (by
-        which pixels are multiplied, 1/255), `order` (``rgb``, ``bgr``), `resample` (Pillow's filters: ``bilinear``),
-        `layout` (``nchw``, ``nhwc``), `output` (a name), `pooling` of tokens and feature maps, and `prefix` (the number
-        of tokens before the patches). A keyword takes precedence over the name; None leaves the name's.
+        (``fp32``, ``int8``, and ``fp16`` or ``auto`` where there is one), `device` (``cuda``, ``mps``, ``cpu`` for
+        PyTorch, ``onnx`` for ONNX Runtime) and `scales` (``0.7:1:1.4``: the mean of the vectors at these sizes of the
+        input; for DINOv2, DINOv3, EfficientNet-Lite0 and SSCD). An ONNX file has `preprocess` (sides in any number of
+        pixels, also ``squash-WxH`` and ``pad-WxH``), `mean` and `std` (one number, or three: ``0.5:0.5:0.5``, in RGB),
+        `factor` (by which pixels are multiplied, 1/255), `order` (``rgb``, ``bgr``), `resample` (Pillow's filters:
+        ``bilinear``), `layout` (``nchw``, ``nhwc``), `output` (a name), `pooling` of tokens and feature maps, and
+        `prefix` (the number of tokens before the patches). A keyword takes precedence over the name; None leaves the
+        name's.
 
     Returns
     -------
@@ -85,6 +88,7 @@ def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
         **options_in_name,
         **{ALIASES.get(key, key): value for key, value in options.items() if value is not None},
     }
+    scales = options.pop("scales", None)
     try:
         inspect.signature(factory).bind(name, **options)
     except TypeError as error:
@@ -92,7 +96,14 @@ def load_encoder(name_or_path: str | Path, **options: Any) -> Encoder:
         offered = f"it takes {', '.join(taken)}" if taken else "it takes none"
         raise EncoderError(f"{name} does not take the options {', '.join(options)}; {offered}") from error
     encoder: Encoder = factory(name, **options)
-    return encoder
+    return encoder if scales is None else _scaled(encoder, str(scales))
+
+
+def _scaled(encoder: Encoder, text: str) -> Encoder:
+    from lookalike.encoders.multiscale import MultiScale, parse_scales
+
+    scales = parse_scales(text)
+    return MultiScale(encoder, scales, with_options(encoder.name, scales=":".join(f"{scale:g}" for scale in scales)))
 
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
@@ -106,6 +117,9 @@ def split_name(text: str) -> tuple[str, dict[str, str]]:
     options: dict[str, str] = {}
     for part in tail.split(",") if tail else []:
         key, equals, value = part.partition("=")
+        if not equals and "scales" in options and re.fullmatch(r"\d*\.?\d+", part):
+            options["scales"] += f":{part}"  # scales=0.7,1,1.4
+            continue
         key, value = (key, value) if equals else ("preprocess", part)
         if not value or ALIASES.get(key, key) in options:
             raise EncoderError(f"{text}: {part!r} is no option; write name@squash-224,pool=gem,precision=int8")

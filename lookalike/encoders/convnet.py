@@ -79,6 +79,11 @@ class ConvEncoder:
         """An upright RGB picture to (height, width, 3) uint8; `full_size` as in `Resize`."""
         return self._identity.preprocess.prepare(image, full_size)
 
+    def prepare_scaled(self, image: Image.Image, full_size: tuple[int, int] | None, scale: float) -> NDArray[Any]:
+        """As `prepare`, with sides of `scale` times as many pixels."""
+        resize = self._identity.preprocess
+        return Resize(resize.kind, max(1, round(scale * resize.size))).prepare(image, full_size)
+
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
         """Arrays from `prepare`, of any sizes, to (n, dim) unit rows.
 

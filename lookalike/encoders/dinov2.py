@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,6 +137,12 @@ class Dinov2:
     def prepare(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> NDArray[Any]:
         """An upright RGB picture to (height, width, 3) uint8, sides multiples of the patch's; see `Preprocess`."""
         return self._identity.preprocess.prepare(image, full_size)
+
+    def prepare_scaled(self, image: Image.Image, full_size: tuple[int, int] | None, scale: float) -> NDArray[Any]:
+        """As `prepare`, with sides of about `scale` times as many pixels, in whole patches."""
+        preprocess = self._identity.preprocess
+        size = max(1, round(scale * preprocess.size / preprocess.patch)) * preprocess.patch
+        return replace(preprocess, size=size).prepare(image, full_size)
 
     def encode_batch(self, prepared: Sequence[NDArray[Any]]) -> Vectors:
         """Arrays from `prepare`, of any sizes, to (n, dim) unit rows."""

@@ -42,7 +42,10 @@ class MapHead:
         if self.least is not None:
             cells = np.maximum(cells, np.float32(self.least))
         lifted = cells if self.power == 1 else cells**POWER
-        means = shares(shape[0], shape[1], windows) @ lifted.reshape(-1, shape[2])
+        flat = lifted.reshape(-1, shape[2])
+        means = shares(shape[0], shape[1], windows) @ flat
+        # A ReLU may leave nothing of an even ground: such a window stands for the whole.
+        means[~means.any(axis=1)] = flat.mean(axis=0)
         rows = means if self.power == 1 else np.cbrt(means)
         if self.weight is not None and self.bias is not None:
             rows = rows @ self.weight.T + self.bias

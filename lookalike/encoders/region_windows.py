@@ -22,7 +22,7 @@ LARGER = 2.0
 SIDES = (0.16, 0.22, 0.3, 0.4, 0.55, 0.75)
 """The sides of windows, in shares of the picture's longer side: from 2 % of the area on."""
 ASPECTS = (1.0, 1.5, 1 / 1.5)
-STEP = 1 / 3
+STEP = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Pooled:
     """
 
     encoder: Encoder
-    most: int = 16
+    most: int = 8
     size: int = 0
     maps: MapEncoder = field(init=False, repr=False)
     head: MapHead = field(init=False, repr=False)
@@ -120,15 +120,16 @@ class Pooled:
 
 
 def representatives(vectors: Vectors, weights: NDArray[np.float32], most: int) -> list[int]:
-    """The rows, at most `most`, that together are nearest to all (n, dim) unit rows; each counts by its weight (n,).
+    """The rows, at most `most`, that together stand for all (n, dim) unit rows; each counts by its weight (n,).
 
-    The greedy choice of the facility location problem, within 1 - 1/e of the best (Nemhauser et al., 1978).
+    The greedy choice of the facility location problem (Nemhauser et al., 1978). Gains are squared, so that a window
+    far from all kept ones counts more than many that are a little nearer: small things, which few windows show.
     """
     similar = vectors @ vectors.T
     nearest = np.zeros(len(vectors), np.float32)
     kept: list[int] = []
     for _ in range(min(most, len(vectors))):
-        gains = weights @ np.maximum(similar - nearest[:, None], 0)
+        gains = weights @ np.square(np.maximum(similar - nearest[:, None], 0))
         gains[kept] = -1
         kept.append(int(gains.argmax()))
         nearest = np.maximum(nearest, similar[:, kept[-1]])

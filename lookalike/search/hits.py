@@ -49,7 +49,7 @@ def hits(
                 part = parts.get(row)
                 if part and not part.is_intact:
                     damaged_parts[row] = part
-                box = part.box if part else None
+                box = ranking.boxes.get(row) or (part.box if part else None)
                 rank = options.offset + len(results) + 1
                 place, opener = gallery.path_of(item), gallery.opener(item)
                 results.append(Hit(rank, item.key, place, float(score), confidence, box, opener=opener))

@@ -65,7 +65,7 @@ def answer(query: Query, options: SearchOptions, pictures: Space, words: Callabl
     resolved = [_searched(resolve(part.query, part.space.encoder, part.space.gallery), part) for part in subqueries]
     fused = _fused(subqueries, resolved, options) if len(subqueries) > 1 else _single(space, resolved[0], options)
     ranking = own_first(fused, resolved[0], options)
-    kept = Ranking(ranking.ids[options.offset :], ranking.scores[options.offset :])
+    kept = ranking.after(options.offset)
     own = () if resolved[0].is_region else resolved[0].own_rows
     answer = Answer(kept, space, resolved[0].probe, own)
     return replace(answer, resolved=resolved[0], candidates=fused) if query.is_one_picture else answer

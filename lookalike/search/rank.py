@@ -47,4 +47,5 @@ def own_first(ranking: Ranking, resolved: Resolved, options: SearchOptions) -> R
     ids, scores = ranking.ids[others], ranking.scores[others]
     if not options.exclude_self:
         ids, scores = np.concatenate([own, ids]), np.concatenate([np.ones(len(own), np.float32), scores])
-    return Ranking(ids, scores).head(options.depth)
+    boxes = {row: box for row, box in ranking.boxes.items() if row not in resolved.own_rows}
+    return Ranking(ids, scores, boxes).head(options.depth)

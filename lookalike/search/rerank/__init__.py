@@ -17,6 +17,7 @@ RERANKERS = {
     "superglobal": "lookalike.search.rerank.superglobal:SuperGlobal",
     "spatial": "lookalike.search.rerank.spatial:Spatial",
     "patches": "lookalike.search.rerank.patches:Patches",
+    "region": "lookalike.search.rerank.region:Region",
 }
 
 

@@ -61,7 +61,7 @@ def ranked(ids: Ids, scored: Ranking, probe: Probe, gallery: Gallery) -> Ranking
     scores[is_scored] = scored.scores[places[is_scored]]
     if not is_scored.all():
         scores[~is_scored] = cosines(probe, gallery.vectors(ids[~is_scored]))
-    return Ranking(ids, scores)
+    return Ranking(ids, scores, scored.boxes)
 
 
 class CandidateMethod(Protocol):
@@ -87,4 +87,4 @@ def reordered(ranking: Ranking, values: Values) -> Ranking:
     """The first len(values) of `ranking` by `values`, ties in their old order, followed by the rest."""
     order = np.argsort(-values, kind="stable")
     order = np.concatenate([order, np.arange(len(values), len(ranking.ids))])
-    return Ranking(ranking.ids[order], ranking.scores[order])
+    return Ranking(ranking.ids[order], ranking.scores[order], ranking.boxes)
