@@ -227,10 +227,11 @@ def main() -> None:
     parser.add_argument("--views", type=Path, help="a data set in the VGG layout; default: paris250 beside the photos")
     parser.add_argument("--encoder", default="efficientnet-lite0")
     parser.add_argument("--images", type=int, default=1_000_000, help="at most so many photos")
-    parser.add_argument("--objects", type=int, default=200)
+    parser.add_argument("--objects", type=int, default=150)
     parser.add_argument("--side", type=int, default=640, help="the longer side of the photos; 0 leaves them")
     parser.add_argument("--specs", nargs="*", help="of regions; the last is the one that is refined")
     parser.add_argument("--top", type=int, default=50, help="candidates that are refined")
+    parser.add_argument("--only", nargs="*", metavar="SEARCH", help="rows of the tables, by their names")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path)
     options = parser.parse_args()
@@ -243,6 +244,7 @@ def main() -> None:
             options.photos, views / "images", cache, options.images, options.objects, options.seed, options.side
         )
         ways, name = methods(specs, options.top), options.encoder.replace("/", "-")
+        ways = [method for method in ways if not options.only or method.name in options.only]
         print_pasted(pictures, pictures.photos.parent / name, encoder, ways)
         print_benchmark(load("vgg", views), cache / "views" / name, encoder, ways)
 

@@ -1,4 +1,4 @@
-"""Pictures to vectors of a fixed pyramid of crops, each encoded as a picture of its own: for every encoder."""
+"""Pictures to vectors of fixed crops, each encoded as a picture of its own: for every encoder."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,14 +22,18 @@ class PreparedCrops:
 
 @dataclass(frozen=True)
 class Grid:
-    """A fixed pyramid of crops: 2 x 2 crops of two thirds of each side and 3 x 3 of a half."""
+    """Crops of half of each side: the four quarters of the picture and its middle, each encoded as a picture.
+
+    With the scale that parts have in the whole picture (`full_size`, as for a query's box) they found a quarter of what
+    they find so: EfficientNet-Lite0 has 7 of 60 pasted things first with the one, 31 with the other.
+    """
 
     encoder: Encoder
 
     spec = "grid"
-    most = 13
-    passes = 13.0
-    sides = ((2, 2 / 3), (3, 1 / 2))
+    most = 5
+    passes = 5.0
+    sides = ((2, 1 / 2), (1, 1 / 2))
     """Crops a side, and their side in shares of the picture's."""
 
     @property
@@ -49,15 +53,15 @@ class Grid:
 
     @property
     def decode_size(self) -> int | None:
-        """Twice the encoder's: the smallest crops have half of the picture's side."""
+        """Twice the encoder's: crops have half of the picture's side."""
         return None if self.encoder.decode_size is None else 2 * self.encoder.decode_size
 
     def prepare(self, image: Image, full_size: tuple[int, int] | None = None) -> PreparedCrops:
-        """Cut and prepare each part."""
+        """Cut and prepare each part, at the scale of a whole picture."""
         boxes = [box for count, share in self.sides for box in _pyramid(image.width, image.height, count, share)]
         boxes = list(dict.fromkeys(boxes))
         corners = [(int(box.left), int(box.top), int(box.right), int(box.bottom)) for box in boxes]
-        return PreparedCrops(boxes, [self.encoder.prepare(image.crop(corner), full_size) for corner in corners])
+        return PreparedCrops(boxes, [self.encoder.prepare(image.crop(corner)) for corner in corners])
 
     def encode_batch(self, prepared: Sequence[PreparedCrops]) -> list[tuple[list[Box], Vectors]]:
         """The parts of each picture; the crops of all are one batch."""
@@ -77,5 +81,6 @@ def _pyramid(width: int, height: int, count: int, share: float) -> list[Box]:
 def _steps(length: int, count: int, share: float) -> list[tuple[int, int]]:
     """Starts and ends of `count` equal parts over `length` pixels, each with at least one."""
     part = max(1, round(length * share))
-    starts = [round((length - part) * place / (count - 1)) for place in range(count)]
+    places = [place / (count - 1) for place in range(count)] if count > 1 else [1 / 2]
+    starts = [round((length - part) * place) for place in places]
     return [(start, start + part) for start in starts]

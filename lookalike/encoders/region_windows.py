@@ -72,8 +72,8 @@ class Pooled:
 
     @property
     def passes(self) -> float:
-        """The network's work grows with the area of its input."""
-        return (self.side / self.maps.map_side) ** 2
+        """The network's work grows with the area of its input; choosing windows takes about as long as a picture."""
+        return (self.side / self.maps.map_side) ** 2 + 1
 
     @property
     def name(self) -> str:
@@ -126,10 +126,13 @@ def representatives(vectors: Vectors, weights: NDArray[np.float32], most: int) -
     far from all kept ones counts more than many that are a little nearer: small things, which few windows show.
     """
     similar = vectors @ vectors.T
+    beyond = np.empty_like(similar)
     nearest = np.zeros(len(vectors), np.float32)
     kept: list[int] = []
     for _ in range(min(most, len(vectors))):
-        gains = weights @ np.square(np.maximum(similar - nearest[:, None], 0))
+        np.subtract(similar, nearest[:, None], out=beyond)
+        np.square(np.maximum(beyond, 0, out=beyond), out=beyond)
+        gains = weights @ beyond
         gains[kept] = -1
         kept.append(int(gains.argmax()))
         nearest = np.maximum(nearest, similar[:, kept[-1]])

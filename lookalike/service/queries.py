@@ -273,7 +273,7 @@ def needs_pixels(options: Options) -> bool:
     return any(map(_looks_at_pixels, options.rerank)) or options.verify or bool(options.invariant)
 
 
-PICTURES = ("spatial", "patches")
+PICTURES = ("spatial", "patches", "region")
 AMONG_THEMSELVES = ("k-reciprocal", "diffusion")
 
 

@@ -23,8 +23,8 @@ def test_regions_are_added_at_a_price_that_is_told_and_are_deleted(run: Run, thi
     run("index", things, "--encoder", "pixels")
     status, output, errors = run("index", things, "--encoder", "pixels", "--regions", "--region-spec", "grid", "--json")
     assert status == 0
-    assert json.loads(output)["regions"] == {"images": 13, "regions": 169, "unreadable": 0}
-    assert "regions of 13 images: at most 169, 0.2 MB, about" in errors
+    assert json.loads(output)["regions"] == {"images": 13, "regions": 65, "unreadable": 0}
+    assert "regions of 13 images: at most 65, 0.1 MB, about" in errors
     _, output, _ = run("info", things, "--json")
     assert json.loads(output)["regions"]["spec"] == "grid"
     _, output, _ = run("search", things, tmp_path / "query.png", "-k", "1", "--json")

@@ -76,12 +76,12 @@ def test_a_collection_gets_regions_without_its_own_vectors_changing(folder: Path
         before = contents(collection)
         cost = collection.region_cost("grid")
         report = collection.add_regions("grid")
-        assert (report.images, report.regions) == (21, 21 * 13)
+        assert (report.images, report.regions) == (21, 21 * 5)
         assert contents(collection) == before
-        assert (cost.images, cost.regions) == (21, 21 * 13)
+        assert (cost.images, cost.regions) == (21, 21 * 5)
         assert collection.region_cost("grid").images == 0
         facts = collection.info()["regions"]
-    assert (facts["spec"], facts["images"], facts["regions"], facts["dtype"]) == ("grid", 21, 273, "float32")
+    assert (facts["spec"], facts["images"], facts["regions"], facts["dtype"]) == ("grid", 21, 105, "float32")
 
 
 def test_a_picture_that_is_the_query_comes_whole_and_first(photos: Collection, folder: Path) -> None:
@@ -184,7 +184,7 @@ def test_copies_share_their_regions_and_are_all_found(photos: Collection, folder
     hits = photos.search(THING, k=3)
     assert {hit.key for hit in hits[:2]} == {"copy.png", "thing.png"}
     assert [hit.box for hit in hits[:2]] == [QUARTER, QUARTER]
-    assert photos.info()["regions"]["regions"] == 21 * 13
+    assert photos.info()["regions"]["regions"] == 21 * 5
 
 
 def test_filters_exclusions_and_cut_offs_hold_for_regions(photos: Collection) -> None:
@@ -240,7 +240,7 @@ def test_compact_leaves_regions_of_gone_pictures_behind(photos: Collection, fold
     (folder / "00.png").unlink()
     photos.index()
     photos.compact(dtype)
-    assert photos.info()["regions"]["regions"] == 20 * 13
+    assert photos.info()["regions"]["regions"] == 20 * 5
     assert photos.info()["regions"]["dtype"] == dtype
     assert (first(photos).key, first(photos).box) == ("thing.png", QUARTER)
 
@@ -291,7 +291,7 @@ def test_regions_of_other_vectors_are_never_compared(photos: Collection, caplog:
 def test_a_rebuild_makes_regions_anew(photos: Collection, encoder: PixelEncoder) -> None:
     before = encoder.encoded
     photos.index(rebuild=True)
-    assert encoder.encoded == before + 21 * 14
+    assert encoder.encoded == before + 21 * 6
     assert first(photos).box == QUARTER
 
 
@@ -340,7 +340,7 @@ def test_a_damaged_region_is_left_out_and_embedded_again_after_a_repair(
     assert photos.verify(repair=True)
     before = encoder.encoded
     photos.index()
-    assert encoder.encoded == before + 13, "all parts of that picture, and of no other"
+    assert encoder.encoded == before + 5, "all parts of that picture, and of no other"
     assert (first(photos).key, first(photos).box) == ("thing.png", QUARTER)
     assert not photos.verify()
 
@@ -379,7 +379,7 @@ def test_merged_collections_have_the_regions_of_both(tmp_path: Path, encoder: Pi
         hits = both.search(THING, k=2)
         assert [(hit.key, hit.box) for hit in hits] == [("thing.png", QUARTER), ("two/thing.png", QUARTER)]
         # Pictures of both have their regions once.
-        assert both.info()["regions"]["regions"] == 6 * 13
+        assert both.info()["regions"]["regions"] == 6 * 5
         assert not both.verify()
 
 
@@ -404,7 +404,7 @@ def test_an_export_names_parts_by_their_pictures(photos: Collection, tmp_path: P
     keys = [json.loads(line) for line in (tmp_path / "out" / "regions" / "keys.jsonl").read_text().splitlines()]
     assert tmp_path / "out" / "regions" / "vectors.npy" in paths
     assert "thing.png#xywh=64,48,64,48" in keys
-    assert np.load(tmp_path / "out" / "regions" / "vectors.npy").shape == (21 * 13, 192)
+    assert np.load(tmp_path / "out" / "regions" / "vectors.npy").shape == (21 * 5, 192)
 
 
 def test_a_part_of_a_name_with_a_fragment_is_the_last_fragment() -> None:

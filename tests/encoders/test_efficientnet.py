@@ -139,7 +139,7 @@ def test_the_precision_is_one_of_three() -> None:
 def test_the_graph_is_built_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_encoder("efficientnet-lite0")
     (folder,) = own_cache.glob("convnet/*-fp32-*")
-    assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "weights.bin"]
+    assert sorted(path.name for path in folder.iterdir()) == ["map.onnx", "model.onnx", "weights.bin"]
     monkeypatch.setattr(efficientnet, "write", None)
     load_encoder("efficientnet-lite0@fit-256")
 

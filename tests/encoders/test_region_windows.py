@@ -1,8 +1,9 @@
 """Windows of a feature map have the vectors that the encoder's own pooling gives for them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
 
 from lookalike.encoders import load_encoder
 from lookalike.encoders.maps import MapHead, boxes, map_encoder, pyramid, shares
@@ -12,6 +13,7 @@ from lookalike.encoders.whitened import whitened
 from lookalike.encoders.whitening import Whitening, fit
 from lookalike.errors import EncoderError
 from lookalike.types import Box, Encoder
+from tests.encoders import checkpoints
 from tests.support.pictures import picture
 
 
@@ -98,26 +100,46 @@ def test_specs_have_fingerprints_of_their_own(lite: Encoder) -> None:
     assert [each.spec for each in made] == specs
     assert len({each.fingerprint for each in made}) == len(specs)
     assert region_encoder(lite, "pooled,size=640").fingerprint == region_encoder(lite, "pooled").fingerprint
-    assert [each.passes for each in made[1:3]] == pytest.approx([4.0, 1.96])
+    assert [each.passes for each in made[1:3]] == pytest.approx([5.0, 2.96])
 
 
 def test_windows_of_a_whitened_encoder_are_whitened(lite: Encoder) -> None:
-    vectors = lite.encode([picture(seed, (96, 96)) for seed in range(6)])
-    learned: Whitening = fit(vectors, 4)
-    plain, mapped = (region_encoder(encoder, "pooled,size=320") for encoder in (lite, whitened(lite, learned)))
-    image = picture(9, (300, 200))
-    rows = region_rows(mapped, image)
-    assert mapped.dim == 4
-    lookup = dict(zip(*plain.encode_batch([plain.prepare(image)])[0], strict=True))
-    shared = [box for box in rows if box in lookup]
-    assert shared
-    for box in shared:
-        np.testing.assert_allclose(rows[box], learned.apply(lookup[box][None])[0], atol=1e-5)
+    learned: Whitening = fit(lite.encode([picture(seed, (96, 96)) for seed in range(6)]), 4)
+    plain, mapped = map_encoder(lite), map_encoder(whitened(lite, learned))
+    assert plain is not None
+    assert plain.map_head is not None
+    assert mapped is not None
+    assert mapped.map_head is not None
+    (cells,) = mapped.encode_maps([mapped.prepare_map(picture(9, (300, 200)), mapped.map_side)])
+    windows = pyramid(*cells.shape[:2], (0.5,), (1.0,), 0.5)
+    expected = learned.apply(plain.map_head.vectors(cells, windows))
+    np.testing.assert_allclose(mapped.map_head.vectors(cells, windows), expected, atol=1e-6)
+    assert region_encoder(whitened(lite, learned)).dim == 4
 
 
-def region_rows(regions, image: Image.Image) -> dict[Box, np.ndarray]:  # type: ignore[no-untyped-def]
-    """Boxes to their rows."""
-    return dict(zip(*regions.encode_batch([regions.prepare(image)])[0], strict=True))
+@pytest.mark.parametrize("pooling", ["mean", "gem"])
+def test_windows_of_patch_tokens_are_pooled_as_the_encoder_pools_them(pooling: str, tmp_path: Path) -> None:
+    checkpoint = checkpoints.write(checkpoints.shrunken("dinov2-small"), tmp_path)
+    encoder = load_encoder(checkpoint, pooling=pooling, device="onnx")
+    maps = map_encoder(encoder)
+    assert maps is not None
+    assert maps.map_head is not None
+    pixels = checkpoints.small_pictures(70, 112, count=1)[0]
+    (cells,) = maps.encode_maps([pixels])
+    tokens = checkpoints.reference(checkpoint, pixels[None])[0, 1:].reshape(5, 8, -1).astype(np.float64)
+    inside = tokens[1:4, 2:8].reshape(18, -1)
+    pooled = inside.mean(axis=0) if pooling == "mean" else np.cbrt((inside**3).mean(axis=0))
+    vector = maps.map_head.vectors(cells, np.array([[1, 2, 4, 8], [0, 0, 5, 8]]))
+    np.testing.assert_allclose(vector[0], pooled / np.linalg.norm(pooled), atol=1e-4)
+    np.testing.assert_allclose(vector[1], encoder.encode_batch([pixels])[0], atol=1e-5)
+    assert maps.prepare_map(picture(1, (300, 200)), 140).shape == (98, 140, 3)
+
+
+def test_a_class_token_has_no_windows(tmp_path: Path) -> None:
+    encoder = load_encoder(checkpoints.write(checkpoints.shrunken("dinov2-small"), tmp_path), device="onnx")
+    assert default_spec(encoder) == "grid"
+    with pytest.raises(EncoderError, match="a ViT with pool=gem"):
+        region_encoder(encoder, "pooled")
 
 
 def test_an_encoder_without_a_map_is_cut_into_crops_and_says_so() -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lookalike.encoders import load_encoder, reads_text, sscd, web_weights, weights
+from lookalike.encoders.maps import map_encoder
 from lookalike.encoders.web_weights import PublishedFile
 from lookalike.errors import EncoderError
 from tests.encoders import convnets
@@ -81,6 +82,18 @@ def test_a_whole_resnet_50(tmp_path: Path) -> None:
     images = convnets.pixels(96, 128)
     encoder = load_encoder(tmp_path / "sscd.pt")
     np.testing.assert_allclose(encoder.encode_batch(list(images)), expected(model, images), atol=1e-4)
+
+
+def test_the_whole_map_has_the_vector_of_the_picture(small: convnets.Sscd, tmp_path: Path) -> None:
+    torch.save(small.state_dict(), tmp_path / "sscd.pt")
+    encoder = map_encoder(load_encoder(tmp_path / "sscd.pt"))
+    assert encoder is not None
+    assert encoder.map_head is not None
+    images = convnets.pixels(96, 160)
+    (cells,) = encoder.encode_maps(list(images))
+    assert cells.shape == (3, 5, 4 * SMALL[-1][1])
+    vector = encoder.map_head.vectors(cells, np.array([[0, 0, 3, 5]]))
+    np.testing.assert_allclose(vector, expected(small, images), atol=1e-5)
 
 
 def test_its_name_and_its_options(small: convnets.Sscd, tmp_path: Path) -> None:

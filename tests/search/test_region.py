@@ -118,8 +118,8 @@ def test_a_map_survives_its_bytes_and_damage_is_noticed() -> None:
 
 
 def test_the_area_around_a_box_stays_within_the_picture() -> None:
-    assert around(Box(10, 10, 30, 20), (100, 100)) == (0, 0, 51, 31)
-    assert around(Box(10, 10, 30, 20), (35, 22)) == (0, 0, 35, 22)
+    assert around(Box(10, 10, 30, 20), (100, 100)) == (0, 5, 41, 26)
+    assert around(Box(10, 10, 30, 20), (35, 22)) == (0, 5, 35, 22)
     assert around(None, (35, 22)) == (0, 0, 35, 22)
 
 
@@ -132,6 +132,24 @@ def test_a_query_without_a_picture_is_refused(collection: Collection) -> None:
 def test_parameters_out_of_bounds_are_refused(spec: str) -> None:
     with pytest.raises(QueryError):
         parse(spec)
+
+
+def test_a_picture_that_is_gone_keeps_its_score_and_the_others_are_looked_at(tmp_path: Path) -> None:
+    for seed in range(3):
+        picture(seed, (200, 150)).save(tmp_path / f"{seed}.png")
+    with Collection(tmp_path / ".lookalike", load_encoder("efficientnet-lite0"), [tmp_path]) as collection:
+        collection.index()
+        (tmp_path / "1.png").unlink()
+        hits = collection.search(picture(0, (200, 150)).crop((50, 40, 150, 120)), 3, rerank=["region"])
+    assert sorted(hit.key for hit in hits) == ["0.png", "1.png", "2.png"]
+    assert next(hit.box for hit in hits if hit.key == "1.png") is None
+
+
+def test_without_keypoints_the_box_is_that_of_the_cells(collection: Collection) -> None:
+    (hit, *_) = collection.search(thing(), 5, rerank=["region,verified=0"])
+    assert hit.key == "3.png"
+    assert hit.box is not None
+    assert overlap(hit.box, WHERE) > 0.4
 
 
 def test_an_encoder_without_a_map_leaves_it_to_the_keypoints(collection: Collection, tmp_path: Path) -> None:

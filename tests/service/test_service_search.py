@@ -338,7 +338,7 @@ def test_a_filter_keeps_to_keys_that_begin_so_whatever_its_letters_mean_elsewher
 
 def test_what_re_ranks_here_can_be_asked_for_by_its_name(service: Running) -> None:
     methods = service.client.get("/v1/collection").json()["rerankers"]
-    assert [method["name"] for method in methods if method["compares_pictures"]] == ["spatial"]
+    assert [method["name"] for method in methods if method["compares_pictures"]] == ["spatial", "region"]
     for method in methods:
         answer = service.search(query={"id": service.ids()["01.jpg"]}, k=3, rerank=[method["name"]])
         assert len(answer.json()["results"]) == 3, method

@@ -27,9 +27,9 @@ SIDES, ASPECTS, STEP = (0.12, 0.16, 0.22, 0.3, 0.4, 0.55, 0.75, 1.0), (1.0, 1.5,
 """Windows, as for the stored regions, and the whole."""
 UNLIKE, MOST_LIKE, LIKE = 0.3, 0.99, 0.5
 """Quantiles of how like the query cells are, and where between the two a cell begins to count for a box."""
-AROUND = 1.0
+AROUND = 0.5
 """Keypoints are looked for in the box and so much of its sides around it."""
-ENLARGED, MOST_ENLARGED = 640, 2.0
+ENLARGED, MOST_ENLARGED = 400, 2.0
 """The longer side to which a small box with its surroundings is enlarged before, and by how much at most."""
 SURE = 4
 """So many inliers beyond those that fit any map make a box."""
@@ -86,23 +86,25 @@ class Region:
     """Looks at the first `top` candidates again, for the part that shows what the query shows.
 
     Windows of the candidate's feature map, of many more places than are stored, are compared with the query, and a box
-    is laid around the cells that are like it. In and around it keypoints are matched with the query's (`features` of
-    each, as in `spatial`): where enough of them fit a common affine map, they give the box. The
-    order is by the best cosine plus the support of the inliers. The encoder is `encoder`, or the attribute `encoder` of
-    the gallery; one without a map leaves the stored part, or the whole picture, to the keypoints.
+    is laid around the cells that are like it. In and around the box of the `verified` nearest, keypoints are matched
+    with the query's (`features` of each, as in `spatial`): where enough of them fit a common affine map, they give the
+    box. The order is by the best cosine plus the support of the inliers. The encoder is `encoder`, or the attribute
+    `encoder` of the gallery; one without a map leaves the stored part, or the whole picture, to the keypoints.
 
     Maps are computed when first needed, at the cost of encoding a picture of twice the side, and stored in the
     gallery's cache. A picture that cannot be read keeps its score and its box.
     """
 
     top: int = 50
+    verified: int = 20
     features: int = 500
     ratio: float = 0.85
     pixels: float = 8.0
     encoder: Encoder | None = None
 
     def __post_init__(self) -> None:
-        check("region", top=(self.top, 1, 10_000), features=(self.features, 10, 10_000))
+        check("region", top=(self.top, 1, 10_000), verified=(self.verified, 0, 10_000))
+        check("region", features=(self.features, 10, 10_000))
         check("region", ratio=(self.ratio, 0.1, 1), pixels=(self.pixels, 0.1, 100))
 
     def __call__(self, probe: Probe, ranking: Ranking, gallery: Gallery) -> Ranking:
@@ -111,34 +113,39 @@ class Region:
         ranking = at_least(ranking, self.top, probe, gallery)
         head = ranking.head(self.top)
         sights = self.sights(query, probe.vectors, head, gallery)
-        values = [
-            sights[row].cosine + _support(sights[row].inliers) if row in sights else score
-            for row, score in zip(head.ids.tolist(), head.scores.tolist(), strict=True)
-        ]
+        values = [sights[row].cosine + _support(sights[row].inliers) for row in head.ids.tolist()]
         boxes = {row: sight.box for row, sight in sights.items() if sight.box}
         return replace(reordered(ranking, np.array(values, np.float64)), boxes={**ranking.boxes, **boxes})
 
     def sights(self, query: Image.Image, vectors: Vectors, ranking: Ranking, gallery: Gallery) -> dict[int, Sight]:
         """What is seen in each candidate, by its row."""
+        boxes, keypoints = _stored(gallery, vectors, ranking), detect(query, self.features)
+        rows, scores = ranking.ids.tolist(), ranking.scores.tolist()
+        sights = {row: Sight(score, boxes.get(row)) for row, score in zip(rows, scores, strict=True)}
+
+        def look(row: int) -> Sight:
+            try:
+                return self._matched(keypoints, sights[row], gallery.image(row))
+            except ImageError:
+                return sights[row]
+
+        from threadpoolctl import threadpool_limits
+
+        # Candidates are looked at in parallel; further threads inside each matrix product would only wait.
+        with threadpool_limits(1, "blas"), Threads(cores(), thread_name_prefix="lookalike-region") as pool:
+            sights |= self._on_maps(vectors, ranking, gallery, pool)
+            best = sorted(rows, key=lambda row: -sights[row].cosine)[: self.verified]
+            return sights | dict(zip(best, pool.map(look, best), strict=True))
+
+    def _on_maps(self, vectors: Vectors, ranking: Ranking, gallery: Gallery, pool: Threads) -> dict[int, Sight]:
+        """The best windows of candidates, where the encoder has maps and the picture can be read."""
         encoder: Encoder | None = self.encoder or getattr(gallery, "encoder", None)
         maps = map_encoder(encoder) if encoder else None
-        keypoints = detect(query, self.features)
-        scores = dict(zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True))
-        stored = _stored(gallery, vectors, ranking)
-        with Threads(cores(), thread_name_prefix="lookalike-region") as pool:
-            cells = self._maps(maps, ranking, gallery, pool) if maps else {}
-
-            def look(row: int) -> Sight | None:
-                sight = Sight(scores[row], stored.get(row))
-                if row in cells and maps and maps.map_head:
-                    sight = best_window(cells[row], maps.map_head, vectors)
-                try:
-                    return self._verified(keypoints, sight, gallery.image(row))
-                except ImageError:
-                    return None
-
-            seen = zip(ranking.ids.tolist(), pool.map(look, ranking.ids.tolist()), strict=True)
-            return {row: sight for row, sight in seen if sight}
+        head = maps.map_head if maps else None
+        if maps is None or head is None:
+            return {}
+        cells = self._maps(maps, ranking, gallery, pool)
+        return dict(zip(cells, pool.map(lambda row: best_window(cells[row], head, vectors), cells), strict=True))
 
     def _maps(self, maps: MapEncoder, ranking: Ranking, gallery: Gallery, pool: Threads) -> dict[int, CellMap]:
         encoding, side = Lock(), round(LARGER * maps.map_side)
@@ -153,7 +160,7 @@ class Region:
         settings = f"|cells 1|{side}|{maps.fingerprint}"
         return remembered(ranking.ids, gallery, settings, pool, make, CellMap.from_bytes)
 
-    def _verified(self, query: Keypoints, sight: Sight, image: Image.Image) -> Sight:
+    def _matched(self, query: Keypoints, sight: Sight, image: Image.Image) -> Sight:
         area = around(sight.box, image.size)
         part = image.crop(area)
         factor = max(1.0, min(MOST_ENLARGED, ENLARGED / max(part.size)))

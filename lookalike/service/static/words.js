@@ -71,7 +71,7 @@ const ENGLISH = {
   orders: {
     "": "Likeness alone", "average-qe": "Mean of the best results", "alpha-qe": "Weighted mean of the best", dba: "Neighbours of each result",
     "k-reciprocal": "Mutual neighbours", diffusion: "Diffusion among neighbours", superglobal: "Refined descriptors", spatial: "Matching points",
-    patches: "Matching parts",
+    patches: "Matching parts", region: "Things in parts of pictures",
   },
   errors: {
     not_an_image: "That is not a picture that can be read here. JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF can.",
@@ -164,7 +164,7 @@ const VIETNAMESE = {
   orders: {
     "": "Chỉ theo độ giống", "average-qe": "Trung bình các kết quả đầu", "alpha-qe": "Trung bình có trọng số", dba: "Lân cận của mỗi kết quả",
     "k-reciprocal": "Lân cận tương hỗ", diffusion: "Khuếch tán giữa các lân cận", superglobal: "Đặc trưng tinh chỉnh", spatial: "Các điểm khớp nhau",
-    patches: "Các phần khớp nhau",
+    patches: "Các phần khớp nhau", region: "Vật trong một phần ảnh",
   },
   errors: {
     not_an_image: "Đây không phải là ảnh đọc được. Hãy dùng JPEG, PNG, WebP, GIF, TIFF, BMP hoặc AVIF.",
