@@ -23,7 +23,7 @@ from lookalike.images import decode as images
 from lookalike.search.searched import SearchedGallery
 from lookalike.storage.store import Item
 from lookalike.types import Ids, Progress
-from lookalike.utils.files import reason
+from lookalike.utils.files import PAGE, reason, refuse_other
 from lookalike.utils.text import counted
 from lookalike.utils.threads import Threads
 
@@ -51,8 +51,9 @@ def make(
     number. `link` gives the address of an image, for pages from which images can be reached. An unreadable image is a
     grey patch. Raises CollectionError for an empty collection, LookalikeError where `out` cannot be written.
     """
-    page, count = render(gallery, groups, title, link, most, progress)
     path = Path(out)
+    refuse_other(path, PAGE)
+    page, count = render(gallery, groups, title, link, most, progress)
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -11,6 +11,7 @@ import typer
 from lookalike.cli import completion
 from lookalike.cli.app import AsJson, CollectionPath, Device, Precision, app
 from lookalike.cli.cluster import Taken, take
+from lookalike.cli.keys import as_key
 from lookalike.cli.maintenance import StoreAs, watch
 from lookalike.cli.output import (
     by_reason,
@@ -276,7 +277,7 @@ def remove(
             back = counted(collection.restore(key), "image comes", "images come")
             say(f"{collection.path}: {back} back with the next `lookalike index`")
             return
-        count = collection.remove(key)
+        count = collection.remove([as_key(name, collection) for name in key])
         say(f"{collection.path}: {count:,} removed, {counted(len(collection), 'image')} left")
 
 

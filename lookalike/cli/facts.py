@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
+from lookalike.cli.keys import as_key
 from lookalike.cli.output import note, number, print_json, printable
 from lookalike.utils.text import counted
 
@@ -28,7 +29,7 @@ def facts(
 
     with collections.open(path) as collection:
         if key:
-            known = {each: collection.facts(each) for each in key}
+            known = {each: collection.facts(each) for each in (as_key(name, collection) for name in key)}
             print_json(known) if as_json else _print(known)
             return
         with shown("files") as progress:

@@ -11,7 +11,7 @@ import typer
 
 from lookalike.cli.output import note
 from lookalike.errors import ImageError, LookalikeError
-from lookalike.utils.files import reason
+from lookalike.utils.files import PAGE, reason, refuse_other
 from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def page_wanted(html: Path | None, is_shown: bool) -> Path | None:
 
 def write_page(file: Path, page: str, is_shown: bool) -> None:
     """Write a page, and show it in the browser where that is wanted."""
+    refuse_other(file, PAGE)
     try:
         file.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -13,6 +13,7 @@ import typer
 
 from lookalike.cli import completion
 from lookalike.cli.app import Also, AsJson, CollectionPath, Device, EncoderName, app
+from lookalike.cli.keys import as_key, known
 from lookalike.cli.output import linked, note, print_json, printable, write
 from lookalike.cli.pictures import Html, Open, Preview, explain_page, page_wanted, preview, search_page, write_page
 from lookalike.errors import LookalikeError
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from lookalike.types import Box, Hit
 
 BoxText = Annotated[str | None, typer.Option("--box", metavar="L,T,R,B", help="Only this region of it, in pixels.")]
+
+
+DRAWING = b"software\0lookalike"
+"""In the PNG that `explain --out` writes."""
 
 
 @app.command(epilog="Example: lookalike search ~/Pictures holiday.jpg -k 20 --min-score 0.5")
@@ -81,7 +86,8 @@ def search(
         str | None, typer.Option("--where", metavar="EXPR", help="Only some images: key:beach/* and taken >= 2019-07")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="KEY", help="Search as if this image were not there; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Search as if this image (a key, or its file) were not there; repeatable."),
     ] = None,
     recall: Annotated[
         float | None, typer.Option(help="Share of the true nearest that an index must find; 1 is exact.")
@@ -151,6 +157,7 @@ def search(
         regions=regions,
     )
     with _opened(path, also, encoder, device, index) as searched:
+        options = replace(options, exclude=known(options.exclude, searched))
         result = _ask(searched, question, options, with_distances=exact == "l2")
         best = _best(searched, question, options) if not result.hits and not as_json else []
         if file := page_wanted(html, is_shown):
@@ -322,11 +329,22 @@ def _print_lines(result: SearchResult) -> None:
         print(f"{hit.rank:4d}  {hit.score:7.4f}{distance}  {linked(hit.path, str(hit.path or hit.key))}{box}")
 
 
+def signed(out: Path) -> dict[str, Any]:
+    """What Pillow writes into a drawing, so that the next one may replace it."""
+    from PIL.PngImagePlugin import PngInfo
+
+    if out.suffix.lower() != ".png":
+        return {}
+    signature = PngInfo()
+    signature.add_text("Software", "lookalike")
+    return {"pnginfo": signature}
+
+
 @app.command(epilog="Example: lookalike explain ~/Pictures holiday.jpg beach.jpg --out why.png")
 def explain(
     path: CollectionPath,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="An image file, a key or a URL.")],
-    key: Annotated[str, typer.Argument(metavar="KEY", help="An image of the collection, as --json prints it.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="An image of the collection: its key, or its file.")],
     also: Also = None,
     box: BoxText = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw both, with what matches.")] = None,
@@ -338,15 +356,18 @@ def explain(
     from lookalike.analysis.explain import draw
     from lookalike.collection import collection as collections
     from lookalike.search.query import Key
+    from lookalike.utils.files import refuse_other
 
     region = parse_box(box)
     refuse_swapped("explain", path, (query,))
     with many([path, *also]) if also else collections.open(path) as collection:
+        key = as_key(key, collection)
         explanation = collection.explain(query, key, region)
         if out:
+            refuse_other(out, DRAWING)
             picture = draw(explanation, collection.picture(query, region), collection.picture(Key(key)))
             try:
-                picture.save(out)
+                picture.save(out, **signed(out))
             except (OSError, ValueError) as error:
                 raise LookalikeError(f"{out} cannot be written ({error})") from error
             note(f"wrote {out}")

@@ -15,7 +15,7 @@ from lookalike.cli.output import linked, note, print_json, printable, say, write
 from lookalike.cli.pictures import Html, Open, duplicates_page, page_wanted, write_page
 from lookalike.cli.search import many
 from lookalike.errors import LookalikeError
-from lookalike.utils.files import reason
+from lookalike.utils.files import reason, refuse_other
 from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
@@ -231,6 +231,7 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
     if out is None:
         yield sys.stdout
         return
+    refuse_other(out, b"key")
     try:
         with out.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file

@@ -114,7 +114,11 @@ class Collections:
         return iter(self.keys())
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self.gallery.row(key) is not None
+        try:
+            return isinstance(key, str) and self.gallery.row(key) is not None
+        except QueryError:
+            # Several have it.
+            return True
 
     def __getitem__(self, key: str) -> Photo:
         """The image of a key; raises UnknownKey."""

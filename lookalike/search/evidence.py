@@ -1,8 +1,10 @@
 """An answer to the confidence of its hits: the collection's own cosines for this query and, in doubt, the pixels."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL.Image import Image
@@ -28,12 +30,14 @@ from lookalike.search.rerank.spatial import Spatial
 from lookalike.search.searched import SearchedGallery
 from lookalike.storage import refitted
 from lookalike.storage.store import Store
-from lookalike.types import Ids, Probe, Ranking, Scores, Vectors
+from lookalike.types import Box, Ids, Probe, Ranking, Scores, Vectors
 
 BEST = 10
 """How many of the nearest are verified."""
 SIDE, FEATURES = 400, 300
 """Pictures are verified at this longest side in pixels, by so many keypoints."""
+AROUND = 0.25
+"""How much more than the part is compared, of its sides: windows cut things."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +91,29 @@ def _assessed(
     lead = float(nearest.scores[0])
     # The nearest first, and then whatever was requested.
     best, *others = model.predict(Evidence(np.append(lead, answer.ranking.scores), lead, tail)).tolist()
-    by_row = dict(zip(answer.ranking.ids.tolist(), others, strict=True))
-    if options.verify and model.sees_pixels and is_in_doubt(best):
-        seen = inliers(resolved.probe, nearest.ids, gallery)
+    parts = _parts(answer, nearest)
+    # The score of a part says what is alike, and was not measured for whether it is the same: pixels have to say it.
+    by_row = {row: value for row, value in zip(answer.ranking.ids.tolist(), others, strict=True) if row not in parts}
+    found = None if int(nearest.ids[0]) in parts else is_same(best)
+    if model.sees_pixels and ((options.verify and is_in_doubt(best)) or (parts and (options.verify or options.found))):
+        seen = inliers(resolved.probe, nearest.ids, gallery, parts)
         verified = model.predict(Evidence(nearest.scores, lead, tail, seen)).tolist()
-        best = max(verified)
+        found = is_same(max(verified))
         by_row |= zip(nearest.ids.tolist(), verified, strict=True)
-    return Assessment(is_itself or is_same(best), by_row | dict.fromkeys(own.tolist(), 1.0))
+    return Assessment(is_itself or found, by_row | dict.fromkeys(own.tolist(), 1.0))
+
+
+def _parts(answer: Answer, nearest: Ranking) -> dict[int, Box]:
+    """The boxes of the images that count with a part, as hits have them."""
+    gallery, ids = answer.space.gallery, np.union1d(nearest.ids, answer.ranking.ids)
+    best = gallery.best_parts(answer.probe.vectors, ids)
+    return {row: answer.ranking.boxes.get(row, part.box) for row, part in best.items()}
 
 
 def _nearest(resolved: Resolved, candidates: Ranking, gallery: SearchedGallery, options: SearchOptions) -> Ranking:
     """The nearest rows that are not the query itself, by cosine: one, or `BEST` to be verified."""
     own = np.array(resolved.own_rows, np.int64)
-    count = len(own) + (BEST if options.verify else 1)
+    count = len(own) + (BEST if options.verify or options.found else 1)
     if options.rerankers or len(candidates.ids) < min(count, len(gallery)):
         candidates = rank(resolved.probe, gallery, count)
     others = ~np.isin(candidates.ids, own)
@@ -112,8 +126,13 @@ def usual_tail(probe: Probe, gallery: SearchedGallery, own: Ids, model: Model | 
     return Tail.of(cosines, len(gallery) - len(own), model.typical if model else None)
 
 
-def inliers(probe: Probe, ids: Ids, gallery: SearchedGallery) -> Numbers | None:
-    """The inliers of candidates (n,), NaN where a picture cannot be read; None where the query's cannot."""
+def inliers(
+    probe: Probe, ids: Ids, gallery: SearchedGallery, parts: Mapping[int, Box] = MappingProxyType({})
+) -> Numbers | None:
+    """The inliers of candidates (n,), NaN where a picture cannot be read; None where the query's cannot.
+
+    Of images that count with a part, only that part and what is around it is compared.
+    """
     if probe.image is None:
         return None
     try:
@@ -121,15 +140,16 @@ def inliers(probe: Probe, ids: Ids, gallery: SearchedGallery) -> Numbers | None:
     except ImageError:
         return None
     query = detect(images.thumbnail(picture, SIDE), FEATURES)
-    counts = Spatial(top=BEST, features=FEATURES).counted(query, ids, ReducedPictures(gallery))
+    counts = Spatial(top=BEST, features=FEATURES).counted(query, ids, ReducedPictures(gallery, parts))
     return np.array([counts.get(row, np.nan) for row in ids.tolist()], np.float64)
 
 
 @dataclass(frozen=True)
 class ReducedPictures:
-    """A gallery whose pictures have a longest side of `SIDE`; meets `types.Gallery`."""
+    """A gallery whose pictures, or parts of them, have a longest side of `SIDE`; meets `types.Gallery`."""
 
     gallery: SearchedGallery
+    parts: Mapping[int, Box] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.gallery)
@@ -143,14 +163,29 @@ class ReducedPictures:
         return self.gallery.search(vectors, k)
 
     def image(self, row: int) -> Image:
-        """The upright picture of a row, reduced."""
-        return self.gallery.reduced(row, SIDE)
+        """The upright picture of a row, or its part with a margin, reduced."""
+        if (part := self.parts.get(row)) is None:
+            return self.gallery.reduced(row, SIDE)
+        picture = self.gallery.image(row)
+        return images.thumbnail(picture.crop(around(part, picture.size)), SIDE)
 
     def content(self, row: int) -> str:
-        """The digest of the file and the side: the cache keeps features of reduced pictures apart."""
-        return self.gallery.content(row) + SIDE.to_bytes(2).hex()
+        """The digest of the file, the side and the part: the cache keeps features of reduced pictures apart."""
+        part = self.parts.get(row)
+        sides = b"" if part is None else np.array(part.corners(), "<f4").tobytes()
+        return self.gallery.content(row) + (SIDE.to_bytes(2) + sides).hex()
 
     @property
     def cache_dir(self) -> Path:
         """As in the gallery."""
         return self.gallery.cache_dir
+
+
+def around(part: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The corners of a part with `AROUND` of its sides on each side of it, within a picture (width, height)."""
+    left, top, right, bottom = part.corners()
+    wide, high = AROUND * (right - left), AROUND * (bottom - top)
+    return (
+        *(max(0, int(left - wide)), max(0, int(top - high))),
+        *(min(size[0], math.ceil(right + wide)), min(size[1], math.ceil(bottom + high))),
+    )

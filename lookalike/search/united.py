@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from lookalike.errors import QueryError
 from lookalike.images.facts import PhotoFacts
 from lookalike.index.exact import cosines_to, merged
 from lookalike.search.gallery import NO_PARTS, StoredGallery
@@ -253,12 +254,19 @@ class UnitedGallery:
         return self.parts[part], replace(item, key=item.key.removeprefix(f"{self.names[part]}/"), row=at)
 
     def row(self, key: str) -> int | None:
-        """The row of a key; the name of the collection may be left out where only one has such a key."""
+        """The row of a key; the name of the collection may be left out where only one has such a key.
+
+        Raises QueryError where it is left out and several have one.
+        """
         for number, name in enumerate(self.names):
             if key.startswith(f"{name}/") and (row := self.parts[number].row(key[len(name) + 1 :])) is not None:
                 return self._firsts[number] + row
         rows = self._rows(part.row(key) for part in self.parts)
-        return rows[0] if len(rows) == 1 else None
+        if len(rows) > 1:
+            raise QueryError(
+                f"{key}: in several collections; name one of {', '.join(self.item(row).key for row in rows)}"
+            )
+        return rows[0] if rows else None
 
     def rows_of_file(self, path: Path) -> list[int]:
         """The rows of a file."""

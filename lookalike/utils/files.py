@@ -12,11 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from lookalike.errors import LookalikeError
 from lookalike.utils.paths import cache_dir
 
 DIGEST = re.compile("[0-9a-f]{64}")
 # Errors of file systems without hard links, and of two places on different file systems.
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
+
+PAGE = b"<!doctype html"
+HEAD = 256
+"""Bytes among which the mark of an output is."""
 
 log = logging.getLogger(__name__)
 
@@ -129,3 +134,20 @@ def _copy(source: Path, target: Path) -> None:
             target.unlink(missing_ok=True)
             raise
     shutil.copystat(source, target, follow_symlinks=False)
+
+
+def refuse_other(path: Path, mark: bytes) -> None:
+    """Raise LookalikeError where a file is there that is not empty and does not have `mark` among its first bytes.
+
+    An output replaces an earlier one of its kind, and never a photo whose name was given by mistake.
+    """
+    if not path.is_file():
+        # Missing, a pipe, or nothing that could be written: whoever writes will say so.
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return
+    if head and mark not in head.lower():
+        raise LookalikeError(f"{path} is there already, and not as an earlier output; name another file")

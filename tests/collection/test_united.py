@@ -137,8 +137,14 @@ def test_keys_begin_with_the_name_of_their_collection(both: list[Path]) -> None:
         assert (hits[0].key, hits[0].path, hits[0].score) == ("home/4.png", both[1] / "4.png", 1)
         # The name may be left out where one collection alone has such a key.
         assert united.search("2.png", k=1)[0].key == "trips/2.png"
-        with pytest.raises(QueryError, match=r"3\.png: no such file, and no such key"):
-            united.search("3.png")
+        for ask in (united.search, united.__getitem__, lambda key: united.explain("home/4.png", key)):
+            with pytest.raises(
+                QueryError, match=r"3\.png: in several collections; name one of trips/3\.png, home/3\.png"
+            ):
+                ask("3.png")
+        assert ("3.png" in united, "trips/3.png" in united, "9.png" in united) == (True, True, False)
+        with pytest.raises(QueryError, match=r"9\.png: no such file, and no such key"):
+            united.search("9.png")
 
 
 def test_the_query_itself_is_left_out_wherever_it_is(both: list[Path]) -> None:

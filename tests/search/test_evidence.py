@@ -11,7 +11,7 @@ from lookalike.collection.collection import Collection
 from lookalike.errors import QueryError
 from lookalike.search import searcher
 from lookalike.search.confidence import Logistic, Model, Tail
-from lookalike.search.evidence import inliers
+from lookalike.search.evidence import around, inliers
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Query
 from lookalike.types import Box, Probe
@@ -248,6 +248,39 @@ def test_pixels_are_compared_among_the_nearest_whatever_is_requested(scenes: Col
     one = scenes.search(part_of(2), k=1, verify=True)
     assert one.found is True
     assert one[0].confidence == whole[one[0].key]
+
+
+@pytest.fixture
+def composed(scenes: Collection) -> Collection:
+    """The pictures again with the parts that they have, and one with a small picture of 20 in a quarter of it."""
+    whole = textured(30, (960, 720))
+    whole.paste(textured(20, (480, 360)), (480, 360))
+    whole.save(scenes.folder / "composed.jpg", quality=95)
+    scenes.index()
+    scenes.add_regions("grid")
+    return scenes
+
+
+def test_what_counts_with_a_part_has_no_confidence_by_its_score(composed: Collection) -> None:
+    hits = composed.search(textured(20), k=9)
+    assert (hits[0].key, hits[0].box) == ("composed.jpg", Box(480, 360, 960, 720))
+    assert (hits[0].confidence, hits.found) == (None, None)
+    assert composed.search(textured(20), k=9, regions=False).found is False
+
+
+def test_pixels_decide_of_a_part_and_what_is_around_it(composed: Collection) -> None:
+    hits = composed.search(textured(20), k=9, verify=True)
+    assert hits.found is True
+    assert [hit.key for hit in hits if hit.confidence and hit.confidence > 0.5] == ["composed.jpg"]
+    # Nothing else can tell, so these are compared also where only what is the same is wanted.
+    assert [hit.key for hit in composed.search(textured(20), k=9, found=True)] == ["composed.jpg"]
+    nothing = composed.search(textured(21), k=9, verify=True)
+    assert nothing.found is False
+
+
+def test_the_surroundings_of_a_part_end_with_the_picture() -> None:
+    assert around(Box(10, 20, 50, 60), (100, 100)) == (0, 10, 60, 70)
+    assert around(Box(0, 0, 100, 90), (100, 90)) == (0, 0, 100, 90)
 
 
 def test_without_doubt_nothing_is_decoded(scenes: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
