@@ -106,6 +106,11 @@ def merge(
         f"{into}: {counted(report.images, 'image')}"
         + (f", {report.shared:,} in more than one" if report.shared else "")
     )
+    with collections.open(into) as whole:
+        regions = whole.info().get("regions")
+    if regions:
+        way = f"`lookalike index {into} --regions` adds what is missing"
+        note(f"its regions are of {counted(regions['images'], 'distinct image')}; {way}")
 
 
 @app.command(name="export", epilog="Example: lookalike export ~/Pictures vectors --format parquet")

@@ -24,7 +24,7 @@ from lookalike.search.regions import Regions
 from lookalike.storage import photo_facts, refitted, store
 from lookalike.storage import regions as stored_regions
 from lookalike.storage.maintenance.adapt import report
-from lookalike.storage.manifest import refuse_remains
+from lookalike.storage.manifest import refuse_remains, remains
 from lookalike.storage.origins import Origins
 from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
@@ -270,6 +270,11 @@ class Reader:
         if self._parts is None:
             # Also finishes an exchange of the regions that was interrupted.
             self._parts = Reader(place)
+            if remains(place):
+                way = f"`lookalike verify {self.folder} --repair`, then `lookalike index {self.folder} --regions`"
+                log.warning(
+                    "the regions of %s lack their collection.json; searching whole pictures; %s", self.path, way
+                )
         return self._parts if self._parts.exists else None
 
     def regions_of(self, gallery: StoredGallery, wanted: bool | None) -> Regions | None:

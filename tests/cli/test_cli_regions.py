@@ -58,3 +58,24 @@ def test_a_wrong_spec_and_contradictions_are_refused(run: Run, things: Path) -> 
     assert (status, "cubes" in errors) == (1, True)
     status, _, errors = run("index", things, "--no-regions", "--region-spec", "grid")
     assert (status, "exclude each other" in errors) == (2, True)
+
+
+def test_a_merged_collection_says_of_how_many_images_it_has_regions(run: Run, things: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    picture(70).save(other / "70.png")
+    run("index", things, "--encoder", "pixels", "--region-spec", "grid")
+    run("index", other, "--encoder", "pixels")
+    _, output, notes = run("merge", things, other, "--into", tmp_path / "all")
+    assert "14 images" in output
+    assert "its regions are of 13 distinct images; " in notes
+
+
+def test_regions_that_lost_their_header_are_told(
+    run: Run, things: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run("index", things, "--encoder", "pixels", "--region-spec", "grid")
+    (things / ".lookalike" / "regions" / "collection.json").unlink()
+    status, _, _ = run("search", things, tmp_path / "query.png", "-k", "1")
+    assert status == 0
+    assert "lack their collection.json; searching whole pictures" in caplog.text
