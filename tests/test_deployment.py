@@ -71,7 +71,8 @@ def test_the_container_runs_a_command_that_there_is() -> None:
     served = parse(json.loads(last("CMD")))
     assert (served["host"], served["port"]) == ("0.0.0.0", int(last("EXPOSE")))
     # Inside a volume and not the volume itself, beside which nothing could be made that is to take its place.
-    assert str(served["path"].parent) in json.loads(last("VOLUME"))
+    (folder,) = served["paths"]
+    assert str(folder.parent) in json.loads(last("VOLUME"))
 
 
 def test_health_is_asked_for_where_no_token_is_wanted() -> None:
@@ -119,10 +120,10 @@ def test_the_commands_beside_them_are_of_this_command_line(name: str, port: str)
     (address,) = re.findall(r"[/@](\w+):(\d+)/", index["engine"])
     assert address == (name, port)
     addresses.parse(index["engine"])
-    served = parse(json.loads(last("CMD")))
-    assert str(index["path"]) == str(served["path"])
+    served = [str(path) for path in parse(json.loads(last("CMD")))["paths"]]
+    assert [str(index["path"])] == served
     (again,) = re.findall(r"lookalike (index .+)", (ROOT / "Dockerfile").read_text())
-    assert str(parse(shlex.split(again))["path"]) == str(served["path"])
+    assert [str(parse(shlex.split(again))["path"])] == served
 
 
 def test_every_command_of_the_page_is_understood() -> None:

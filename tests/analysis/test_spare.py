@@ -17,6 +17,7 @@ from lookalike.analysis.journal import ONLY_BY_HAND, TRASH, Journal
 from lookalike.analysis.move_files import execute, execute_trash, plan, plan_trash
 from lookalike.collection.collection import Collection
 from tests.support.pictures import PixelEncoder, picture
+from tests.support.trash import trash_in
 
 LEVELS: tuple[Level, ...] = ("exact", "same", "near", "similar")
 SIZE = (48, 36)
@@ -270,10 +271,7 @@ def test_the_trash_gives_back_what_was_put_into_it(
 ) -> None:
     from send2trash import plat_other
 
-    data = tmp_path / "data"
-    monkeypatch.setenv("XDG_DATA_HOME", str(data))
-    monkeypatch.setattr(plat_other, "XDG_DATA_HOME", os.fsencode(data))
-    monkeypatch.setattr(plat_other, "HOMETRASH_B", os.fsencode(data / "Trash"))
+    trash = trash_in(monkeypatch, tmp_path / "data")
     monkeypatch.setattr(plat_other, "get_dev", lambda _: 1)
     with indexed(library) as collection:
         planned = plan_trash(collection.duplicates(by_content=True))
@@ -281,7 +279,7 @@ def test_the_trash_gives_back_what_was_put_into_it(
         assert not (library / "copy of a.png").exists()
         assert [reason for _, reason in collection.moves.undo()] == [None]
     assert (library / "copy of a.png").read_bytes() == (library / "a.png").read_bytes()
-    assert not list((data / "Trash" / "info").iterdir())
+    assert not list((trash / "info").iterdir())
 
 
 def trashed_flat(monkeypatch: pytest.MonkeyPatch, can: Path, platform: str) -> None:

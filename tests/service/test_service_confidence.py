@@ -98,7 +98,7 @@ def test_the_page_divides_what_is_the_same_from_what_is_only_alike(
         page = begun(visit(f"/#q=i.{to_id('01.jpg')}", url=started.url))
         assert keys(page)[0] == "twin.jpg"
         items = page.locator("#grid li")
-        assert [items.nth(at).get_attribute("class") for at in range(3)] == ["card", "divider", "card"]
+        assert [items.nth(at).get_attribute("class") for at in range(3)] == ["card", "divider", "card rest"]
         assert items.nth(1).inner_text() == "From here on: probably not the same, only alike"
         assert page.locator("#grid .band").first.inner_text() in ("same", "strong")
         assert "% sure that it shows the same" in page.locator("#grid .band").first.get_attribute("title")

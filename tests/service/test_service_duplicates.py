@@ -8,13 +8,14 @@ import pytest
 
 from tests.service.running import Running, running
 from tests.support.pictures import picture
+from tests.support.trash import trash_in
 
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     place = tmp_path_factory.mktemp("copies")
     patch = pytest.MonkeyPatch()
-    patch.setenv("XDG_DATA_HOME", str(place / "share"))
+    trash_in(patch, place / "share")
     folder = place / "Copies"
     folder.mkdir()
     for number in range(3):

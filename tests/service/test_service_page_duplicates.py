@@ -11,6 +11,7 @@ import pytest
 from tests.service.browsing import begun, until
 from tests.service.running import Running, running
 from tests.support.pictures import picture
+from tests.support.trash import trash_in
 
 pytest_plugins = ["tests.service.service_fixtures"]
 GROUPS = 3
@@ -19,7 +20,7 @@ GROUPS = 3
 @pytest.fixture
 def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """Three pictures, each with a smaller copy, and one alone."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    trash_in(monkeypatch, tmp_path / "share")
     folder = tmp_path / "Copies"
     folder.mkdir()
     for number in range(GROUPS):

@@ -125,4 +125,4 @@ def test_an_upload_is_ordered_by_its_pixels_while_it_is_here(visit: Any, site: R
     several = begun(visit("/#q=i.MDMuanBn,i.MDQuanBn"))
     assert several.locator("#order option:disabled").evaluate_all(
         "elements => elements.map(element => element.value)"
-    ) == ["spatial"]
+    ) == ["spatial", "region"]
