@@ -4,6 +4,7 @@ Nothing that is imported here loads a heavy library: `lookalike --help` must not
 """
 
 import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ ANYWHERE = ("-q", "--quiet", "-v", "--verbose", "--debug")
 """Options that may stand before a command and behind it."""
 INTERRUPTED = 130
 """The status that typer gives a command that Ctrl-C ended, as the shell would."""
+RESUMED = ("index", "embed", "facts", "evaluate", "grid")
+"""Commands that keep what they have done, and go on from there when they are run again."""
 
 __all__ = [
     "adapt",
@@ -55,12 +58,21 @@ __all__ = [
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The console script: runs one command and exits with 0, 1 (error), 2 (usage), 3 (--strict) or 130 (Ctrl-C)."""
+    _without_closed()
     words, said = _parted(list(sys.argv[1:] if arguments is None else arguments))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal of another encoding shows what it has no letter for as an escape, as stderr does.
         sys.stdout.reconfigure(errors="backslashreplace")
     with _level(("-v" in said or "--verbose" in said) - ("-q" in said or "--quiet" in said)):
         sys.exit(_run(words, "--debug" in said))
+
+
+def _without_closed() -> None:
+    """Let streams that the shell closed (`>&-`) lead nowhere; Python has None for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # For as long as the process lives, as the streams that it replaces.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _parted(words: list[str]) -> tuple[list[str], set[str]]:
@@ -79,13 +91,10 @@ def _level(level: int) -> Iterator[None]:
 
 
 def _run(arguments: list[str], debug: bool) -> int:
-    command = typer.main.get_command(app)
     try:
-        status = command.main(evaluation.spread(current(arguments)), "lookalike", standalone_mode=False)
-        if status == INTERRUPTED:
-            note("interrupted; what was committed stays, and the same command goes on from there")
+        status = _status(evaluation.spread(current(arguments)))
         sys.stdout.flush()
-        return status if isinstance(status, int) else 0
+        return status
     except LookalikeError as error:
         if debug:
             raise
@@ -108,6 +117,20 @@ def _run(arguments: list[str], debug: bool) -> int:
         if debug or not hasattr(error, "exit_code"):
             raise
         return _usage(error)
+
+
+def _status(arguments: list[str]) -> int:
+    """Run the command; the status that it ends with."""
+    try:
+        status = typer.main.get_command(app).main(arguments, "lookalike", standalone_mode=False)
+    except typer.Abort:
+        # Ctrl-C or Ctrl-D at a question: what the shell prints next begins a line of its own.
+        print(file=sys.stderr)
+        return INTERRUPTED
+    if status == INTERRUPTED:
+        goes_on = any(word in RESUMED for word in arguments[:1])
+        note(f"interrupted{'; what was committed stays, and the same command goes on from there' if goes_on else ''}")
+    return status if isinstance(status, int) else 0
 
 
 def _unread() -> int:

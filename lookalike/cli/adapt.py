@@ -8,7 +8,7 @@ import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
 from lookalike.cli.output import note, print_json, say
-from lookalike.utils.text import counted
+from lookalike.utils.text import command, counted
 
 if TYPE_CHECKING:
     from lookalike.analysis.adapt import Adaptation
@@ -114,7 +114,7 @@ def _undo(collection: "Collection", missing: int, as_json: bool) -> None:
     say(f"{collection.path}: {count} before `adapt`")
     if missing:
         count = counted(missing, "image was", "images were")
-        note(f"{count} added since; `lookalike index {collection.folder}` embeds them")
+        note(f"{count} added since; `{command('index', collection.folder)}` embeds them")
 
 
 def _print(collection: "Collection", finding: "Adaptation") -> None:

@@ -10,7 +10,7 @@ from lookalike.cli.app import AsJson, EncoderName, app
 from lookalike.cli.output import note, print_json, say
 from lookalike.errors import LookalikeError
 from lookalike.utils.cores import cores
-from lookalike.utils.text import counted
+from lookalike.utils.text import command, counted
 
 
 @app.command(epilog="Example: lookalike embed s3://photos --to s3://vectors --cluster auto")
@@ -53,7 +53,7 @@ def embed(
     if to.partition(":")[0].partition("+")[0] in ENGINES:
         raise LookalikeError(
             f"{engines.stored(to)}: vectors go to files first: --to a folder or s3://…, then "
-            f"`lookalike index --from FOLDER --to {engines.stored(to)} --collection DIR`"
+            f"`{command('index', '--from', 'FOLDER', '--to', engines.stored(to), '--collection', 'DIR')}`"
         )
     options = jobs.EmbedOptions(workers, gpus, batch, dtype, ParquetColumns(key, image))
     for uri in (source, to):

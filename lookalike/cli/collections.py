@@ -19,6 +19,7 @@ from lookalike.cli.output import (
     note,
     print_json,
     printable,
+    refuse_unindexed,
     say,
     tell_lost_index,
     tell_skipped,
@@ -26,7 +27,7 @@ from lookalike.cli.output import (
     tell_withheld,
 )
 from lookalike.errors import LookalikeError
-from lookalike.utils.text import counted
+from lookalike.utils.text import command, counted
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
@@ -251,7 +252,7 @@ def sources(
     with collections.open(path) as collection:
         if move:
             collection.move_source(*move, force=force)
-            note(f"{move[0]} is {move[1]} now; `lookalike index {collection.folder}` brings it into step")
+            note(f"{move[0]} is {move[1]} now; `{command('index', collection.folder)}` brings it into step")
         if forget:
             count = counted(collection.forget_source(forget), "image is", "images are")
             note(f"{forget}: {count} no longer in {collection.path}")
@@ -290,8 +291,11 @@ def verify(
 ) -> None:
     """Compare every vector and every catalog row with its checksum. Exit status 1 where something is wrong."""
     from lookalike.collection import collection as collections
+    from lookalike.storage.manifest import remains
 
     with collections.open(path) as collection:
+        if not remains(collection.path):
+            refuse_unindexed(collection)
         damage = collection.verify(repair)
         if not damage:
             say(f"{collection.path}: {counted(len(collection), 'image')}, all whole")
@@ -301,9 +305,9 @@ def verify(
         for row, name in damage.rows:
             say(f"row {row}: {printable(name)}: {'taken out' if repair else 'damaged'}")
     if not repair:
-        raise LookalikeError(f"{path} is damaged; `lookalike verify --repair` takes the damaged rows out")
+        raise LookalikeError(f"{path} is damaged; `{command('verify', path, '--repair')}` takes the damaged rows out")
     if damage.rows:
-        note("run `lookalike index` to embed them again")
+        note(f"run `{command('index', collection.folder)}` to embed them again")
 
 
 @dataclass(frozen=True)
@@ -393,10 +397,8 @@ def _refresh(collection: "Collection", paths: list[Path], encoders: list[str], r
     """Bring a part of a collection into step; a name of an encoder that it does not have asks for the whole."""
     missing = [name for name in encoders if name not in collection.sets]
     if missing:
-        raise LookalikeError(
-            f"{collection.path} has no vectors of {missing[0]}; add them to the whole: lookalike index "
-            f"{collection.folder} --encoder {missing[0]}"
-        )
+        way = command("index", collection.folder, "--encoder", missing[0])
+        raise LookalikeError(f"{collection.path} has no vectors of {missing[0]}; add them to the whole: {way}")
     report = collection.refresh(paths, run.progress, run.allow_removals)
     for table in run.meta:
         read, used = collection.attach(table)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lookalike.cli.app import AsJson, CollectionPath, app
-from lookalike.cli.output import note, print_json, say, tell_lost_index, tell_unreachable, tell_withheld
+from lookalike.cli.output import (
+    note,
+    print_json,
+    refuse_unindexed,
+    say,
+    tell_lost_index,
+    tell_unreachable,
+    tell_withheld,
+)
 from lookalike.utils.text import counted
 
 if TYPE_CHECKING:
@@ -99,9 +107,11 @@ def merge(
 
     if len(collections_) < 2:
         raise typer.BadParameter("name two collections or more")
-    paths = [collections.open(path).path for path in collections_]
+    parts = [collections.open(path) for path in collections_]
+    for part in parts:
+        refuse_unindexed(part)
     with shown("images") as progress:
-        report = merged(paths, into, progress)
+        report = merged([part.path for part in parts], into, progress)
     say(
         f"{into}: {counted(report.images, 'image')}"
         + (f", {report.shared:,} in more than one" if report.shared else "")

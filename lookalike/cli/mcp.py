@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.app import app
+from lookalike.cli.output import refuse_unindexed
 from lookalike.errors import LookalikeError
 from lookalike.utils.extras import install_hint
-
-INTERRUPTED = 130
 
 INTERRUPTED = 130
 
@@ -43,9 +42,8 @@ def mcp(
 
     with ExitStack() as stack:
         opened = [stack.enter_context(collections.open(path)) for path in paths]
-        for path, collection in zip(paths, opened, strict=True):
-            if not collection.exists:
-                raise LookalikeError(f"{path} has not been indexed; run `lookalike index {path}`")
+        for collection in opened:
+            refuse_unindexed(collection)
         shelf = Shelf(opened, Settings(show_places=show_places, limits=Limits()))
         with threadpool_limits(1, "blas"):
             # A thread waits for the next line of stdin, and any other way to end would wait for that thread.

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lookalike.utils.text import counted, hyperlink, printable
+from lookalike.errors import CollectionError
+from lookalike.utils.text import command, counted, hyperlink, printable
 from lookalike.utils.verbosity import is_quiet
 
 if TYPE_CHECKING:
+    from lookalike.collection.collection import Collection
     from lookalike.collection.sync import IndexReport
 
 __all__ = [
-    "by_reason", "complain", "linked", "listed", "note", "number", "print_json", "printable", "say", "tell_lost_index",
-    "tell_skipped", "tell_unreachable", "tell_withheld", "write",
+    "by_reason", "complain", "linked", "listed", "note", "number", "print_json", "printable", "refuse_unindexed", "say",
+    "tell_lost_index", "tell_skipped", "tell_unreachable", "tell_withheld", "write",
 ]  # fmt: skip
 
 FEW = 3
@@ -86,7 +88,7 @@ def tell_skipped(reasons: Sequence[tuple[str, str]], path: Path) -> None:
         if len(keys) > FEW:
             note(f"skipped {len(keys):,}, as {keys[0]}: {reason}")
     if len(reasons) > FEW:
-        note(f"{len(reasons):,} skipped in all; `lookalike info {path} --skipped` lists them")
+        note(f"{len(reasons):,} skipped in all; `{command('info', path, '--skipped')}` lists them")
 
 
 def by_reason(reasons: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
@@ -111,7 +113,16 @@ def tell_withheld(report: "IndexReport") -> None:
 def tell_unreachable(report: "IndexReport", folder: Path) -> None:
     """Name the sources that could not be read, beside others that were brought into step, and the way out."""
     for place, why in report.unreachable.items():
-        note(
-            f"{why}; its images stay as they are until it is back; if it lies elsewhere or is gone: `lookalike sources "
-            f"{folder} --move {place} NEW`, or --forget"
-        )
+        way = command("sources", folder, "--move", place, "NEW")
+        stay = "its images stay as they are until it is back"
+        note(f"{why}; {stay}; if it lies elsewhere or is gone: `{way}`, or --forget")
+
+
+def refuse_unindexed(collection: "Collection") -> None:
+    """Raise CollectionError where there is no collection yet, or what is left of one must be repaired first."""
+    from lookalike.storage.manifest import refuse_remains
+
+    if not collection.exists:
+        refuse_remains(collection.path)
+        way = f"run `{command('index', collection.folder)}`"
+        raise CollectionError(f"{collection.folder} has not been indexed; {way}")

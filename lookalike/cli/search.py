@@ -1,9 +1,8 @@
 """Commands that ask a collection: search, and explain."""
 
-import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ import typer
 
 from lookalike.cli import completion
 from lookalike.cli.app import Also, AsJson, CollectionPath, Device, EncoderName, app
+from lookalike.cli.before import check_before
 from lookalike.cli.keys import as_key, known
 from lookalike.cli.output import linked, note, print_json, printable, write
 from lookalike.cli.pictures import Html, Open, Preview, explain_page, page_wanted, preview, search_page, write_page
 from lookalike.errors import LookalikeError
-from lookalike.utils.text import counted
+from lookalike.utils.text import command, counted
 from lookalike.utils.timing import listening
 from lookalike.utils.verbosity import is_verbose
 
@@ -156,7 +156,12 @@ def search(
         sort=sort,
         regions=regions,
     )
-    with _opened(path, also, encoder, device, index) as searched:
+    folders = [path, *(also or ())]
+
+    def check() -> None:
+        check_before(folders, question, options)
+
+    with _opened(folders, encoder, device, index, check) as searched:
         options = replace(options, exclude=known(options.exclude, searched))
         result = _ask(searched, question, options, with_distances=exact == "l2")
         best = _best(searched, question, options) if not result.hits and not as_json else []
@@ -193,12 +198,11 @@ def _none(results: "Results", best: "Sequence[Hit]", options: "SearchOptions") -
     return f"no result is left after the first {options.offset:,}; {would}"
 
 
-def refuse_swapped(command: str, path: Path, queries: Sequence[str]) -> None:
+def refuse_swapped(name: str, path: Path, queries: Sequence[str], *rest: str) -> None:
     """Raise LookalikeError where a picture stands for COLLECTION, and a folder for QUERY."""
     folder = next((query for query in queries if Path(query).expanduser().is_dir()), None)
     if folder is not None and path.is_file() and not _is_archive(path):
-        words = [folder, str(path), *(query for query in queries if query != folder)]
-        way = f"lookalike {command} {shlex.join(words)}"
+        way = command(name, folder, path, *(query for query in queries if query != folder), *rest)
         raise LookalikeError(f"{path} is a file and {folder} a folder, which comes first; did you mean `{way}`?")
 
 
@@ -206,8 +210,13 @@ def _is_archive(path: Path) -> bool:
     return path.suffix.lower() in (".tar", ".zip", ".txt", ".gz", ".tgz")
 
 
-def index_first(path: Path, encoder: str | None, device: str | None, without_asking: bool) -> None:
-    """Index a folder that never was, where that is wanted; raises LookalikeError where nobody can be asked."""
+def index_first(
+    path: Path, encoder: str | None, device: str | None, without_asking: bool, check: Callable[[], None]
+) -> None:
+    """Index a folder that never was, where that is wanted; raises LookalikeError where nobody can be asked.
+
+    `check` comes first: it raises LookalikeError for a question that would fail after all that work.
+    """
     from lookalike.collection import collection as collections
     from lookalike.storage.manifest import remains
     from lookalike.utils.progress import shown
@@ -215,19 +224,31 @@ def index_first(path: Path, encoder: str | None, device: str | None, without_ask
     with collections.open(path, encoder=encoder, device=device) as collection:
         if collection.exists or remains(collection.path):
             return
-        if not without_asking:
+        is_asked = not without_asking and sys.stdin.isatty() and sys.stderr.isatty()
+        if not (without_asking or is_asked):
+            way = f"run `{command('index', collection.folder)}`, or search with --index"
+            raise LookalikeError(f"{collection.folder} has not been indexed; {way}")
+        check()
+        if is_asked:
             _ask_to_index(collection.folder)
-        with shown("images") as progress:
+        with _resumable(collection.folder), shown("images") as progress:
             report = collection.index(progress=progress)
     note(f"{collection.path}: {counted(report.added, 'image')} indexed, {report.skipped:,} skipped")
 
 
 def _ask_to_index(folder: Path) -> None:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        way = f"run `lookalike index {folder}`, or search with --index"
-        raise LookalikeError(f"{folder} has not been indexed; {way}")
     if not typer.confirm(f"{printable(str(folder))} has not been indexed. Index it now?", default=True, err=True):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Tell how an indexing that Ctrl-C ended goes on: a search finds a collection then, and does not."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"what was committed stays; `{command('index', folder)}` goes on from there")
+        raise
 
 
 def within(path: Path, where: str | None) -> tuple[Path, str | None]:
@@ -261,16 +282,21 @@ class SearchResult:
 
 @contextmanager
 def _opened(
-    path: Path, also: "Sequence[Path] | None", encoder: str | None, device: str | None, index: bool
+    paths: "Sequence[Path]", encoder: str | None, device: str | None, index: bool, check: Callable[[], None]
 ) -> "Iterator[Collection | Collections]":
     from lookalike.collection import collection as collections
+    from lookalike.collection.parents import parent_of
 
-    if also:
-        with many([path, *also], encoder, device) as united:
+    if len(paths) > 1:
+        # Those that are away are told by `many`, and so is a folder that lies in another that is indexed.
+        for path in paths if index else ():
+            if path.expanduser().is_dir() and parent_of(path) is None:
+                index_first(path, encoder, device, True, check)
+        with many(paths, encoder, device) as united:
             yield united
     else:
-        index_first(path, encoder, device, index)
-        with collections.open(path, device=device) as whole:
+        index_first(paths[0], encoder, device, index, check)
+        with collections.open(paths[0], device=device) as whole:
             yield whole.chosen(encoder)
 
 
@@ -281,13 +307,7 @@ def _ask(
 
     if not isinstance(collection, Collection):
         return _ask_many(collection, question, options)
-    start = time.perf_counter()
-    with listening() as seconds:
-        hits = collection.find(question, options)
-    took_ms = round(1000 * (time.perf_counter() - start), 3)
-    if is_verbose():
-        stages = "".join(f"{name} {1000 * each:.0f} ms, " for name, each in seconds.items())
-        note(f"{stages}{took_ms:.0f} ms in all, among {counted(len(collection), 'image')}")
+    hits, took_ms = _timed(collection, question, options)
     distances = None
     if with_distances:
         distances = collection.distances(collection.resolve(question).probe, [hit.key for hit in hits]).tolist()
@@ -295,12 +315,24 @@ def _ask(
     return SearchResult(hits, scored_by.store.header.encoder, took_ms, distances, scored_by.damaged)
 
 
+def _timed(
+    collection: "Collection | Collections", question: "Query", options: "SearchOptions"
+) -> "tuple[Results, float]":
+    """The hits, and the milliseconds that they took; with --verbose, those of each stage on stderr."""
+    start = time.perf_counter()
+    with listening() as seconds:
+        hits = collection.find(question, options)
+    took_ms = round(1000 * (time.perf_counter() - start), 3)
+    if is_verbose():
+        stages = "".join(f"{name} {1000 * each:.0f} ms, " for name, each in seconds.items())
+        note(f"{stages}{took_ms:.0f} ms in all, among {counted(len(collection), 'image')}")
+    return hits, took_ms
+
+
 def _ask_many(collections: "Collections", question: "Query", options: "SearchOptions") -> SearchResult:
     if collections.mixes_encoders:
         note(f"scores of {' and '.join(collections.encoders)} do not compare: ordered by calibrated ones")
-    start = time.perf_counter()
-    hits = collections.find(question, options)
-    took_ms = round(1000 * (time.perf_counter() - start), 3)
+    hits, took_ms = _timed(collections, question, options)
     return SearchResult(hits, " and ".join(collections.encoders), took_ms, None, collections.damaged)
 
 
@@ -325,7 +357,7 @@ def _print_json(query: list[str] | None, text: str | None, k: int, result: Searc
 def _print_lines(result: SearchResult) -> None:
     distances = [""] * len(result.hits) if result.distances is None else [f"  {each:7.4f}" for each in result.distances]
     for hit, distance in zip(result.hits, distances, strict=True):
-        box = f"  --box {','.join(f'{side:g}' for side in hit.box.corners())}" if hit.box else ""
+        box = f"  --box {','.join(f'{side:.0f}' for side in hit.box.corners())}" if hit.box else ""
         print(f"{hit.rank:4d}  {hit.score:7.4f}{distance}  {linked(hit.path, str(hit.path or hit.key))}{box}")
 
 
@@ -359,7 +391,7 @@ def explain(
     from lookalike.utils.files import refuse_other
 
     region = parse_box(box)
-    refuse_swapped("explain", path, (query,))
+    refuse_swapped("explain", path, (query,), key)
     with many([path, *also]) if also else collections.open(path) as collection:
         key = as_key(key, collection)
         explanation = collection.explain(query, key, region)

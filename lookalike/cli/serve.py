@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.app import EncoderName, app
-from lookalike.cli.output import note
+from lookalike.cli.output import note, refuse_unindexed
 from lookalike.cli.pictures import open_address
 from lookalike.errors import LookalikeError
 
@@ -58,9 +58,8 @@ def serve(
 
     with ExitStack() as stack:
         opened = [stack.enter_context(collections.open(path, encoder=encoder)) for path in paths]
-        for path, collection in zip(paths, opened, strict=True):
-            if not collection.exists:
-                raise LookalikeError(f"{path} has not been indexed; run `lookalike index {path}`")
+        for collection in opened:
+            refuse_unindexed(collection)
         from lookalike.service import server
         from lookalike.service.app import create_app
         from lookalike.service.settings import Settings

@@ -16,7 +16,7 @@ from lookalike.cli.pictures import Html, Open, duplicates_page, page_wanted, wri
 from lookalike.cli.search import many
 from lookalike.errors import LookalikeError
 from lookalike.utils.files import reason, refuse_other
-from lookalike.utils.text import counted
+from lookalike.utils.text import command, counted
 
 if TYPE_CHECKING:
     from lookalike.analysis.duplicates import Group, Groups
@@ -103,7 +103,7 @@ def duplicates(
         if groups.unseen:
             note(
                 f"{counted(groups.unseen, 'image')} could not be looked at, as their files are away, changed or "
-                f"unreadable; nothing of them is called spare; `lookalike sources {path}` "
+                f"unreadable; nothing of them is called spare; `{command('sources', path)}` "
                 "lists what is away"
             )
         if move_to or trash:
@@ -195,7 +195,7 @@ def _move(groups: "list[Group]", folder: Path | None, really: bool, collection: 
             note(f"{'moved' if really else 'would move'}: {move.source} to {move.target or 'the trash'}")
     note(f"{moved:,} {'moved' if really else 'would be moved; --yes moves them'}, {stayed:,} stay")
     if really and moved:
-        note(f"`lookalike duplicates {collection.folder} --undo` puts them back")
+        note(f"`{command('duplicates', collection.folder, '--undo')}` puts them back")
 
 
 @app.command(epilog="Example: lookalike label ~/Pictures --labels words.txt --out labels.csv")

@@ -40,7 +40,7 @@ from lookalike.types import Box, Encoder, Photo, Probe, Progress, Reranker, Scor
 from lookalike.utils.arguments import number, optional, several
 from lookalike.utils.arguments import path as path_argument
 from lookalike.utils.arguments import text as text_argument
-from lookalike.utils.text import counted
+from lookalike.utils.text import command, counted
 
 if TYPE_CHECKING:
     from lookalike.analysis.adapt import Adaptation
@@ -115,10 +115,8 @@ def open(
     if path.is_dir():
         return Collection(path / FOLDER, encoder, [path], device, engine)
     if path.exists():
-        raise CollectionError(
-            f"{path} is no folder and no collection; `lookalike index {path} --collection DIR` makes one of an archive "
-            "or a list"
-        )
+        way = f"`{command('index', path, '--collection', 'DIR')}` makes one of an archive or a list"
+        raise CollectionError(f"{path} is no folder and no collection; {way}")
     raise CollectionError(f"{path}: no such folder or collection")
 
 

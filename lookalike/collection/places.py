@@ -18,6 +18,7 @@ from lookalike.storage.catalog import Item, to_blob
 from lookalike.storage.origins import location_of
 from lookalike.storage.store import Store
 from lookalike.utils.files import reason
+from lookalike.utils.text import command
 
 SAMPLE = 32
 """Images that are compared to recognise a folder by."""
@@ -75,7 +76,7 @@ def reachable(known: Sequence[tuple[Path, Sequence[str]]]) -> tuple[list[Source 
 def nothing_here(away: Mapping[Path, str], folder: Path) -> SourceError:
     """What is raised where a source is away that is needed; `folder` is the name of the collection."""
     why = next(iter(away.values()))
-    return SourceError(f"{why}; `lookalike sources {folder}` lists the sources, and moves them")
+    return SourceError(f"{why}; `{command('sources', folder)}` lists the sources, and moves them")
 
 
 def _state(place: str, images: int) -> Literal["reachable", "empty", "unreachable", "remote"]:

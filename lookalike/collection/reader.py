@@ -29,6 +29,7 @@ from lookalike.storage.origins import Origins
 from lookalike.storage.store import Store
 from lookalike.storage.swap import SETS, recover
 from lookalike.types import Encoder, TextEncoder
+from lookalike.utils.text import command
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Reader:
             refuse_remains(self.path)
             self.refuse_part()
             folder = self.requested.sources[0] if self.requested.sources else self.path
-            raise CollectionError(f"{folder} has not been indexed; run `lookalike index {folder}`")
+            raise CollectionError(f"{folder} has not been indexed; run `{command('index', folder)}`")
         new = Store(self.path)
         stored, engine = new.header.engine, self.requested.engine
         if engine and not (stored and engines.is_same(stored, engine)):
@@ -184,7 +185,7 @@ class Reader:
             raise EncoderMismatch(
                 f"{self.path} was made with {stored} ({current.header.fingerprint[:12]}), not "
                 f"{encoder.name} ({encoder.fingerprint[:12]}); open it with --encoder {stored}, keep both: "
-                f"lookalike index {self.folder} --encoder {encoder.name}, or index again with --rebuild"
+                f"{command('index', self.folder, '--encoder', encoder.name)}, or index again with --rebuild"
             )
         return encoder
 
@@ -282,11 +283,12 @@ class Reader:
         parts = self.parts if wanted is not False else None
         if parts is None:
             if wanted:
-                raise QueryError(f"{self.path} has no regions; add them: lookalike index {self.folder} --regions")
+                way = command("index", self.folder, "--regions")
+                raise QueryError(f"{self.path} has no regions; add them: {way}")
             return None
         if not self.has_own_regions:
             message = (
-                f"the regions of {self.path} are of other vectors; `lookalike index {self.folder}` makes them anew"
+                f"the regions of {self.path} are of other vectors; `{command('index', self.folder)}` makes them anew"
             )
             if wanted:
                 raise EncoderMismatch(message)
@@ -322,10 +324,8 @@ class Reader:
         for reader in (self, *self.further):
             if reader.reads_text:
                 return reader
-        raise QueryError(
-            f"{self.path} has no vectors of an encoder that reads text; add them: lookalike index {self.folder} "
-            "--encoder siglip2-base"
-        )
+        way = command("index", self.folder, "--encoder", "siglip2-base")
+        raise QueryError(f"{self.path} has no vectors of an encoder that reads text; add them: {way}")
 
     def space(self, options: SearchOptions) -> Space:
         """The vectors that a search with these options uses; raises EncoderMismatch where another encoder was named."""
@@ -352,7 +352,7 @@ class Reader:
         known = self.store.catalog.sources()
         sources = known if holding is None else [entry for entry in known if self._holds(entry[1], holding)]
         if remote := next((location for _, location, _ in sources if is_remote(location)), None):
-            way = f"`lookalike embed` it, then `lookalike index --from RESULT --collection {self.path}`"
+            way = f"`lookalike embed` it, then `{command('index', '--from', 'RESULT', '--collection', self.path)}`"
             raise SourceError(f"{remote}: its images are brought from elsewhere; {way}, or name the folders to index")
         here, away = self._tried(sources)
         others = [entry for entry in known if entry not in sources and not is_remote(entry[1])]

@@ -54,6 +54,7 @@ from lookalike.storage.store import Header, Store
 from lookalike.storage.swap import SETS, beside, copy_former, exchange, sweep
 from lookalike.storage.vectors import usual_dtype
 from lookalike.types import Encoder, Progress
+from lookalike.utils.text import command
 
 if TYPE_CHECKING:
     from lookalike.analysis.adapt import Adaptation
@@ -117,9 +118,8 @@ class Writer:
     ) -> IndexReport:
         """Bring the collection into step with `sources`, or with its own; see `Collection.index`."""
         if dtype and self._reader.exists and not rebuild and dtype != self._reader.store.header.dtype:
-            raise CollectionError(
-                f"{self._path} keeps {self._reader.store.header.dtype}; `lookalike compact --store {dtype}`"
-            )
+            way = f"`{command('compact', self._path, '--store', dtype)}`"
+            raise CollectionError(f"{self._path} keeps {self._reader.store.header.dtype}; {way}")
         if precision:
             encoder = self._reader.requested.encoder
             if encoder is not None and not isinstance(encoder, str):

@@ -17,6 +17,7 @@ from lookalike.search.searcher import Nearest
 from lookalike.storage.regions import Owners, box_of
 from lookalike.storage.store import Store
 from lookalike.types import Box, Ids, Ranking, Scores, Vectors
+from lookalike.utils.text import command
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class Regions:
         for row in rows:
             if row not in self.damaged:
                 self.damaged.add(row)
-                way = f"run `lookalike verify {self.store.path.parent} --repair`"
+                way = f"run `{command('verify', self.store.path.parent, '--repair')}`"
                 log.warning("region %d (%s) is damaged and is left out; %s", row, self.store.catalog.item(row).key, way)
 
 

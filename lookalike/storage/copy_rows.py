@@ -11,6 +11,7 @@ from lookalike.storage.fence import GENERATIONS, SUPERSEDED, WRITER
 from lookalike.storage.sqlite import crc
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Progress, Vectors
+from lookalike.utils.text import command
 
 OF_ITS_OWN = ("header", GENERATIONS, WRITER, SUPERSEDED)
 """Facts of the header and of the engine."""
@@ -115,7 +116,7 @@ def _refuse_damaged(old: Store, block: Sequence[StoredEntry], rows: Ids) -> None
         if is_damaged and entry[8] != DAMAGED:
             raise CollectionError(
                 f"{old.path}: row {entry[0]} ({from_blob(bytes(entry[2]))}) is damaged; "
-                f"run `lookalike verify {old.path} --repair` first"
+                f"run `{command('verify', old.path, '--repair')}` first"
             )
 
 

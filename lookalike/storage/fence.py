@@ -19,6 +19,7 @@ from lookalike.storage.catalog import CATALOG, Catalog
 from lookalike.storage.manifest import Header, is_collection, read_header
 from lookalike.storage.vectors import RowStore, discard_rows
 from lookalike.utils.files import write_whole
+from lookalike.utils.text import command
 
 GENERATIONS, WRITER, SUPERSEDED = "engine generations", "engine writer", "engine superseded"
 CLAIM = "engine.json"
@@ -48,7 +49,7 @@ def begin(path: Path, catalog: Catalog, vectors: RowStore) -> None:
     if current not in generations(catalog):
         raise EngineError(
             f"{path}: another folder has written this collection's vectors since; this one is a copy of it, or older: "
-            f"`lookalike compact {path} --engine URI` gives it vectors of its own"
+            f"`{command('compact', path, '--engine', 'URI')}` gives it vectors of its own"
         )
     name = uuid.uuid4().hex
     # Durable before the engine has it: killed in between, the folder knows both.

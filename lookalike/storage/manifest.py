@@ -13,6 +13,7 @@ from lookalike.storage.catalog import CATALOG
 from lookalike.storage.sqlite import reading
 from lookalike.storage.vectors import DTYPES
 from lookalike.utils.files import reason, write_whole
+from lookalike.utils.text import command
 
 # 2: checksums of every catalog entry, not of vectors alone; vectors as float16 and int8; metadata.
 FORMAT = 2
@@ -51,7 +52,7 @@ def with_new_id(header: Header) -> Header:
 def parse(text: str | bytes, path: Path) -> Header:
     """The inverse of `to_text`; raises CollectionError naming `path`."""
     damaged = f"{path}/{FILE} is damaged"
-    way = f"run `lookalike verify {path} --repair`, or index again with --rebuild"
+    way = f"run `{command('verify', path, '--repair')}`, or index again with --rebuild"
     try:
         values = json.loads(text)
         format_, checksum = values["format"], values.pop("checksum", None)
@@ -76,11 +77,9 @@ def _of_another_release(path: Path, format_: object) -> CollectionError:
     """The error that says which command brings a collection of an older release up, or that this release is older."""
     if isinstance(format_, int) and format_ > FORMAT:
         return CollectionError(f"{path} was made by a newer release (format {format_}); update lookalike")
-    is_inside = path.name.startswith(".")
-    places = f"{path.parent}" if is_inside else f"PHOTOS --collection {path}"
-    return CollectionError(
-        f"{path} was made by an older release (format {format_}); make it anew: `lookalike index {places} --rebuild`"
-    )
+    places = [path.parent] if path.name.startswith(".") else ["PHOTOS", "--collection", path]
+    way = command("index", *places, "--rebuild")
+    return CollectionError(f"{path} was made by an older release (format {format_}); make it anew: `{way}`")
 
 
 def encoder_in(path: Path) -> str | None:
@@ -126,8 +125,9 @@ def refuse_remains(path: Path) -> None:
     """Raise CollectionError where the collection in `path` lacks only its collection.json."""
     files = remains(path)
     if files:
+        way = f"run `{command('verify', path, '--repair')}`"
         raise CollectionError(
-            f"{path}/{FILE} is missing, but {' and '.join(files)} lie there; run `lookalike verify {path} --repair`, "
+            f"{path}/{FILE} is missing, but {' and '.join(files)} lie there; {way}, "
             "which takes it from its copy in the catalog, or index again with --rebuild"
         )
 

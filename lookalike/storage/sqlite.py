@@ -14,6 +14,7 @@ import numpy as np
 from lookalike.errors import CollectionError
 from lookalike.types import Ids
 from lookalike.utils.files import link_in
+from lookalike.utils.text import command
 
 LOCK = "writer.lock"
 """Beside the catalog; whoever has it may write to a collection, or put another in its place."""
@@ -139,7 +140,7 @@ class Database:
         try:
             return reading(self._file)
         except sqlite3.Error as error:
-            way = f"run `lookalike verify {self._file.parent} --repair`, or index again with --rebuild"
+            way = f"run `{command('verify', self._file.parent, '--repair')}`, or index again with --rebuild"
             raise CollectionError(f"{self._file} is damaged ({error}); {way}") from error
 
     def _ask(
@@ -194,7 +195,7 @@ class Database:
                 raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> CollectionError:
-        return CollectionError(f"{self._file}: {error}; run `lookalike verify {self._file.parent}`")
+        return CollectionError(f"{self._file}: {error}; run `{command('verify', self._file.parent)}`")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

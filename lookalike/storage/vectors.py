@@ -20,6 +20,7 @@ from lookalike.errors import CollectionError, EngineError, IndexSpecError
 from lookalike.index.products import products
 from lookalike.types import Ids, Scores, Vectors
 from lookalike.utils.files import reason
+from lookalike.utils.text import command
 
 # Name: (file, NumPy dtype). An int8 row begins with its scale: 1 / length of its codes, as float32.
 DTYPES: dict[str, tuple[str, str]] = {
@@ -381,7 +382,7 @@ class VectorFile:
         if len(mapped) < stop:
             count = len(self)
             if count < stop:
-                way = f"run `lookalike verify {self.path.parent} --repair`"
+                way = f"run `{command('verify', self.path.parent, '--repair')}`"
                 raise CollectionError(f"{self.path} holds {count} of {stop} vectors; {way}")
             try:
                 whole = mmap.mmap(self._descriptor(), count * self.row_bytes, access=mmap.ACCESS_READ)

@@ -1,5 +1,6 @@
 """Text for people: counts with the right noun, names that cannot control a terminal, and hyperlinks."""
 
+import shlex
 from collections.abc import Iterable
 
 
@@ -12,6 +13,17 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     ('1 image', '2,000 images', '0 copies')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def command(*words: object) -> str:
+    """A command line of this program, quoted for the shell, so that it can be copied from a message.
+
+    Examples
+    --------
+    >>> command("index", "my photos")
+    "lookalike index 'my photos'"
+    """
+    return shlex.join(["lookalike", *map(str, words)])
 
 
 def meant(word: str, words: Iterable[str]) -> str:

@@ -32,3 +32,18 @@ def test_what_needs_one_collection_refuses_others(run: Run, tmp_path: Path) -> N
     assert run("search", trips, "1.png", "--exact", "l2", "--also", home)[0] == 2
     assert run("duplicates", trips, "--also", home, "--trash")[0] == 2
     assert (home / "3.png").exists()
+
+
+def test_all_that_were_never_indexed_are_indexed_first_and_times_are_told(run: Run, tmp_path: Path) -> None:
+    trips, new, gone = indexed(tmp_path / "trips", 1), tmp_path / "new", tmp_path / "gone"
+    (trips / "part").mkdir()
+    new.mkdir()
+    picture(4).save(new / "4.png")
+    places = ("--also", new, "--also", gone, "--also", trips / "part")
+    words = ("search", trips, new / "4.png", "-k", 1, "--paths", *places, "--index", "--encoder", "thumbnail", "-v")
+    status, output, notes = run(*words)
+    assert (status, output) == (0, f"{new}/4.png\n")
+    assert f"{new}/.lookalike: 1 image indexed, 0 skipped" in notes
+    assert f"left out: {gone}: no such folder" in notes
+    assert not (trips / "part" / ".lookalike").exists()
+    assert "ms in all, among 2 images\n" in notes

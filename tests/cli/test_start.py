@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import typer
 
 from lookalike.cli import app, completion
-from tests.cli.running import Run
+from tests.cli.running import Run, status_of
 from tests.cli.terminals import typed
 from tests.support.pictures import picture
 
@@ -76,7 +77,10 @@ def test_the_shell_completes_collections_encoders_and_methods(photos: Path, tmp_
         (["evaluate", "paris6"], "paris6: no such data set (did you mean paris6k?)"),
         (["encoders", "pull", "siglip2-bse"], "(did you mean siglip2-base?)"),
         (["search", "{photos}/01.jpg", "{photos}"], "did you mean `lookalike search {photos} {photos}/01.jpg`?"),
-        (["explain", "{photos}/01.jpg", "{photos}", "a"], "did you mean `lookalike explain {photos} {photos}/01.jpg`?"),
+        (
+            ["explain", "{photos}/01.jpg", "{photos}", "a"],
+            "did you mean `lookalike explain {photos} {photos}/01.jpg a`?",
+        ),
     ],
 )
 def test_a_misspelt_word_is_told_with_what_it_may_mean(run: Run, photos: Path, words: list[str], said: str) -> None:
@@ -124,7 +128,10 @@ def test_a_folder_that_was_never_indexed_is_indexed_first_where_that_is_wanted(r
     assert run(*search, "--index") == (0, f"{photos}/01.jpg\n", "")
 
 
-@pytest.mark.parametrize(("key", "status", "is_indexed"), [(b"n\n", 1, False), (b"\n", 0, True)])
+@pytest.mark.parametrize(
+    ("key", "status", "is_indexed"),
+    [(b"n\n", 1, False), (b"\n", 0, True), (b"\x03", 130, False)],
+)
 def test_on_a_terminal_it_asks(tmp_path: Path, key: bytes, status: int, is_indexed: bool) -> None:
     for number in range(2):
         picture(number).save(tmp_path / f"{number}.png")
@@ -133,3 +140,109 @@ def test_on_a_terminal_it_asks(tmp_path: Path, key: bytes, status: int, is_index
     assert f"{tmp_path} has not been indexed. Index it now? [Y/n]: ".encode() in output
     assert (ended, (tmp_path / ".lookalike").exists()) == (status, is_indexed)
     assert (b"   1   1.0000  " in output) == is_indexed
+    assert b"Traceback" not in output
+    assert output.endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nosuch.jpg"], "nosuch.jpg: no such file, and none of that name in {photos}"),
+        (["01.jpg", "--negative", "nosuch.jpg"], "nosuch.jpg: no such file"),
+        (["01.jpg", "--where", "taken >> 3"], "filter 'taken >> 3': a value is wanted"),
+        (["01.jpg", "--box", "9000,9000,9100,9100"], "box 9000,9000,9100,9100 has no area inside the image of"),
+        (["notes.txt"], "notes.txt: "),
+    ],
+)
+def test_a_mistake_is_told_before_a_folder_is_indexed_for_it(
+    run: Run, photos: Path, words: list[str], said: str
+) -> None:
+    (photos / "notes.txt").write_text("no picture", encoding="utf-8")
+    status, output, errors = run("search", photos, *words, "--encoder", "pixels", "--index")
+    assert (status, output, errors.count("\n")) == (1, "", 1)
+    assert said.format(photos=photos) in errors
+    assert not (photos / ".lookalike").exists()
+
+
+def test_what_will_be_a_key_may_be_the_query_of_a_folder_that_is_indexed_first(run: Run, photos: Path) -> None:
+    words = ("search", photos, "01.jpg", "--encoder", "pixels", "--where", "key:0*", "-k", 1, "--paths", "--index")
+    assert run(*words)[:2] == (0, f"{photos}/01.jpg\n")
+
+
+def test_a_command_in_a_message_is_quoted_for_the_shell(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "my photos; it's\x1b[1m"
+    folder.mkdir()
+    picture(1).save(folder / "1.png")
+    shown = str(folder).replace("\x1b", "\\x1b")
+    way = "run `lookalike index " + shlex.quote(str(folder)).replace("\x1b", "\\x1b") + "`"
+    for words in (
+        ["search", folder, "1.png"],
+        ["info", folder],
+        ["serve", folder],
+        ["mcp", folder],
+        ["verify", folder],
+    ):
+        status, _, errors = run(*words)
+        assert (status, errors.startswith(f"lookalike: error: {shown} has not been indexed; {way}")) == (1, True), words
+
+
+def test_verify_and_merge_of_a_folder_that_was_never_indexed_say_so(run: Run, indexed: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    said = f"lookalike: error: {tmp_path}/new has not been indexed; run `lookalike index {tmp_path}/new`\n"
+    assert run("verify", tmp_path / "new") == (1, "", said)
+    assert run("merge", indexed, tmp_path / "new", "--into", tmp_path / "both") == (1, "", said)
+    (indexed / ".lookalike" / "collection.json").unlink()
+    assert "collection.json is missing" in run("merge", indexed, indexed, "--into", tmp_path / "both")[2]
+    assert "has not been indexed" not in run("verify", indexed, "--repair")[2]
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_the_shell_closed_is_no_error(
+    photos: Path, indexed: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (photos.parent / "new").mkdir()
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, name, None)
+        statuses = [status_of("search", indexed, "01.jpg", "--paths"), status_of("search", photos.parent / "new", "x")]
+        statuses.append(status_of("search", indexed, "01.jpg"))
+        getattr(sys, name).close()
+    output, errors = capfd.readouterr()
+    assert statuses == [0, 1, 0]
+    assert ("01.jpg" in output, "has not been indexed" in errors) == (name != "stdout", name != "stderr")
+    assert "has not been indexed" not in output
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "said"),
+    [
+        ("lookalike.cli.search._ask", ["search", "{indexed}", "01.jpg"], ["interrupted"]),
+        (
+            "lookalike.cli.collections._index",
+            ["index", "{indexed}"],
+            ["interrupted; what was committed stays, and the same command goes on from there"],
+        ),
+        (
+            "lookalike.collection.collection.Collection.index",
+            ["search", "{new}", "1.png", "--index", "--encoder", "pixels"],
+            ["what was committed stays; `lookalike index {new}` goes on from there", "interrupted"],
+        ),
+    ],
+)
+def test_ctrl_c_says_what_stays_only_where_something_was_written(
+    run: Run,
+    indexed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    words: list[str],
+    said: list[str],
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    names = {"indexed": indexed, "new": tmp_path / "new"}
+    names["new"].mkdir()
+    picture(1).save(names["new"] / "1.png")
+    monkeypatch.setattr(place, interrupted)
+    status, _, errors = run(*(word.format(**names) for word in words))
+    assert (status, errors.strip().splitlines()) == (130, [f"lookalike: {line.format(**names)}" for line in said])

@@ -20,6 +20,7 @@ from lookalike.storage.manifest import Header
 from lookalike.storage.store import Item, Store
 from lookalike.storage.vectors import usual_dtype
 from lookalike.types import Progress, Vectors
+from lookalike.utils.text import command
 
 COMMIT_EVERY = 8
 """Blocks of 4,096 rows between commits: the most that an interruption loses."""
@@ -85,7 +86,7 @@ def _open_or_create(job: records.Job, into: Path, engine: str | None, dtype: str
         )
     if dtype not in (None, header.dtype):
         collection.close()
-        raise CollectionError(f"{into} keeps {header.dtype}; `lookalike compact {into} --store {dtype}`")
+        raise CollectionError(f"{into} keeps {header.dtype}; `{command('compact', into, '--store', dtype)}`")
     if engine and not (header.engine and is_same(header.engine, engine)):
         collection.close()
         raise CollectionError(f"{into} keeps its vectors in {header.engine or 'a file'}, not in {engine}")

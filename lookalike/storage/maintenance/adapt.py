@@ -31,6 +31,7 @@ from lookalike.storage.swap import FORMER, made_beside
 from lookalike.storage.vectors import DTYPES
 from lookalike.types import Ids
 from lookalike.utils.files import NO_LINK
+from lookalike.utils.text import command
 
 SUFFIX = "adapted"
 MAP, SOURCE, REPORT = "adaptation", "adaptation from", "adaptation report"
@@ -41,7 +42,7 @@ TABLES = ("facts", "sources", "dismissed", "skipped", "columns")
 def refuse(store: Store) -> None:
     """Raise CollectionError where a collection cannot be adapted: it is already, or its vectors are in an engine."""
     if (store.path / adaptation.FILE).exists():
-        raise CollectionError(f"{store.path} is adapted already; `lookalike adapt {store.path} --undo` first")
+        raise CollectionError(f"{store.path} is adapted already; `{command('adapt', store.path, '--undo')}` first")
     if store.header.engine:
         raise CollectionError(
             f"{store.path} keeps its vectors in {store.header.engine}; `adapt` is for vectors in a file"

@@ -31,7 +31,7 @@ from lookalike.types import Encoder, Ids, Progress, Vectors
 from lookalike.utils.files import reason, replacing, sync_folder
 from lookalike.utils.parquet import parquet, parquet_batches
 from lookalike.utils.tables import csv_writer
-from lookalike.utils.text import counted
+from lookalike.utils.text import command, counted
 
 Format = Literal["npy", "parquet", "csv", "faiss"]
 BLOCK = 4096
@@ -108,7 +108,7 @@ def _blocks(collection: Store, rows: Ids, named: Named | None) -> Iterator[Vecto
 def _intact(collection: Store, row: int) -> Item:
     item = collection.intact_item(row)
     if item is None:
-        way = f"run `lookalike verify {collection.path} --repair` first"
+        way = f"run `{command('verify', collection.path, '--repair')}` first"
         raise CollectionError(f"{collection.path}: row {row} ({collection.catalog.item(row).key}) is damaged; {way}")
     return item
 

@@ -13,6 +13,7 @@ from lookalike.storage.copy_rows import RowChanges, copy_rows, copy_tables
 from lookalike.storage.store import Store
 from lookalike.storage.swap import made_beside
 from lookalike.types import Vectors
+from lookalike.utils.text import command
 
 SUFFIX = "whitened"
 WHITENING, INNER = "whitening", "inner fingerprint"
@@ -73,7 +74,7 @@ def _exchange(old: Store, learned: Whitening) -> None:
 
 def _refuse_second(path: Path) -> None:
     if (path / adaptation.FILE).exists():
-        raise CollectionError(f"{path} is adapted to labels; `lookalike adapt {path} --undo` first")
+        raise CollectionError(f"{path} is adapted to labels; `{command('adapt', path, '--undo')}` first")
     if (path / whitening.FILE).exists():
         raise CollectionError(f"{path} is whitened already; index again with --rebuild to begin from plain vectors")
 
