@@ -37,7 +37,7 @@ def folder(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("search.query", 1),
         ("search.results", 6),
         ("utils.arguments", 2),
-        ("utils.text", 2),
+        ("utils.text", 3),
         ("encoders", 3),
         ("collection.collection", 24),
         ("evaluation.run", 6),

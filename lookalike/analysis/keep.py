@@ -58,6 +58,11 @@ Criterion = tuple[Callable[[Quality], Any], Callable[[Quality, Quality], str]]
 """A sort key, the lowest first, and why the first of two that differ in it is kept."""
 
 
+def _by_name(kept: "Quality", other: "Quality") -> str:
+    is_shorter = len(kept.member.item.key) < len(other.member.item.key)
+    return "the shorter path" if is_shorter else "the first by name"
+
+
 def _graded(qualities: Sequence[Quality]) -> Callable[[Quality], int]:
     """Real size in steps of a third: a copy that is a few pixels larger has no more to show."""
     import math
@@ -78,7 +83,7 @@ def criteria(rule: str, qualities: Sequence[Quality]) -> list[Criterion]:
         (lambda q: -(q.quality or 0), lambda a, b: f"JPEG quality {a.quality} against {b.quality or 'another format'}"),
         (lambda q: -q.side, lambda a, b: f"more pixels ({a.side:.0f} against {b.side:.0f})"),
         (lambda q: (not q.taken, q.taken), lambda a, _: f"taken earlier ({a.taken})"),
-        (lambda q: (len(q.member.item.key), q.member.item.key), lambda _, __: "the shorter path"),
+        (lambda q: (len(q.member.item.key), q.member.item.key), _by_name),
     ]
     chosen: list[Criterion] = [
         (lambda q: q.member.collection, lambda _, __: "in the first collection"),

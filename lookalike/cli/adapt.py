@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def adapt(
     path: CollectionPath,
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A CSV or Parquet: images, and what they show (`label`).")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A CSV or Parquet: images (`image`, `path` or `key`), and what they show (`label`)."
+        ),
     ] = None,
     folders: Annotated[bool, typer.Option("--folders", help="Images of one folder show the same thing.")] = False,
     pairs: Annotated[

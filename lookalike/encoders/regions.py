@@ -18,6 +18,8 @@ SPECS = {
 """Names of specs to what chooses and encodes parts; fields with plain defaults are their options."""
 LARGEST = 2048
 """No option of a spec is larger."""
+LEAST = {"size": 56}
+"""The smallest value of an option, where that is not 1: of fewer pixels an encoder sees nothing."""
 Regions = tuple[list[Box], Vectors]
 """The parts of a picture, in its pixels, and their unit rows (len(boxes), dim)."""
 
@@ -89,13 +91,16 @@ def default_spec(encoder: Encoder) -> str:
 
 
 def _options(method: Any, name: str, parts: Sequence[str]) -> dict[str, int]:
-    """All options are whole numbers from 1 on."""
+    """All options are whole numbers, within the bounds of each."""
     known = [field.name for field in fields(method) if field.default is not MISSING]
     values: dict[str, int] = {}
     for part in parts:
         key, _, text = (piece.strip() for piece in part.partition("="))
-        if key not in known or key in values or not text.isdecimal() or not 0 < int(text) <= LARGEST:
+        if key not in known or key in values or not text.isdecimal():
             offered = f"takes {', '.join(f'{option}=N' for option in known)}" if known else "takes no options"
             raise EncoderError(f"regions {name}: {part!r} is no option; it {offered}")
+        least = LEAST.get(key, 1)
+        if not least <= int(text) <= LARGEST:
+            raise EncoderError(f"regions {name}: {key} = {text} is not between {least} and {LARGEST}")
         values[key] = int(text)
     return values

@@ -69,8 +69,10 @@ def create_app(collection: Collection, settings: Settings | None = None, shared:
 
     app = FastAPI(
         title="lookalike", version=VERSION, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
-        redirect_slashes=False, root_path=settings.root_path,
+        redirect_slashes=False,
     )  # fmt: skip
+    # Not as an argument: FastAPI warns of that, as a server may know the path too; this one takes it from Settings.
+    app.root_path = settings.root_path
     app.state.served = served
     errors.install(app)
     routes.install(app)

@@ -17,7 +17,7 @@ from lookalike.storage.names import Names
 from lookalike.storage.store import Store
 from lookalike.utils.tables import unmarked
 
-KEYS = ("key", "path", "image_path", "file", "filename", "file_name", "name")
+KEYS = ("key", "path", "image_path", "file", "filename", "file_name", "name", "image")
 """Columns that name the image of a line; the first that exists is taken."""
 BLOCK = 4096
 FEW = 0.5

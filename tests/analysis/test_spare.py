@@ -52,6 +52,16 @@ def test_the_copy_is_spare_and_the_better_name_is_kept(library: Path) -> None:
         assert groups[0].reason == "the shorter path"
 
 
+def test_of_paths_of_one_length_the_first_by_name_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("b.png", "a.png"):
+        picture(1).save(folder / name)
+    with indexed(folder) as collection:
+        (group,) = collection.duplicates()
+    assert (names([group]), group.reason) == ([["a.png", "b.png"]], "the first by name")
+
+
 Change = Callable[[Path], object]
 CHANGES: dict[str, Change] = {
     "the kept one is gone": lambda folder: (folder / "a.png").unlink(),

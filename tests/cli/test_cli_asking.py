@@ -63,6 +63,13 @@ def test_columns_come_with_the_vectors_of_another_encoder(run: Run, indexed: Pat
     assert run(*search)[1] == run(*search, "--encoder", "thumbnail")[1] == f"{indexed}/01.jpg\n"
 
 
+def test_a_column_called_image_names_the_images(run: Run, indexed: Path, tmp_path: Path) -> None:
+    table = tmp_path / "columns.csv"
+    table.write_text("image,label\n01.jpg,red\n", encoding="utf-8")
+    assert "1 of 1 line name an image here" in run("index", indexed, "--meta", table)[2]
+    assert run("search", indexed, "01.jpg", "--where", "label = red", "--paths")[1] == f"{indexed}/01.jpg\n"
+
+
 def test_methods_are_named_on_the_command_line(run: Run, indexed: Path) -> None:
     plain = run("search", indexed, indexed / "01.jpg", "--rerank", "alpha-qe,k=2", "--rerank", "spatial,top=5")
     assert plain[0] == 0

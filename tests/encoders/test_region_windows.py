@@ -150,10 +150,18 @@ def test_an_encoder_without_a_map_is_cut_into_crops_and_says_so() -> None:
         region_encoder(encoder, "pooled")
 
 
-@pytest.mark.parametrize("spec", ["tiles", "grid,most=4", "pooled,most=0", "pooled,most=x", "pooled,side=3", "pooled,"])
+@pytest.mark.parametrize("spec", ["tiles", "grid,most=4", "pooled,most=x", "pooled,side=3", "pooled,"])
 def test_a_spec_that_is_none_is_refused(lite: Encoder, spec: str) -> None:
     with pytest.raises(EncoderError, match=r"spec of regions|is no option"):
         region_encoder(lite, spec)
+
+
+@pytest.mark.parametrize(
+    ("option", "bounds"), [("most=0", "1 and 2048"), ("most=99999", "1 and 2048"), ("size=10", "56 and 2048")]
+)
+def test_an_option_of_a_spec_has_bounds_that_are_told(lite: Encoder, option: str, bounds: str) -> None:
+    with pytest.raises(EncoderError, match=f"^regions pooled: {option.replace('=', ' = ')} is not between {bounds}$"):
+        region_encoder(lite, f"pooled,{option}")
 
 
 def test_a_pyramid_covers_the_map() -> None:

@@ -1,11 +1,17 @@
 """HEAD wherever GET is, and a service that a proxy mounts below a path."""
 
+import warnings
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from lookalike.collection.collection import Collection
+from lookalike.service.app import create_app
+from lookalike.service.settings import Settings
 from tests.service.running import Running, running, write_photos
 
 pytest_plugins = ["tests.service.service_fixtures"]
@@ -68,3 +74,11 @@ def test_the_page_works_below_a_path(visit: Any, mounted: Running) -> None:
     picture.wait_for()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     assert page.url == f"{mounted.url}{MOUNT}/"
+
+
+def test_a_mounted_service_starts_without_a_warning(tmp_path: Path) -> None:
+    with closing(Collection(tmp_path / ".lookalike")) as collection, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        app = create_app(collection, Settings(root_path=MOUNT))
+    assert app.root_path == MOUNT
+    assert [str(warning.message) for warning in told if "root_path" in str(warning.message)] == []
