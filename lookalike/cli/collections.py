@@ -232,6 +232,9 @@ def info(
                 print(f"and {len(keys) - LISTED:,} more, {len(keys):,} in all; --json has them\t{printable(reason)}")
     else:
         for name, value in facts.items():
+            if value == []:
+                # No further sets: a name without a value says nothing.
+                continue
             say(f"{name:12} {printable(summed(value) if name == 'facts' else listed(value))}")
 
 

@@ -54,7 +54,9 @@ def search(
     negative_text: Annotated[
         str | None, typer.Option("--negative-text", metavar="WORDS", help="Push this away.")
     ] = None,
-    weight: Annotated[list[float] | None, typer.Option("--weight", help="One for each QUERY, in their order.")] = None,
+    weight: Annotated[
+        list[float] | None, typer.Option("--weight", metavar="NUMBER", help="One for each QUERY, in their order.")
+    ] = None,
     combine: Annotated[
         Literal["mean", "max"], typer.Option(help="Several queries: their mean, or the best of their scores.")
     ] = "mean",

@@ -12,6 +12,8 @@ from lookalike.utils.verbosity import is_quiet
 
 LINE_EVERY_SECONDS = 10.0
 DRAW_EVERY_SECONDS = 0.2
+SHORTEST_SECONDS = 0.5
+"""Of less time no rate is told."""
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def _in_notebook(display: Any, unit: str) -> Progress:
         last = now
         bar = f'<progress value="{done}" max="{total}"></progress> ' if total else ""
         of = f" of {total:,}" if total else ""
-        drawn.update(display.HTML(f"{bar}{done:,}{of} {unit}  {speed:,.1f}/s"))
+        drawn.update(display.HTML(f"{bar}{done:,}{of} {unit}{_told(speed)}"))
 
     return callback
 
@@ -65,7 +67,7 @@ def _bar(unit: str) -> Iterator[Progress]:
     columns = (
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
-        rich.TextColumn(f"{unit}  {{task.fields[rate]}}"),
+        rich.TextColumn(f"{unit}{{task.fields[rate]}}"),
         rich.TimeRemainingColumn(),
     )
     with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -74,9 +76,13 @@ def _bar(unit: str) -> Iterator[Progress]:
         def callback(done: int, total: int | None) -> None:
             if rate.begins_anew(done):
                 bar.reset(task, total=total, rate="")
-            bar.update(task, completed=done, total=total, rate=f"{rate.of(done):,.1f}/s")
+            bar.update(task, completed=done, total=total, rate=_told(rate.of(done)))
 
         yield callback
+
+
+def _told(speed: float) -> str:
+    return f"  {speed:,.1f}/s" if speed else ""
 
 
 def _silent(done: int, total: int | None) -> None:
@@ -100,7 +106,8 @@ class _Rate:
         now = time.monotonic()
         start, already = self._first = (now, done) if self._first is None or self.begins_anew(done) else self._first
         self._last = done
-        return (done - already) / max(1e-9, now - start)
+        # Of a moment there is no rate: the first images may have been waiting for this call.
+        return (done - already) / (now - start) if now - start >= SHORTEST_SECONDS else 0.0
 
 
 def _lines(unit: str) -> Progress:

@@ -70,6 +70,12 @@ def test_a_column_called_image_names_the_images(run: Run, indexed: Path, tmp_pat
     assert run("search", indexed, "01.jpg", "--where", "label = red", "--paths")[1] == f"{indexed}/01.jpg\n"
 
 
+def test_info_leaves_out_what_there_is_none_of(run: Run, indexed: Path) -> None:
+    lines = run("info", indexed)[1].splitlines()
+    assert [line for line in lines if line.startswith("sets")] == []
+    assert all(len(line.split()) > 1 for line in lines)
+
+
 def test_methods_are_named_on_the_command_line(run: Run, indexed: Path) -> None:
     plain = run("search", indexed, indexed / "01.jpg", "--rerank", "alpha-qe,k=2", "--rerank", "spatial,top=5")
     assert plain[0] == 0

@@ -91,3 +91,14 @@ def test_a_terminal_has_one_too_and_elsewhere_there_is_silence(monkeypatch: pyte
             assert callback
             callback(1, 2)
     assert given == [(1, 2), (1, 2)]
+
+
+def test_of_a_moment_no_rate_is_told(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    display = Display()
+    monkeypatch.setattr(notebook, "display", lambda: display)
+    with progress.chosen(None, "images") as callback:
+        assert callback
+        callback(0, 10)
+        clock.now += 0.25
+        callback(10, 10)
+    assert display.drawn[-1] == '<progress value="10" max="10"></progress> 10 of 10 images'
