@@ -93,13 +93,13 @@ def test_what_is_piped_is_plain_text(folder: Path) -> None:
 def test_serve_says_how_it_is_stopped_and_opens_the_page(folder: Path, tmp_path: Path) -> None:
     browser = tmp_path / "browser"
     # It asks for the page, as a browser does, and says so in the terminal.
-    loaded = "print('shown', urllib.request.urlopen(sys.argv[1]).status, sys.argv[1], flush=True)"
+    loaded = "print(f'shown {urllib.request.urlopen(sys.argv[1]).status} {sys.argv[1]} whole', flush=True)"
     browser.write_text(f"#!{sys.executable}\nimport sys, urllib.request\n{loaded}\n")
     browser.chmod(0o755)
     words = ["serve", folder, "--port", 0, "--drain-seconds", 0, "--open"]
-    status, output, _ = typed(words, environment={"BROWSER": str(browser)}, keys=b"\x03", prompt=b"shown 200")
+    status, output, _ = typed(words, environment={"BROWSER": str(browser)}, keys=b"\x03", prompt=b"whole")
     first, second, third, *_ = output.decode().replace("\r", "").split("\n")
-    assert (status, second, third) == (0, "lookalike: Ctrl-C stops it", f"shown 200 {first}")
+    assert (status, second, third) == (0, "lookalike: Ctrl-C stops it", f"shown 200 {first} whole")
 
 
 def cards(count: int) -> list[Card]:
