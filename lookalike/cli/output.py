@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lookalike.errors import CollectionError
 from lookalike.utils.text import command, counted, hyperlink, printable
 from lookalike.utils.verbosity import is_quiet
 
@@ -120,12 +119,6 @@ def tell_unreachable(report: "IndexReport", folder: Path) -> None:
 
 def refuse_unindexed(collection: "Collection") -> None:
     """Raise CollectionError where there is no collection yet, or what is left of one must be repaired first."""
-    from lookalike.collection.parents import parent_of
-    from lookalike.storage.manifest import refuse_remains
-
     if not collection.exists:
-        refuse_remains(collection.path)
-        if parent := parent_of(collection.folder):
-            raise CollectionError(f"{collection.folder} lies in {parent.folder}, which is indexed; name that folder")
-        way = f"run `{command('index', collection.folder)}`"
-        raise CollectionError(f"{collection.folder} has not been indexed; {way}")
+        # Opening it says why.
+        collection.store  # noqa: B018
