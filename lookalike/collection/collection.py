@@ -1,10 +1,10 @@
 """The public face of a collection on disk: search it, write to it, and read what it contains."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL.Image import Image
@@ -18,7 +18,7 @@ from lookalike.search import hybrid
 from lookalike.search.combine import Combine
 from lookalike.search.evidence import assess
 from lookalike.search.gallery import StoredGallery
-from lookalike.search.hits import DamagedRows, hits
+from lookalike.search.hits import Ranked, intact, unless_replaced
 from lookalike.search.options import Fuse, SearchOptions, Sort, key_of
 from lookalike.search.query import (
     Example,
@@ -59,10 +59,6 @@ if TYPE_CHECKING:
     from lookalike.storage.maintenance.compact import Compaction
     from lookalike.storage.maintenance.transfer import Format
     from lookalike.storage.maintenance.verify import Damage
-
-T = TypeVar("T")
-ROUNDS = 8
-"""How often a search that meets damaged rows is repeated without them; in a collection with more it is refused."""
 
 
 def open(
@@ -284,20 +280,11 @@ class Collection:
     def find(self, query: Query, options: SearchOptions) -> Results:
         """As `search`, with the query and the options as objects."""
 
-        return self._unless_replaced(lambda: self._intact_hits(query, options))
-
-    def _intact_hits(self, query: Query, options: SearchOptions) -> Results:
-        """The hits, ranked again without the damaged rows that are met on the way; raises DamagedRows for too many."""
-        for remaining in reversed(range(ROUNDS)):
+        def ranked() -> Ranked:
             answer = self.rank(query, options)
-            try:
-                assessment, parts = assess(answer, options), hybrid.best_parts(answer)
-                return hits(answer.ranking, answer.space.gallery, options, assessment, parts)
-            except DamagedRows as error:
-                if not remaining:
-                    raise
-                answer.space.gallery.leave_out(error.rows, error.parts)
-        raise AssertionError("the last round returns or raises")
+            return Ranked(answer.ranking, answer.space.gallery, assess(answer, options), hybrid.best_parts(answer))
+
+        return unless_replaced(lambda: intact(ranked, options), lambda: self.store)
 
     @property
     def damaged(self) -> list[str]:
@@ -310,20 +297,6 @@ class Collection:
     def rank(self, query: Query, options: SearchOptions) -> hybrid.Answer:
         """As `find`, but rows and scores: for evaluation, which needs few of the keys."""
         return hybrid.answer(query, options, self._reader.space(options), lambda: self._reader.text_set.space(options))
-
-    def _unless_replaced(self, search: Callable[[], T]) -> T:
-        """The result of `search()`, which is repeated where the collection on disk was replaced meanwhile."""
-        while True:
-            searched = self.store
-            try:
-                answer = search()
-            except CollectionError:
-                if self.store is searched:
-                    raise
-                continue
-            # Row numbers are valid for a single store: in another, they mean other images.
-            if self.store is searched:
-                return answer
 
     def resolve(self, query: Query) -> Resolved:
         """A query as vectors, with the rows of the collection that are the query itself; raises QueryError."""

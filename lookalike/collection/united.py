@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from PIL.Image import Image
 
-from lookalike.collection.collection import ROUNDS, Collection
+from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as open_collection
 from lookalike.collection.photos import photo, sampled
 from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.images.remote import located
 from lookalike.search import several
 from lookalike.search.gallery import StoredGallery
-from lookalike.search.hits import DamagedRows, hits
+from lookalike.search.hits import intact, unless_replaced
 from lookalike.search.hybrid import Space
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Example, Query, Region, query_picture
@@ -167,31 +167,9 @@ class Collections:
 
     def find(self, query: Query, options: SearchOptions) -> Results:
         """As `search`, with the query and the options as objects."""
-        while True:
-            states = self._states()
-            try:
-                answer = self._intact_hits(query, options)
-            except CollectionError:
-                if self._states() == states:
-                    raise
-                continue
-            # Row numbers are valid for one state of each.
-            if self._states() == states:
-                return answer
-
-    def _states(self) -> list[int]:
-        return [id(collection.store) for collection in self.collections.values()]
-
-    def _intact_hits(self, query: Query, options: SearchOptions) -> Results:
-        for remaining in reversed(range(ROUNDS)):
-            answer = several.rank(query, options, self._parts(options))
-            try:
-                return hits(answer.ranking, answer.gallery, options, answer.assessment, answer.parts)
-            except DamagedRows as error:
-                if not remaining:
-                    raise
-                answer.gallery.leave_out(error.rows, error.parts)
-        raise AssertionError("the last round returns or raises")
+        ranked = lambda: several.rank(query, options, self._parts(options))  # noqa: E731
+        stores = lambda: [collection.store for collection in self.collections.values()]  # noqa: E731
+        return unless_replaced(lambda: intact(ranked, options), stores)
 
     def _parts(self, options: SearchOptions) -> list[several.Part]:
         """The collections of each encoder, as spaces to search in."""

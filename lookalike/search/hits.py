@@ -1,6 +1,8 @@
 """A ranking to hits: rows and scores to keys, paths and ranks, each row verified against its checksums."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from lookalike.errors import CollectionError
 from lookalike.search.confidence import is_same
@@ -12,6 +14,10 @@ from lookalike.search.results import Results
 from lookalike.search.searched import SearchedGallery
 from lookalike.storage.store import Item
 from lookalike.types import Hit, Ranking
+
+T = TypeVar("T")
+ROUNDS = 8
+"""How often a search that meets damaged rows is repeated without them; in a collection with more it is refused."""
 
 
 class DamagedRows(CollectionError):  # noqa: N818 - says what is wrong
@@ -59,6 +65,44 @@ def hits(
     if options.sort == "taken":
         results[:] = _by_time(results, items, gallery)
     return results
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A ranking, in the rows of `gallery`, its confidence, and the parts that images count with."""
+
+    ranking: Ranking
+    gallery: SearchedGallery
+    assessment: Assessment
+    parts: Mapping[int, BestPart]
+
+
+def intact(rank: Callable[[], Ranked], options: SearchOptions) -> Results:
+    """The hits, ranked again without the damaged rows that are met on the way; raises DamagedRows for too many."""
+    for remaining in reversed(range(ROUNDS)):
+        ranked = rank()
+        try:
+            return hits(ranked.ranking, ranked.gallery, options, ranked.assessment, ranked.parts)
+        except DamagedRows as error:
+            if not remaining:
+                raise
+            ranked.gallery.leave_out(error.rows, error.parts)
+    raise AssertionError("the last round returns or raises")
+
+
+def unless_replaced(search: Callable[[], T], state: Callable[[], object]) -> T:
+    """The result of `search()`, which is repeated where what is on disk (`state`) was replaced meanwhile."""
+    while True:
+        searched = state()
+        try:
+            answer = search()
+        except CollectionError:
+            if state() == searched:
+                raise
+            continue
+        # Row numbers are valid for a single store: in another, they mean other images.
+        if state() == searched:
+            return answer
 
 
 def _is_kept(score: float, confidence: float | None, options: SearchOptions) -> bool:

@@ -1,6 +1,6 @@
 """A question to the collections of several encoders: each is searched by its own, and the rankings are merged."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -13,12 +13,11 @@ from lookalike.images import sources
 from lookalike.search import hybrid
 from lookalike.search.evidence import Assessment, assess
 from lookalike.search.fusion import Calibration
+from lookalike.search.hits import Ranked
 from lookalike.search.hybrid import Answer, Space, best_parts
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Example, Key, Query
-from lookalike.search.regions import BestPart
 from lookalike.search.rerank.candidates import cosines
-from lookalike.search.searched import SearchedGallery
 from lookalike.search.united import UnitedGallery
 from lookalike.types import Probe, Ranking
 
@@ -32,21 +31,11 @@ class Part:
     words: Callable[[], Space]
 
 
-@dataclass(frozen=True)
-class Merged:
-    """A ranking, in the rows of `gallery`, its confidence, and the parts that images count with."""
-
-    ranking: Ranking
-    gallery: SearchedGallery
-    assessment: Assessment
-    parts: Mapping[int, BestPart]
-
-
-def rank(query: Query, options: SearchOptions, parts: Sequence[Part]) -> Merged:
+def rank(query: Query, options: SearchOptions, parts: Sequence[Part]) -> Ranked:
     """The best `k` images after `offset`; raises QueryError."""
     if len(parts) == 1:
         answer = hybrid.answer(query, options, parts[0].space, parts[0].words)
-        return Merged(answer.ranking, answer.space.gallery, assess(answer, options), best_parts(answer))
+        return Ranked(answer.ranking, answer.space.gallery, assess(answer, options), best_parts(answer))
     deep = replace(options, k=options.depth, offset=0)
     answers = [hybrid.answer(_for(query, part, parts), deep, part.space, part.words) for part in parts]
     # Those of a part's spaces.
@@ -55,7 +44,7 @@ def rank(query: Query, options: SearchOptions, parts: Sequence[Part]) -> Merged:
     assessed = [assess(answer, deep) for answer in answers]
     found = zip(answers, firsts, strict=False)
     boxes = {row + first: part for answer, first in found for row, part in best_parts(answer).items()}
-    return Merged(_merged(answers, firsts, options), united, _together(assessed, firsts), boxes)
+    return Ranked(_merged(answers, firsts, options), united, _together(assessed, firsts), boxes)
 
 
 def _for(query: Query, part: Part, parts: Sequence[Part]) -> Query:
