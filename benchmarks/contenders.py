@@ -17,9 +17,10 @@ import faiss
 import numpy as np
 from made_vectors import named, written
 
-from lookalike.index.ann import FOLDER, IndexRecord, SearchSetting, is_graph, library, parameters
+from lookalike.index.ann import FOLDER, IndexRecord, SearchSetting, is_graph, parameters
 from lookalike.index.ann import read as read_built
 from lookalike.index.exact import share_of
+from lookalike.index.library import library
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage.maintenance.build_index import CONSTRUCTION, EFFORTS, optimize
 from lookalike.storage.maintenance.transfer import import_vectors

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.index.library import library
 from lookalike.types import Ids, Vectors
 
 Places = NDArray[np.float32]
@@ -52,7 +53,7 @@ def islands(vectors: Vectors, count: int | None = None, seed: int = 0) -> Island
 
 def clusters(vectors: Vectors, count: int, seed: int = 0) -> tuple[Ids, Ids]:
     """Spherical k-means: (n,) groups numbered by size, none of them empty, and (k,) the row nearest to each mean."""
-    import faiss
+    faiss = library()
 
     count = max(1, min(count, len(vectors)))
     vectors = np.ascontiguousarray(vectors, np.float32)
@@ -125,7 +126,7 @@ def principal_components(vectors: Vectors) -> Places:
 
 def _edges(vectors: Vectors, count: int) -> tuple[Ids, Ids, NDArray[np.float64]]:
     """The neighbour graph, each pair once: rows, rows and weights from 0 to 1, as in UMAP."""
-    import faiss
+    faiss = library()
 
     vectors = np.ascontiguousarray(vectors, np.float32)
     scores, ids = faiss.knn(vectors, vectors, count + 1, metric=faiss.METRIC_INNER_PRODUCT)

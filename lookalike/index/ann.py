@@ -5,7 +5,6 @@ measuring have the last positions in it; the position of any other row is its nu
 Candidates are rescored from the stored vectors, since compressed indexes return distorted scores.
 """
 
-import importlib
 import json
 import logging
 import math
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import LookalikeError
+from lookalike.index.library import library
 from lookalike.types import Ids, Scores, Vectors
 from lookalike.utils.files import known_sha256, sha256_of
 
@@ -32,11 +32,6 @@ LEAST_SHARE = 0.2
 """Where a smaller share of the rows is live, a graph or an inverted file finds too little, and exact search is fast."""
 
 log = logging.getLogger(__name__)
-
-
-def library() -> Any:
-    """FAISS as `Any`: its own annotations leave out the keyword arguments of its functions."""
-    return importlib.import_module("faiss")
 
 
 @dataclass(frozen=True)
@@ -188,7 +183,7 @@ def is_trusted(path: Path, sha256: str) -> bool:
 @lru_cache(maxsize=4)
 def _load(path: Path, sha256: str) -> Any:
     """The FAISS index, memory-mapped; None where the file does not have its checksum or cannot be read."""
-    import faiss
+    faiss = library()
 
     if not is_trusted(path, sha256):
         log.warning("%s is damaged; searching exactly until `lookalike optimize` makes it anew", path)

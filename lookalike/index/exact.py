@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import QueryError
+from lookalike.index.library import library
 from lookalike.index.products import MARGINS
 from lookalike.types import Ids, Scores, Vectors
 
@@ -286,7 +287,7 @@ def _knn(vectors: Vectors, rows: Vectors, k: int, bits: NDArray[np.uint8] | None
     Of equal results that do not all fit, FAISS keeps the last rows. It is asked for one more, which shows where that is
     so; there the first rows are taken, so that a page of results goes on where the one before it ended.
     """
-    import faiss
+    faiss = library()
 
     most = min(k, len(rows))
     wide = min(k + 1, len(rows))
@@ -351,22 +352,19 @@ def _ahead(job: Callable[[T], U], arguments: Iterable[T], ahead: int) -> Iterato
 
 def cosines_to(vector: Vectors, rows: Vectors) -> Scores:
     """Cosines (n,) of a unit vector (dim,) and few unit rows (n, dim), without waking threads: these may be busy."""
-    import faiss
+    faiss = library()
 
     vector, rows = np.ascontiguousarray(vector, np.float32), np.ascontiguousarray(rows, np.float32)
     scores = np.empty(len(rows), np.float32)
     pointer = faiss.swig_ptr
     if len(rows):
-        # FAISS' type stubs leave it out.
-        faiss.fvec_inner_products_ny(  # type: ignore[attr-defined]
-            pointer(scores), pointer(vector), pointer(rows), rows.shape[1], len(rows)
-        )
+        faiss.fvec_inner_products_ny(pointer(scores), pointer(vector), pointer(rows), rows.shape[1], len(rows))
     return scores
 
 
 def threads() -> int:
     """The number of threads that FAISS may use."""
-    import faiss
+    faiss = library()
 
     return int(faiss.omp_get_max_threads())
 

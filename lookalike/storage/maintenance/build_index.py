@@ -24,10 +24,10 @@ from lookalike.index.ann import (
     faiss_reason,
     is_graph,
     is_trusted,
-    library,
     rescore,
 )
 from lookalike.index.exact import ExactIndex, share_of
+from lookalike.index.library import library
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Progress, Vectors
 from lookalike.utils.files import reason, sha256_of, sync_folder, write_whole
@@ -180,7 +180,7 @@ def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Ind
 
 
 def _empty(spec: str, dim: int) -> Any:
-    import faiss
+    faiss = library()
 
     if "IDMap" in spec:
         raise IndexSpecError(f"{spec}: rows are numbered by their positions; leave the IDMap out")
@@ -201,7 +201,7 @@ def _held_back(live: Any) -> Ids:
 
 def _train(index: Any, spec: str, store: Store, rows: Ids) -> None:
     """Train on a random sample of `rows`, whose size grows with the number of lists."""
-    import faiss
+    faiss = library()
 
     if index.is_trained:
         return
@@ -264,7 +264,7 @@ def _add(index: Any, store: Store, ids: Ids) -> None:
 
 
 def _write(index: Any, path: Path) -> None:
-    import faiss
+    faiss = library()
 
     try:
         faiss.write_index(index, str(path))
@@ -340,7 +340,7 @@ def _selects(store: Store, built: IndexRecord, index: Any, live: Any) -> bool:
 
 
 def _efforts(index: Any, results: int) -> Sequence[int]:
-    import faiss
+    faiss = library()
 
     if is_graph(index):
         # With less than the number of results FAISS finds nothing else than with as much.

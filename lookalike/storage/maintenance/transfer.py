@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, SourceError
 from lookalike.images.facts import KINDS, PhotoFacts
+from lookalike.index.library import library
 from lookalike.storage import photo_facts, store
 from lookalike.storage.catalog import Catalog, Item, to_blob
 from lookalike.storage.manifest import Header, write_header
@@ -129,7 +130,7 @@ def _npy(blocks: Iterator[VectorBlock], rows: int, dim: int, vectors: IO[bytes],
 
 def _faiss(blocks: Iterator[VectorBlock], rows: int, dim: int, vectors: IO[bytes], keys: IO[bytes]) -> None:
     """An empty IndexFlatIP as FAISS writes it, with its two counts corrected, followed by the rows."""
-    import faiss
+    faiss = library()
 
     head = bytearray(faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes())
     # int32 dim, int64 count, …, and last how many numbers follow.
