@@ -39,7 +39,9 @@ DIM = 768
 COMPACT_FROM = 10_000_000
 """Rows from which on vectors are kept as int8: 772 bytes instead of 3,072."""
 SEARCHES = 50
-STEPS = ("import", "open", "add", "exact", "optimise", "reopen", "search")
+CHECKED = 40
+"""Queries whose results are compared with those of exact search."""
+STEPS = ("import", "open", "add", "exact", "optimise", "reopen", "search", "cold")
 SHOWN = {
     "import": "import",
     "open": "open",
@@ -70,6 +72,12 @@ def own_memory() -> float:
     """MiB of this process that the system could not drop and read again from a file."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
+def resident() -> float:
+    """MiB of this process that are in memory, mapped files included."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 class Place:
@@ -154,7 +162,26 @@ class Place:
         return self._search(4 if self.rows >= COMPACT_FROM else 10, 1.0)
 
     def do_search(self) -> dict[str, float]:
-        return self._search(SEARCHES, None, 500)
+        found = self._search(SEARCHES, None, 500)
+        return {**found, "resident": resident(), "recall": self._recall()}
+
+    def _recall(self) -> float:
+        """Of queries that are not among the rows, against exact search."""
+        with self.open() as opened:
+            shares = [
+                len({hit.key for hit in opened.search(query, k=10)} & {hit.key for hit in truth}) / 10
+                for query in Made(self.rows, DIM).queries(CHECKED)
+                for truth in [opened.search(query, k=10, recall=1.0)]
+            ]
+        return statistics.mean(shares)
+
+    def do_cold(self) -> dict[str, float]:
+        """As after a restart of the machine, as far as it lets go of what it read from the collection."""
+        for file in self.collection.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as opened:
+                    os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return self._search(SEARCHES, None)
 
     def do_optimise(self) -> dict[str, float]:
         from lookalike.index.ann import facts
@@ -207,16 +234,22 @@ def steps(place: Path, rows: int) -> dict[str, dict[str, float]]:
 
 def table(all_took: dict[int, dict[str, dict[str, float]]]) -> None:
     print("| rows | B a row | import, s | open, s (MiB) | add one, s | exact search p50, ms |", end="")
-    print(" optimise, s (MiB) | recall@10 | open with it, s (MiB) | first search, ms | p50, ms |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        " optimise, s (MiB) | B in it | recall@10, of new queries | open with it, s (MiB) | first search, ms |",
+        end="",
+    )
+    print(" p50, ms | resident, MiB | cold: first, p50, ms |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for rows, took in all_took.items():
-        reopened, made = took["reopen"], took["optimise"]
+        reopened, made, found, cold = took["reopen"], took["optimise"], took["search"], took["cold"]
         print(
             f"| {rows:,} | {took['import']['bytes']:,.0f} | {took['import']['seconds']:,.1f} "
             f"| {took['open']['seconds']:.3f} ({took['open']['MiB']:.1f}) | {took['add']['seconds']:.3f} "
             f"| {1000 * took['exact']['seconds']:,.1f} | {made['seconds']:,.1f} ({made['MiB']:,.0f}) "
-            f"| {made.get('recall', 1.0):.3f} | {reopened['seconds']:.3f} ({reopened['MiB']:.1f}) "
-            f"| {1000 * took['search']['first']:,.1f} | {1000 * took['search']['seconds']:,.2f} |"
+            f"| {made.get('index bytes', 0):.0f} | {made.get('recall', 1.0):.3f}, {found['recall']:.3f} "
+            f"| {reopened['seconds']:.3f} ({reopened['MiB']:.1f}) | {1000 * found['first']:,.1f} "
+            f"| {1000 * found['seconds']:,.2f} | {found['resident']:,.0f} "
+            f"| {1000 * cold['first']:,.0f}, {1000 * cold['seconds']:,.1f} |"
         )
 
 

@@ -198,6 +198,9 @@ class EngineRowStore:
     def mapped(self, rows: int) -> None:
         """None: rows have to be fetched."""
 
+    def prefetch(self, ids: Ids) -> None:
+        """Does nothing: there is no file."""
+
     def matches(self, row: int, checksum: int) -> bool:
         """True: the server checks its own rows, and `verify` compares all of them."""
         return True

@@ -119,6 +119,8 @@ class Nearest:
 
     def _approximate(self, vectors: Vectors, k: int, index: Candidates, setting: SearchSetting) -> tuple[Scores, Ids]:
         ids, mapped = index.find(vectors, k, setting), self.stored.mapped
+        if mapped is not None:
+            self.stored.source.prefetch(ids.ravel())
         if len(ids) == 1 and mapped is not None and self.rows == index.built.rows and index.is_full(ids):
             return ranked(vectors[0], ids[0], mapped, k)
         scores = self._scores(vectors, ids)

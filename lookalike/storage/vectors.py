@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import CollectionError, EngineError, IndexSpecError
 from lookalike.index.products import products
+from lookalike.storage.prefetch import Prefetch
 from lookalike.types import Ids, Scores, Vectors
 from lookalike.utils.files import reason
 from lookalike.utils.text import command
@@ -105,6 +106,10 @@ class RowStore(Protocol):
 
     def rows(self, ids: Ids) -> Vectors:
         """The rows `ids` as (len(ids), dim) float32 of unit length; also of rows that are not committed yet."""
+        ...
+
+    def prefetch(self, ids: Ids) -> None:
+        """Called with rows (n,) that will be read next through `mapped`; `rows` does so by itself."""
         ...
 
     def block(self, start: int, stop: int) -> Vectors:
@@ -264,6 +269,7 @@ class VectorFile:
         self._writer: IO[bytes] | None = None
         self._handle: int | None = None
         self._closing: Callable[[], object] = lambda: None
+        self._prefetch = Prefetch(self.row_bytes)
         self._mapped: NDArray[np.uint8] = np.empty((0, self.row_bytes), np.uint8)
 
     def __len__(self) -> int:
@@ -397,7 +403,12 @@ class VectorFile:
         ids = np.asarray(ids, np.int64)
         if not len(ids):
             return np.empty((0, self.dim), np.float32)
+        self.prefetch(ids)
         return decode(self.stored(int(ids.max()) + 1)[ids], self.dtype)
+
+    def prefetch(self, ids: Ids) -> None:
+        """Have the system read these rows at once."""
+        self._prefetch(self._descriptor(), ids)
 
     def block(self, start: int, stop: int) -> Vectors:
         """Consecutive rows; a view of the file where its dtype is float32."""

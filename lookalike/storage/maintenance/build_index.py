@@ -1,11 +1,9 @@
 """A collection to a FAISS index of it: chosen, trained on a sample, filled block by block, and measured."""
 
-import math
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,16 +26,13 @@ from lookalike.index.ann import (
 )
 from lookalike.index.exact import ExactIndex, share_of
 from lookalike.index.library import library
+from lookalike.storage.maintenance.choose_index import EXACT, automatic, available_memory
+from lookalike.storage.maintenance.train_index import finite_rows, matrix_assignment, train
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Progress, Vectors
 from lookalike.utils.files import reason, sha256_of, sync_folder, write_whole
 from lookalike.utils.text import counted
 
-EXACT = "exact"
-EXACT_BELOW = 100_000
-"""Rows; an exact search of so many takes 11 ms (768 dimensions, two cores)."""
-MEMORY_SHARE = 0.25
-"""The share of free memory that an index may take, which holds all of it while it is built or used."""
 HELD_BACK = 200
 """Rows that are added last and serve as queries for measuring recall."""
 DEPTHS = (10, 100, 1000)
@@ -48,7 +43,9 @@ RESULTS = DEPTHS[0]
 EFFORTS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 HARDEST = 4
 """The greatest effort with a graph, in results, beside 512."""
-PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+PROBES = tuple(1 << power for power in range(15))
+MOST_PROBED, SHARE_PROBED = 512, 4
+"""The greatest effort with an inverted file: so many lists, or one in four where these are more."""
 FACTORS = (1, 2, 4, 8, 16, 32)
 MOST_CANDIDATES = 8000
 """Candidates a query of which recall is measured; with more, exact search is as fast."""
@@ -56,9 +53,6 @@ TIMED = 3
 """Repetitions, of which the fastest counts: other load on the machine must not decide between settings."""
 ENOUGH_SECONDS = 0.5
 """A setting is not measured again after this time in all."""
-TRAINED_PER_LIST = 64
-ROTATIONS = 25
-"""Steps in which OPQ learns its rotation; with 50, FAISS' default, one in a thousand more of the nearest is found."""
 PERFECT = 0.9995
 WHOLE = 8
 """Where more than one in so many of the rows is a result, an index saves nothing."""
@@ -67,8 +61,6 @@ LEAST_GAIN = 0.001
 SLACK = 0.02
 """Recall: the noise with 200 queries."""
 BLOCK = 16_384
-CONSTRUCTION = 80
-"""efConstruction: at 40 recall stays below .99 on a million vectors, at 160 building takes twice as long."""
 
 
 @dataclass(frozen=True)
@@ -80,40 +72,6 @@ class IndexBuild:
     seconds: float
     bytes: int
     curve: tuple[SearchSetting, ...]
-
-
-def available_memory() -> int:
-    """Bytes that are available without swapping, by the kernel and by the control group's limit."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            limits = [int(line.split()[1]) * 1024]
-    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
-    if limit and used and limit[0].strip().isdecimal():
-        limits.append(max(0, int(limit[0]) - int(used[0])))
-    return min(limits)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
-
-
-def automatic(rows: int, dim: int, memory: int) -> str:
-    """The spec for a number of rows: none for few, a graph over codes where it fits in memory, else short codes.
-
-    Measured at 300k × 768, one thread: HNSW32_SQ8 answers 5,700 queries/s at recall .989 with 1,040 bytes a vector;
-    OPQ96_384,IVF2048,PQ96x4fsr as many at .964, with 100 bytes and the stored vectors.
-    """
-    if rows < EXACT_BELOW:
-        return EXACT
-    if rows * (dim + 2 * 32 * 4 + 16) <= MEMORY_SHARE * memory:
-        return "HNSW32_SQ8"
-    parts = max(1, min(96, dim // 4))
-    lists = 1 << min(14, max(8, round(math.log2(2 * math.sqrt(rows)))))
-    return f"OPQ{parts}_{4 * parts},IVF{lists},PQ{parts}x4fsr"
 
 
 def optimize(store: Store, spec: str = "auto", progress: Progress | None = None) -> IndexBuild:
@@ -155,8 +113,9 @@ def _build(store: Store, spec: str, rows: int, progress: Progress | None) -> Ind
         )
     held_back = _held_back(live)
     try:
-        _train(index, spec, store, np.setdiff1d(np.flatnonzero(live), held_back, assume_unique=True))
-        _fill(index, store, rows, held_back, progress)
+        train(index, spec, store, np.setdiff1d(np.flatnonzero(live), held_back, assume_unique=True))
+        with matrix_assignment(index):
+            _fill(index, store, rows, held_back, progress)
         seconds = time.perf_counter() - started
         built = IndexRecord(
             *(spec, store.header.id, rows, store.digest(rows), tuple(held_back.tolist())),
@@ -188,8 +147,6 @@ def _empty(spec: str, dim: int) -> Any:
         index = faiss.index_factory(dim, spec, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise IndexSpecError(f"{spec}: no FAISS index of {dim} numbers ({faiss_reason(error)})") from error
-    if is_graph(index):
-        core(index).hnsw.efConstruction = CONSTRUCTION
     return index
 
 
@@ -197,54 +154,6 @@ def _held_back(live: Any) -> Ids:
     rows = np.flatnonzero(live)
     count = min(HELD_BACK, len(rows) // 4)
     return np.sort(np.random.default_rng(0).choice(rows, count, replace=False)).astype(np.int64)
-
-
-def _train(index: Any, spec: str, store: Store, rows: Ids) -> None:
-    """Train on a random sample of `rows`, whose size grows with the number of lists."""
-    faiss = library()
-
-    if index.is_trained:
-        return
-    count = 65_536
-    if isinstance(core(index), faiss.IndexIVF):
-        count = max(count, TRAINED_PER_LIST * int(core(index).nlist))
-        core(index).cp.min_points_per_centroid = 1
-    sample = np.random.default_rng(1).choice(rows, min(count, len(rows)), replace=False)
-    try:
-        with _rotation_for_its_codes(index):
-            index.train(_rows(store, np.sort(sample)))
-    except RuntimeError as error:
-        raise IndexSpecError(
-            f"{spec}: cannot be trained on {counted(len(sample), 'row')} ({faiss_reason(error)})"
-        ) from error
-
-
-@contextmanager
-def _rotation_for_its_codes(index: Any) -> Iterator[None]:
-    """Let OPQ learn its rotation with as many centroids a part as the codes have (Ge et al., CVPR 2013).
-
-    FAISS takes 256 whatever the codes are. With the 16 of fast-scan codes it takes a twelfth of the time, and finds as
-    much.
-    """
-    faiss = library()
-    codes = getattr(core(index), "pq", None)
-    chain = faiss.downcast_index(index)
-    transform = chain.chain.at(0) if isinstance(chain, faiss.IndexPreTransform) and chain.chain.size() else None
-    rotation = faiss.downcast_VectorTransform(transform) if transform is not None else None
-    if codes is None or not isinstance(rotation, faiss.OPQMatrix):
-        yield
-        return
-    quantizer = faiss.ProductQuantizer(rotation.d_out, rotation.M, codes.nbits)
-    rotation.pq, rotation.niter = quantizer, ROTATIONS
-    try:
-        yield
-    finally:
-        rotation.pq = None  # FAISS does not own it.
-
-
-def _rows(store: Store, ids: Ids) -> Vectors:
-    """Vectors of rows for FAISS: NaN or infinity from a flipped bit must not spread."""
-    return np.nan_to_num(store.vectors.rows(ids), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _fill(index: Any, store: Store, rows: int, held_back: Ids, progress: Progress | None) -> None:
@@ -258,7 +167,7 @@ def _fill(index: Any, store: Store, rows: int, held_back: Ids, progress: Progres
 
 def _add(index: Any, store: Store, ids: Ids) -> None:
     try:
-        index.add(_rows(store, ids))
+        index.add(finite_rows(store, ids))
     except RuntimeError as error:
         raise IndexSpecError(f"rows cannot be added to this index ({faiss_reason(error)})") from error
 
@@ -348,7 +257,8 @@ def _efforts(index: Any, results: int) -> Sequence[int]:
     if not isinstance(core(index), faiss.IndexIVF):
         return (0,)
     lists = int(core(index).nlist)
-    return [*(probes for probes in PROBES if probes < lists), min(lists, 2 * PROBES[-1])]
+    most = min(lists, max(MOST_PROBED, lists // SHARE_PROBED))
+    return [*(probes for probes in PROBES if probes < most), most]
 
 
 def _measured(store: Store, candidates: Candidates, queries: Vectors, truth: Ids, effort: int) -> list[SearchSetting]:

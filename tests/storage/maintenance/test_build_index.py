@@ -17,7 +17,6 @@ from lookalike.index import ann as approximate
 from lookalike.search import searcher as nearest
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage.maintenance import build_index as optimizing
-from lookalike.storage.maintenance.build_index import automatic
 from lookalike.storage.store import Store
 from lookalike.types import Ids
 from lookalike.utils import files
@@ -165,13 +164,6 @@ def test_an_interrupted_build_leaves_the_old_index_and_nothing_else(tmp_path: Pa
     with pytest.raises(KeyboardInterrupt):
         optimize(tmp_path, "IVF8,SQ8", interrupt)
     assert {path.name for path in (tmp_path / "index").iterdir()} == before
-
-
-def test_automatic_choice_goes_by_count_and_memory() -> None:
-    assert automatic(50_000, 768, 8 << 30) == "exact"
-    assert automatic(300_000, 768, 8 << 30) == "HNSW32_SQ8"
-    assert automatic(10_000_000, 768, 8 << 30) == "OPQ96_384,IVF8192,PQ96x4fsr"
-    assert automatic(10_000_000, 30, 1 << 30) == "OPQ7_28,IVF8192,PQ7x4fsr"
 
 
 def test_exact_throws_the_index_away(tmp_path: Path) -> None:

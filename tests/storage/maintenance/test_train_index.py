@@ -1,0 +1,121 @@
+"""Lists are placed where the rows are, in two levels where they are many; and rows come into the nearest of them."""
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_vectors import Made
+
+from lookalike.index.ann import core
+from lookalike.index.library import library
+from lookalike.search import searcher
+from lookalike.search.gallery import StoredGallery
+from lookalike.storage.maintenance import train_index
+from lookalike.storage.maintenance.choose_index import KINDS, automatic
+from lookalike.storage.maintenance.train_index import matrix_assignment, means_of, two_level_means
+from lookalike.storage.store import Store
+from lookalike.types import Vectors
+from tests.support.vectors import clustered, make, optimize
+
+FEW_LISTS = "OPQ16_64,IVF64_HNSW8,PQ16x4fsr"
+
+
+def quantization_error(vectors: Vectors, means: Vectors) -> float:
+    return float(1 - (vectors @ means.T).max(axis=1).mean())
+
+
+def test_there_are_as_many_unit_means_as_were_asked_for() -> None:
+    means = two_level_means(clustered(2000), 100)
+    assert means.shape == (100, 32)
+    assert np.allclose(np.linalg.norm(means, axis=1), 1, atol=1e-5)
+
+
+def test_groups_that_are_too_small_for_a_mean_do_no_harm() -> None:
+    """Rows as a damaged disk leaves them, and an outlier, are groups of their own."""
+    vectors = clustered(2000)
+    vectors[:3] = 0
+    vectors[3] = -vectors[4]
+    assert two_level_means(vectors, 400).shape == (400, 32)
+
+
+def test_as_many_means_as_rows_are_the_rows() -> None:
+    vectors = clustered(64)
+    assert quantization_error(vectors, two_level_means(vectors, 64)) < 1e-5
+
+
+def test_the_last_steps_make_the_means_better() -> None:
+    vectors = clustered(4000)
+    assert quantization_error(vectors, means_of(vectors, 100)) < quantization_error(
+        vectors, two_level_means(vectors, 100)
+    )
+
+
+def test_many_lists_find_as_much_as_few_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher, "FEW", 0)
+    monkeypatch.setattr(train_index, "MANY_LISTS", 64)
+    made = Made(6000, 64)
+    make(tmp_path, made.rows(6000, 0)).close()
+    built = optimize(tmp_path, FEW_LISTS)
+    assert max(point.recall for point in built.curve if point.depth == 10) >= 0.99
+    with closing(Store(tmp_path)) as store:
+        gallery = StoredGallery(store)
+        truth = gallery.view(recall=1).search(made.queries(100), 10)[1]
+        ids = gallery.search(made.queries(100), 10)[1]
+    assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(truth, ids, strict=True)]) > 0.97
+
+
+def test_while_rows_are_added_lists_are_found_by_products_and_afterwards_by_the_graph() -> None:
+    faiss = library()
+    vectors = clustered(3000)
+    index = faiss.index_factory(32, "IVF256_HNSW4,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    graph = faiss.downcast_index(core(index).quantizer)
+    graph.hnsw.efSearch = 1
+    with matrix_assignment(index):
+        assert isinstance(faiss.downcast_index(core(index).quantizer), faiss.IndexFlat)
+        index.add(vectors)
+    assert isinstance(faiss.downcast_index(core(index).quantizer), faiss.IndexHNSW)
+    nearest = (vectors @ faiss.downcast_index(graph.storage).reconstruct_n(0, 256).T).argmax(axis=1)
+    lists = faiss.extract_index_ivf(index).invlists
+    sizes = [lists.list_size(number) for number in range(256)]
+    assert sizes == np.bincount(nearest, minlength=256).tolist()
+
+
+def test_an_error_while_rows_are_added_leaves_the_graph() -> None:
+    faiss = library()
+    index = faiss.index_factory(32, "IVF16_HNSW4,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(clustered(600))
+    with pytest.raises(KeyboardInterrupt), matrix_assignment(index):
+        raise KeyboardInterrupt
+    assert isinstance(faiss.downcast_index(core(index).quantizer), faiss.IndexHNSW)
+
+
+@pytest.mark.parametrize(
+    ("rows", "dim", "memory", "spec"),
+    [
+        (50_000, 768, 8 << 30, "exact"),
+        (300_000, 768, 8 << 30, "HNSW32_SQ8"),
+        (300_000, 768, 1 << 30, "OPQ96_384,IVF2048_HNSW32,PQ96x4fsr"),
+        (10_000_000, 768, 8 << 30, "OPQ96_384,IVF16384_HNSW32,PQ96x4fsr"),
+        (10_000_000, 768, 128 << 30, "OPQ96_384,IVF16384_HNSW32,PQ96x4fsr"),
+        (10_000_000, 30, 1 << 30, "OPQ7_28,IVF16384_HNSW32,PQ7x4fsr"),
+        (1_000_000_000, 768, 8 << 30, "OPQ96_384,IVF65536_HNSW32,PQ96x4fsr"),
+    ],
+)
+def test_automatic_choice_goes_by_count_and_memory(rows: int, dim: int, memory: int, spec: str) -> None:
+    assert automatic(rows, dim, memory) == spec
+
+
+def test_what_is_said_of_the_bytes_of_a_row_is_what_an_index_takes() -> None:
+    """Of a built one, without what does not grow with the rows: that of twice as many less that of the rows."""
+    faiss = library()
+    for kind in KINDS:
+        spec = kind.spec.format(parts=16, width=64, lists=16).removeprefix("OPQ16_64,")
+        index = faiss.index_factory(64, spec, faiss.METRIC_INNER_PRODUCT)
+        index.train(clustered(4000, 64))
+        sizes = []
+        for part in range(2):
+            index.add(clustered(20_000, 64, seed=part))
+            sizes.append(len(faiss.serialize_index(index)))
+        assert kind.row_bytes(64) == pytest.approx((sizes[1] - sizes[0]) / 20_000, rel=0.15)
