@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lookalike.images.sources import Folder
+from lookalike.index.library import library
 from lookalike.integrations.engine import ServerRow, Signature
 from lookalike.integrations.milvus.client import Milvus, connect
 from lookalike.types import Ids, Vectors
@@ -128,7 +129,7 @@ def line(name: str, load: float, size: int, search: Search, queries: Vectors, ex
 
 
 def search(args: argparse.Namespace) -> None:
-    import faiss
+    faiss = library()
 
     before = os.getloadavg()[0]
     vectors, queries = unit(args.rows, args.dim, 1), unit(args.queries, args.dim, 2)

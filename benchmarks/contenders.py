@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from made_vectors import named, written
 
@@ -27,6 +26,8 @@ from lookalike.storage.maintenance.train_index import CONSTRUCTION
 from lookalike.storage.maintenance.transfer import import_vectors
 from lookalike.storage.store import Store, is_collection
 from lookalike.types import Ids, Vectors
+
+faiss = library()
 
 K = 10
 LINKS = 32

@@ -210,9 +210,10 @@ class Place:
 
 def step(place: Path, rows: int, name: str) -> None:
     """One step, in this process; a line of JSON."""
-    import faiss  # noqa: F401 - what is measured begins behind the libraries
+    from lookalike.index.library import library
+    from lookalike.storage.maintenance import transfer  # noqa: F401 - what is measured begins behind the libraries
 
-    from lookalike.storage.maintenance import transfer  # noqa: F401 - as above
+    library()
 
     job: Callable[[], dict[str, float]] = getattr(Place(place, rows), f"do_{name}")
     found = job()

@@ -20,14 +20,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import faiss
 import numpy as np
 from contenders import Contender, Place, Search
 from made_vectors import Made, bandwidth, matrix_peak
 
 from lookalike.index.exact import threads
+from lookalike.index.library import library
 from lookalike.types import Ids, Vectors
+
+faiss = library()
 
 SPECS = ("HNSW32_SQ8", "IVF2048,SQ8", "OPQ96_384,IVF2048,PQ96x4fsr")
 RECALLS = (0.95, 0.99)
@@ -106,7 +109,7 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def exactly(place: Place, flat: faiss.Index, queries: Vectors, truth: Ids, rounds: int) -> None:
+def exactly(place: Place, flat: Any, queries: Vectors, truth: Ids, rounds: int) -> None:
     """Exact search, and what share it uses of what the machine can do."""
     bare = Contender(
         "faiss, exact", None, {1.0: ("all rows", lambda vectors: flat.search(vectors, 10)[1])}, place.order
@@ -133,9 +136,7 @@ def exactly(place: Place, flat: faiss.Index, queries: Vectors, truth: Ids, round
     print()
 
 
-def graphs_and_codes(
-    place: Place, flat: faiss.Index, queries: Vectors, truth: Ids, options: argparse.Namespace
-) -> None:
+def graphs_and_codes(place: Place, flat: Any, queries: Vectors, truth: Ids, options: argparse.Namespace) -> None:
     """A group for each kind of index; the libraries that have graphs alone are in the first."""
     for spec in options.index:
         group = [place.ours(spec, RECALLS), *place.bare(spec, RECALLS, flat)]

@@ -20,6 +20,7 @@ from lookalike.encoders import dense_sift
 from lookalike.encoders.rootsift import VOCABULARY, aggregate, to_gray
 from lookalike.images import decode as images
 from lookalike.images.sources import Folder
+from lookalike.index.library import library
 
 REDUCED, CENTROIDS, DIM = 64, 64, 1024
 WHITENED = 0.7
@@ -70,7 +71,7 @@ def principal(rows: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32
 
 
 def train(folder: Path) -> dict[str, NDArray[np.generic]]:
-    import faiss
+    faiss = library()
 
     found = described(folder)
     random = np.random.default_rng(0)

@@ -31,6 +31,8 @@ DEFAULT_RECALL = 0.99
 LEAST_SHARE = 0.2
 """Where a smaller share of the rows is live, a graph or an inverted file finds too little, and exact search is fast."""
 
+KEPT_SETTINGS = 1000
+
 log = logging.getLogger(__name__)
 
 
@@ -236,6 +238,8 @@ class Candidates:
         self._is_graph = is_graph(index)
         # FAISS 1.15.1 returns wrong results where fast-scan codes are searched with nprobe above the number of lists.
         self._most = int(getattr(core(index), "nlist", 1 << 30))
+        # Going through the curve takes as long as rescoring some results.
+        self.setting = lru_cache(maxsize=KEPT_SETTINGS)(built.setting)
         self._select(live)
 
     def among(self, live: NDArray[np.bool_] | None) -> "Candidates":

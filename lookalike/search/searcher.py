@@ -91,7 +91,7 @@ class Nearest:
         if answer is not None:
             return merged([answer], k)
         index = self._index if self.is_indexed(recall) else None
-        setting = None if index is None else index.built.setting(recall, k)
+        setting = None if index is None else index.setting(recall, k)
         if index is None or setting is None or k * WHOLE > self.count or index.share < LEAST_SHARE:
             return self.exact.search(vectors, k)
         return self._approximate(vectors, k, index, setting)

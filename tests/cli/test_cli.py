@@ -5,15 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import faiss
 import pytest
 
 import lookalike
 from lookalike.collection import reader
 from lookalike.collection.collection import Collection
 from lookalike.evaluation.datasets.synthetic import render
+from lookalike.index.library import library
 from tests.cli.running import Run, status_of
 from tests.support.pictures import PixelEncoder, picture
+
+faiss = library()
 
 
 def test_index_says_what_it_did(run: Run, photos: Path) -> None:

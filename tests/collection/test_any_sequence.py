@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
 
-import faiss
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,9 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from PIL import Image
 
 from lookalike.collection.collection import Collection
+from lookalike.index.library import library
 from lookalike.search import searcher as nearest
 from lookalike.types import Vectors
 from tests.support.pictures import PixelEncoder
+
+faiss = library()
 
 EXAMPLES = int(os.environ.get("LOOKALIKE_TEST_EXAMPLES", "12"))
 STEPS = int(os.environ.get("LOOKALIKE_TEST_STEPS", "16"))

@@ -14,6 +14,7 @@ import lookalike.collection.collection as collections
 from lookalike.collection.collection import Collection
 from lookalike.collection.sync import IndexReport
 from lookalike.errors import CollectionError, EncoderMismatch, QueryError, SourceError
+from lookalike.index.library import library
 from lookalike.search import hybrid as spaces
 from lookalike.storage.sqlite import Database
 from lookalike.storage.store import Store
@@ -378,7 +379,7 @@ def test_scores_are_cosines(photos: Path, encoder: PixelEncoder) -> None:
 def test_distances_are_those_of_index_flat_l2_and_only_their_rows_are_read(
     tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import faiss
+    faiss = library()
 
     vectors = clustered(500)
     with closing(make(tmp_path, vectors, dtype)) as store:

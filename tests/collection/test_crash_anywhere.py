@@ -19,6 +19,7 @@ import pytest
 
 from lookalike.collection.collection import Collection
 from lookalike.errors import CollectionError
+from lookalike.index.library import library
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage.maintenance.merge import merge
 from lookalike.storage.maintenance.verify import verify
@@ -102,7 +103,7 @@ def killed(path: Path, seed: int, after: float) -> list[tuple[str, str]]:
     child = os.fork()
     if not child:
         try:
-            import faiss
+            faiss = library()
 
             faiss.omp_set_num_threads(1)  # a forked process has no more threads
             os.close(reading)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,10 @@ def kernels_of_faiss(**environment: str) -> list[str]:
 
 def has_own_openblas() -> bool:
     """Whether FAISS is a wheel for Linux on x86, which brings an OpenBLAS."""
-    import faiss
-
-    return any((Path(faiss.__file__).parents[1] / "faiss_cpu.libs").glob("libopenblas*"))
+    found = find_spec("faiss")
+    assert found is not None
+    assert found.origin is not None
+    return any((Path(found.origin).parents[1] / "faiss_cpu.libs").glob("libopenblas*"))
 
 
 @pytest.mark.parametrize(

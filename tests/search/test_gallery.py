@@ -7,17 +7,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pytest
 
 from lookalike.collection.collection import Collection
 from lookalike.index import ann as approximate
+from lookalike.index.library import library
 from lookalike.search import gallery
 from lookalike.search import searcher as nearest
 from lookalike.search.gallery import KEPT_SELECTIONS, StoredGallery
 from lookalike.storage.store import Store
 from tests.support.vectors import clustered, cosines, items, make, optimize
+
+faiss = library()
 
 ROWS = 2000
 

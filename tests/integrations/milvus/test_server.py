@@ -8,13 +8,13 @@ import time
 import uuid
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
 from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder
 from lookalike.errors import EngineError
+from lookalike.index.library import library
 from lookalike.integrations import row_store as rows
 from lookalike.integrations.engine import ServerRow, Signature
 from lookalike.integrations.milvus.client import connect
@@ -22,6 +22,8 @@ from tests.integrations.milvus.milvus_servers import Server, impatient, server, 
 from tests.service.running import running
 from tests.support.job_results import write_result
 from tests.support.pictures import PixelEncoder
+
+faiss = library()
 
 __all__ = ["impatient", "server"]
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pytest
 
 from lookalike.errors import IndexSpecError
 from lookalike.index import ann as approximate
+from lookalike.index.library import library
 from lookalike.search import searcher as nearest
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage.maintenance import build_index as optimizing
@@ -21,6 +21,8 @@ from lookalike.storage.store import Store
 from lookalike.types import Ids
 from lookalike.utils import files
 from tests.support.vectors import clustered, cosines, items, make, optimize
+
+faiss = library()
 
 SPECS = ["HNSW16,SQ8", "IVF16,SQ8", "IVF16,PQ8x4fsr", "PCA16,Flat", "IVF16,PQ8x4fs,Refine(SQ8)"]
 ROWS = 3000

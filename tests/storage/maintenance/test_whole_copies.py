@@ -8,7 +8,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.reader import KEPT_OPEN
 from lookalike.errors import CollectionError, CollectionLocked, EncoderMismatch, LookalikeError, SourceError
 from lookalike.index import ann as approximate
+from lookalike.index.library import library
 from lookalike.storage import swap as exchange
 from lookalike.storage.maintenance.merge import merge
 from lookalike.storage.maintenance.transfer import Format, export, import_vectors
@@ -25,6 +25,8 @@ from lookalike.storage.store import Store, create
 from lookalike.types import Vectors
 from tests.support.pictures import PixelEncoder, picture
 from tests.support.vectors import FINGERPRINT, clustered, compact, items, make, optimize
+
+faiss = library()
 
 
 def stored_vectors(path: Path) -> dict[str, bytes]:
