@@ -1,6 +1,6 @@
 """Several collections that are asked as one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -10,6 +10,7 @@ from PIL.Image import Image
 from lookalike.collection.collection import Collection
 from lookalike.collection.collection import open as open_collection
 from lookalike.collection.photos import photo, sampled
+from lookalike.collection.shared_sets import in_common, sets_of_words
 from lookalike.errors import CollectionError, EngineError, QueryError
 from lookalike.images.remote import located
 from lookalike.search import several
@@ -40,7 +41,8 @@ def open_many(paths: Sequence[str | Path], *, encoder: str | None = None, device
     paths
         Folders of photos, or collections. Each is named by its folder.
     encoder
-        Ask their vectors of this encoder; by default the first ones of each.
+        Ask their vectors of this encoder. By default those of an encoder that all have, the first ones of each where
+        there is none.
     device
         Where the encoders compute; see `open`.
 
@@ -60,27 +62,37 @@ def open_many(paths: Sequence[str | Path], *, encoder: str | None = None, device
     ...     [hit.key for hit in both.search("holiday/lake.jpg", k=1)], list(both.away)
     (['holiday/lake.jpg'], ['gone'])
     """
-    opened, away = dict[str, Collection](), dict[str, str]()
+    opened, away = list[Collection](), dict[str, str]()
     for path in dict.fromkeys(Path(path).expanduser() for path in paths):
         try:
             collection = _chosen(open_collection(path, device=device), encoder)
         except (CollectionError, EngineError) as error:
             away[str(path)] = str(error)
         else:
-            opened[_free_name(collection, opened)] = collection
+            opened.append(collection)
     if not opened:
         raise CollectionError("; ".join(away.values()) or "name at least one collection")
-    return Collections(opened, away)
+    return Collections(named(opened), away)
 
 
 def _chosen(collection: Collection, encoder: str | None) -> Collection:
     """The vector set of an encoder; raises CollectionError where there is none, or nothing can be searched."""
-    sets = collection.sets
-    if encoder is not None and encoder not in sets:
-        raise CollectionError(f"{collection.folder} has no vectors of {encoder}; it has {', '.join(sets)}")
-    chosen = sets[encoder] if encoder is not None else collection
+    chosen = collection
+    if encoder is not None:
+        sets = collection.sets
+        if encoder not in sets:
+            raise CollectionError(f"{collection.folder} has no vectors of {encoder}; it has {', '.join(sets)}")
+        chosen = sets[encoder]
     chosen.gallery  # noqa: B018 - opened here, where it is still known which one cannot be
     return chosen
+
+
+def named(collections: Iterable[Collection]) -> dict[str, Collection]:
+    """Each by the name that its keys begin with, in their order."""
+    by_name = dict[str, Collection]()
+    for collection in collections:
+        by_name[_free_name(collection, by_name)] = collection
+    return by_name
 
 
 def _free_name(collection: Collection, taken: Mapping[str, object]) -> str:
@@ -98,7 +110,8 @@ class Collections:
 
     def __init__(self, collections: Mapping[str, Collection], away: Mapping[str, str]) -> None:
         """`away` are places that could not be opened, with the reason."""
-        self.collections, self.away = dict(collections), dict(away)
+        self._whole, self.away = dict(collections), dict(away)
+        self.collections = in_common(collections)
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +146,7 @@ class Collections:
 
     def close(self) -> None:
         """Close the files."""
-        for collection in self.collections.values():
+        for collection in self._whole.values():
             collection.close()
 
     @property
@@ -176,7 +189,11 @@ class Collections:
         by_encoder: dict[str, dict[str, Collection]] = {}
         for name, collection in self.collections.items():
             by_encoder.setdefault(collection.store.header.fingerprint, {})[name] = collection
-        return [_part(collections, options) for collections in by_encoder.values()]
+        return [self._part(collections, options) for collections in by_encoder.values()]
+
+    def _part(self, collections: Mapping[str, Collection], options: SearchOptions) -> several.Part:
+        words = lambda: _space(sets_of_words({name: self._whole[name] for name in collections}), options)  # noqa: E731
+        return several.Part(_united(collections), _space(collections, options), words)
 
     @property
     def damaged(self) -> list[str]:
@@ -227,11 +244,6 @@ class Collections:
             )
         apart = frozenset[tuple[str, str]]().union(*map(distinct.pairs, self.gallery.stores))
         return copies([self.gallery], Rules(level, threshold, keep, apart, by_content), progress)
-
-
-def _part(collections: Mapping[str, Collection], options: SearchOptions) -> several.Part:
-    words = lambda: _space({name: each.text_set for name, each in collections.items()}, options)  # noqa: E731
-    return several.Part(_united(collections), _space(collections, options), words)
 
 
 def _space(collections: Mapping[str, Collection], options: SearchOptions) -> Space:

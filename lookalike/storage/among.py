@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from lookalike.storage.catalog import Catalog, from_blob, to_blob
+from lookalike.storage.fact_tests import folders
 from lookalike.storage.filters import SPECIAL, RowColumns, RowMask, read
+from lookalike.storage.photo_facts import FOLDER
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     **{"=": signs.eq, "!=": signs.ne, "<": signs.lt, "<=": signs.le, ">": signs.gt, ">=": signs.ge},
@@ -55,6 +57,8 @@ class _Prefixed(RowColumns):
             return self._of_keys(lambda key: compare(to_blob(key), right))
         if name not in self.numbers and name in self.place.columns:
             return np.zeros(self.rows, np.bool_)
+        if name == FOLDER and name not in self.numbers:
+            return self.mask_of(folders(self.catalog, operator, values, self.place.prefix))
         return super().test(name, operator, values)
 
     def _of_keys(self, holds: Callable[[str], bool]) -> RowMask:

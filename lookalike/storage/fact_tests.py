@@ -36,7 +36,7 @@ def matching(catalog: Catalog, name: str, operator: str, values: Sequence[object
     if name not in OF_ITEM and name != FOLDER:
         refuse_unread(catalog, name)
     if name == FOLDER:
-        return _folders(catalog, _fits_folder(operator, values))
+        return folders(catalog, operator, values)
     if name in TEXTS:
         return _texts(catalog, name, _fits(operator, values))
     if name in LISTS:
@@ -126,13 +126,14 @@ def _lists(catalog: Catalog, name: str, operator: str, values: Sequence[object])
     return np.setdiff1d(catalog.database.numbers(f"SELECT DISTINCT items.row {tables}"), rows)
 
 
-def _folders(catalog: Catalog, fits: Callable[[str], bool]) -> Ids:
-    known: dict[str, bool] = {}
+def folders(catalog: Catalog, operator: str, values: Sequence[object], prefix: str = "") -> Ids:
+    """The rows whose folder meets a test, where keys begin with `prefix`."""
+    fits, known = _fits_folder(operator, values), dict[str, bool]()
     rows: list[int] = []
     sql = "SELECT row, key FROM items WHERE removed = 0 AND row >= ? AND row < ?"
     for start in range(0, catalog.count_rows(), BLOCK):
         for row, key in catalog.database.query(sql, (start, start + BLOCK)):
-            folder = photo_facts.folder(from_blob(key))
+            folder = photo_facts.folder(prefix + from_blob(key))
             if folder not in known:
                 known[folder] = fits(folder)
             if known[folder]:

@@ -170,6 +170,8 @@ def test_the_query_itself_is_left_out_wherever_it_is(both: list[Path]) -> None:
         ("stars = 5", ["1"]),
         ("not stars = 5", ["2", "3", "home 3", "home 4"]),
         ("format = PNG", ["1", "2", "3", "home 3", "home 4"]),
+        ("folder = home", ["home 3", "home 4"]),
+        ('folder != "trips"', ["home 3", "home 4"]),
     ],
 )
 def test_filters_name_images_by_their_keys_and_columns_of_all(
