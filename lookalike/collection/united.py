@@ -160,6 +160,20 @@ class Collections:
         return len({each.store.header.fingerprint for each in self.collections.values()}) > 1
 
     @property
+    def reads_text(self) -> bool:
+        """Whether all can be searched by text."""
+        return all(each.reads_text for each in self._whole.values())
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether the images of all can count with their best parts."""
+        return all(each.has_regions for each in self.collections.values())
+
+    def spaces(self) -> list[Space]:
+        """The vectors of each encoder, those of the first collection first."""
+        return [Space(part.pictures, part.space.encoder) for part in self._parts(SearchOptions())]
+
+    @property
     def gallery(self) -> UnitedGallery:
         """All their images; its rows are of one state of each."""
         return _united(self.collections)

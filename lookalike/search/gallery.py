@@ -87,6 +87,11 @@ class StoredGallery:
         """The search among its rows as whole pictures."""
         return self._nearest
 
+    @property
+    def counts_parts(self) -> bool:
+        """Whether an image counts with its best part."""
+        return self._regions is not None
+
     def best_parts(self, vectors: Vectors, ids: Ids) -> dict[int, BestPart]:
         """The part that each of these images counts with for unit rows (m, dim); none where the whole picture does."""
         return self._regions.best(vectors, ids) if self._regions else {}

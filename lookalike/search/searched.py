@@ -25,6 +25,16 @@ class SearchedGallery(Gallery, Protocol):
         ...
 
     @property
+    def version(self) -> tuple[object, ...]:
+        """Differs where anything was committed."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, searched or not."""
+        ...
+
+    @property
     def dim(self) -> int:
         """The length of a vector."""
         ...

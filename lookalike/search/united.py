@@ -18,6 +18,7 @@ from lookalike.index.exact import cosines_to, merged
 from lookalike.search.gallery import NO_PARTS, StoredGallery
 from lookalike.search.regions import BestPart, Regions
 from lookalike.search.searcher import ENOUGH, SAMPLED
+from lookalike.search.ties import CLOSE, settled
 from lookalike.storage.among import Among
 from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Ids, Opener, Scores, Vectors
@@ -56,6 +57,11 @@ class UnitedGallery:
     def rows(self) -> int:
         """How many rows there are, searched or not."""
         return sum(part.rows for part in self.parts)
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """Differs where one of them has changed, or another one is among them."""
+        return (self.names, tuple(part.version for part in self.parts))
 
     def _place(self, row: int) -> tuple[int, int]:
         """The part of a row, and its number there."""
@@ -153,7 +159,18 @@ class UnitedGallery:
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads."""
         answers = [self._counted_on(number, part.search(vectors, k)) for number, part in enumerate(self.parts)]
-        return merged(answers, k)
+        if any(part.counts_parts for part in self.parts):
+            return merged(answers, k)
+        scores, ids = merged(answers, k * len(self.parts))
+        triples = zip(np.asarray(vectors, np.float32), scores, ids, strict=True)
+        kept = [self._settled(query, each, rows, k) for query, each, rows in triples]
+        return np.array([each for each, _ in kept], np.float32), np.array([each for _, each in kept], np.int64)
+
+    def _settled(self, query: Vectors, scores: Scores, ids: Ids, k: int) -> tuple[Scores, Ids]:
+        """The best `k`, where the last of them may be one of several equal ones."""
+        deep = min(len(ids), k + int(np.count_nonzero(scores[k:] >= scores[min(k, len(scores)) - 1] - CLOSE)))
+        scores, ids = settled(query, scores[:deep], ids[:deep], self.vectors)
+        return scores[:k], ids[:k]
 
     def _counted_on(self, part: int, answer: tuple[Scores, Ids]) -> tuple[Scores, Ids]:
         scores, ids = answer

@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from lookalike.collection.collection import Collection
 from lookalike.service import errors, routes
+from lookalike.service.alone import Alone
 from lookalike.service.edge import Edge
 from lookalike.service.errors import ErrorAnswer
 from lookalike.service.models import (
@@ -58,8 +59,12 @@ def create_app(collection: Collection, settings: Settings | None = None, shared:
     --------
     >>> app = create_app(lookalike.open("photos"), Settings(token="a token of sixteen letters"))
     """
-    settings = settings or Settings()
-    served = Served(collection, settings, shared)
+    return application(Served(Alone(collection), settings or Settings(), shared))
+
+
+def application(served: Served) -> FastAPI:
+    """The service of what is served, whether it is one collection or several."""
+    settings = served.settings
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

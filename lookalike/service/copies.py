@@ -18,11 +18,11 @@ from lookalike.analysis.move_files import Move
 from lookalike.analysis.rendition import quality_of
 from lookalike.collection.collection import Collection
 from lookalike.errors import ImageError
-from lookalike.search.gallery import StoredGallery
 from lookalike.service.errors import RETRY_SECONDS, ApiError, try_later
 from lookalike.service.ids import key_text, to_id
 from lookalike.service.jobs import Jobs
-from lookalike.storage import distinct, photo_facts
+from lookalike.service.subject import Searched, Subject
+from lookalike.storage import distinct
 from lookalike.types import Progress
 
 GroupState = Literal["open", "apart", "settled"]
@@ -69,9 +69,11 @@ class Batch:
 class Copies:
     """One search for duplicates at a time, and one change of files at a time."""
 
-    def __init__(self, writer: Callable[[], Collection], writing: threading.Lock) -> None:
-        """`writer()` opens the collection again; `writing` is locked while files are moved."""
-        self._writer, self._writing = writer, writing
+    def __init__(
+        self, again: Callable[[], Searched], writer: Callable[[], Collection], writing: threading.Lock
+    ) -> None:
+        """`again()` opens what is searched, `writer()` what is changed; `writing` is locked while files are moved."""
+        self._again, self._writer, self._writing = again, writer, writing
         self._finding = Jobs("duplicates", _finding)
         self.moving = Jobs("moving", lambda: try_later("moving", "files are being moved"))
         self._run: Run | None = None
@@ -81,7 +83,7 @@ class Copies:
         """Begin to look for duplicates; raises ApiError 429 while that is done already."""
 
         def work(progress: Progress) -> dict[str, Any]:
-            with self._writer() as collection:
+            with self._again() as collection:
                 groups = collection.duplicates(level, progress=progress, keep=keep)
             number = self._run.number + 1 if self._run else 1
             self._run = Run(number, level, keep, list(groups), groups.unseen)
@@ -89,13 +91,13 @@ class Copies:
 
         self._finding.start("find", work)
 
-    def to_json(self, gallery: StoredGallery, offset: int, count: int) -> dict[str, Any]:
+    def to_json(self, subject: Subject, offset: int, count: int) -> dict[str, Any]:
         """How far it is, the totals of the newest run, and some of its groups."""
         run = self._run
         jobs = {"finding": self._finding.to_json(), "moving": self.moving.to_json()}
         if run is None:
             return {**jobs, "run": None, "groups": []}
-        groups = [_group(run, offset + number, gallery) for number in range(len(run.groups[offset : offset + count]))]
+        groups = [_group(run, offset + number, subject) for number in range(len(run.groups[offset : offset + count]))]
         return {**jobs, "run": run.to_json(), "groups": groups}
 
     def refuse(self) -> None:
@@ -221,14 +223,14 @@ def _reasons(stayed: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"key": key, "reason": reason} for key, reason in stayed[:STAYS]]
 
 
-def _group(run: Run, number: int, gallery: StoredGallery) -> dict[str, Any]:
+def _group(run: Run, number: int, subject: Subject) -> dict[str, Any]:
     group = run.groups[number]
-    known = photo_facts.of_contents(gallery.store.catalog, [member.item.sha256 for member in group.members])
+    known = subject.facts([member.item for member in group.members])
     members = []
     for member in group.members:
         facts = known.get(member.item.sha256)
         photo = {"taken": facts.taken, "camera": facts.camera, "format": facts.format} if facts else {}
-        members.append({**_member(member), **photo, "quality": _quality(member, gallery)})
+        members.append({**_member(member), **photo, "quality": _quality(member, subject)})
     return {"number": number, "state": run.states.get(number, "open"), "reason": group.reason, "members": members}
 
 
@@ -240,9 +242,9 @@ def _member(member: Member) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _quality(member: Member, gallery: StoredGallery) -> int | None:
+def _quality(member: Member, subject: Subject) -> int | None:
     try:
-        return quality_of(gallery.origins.read(member.item))
+        return quality_of(subject.read(member.item))
     except ImageError:
         return None
 

@@ -2,10 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lookalike.search.gallery import StoredGallery
+from lookalike.search.searched import SearchedGallery
 from lookalike.storage import photo_facts
 from lookalike.storage.catalog import Catalog
 from lookalike.storage.photo_facts import FOLDER
@@ -24,24 +24,30 @@ class Facets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counted: tuple[tuple[int, int], list[dict[str, Any]]] | None = None
+        self._counted: tuple[tuple[object, ...], list[dict[str, Any]]] | None = None
 
-    def of(self, gallery: StoredGallery) -> list[dict[str, Any]]:
-        """The facets of the last committed state."""
+    def of(self, gallery: SearchedGallery, prefixes: Sequence[str] = ("",)) -> list[dict[str, Any]]:
+        """The facets of the last committed state; the keys of each store begin with its prefix."""
         with self._lock:
             if self._counted is None or self._counted[0] != gallery.version:
-                self._counted = gallery.version, list(_facets(gallery.store.catalog))
+                catalogs = [store.catalog for store in gallery.stores]
+                self._counted = gallery.version, list(_facets(list(zip(catalogs, prefixes, strict=True))))
             return self._counted[1]
 
 
-def _facets(catalog: Catalog) -> Iterator[dict[str, Any]]:
-    if catalog.count_rows() > LARGEST:
+def _facets(catalogs: Sequence[tuple[Catalog, str]]) -> Iterator[dict[str, Any]]:
+    if sum(catalog.count_rows() for catalog, _ in catalogs) > LARGEST:
         return
-    own = {name: _column(catalog, number) for number, name in catalog.columns()[:COLUMNS]}
+    own, facts = dict[str, Counter[Any]](), dict[str, Counter[Any]]()
+    for catalog, prefix in catalogs:
+        for number, name in catalog.columns()[:COLUMNS]:
+            own.setdefault(name, Counter()).update(_column(catalog, number))
+        for name, counter in _facts(catalog, prefix).items():
+            facts.setdefault(name, Counter()).update(counter)
     for name, counter in own.items():
         if name.isidentifier() and len(counter) >= FEW:
             yield _facet(name, counter)
-    for name, counter in _facts(catalog).items():
+    for name, counter in facts.items():
         if name not in own and len(counter) >= FEW:
             yield _facet(name, counter)
 
@@ -68,19 +74,19 @@ def _column(catalog: Catalog, number: int) -> Counter[Any]:
     return Counter({value: count for value, count in rows if isinstance(value, str | int | float)})
 
 
-def _facts(catalog: Catalog) -> dict[str, Counter[str]]:
+def _facts(catalog: Catalog, prefix: str) -> dict[str, Counter[str]]:
     """Years, cameras, lenses, formats and top folders with their counts."""
     counters: dict[str, Counter[str]] = {name: Counter() for name in ("taken", "camera", "lens", "format")}
     for facts in photo_facts.stored(catalog):
         for name, counter in counters.items():
             if name in facts:
                 counter[str(facts[name])[:4] if name == "taken" else facts[name]] += 1
-    folders = Counter(folder for (key,) in catalog.database.query(KEYS) if (folder := _folder(key)))
+    folders = Counter(folder for (key,) in catalog.database.query(KEYS) if (folder := _folder(prefix, key)))
     return {**counters, FOLDER: folders}
 
 
 KEYS = "SELECT key FROM items WHERE removed = 0"
 
 
-def _folder(key: bytes) -> str:
-    return photo_facts.folder(key.decode("utf-8", "replace"))
+def _folder(prefix: str, key: bytes) -> str:
+    return photo_facts.folder(prefix + key.decode("utf-8", "replace"))

@@ -6,8 +6,8 @@ import numpy as np
 
 from lookalike.errors import ImageError
 from lookalike.images import decode as images
+from lookalike.search.searched import SearchedGallery
 from lookalike.service.ids import key_text, to_id
-from lookalike.service.served import Served
 from lookalike.storage.store import Item
 from lookalike.types import Probe
 
@@ -16,24 +16,23 @@ CLOSE = 0.98
 """Pictures of the same pixels have nearly the same vector, however they were decoded; only such are compared."""
 
 
-def of_upload(served: Served, data: bytes, own: Item | None, probe: Probe) -> dict[str, Any] | None:
+def of_upload(gallery: SearchedGallery, data: bytes, own: Item | None, probe: Probe) -> dict[str, Any] | None:
     """Its item and how it is known to be that; None where it is none."""
     if own:
         return _entry(own, "bytes")
-    gallery = served.collection.gallery
     scores, rows = gallery.search(probe.vectors[:1], NEAREST)
     for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
-        if row >= 0 and score >= CLOSE and _has_pixels(data, served, gallery.item(row)):
+        if row >= 0 and score >= CLOSE and _has_pixels(data, gallery, row):
             return _entry(gallery.item(row), "pixels")
     return None
 
 
-def _has_pixels(data: bytes, served: Served, item: Item) -> bool:
+def _has_pixels(data: bytes, gallery: SearchedGallery, row: int) -> bool:
     try:
-        facts = images.examine(data)
+        item, facts = gallery.item(row), images.examine(data)
         if {facts.width, facts.height} != {item.width, item.height}:
             return False
-        stored = images.decode(served.collection.gallery.origins.read(item)).image
+        stored = images.decode(gallery.read(row)).image
         return np.array_equal(np.asarray(images.decode(data).image), np.asarray(stored))
     except ImageError:
         return False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lookalike.analysis import map as maps
-from lookalike.search.gallery import StoredGallery
+from lookalike.search.searched import SearchedGallery
 from lookalike.service.ids import key_text, to_id
 from lookalike.utils.threads import Threads
 
@@ -29,12 +29,12 @@ class Drawn:
 class Maps:
     """Draws in a thread of its own, so that searches do not wait; keeps the newest."""
 
-    def __init__(self, gallery: Callable[[], StoredGallery]) -> None:
+    def __init__(self, gallery: Callable[[], SearchedGallery]) -> None:
         """`gallery()` gives the last committed state."""
         self._gallery = gallery
         self._pool = Threads(1, thread_name_prefix="lookalike-maps")
         self._lock = threading.Lock()
-        self._version: tuple[int, int] | None = None
+        self._version: tuple[object, ...] | None = None
         self._drawing: Future[Drawn] | None = None
         self._progress = 0, 0
         self._newest: Drawn | None = None

@@ -256,6 +256,13 @@ class Found(BaseModel):
     height: int
 
 
+class Away(BaseModel):
+    """A collection that cannot answer at the moment, while others do."""
+
+    name: str
+    reason: str
+
+
 class SearchAnswer(BaseModel):
     """Results, best first; fewer than `k` where there are fewer."""
 
@@ -270,6 +277,10 @@ class SearchAnswer(BaseModel):
     damaged: Annotated[
         list[str], Field(description="Keys that searches left out, because what is stored of them is damaged.")
     ] = []
+    mixes_encoders: Annotated[
+        bool, Field(description="Of all collections: whether several encoders answered, whose scores do not compare.")
+    ] = False
+    away: Annotated[list[Away], Field(description="Of all collections: those that cannot answer at the moment.")] = []
 
 
 class BatchAnswer(BaseModel):
@@ -390,6 +401,11 @@ class About(BaseModel):
     can_learn: bool = Field(description="Whether `adapt` can learn from marks: writable, and no search server.")
     rerankers: list[Method] = Field(description="What `rerank` may name here.")
     limits: Bounds
+    names: Annotated[
+        list[str], Field(description="With what the keys of each collection begin, where all are asked as one.")
+    ] = []
+    mixes_encoders: bool = False
+    away: Annotated[list[Away], Field(description="Collections that cannot answer at the moment.")] = []
 
 
 class OneServed(BaseModel):
@@ -398,12 +414,21 @@ class OneServed(BaseModel):
     name: str
     path: str
     is_this: bool
+    key_prefix: Annotated[str, Field(description="With what its keys begin where all are asked as one.")] = ""
+
+
+class AskedTogether(BaseModel):
+    """Where the API of all collections asked as one is."""
+
+    path: str
+    is_this: bool
 
 
 class AllServed(BaseModel):
     """The collections of this service, the first one at its top."""
 
     collections: list[OneServed]
+    all: Annotated[AskedTogether | None, Field(description="None where the service has one collection.")] = None
 
 
 class FacetValue(BaseModel):

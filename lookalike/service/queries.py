@@ -3,13 +3,12 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.collection.collection import Collection
 from lookalike.errors import ImageError, QueryError
 from lookalike.search import rerank
 from lookalike.search.evidence import BEST
@@ -150,10 +149,6 @@ class Resolver:
 
     served: Served
     needs_pixels: bool = False
-    collection: Collection = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "collection", self.served.collection)
 
     def example(self, example: RequestExample) -> Example:
         """An image or vector; raises ApiError: 404 for an unknown id; 413, 415 or 422 for an image of no use."""
@@ -164,7 +159,7 @@ class Resolver:
         if isinstance(example, ByHalf):
             return from_half(example.vector_f16)
         assert isinstance(example, Upload), "URLs were fetched"
-        size = None if self.needs_pixels else self.collection.encoder.decode_size
+        size = None if self.needs_pixels else self.served.subject.spaces()[0].encoder().decode_size
         self.served.examiner.check(example.field, example.data, size)
         return example.data
 
@@ -218,8 +213,7 @@ def refuse_places(options: Options, served: Served) -> None:
     if where is None or served.settings.show_places:
         return
     # A column of the user's own is no secret of the photos, where every vector set has it.
-    sets = served.collection.sets.values()
-    columns = [{name for _, name in each.store.catalog.columns()} for each in sets]
+    columns = [{name for _, name in store.catalog.columns()} for store in served.subject.all_stores()]
     own: set[str] = set.intersection(*columns)
     tested = filters.names(where) & set(PLACES) - own
     if tested:
@@ -291,9 +285,10 @@ def _method(spec: str) -> str:
     return spec.partition(",")[0].strip()
 
 
-def methods(encoder: Encoder) -> list[dict[str, Any]]:
-    """The re-rankers that work with this encoder."""
-    names = [name for name in rerank.RERANKERS if name != "patches" or isinstance(encoder, PatchEncoder)]
+def methods(encoders: Sequence[Encoder]) -> list[dict[str, Any]]:
+    """The re-rankers that work with all these encoders."""
+    has_patches = all(isinstance(encoder, PatchEncoder) for encoder in encoders)
+    names = [name for name in rerank.RERANKERS if name != "patches" or has_patches]
     return [{"name": name, "compares_pictures": name in PICTURES} for name in names]
 
 

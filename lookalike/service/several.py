@@ -1,4 +1,7 @@
-"""Several collections in one service: each with its own API and page below its path, the first one at the top."""
+"""Several collections in one service: each with its own API and page below its path, the first one at the top too.
+
+Below a path of their own they are asked as one.
+"""
 
 import re
 import unicodedata
@@ -12,11 +15,15 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike.collection.collection import Collection
-from lookalike.service.app import create_app
-from lookalike.service.served import Served, Shared
+from lookalike.service.alone import Alone
+from lookalike.service.app import application
+from lookalike.service.served import Served, Shared, Sibling
 from lookalike.service.settings import Settings
+from lookalike.service.together import Together
 
 BELOW = "/c"
+ALL = "/all"
+"""Where they are asked as one: not below `/c`, where a folder might have that name."""
 
 
 class Several:
@@ -25,8 +32,9 @@ class Several:
     `state.served` is that of the first; limits on memory and threads hold for all together.
     """
 
-    def __init__(self, apps: Sequence[tuple[str, FastAPI]]) -> None:
-        self._apps = list(apps)
+    def __init__(self, apps: Sequence[tuple[str, FastAPI]], first: str | None = None) -> None:
+        """The first application is at the top; `first` is the path below which it answers too."""
+        self._apps, self._first = list(apps), first
         self.state = State({"served": Family([app.state.served for _, app in self._apps])})
         self._lifespan = Starlette(lifespan=self._alive)
 
@@ -39,15 +47,22 @@ class Several:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan of all."""
-        app = self._lifespan if scope["type"] == "lifespan" else self._owner(scope["path"])
-        await app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        settings = self._apps[0][1].state.served.settings
+        inner = settings.inner_path(scope["path"])
+        if self._first is not None and _is_below(inner, self._first):
+            inner = inner.removeprefix(self._first)
+            scope = {**scope, "path": settings.root_path + inner}
+        await self._owner(inner)(scope, receive, send)
 
-    def _owner(self, path: str) -> ASGIApp:
-        inner = self._apps[0][1].state.served.settings.inner_path(path)
-        for below, app in self._apps[1:]:
-            if inner == below or inner.startswith(f"{below}/"):
-                return app
-        return self._apps[0][1]
+    def _owner(self, inner: str) -> ASGIApp:
+        return next((app for below, app in self._apps[1:] if _is_below(inner, below)), self._apps[0][1])
+
+
+def _is_below(path: str, place: str) -> bool:
+    return path == place or path.startswith(f"{place}/")
 
 
 class Family:
@@ -76,15 +91,31 @@ class Family:
 def create_several(collections: Sequence[Collection], settings: Settings) -> Several:
     """The service of several collections; the first one is served as `create_app` alone would serve it."""
     shared, top = Shared.of(settings), settings.root_path
-    apps: list[tuple[str, FastAPI]] = []
-    for number, collection in enumerate(collections):
-        below = f"{BELOW}/{_unused(_word(collection), apps)}" if number else ""
-        own = replace(settings, root_path=top + below, cookie_path=f"{top}/")
-        apps.append((below, create_app(collection, own, shared)))
-    served: list[Served] = [app.state.served for _, app in apps]
-    for one in served:
-        one.all_served = [(each.settings.root_path, each.name) for each in served]
-    return Several(apps)
+    members, paths = [Alone(collection) for collection in collections], _paths(collections)
+    everything = Together(members)
+    served = [Served(one, _below(settings, path), shared) for one, path in zip(members, paths, strict=True)]
+    together = Served(everything, replace(_below(settings, ALL), writable=False), shared)
+    # Kept by content: those of all need no memory of their own.
+    together.thumbnails = served[0].thumbnails
+    trio = zip(paths, members, everything.names, strict=True)
+    siblings = [Sibling(top + path, one.name, f"{name}/") for path, one, name in trio]
+    for each in (*served, together):
+        each.siblings, each.all_path = siblings, top + ALL
+    first = f"{BELOW}/{_word(collections[0])}"
+    apps = [(path, application(each)) for path, each in zip((*paths, ALL), (*served, together), strict=True)]
+    return Several(apps, None if first in paths else first)
+
+
+def _below(settings: Settings, path: str) -> Settings:
+    return replace(settings, root_path=settings.root_path + path, cookie_path=f"{settings.root_path}/")
+
+
+def _paths(collections: Sequence[Collection]) -> list[str]:
+    """Of each, where it is mounted; of two of one name, the later one has a number."""
+    paths = [""]
+    for collection in collections[1:]:
+        paths.append(f"{BELOW}/{_unused(_word(collection), paths)}")
+    return paths
 
 
 def _word(collection: Collection) -> str:
@@ -93,6 +124,6 @@ def _word(collection: Collection) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "collection"
 
 
-def _unused(word: str, apps: Sequence[tuple[str, FastAPI]]) -> str:
-    taken = {below.rpartition("/")[2] for below, _ in apps}
+def _unused(word: str, paths: Sequence[str]) -> str:
+    taken = {path.rpartition("/")[2] for path in paths}
     return next(name for name in (word, *(f"{word}-{number}" for number in range(2, 1000))) if name not in taken)

@@ -79,7 +79,7 @@ def mark(served: Served, a: str, b: str, same: bool) -> Pair:
 
 def unmark(served: Served, contents: Pair) -> None:
     """Forget a mark; raises ApiError 404 where there is none."""
-    if contents not in {given.pair for given in served.collection.marks()}:
+    if contents not in {given.pair for given in served.single.marks()}:
         raise not_found("there is no such mark", "marks are those of GET /v1/marks")
     _mark(served, contents, None)
 
@@ -92,7 +92,7 @@ def _mark(served: Served, contents: Pair, same: bool | None) -> None:
 
 def of_content(served: Served, sha256: str) -> Item | None:
     """The image of a content; None where it is not in the collection any more."""
-    items = served.collection.store.catalog.items_of_content(sha256)
+    items = served.single.store.catalog.items_of_content(sha256)
     return next((item for item in items if not item.removed), None)
 
 
@@ -104,7 +104,7 @@ def safe_name(name: str, sha256: str, extension: str) -> str:
 
 
 def _checked(served: Served, file: Upload) -> str:
-    served.examiner.check(file.field, file.data, served.collection.encoder.decode_size)
+    served.examiner.check(file.field, file.data, served.single.encoder.decode_size)
     try:
         kind = images.examine(file.data, served.settings.limits).format
     except ImageError as error:
@@ -113,7 +113,7 @@ def _checked(served: Served, file: Upload) -> str:
 
 
 def _folder(served: Served) -> Path:
-    store, origins = served.collection.store, served.collection.gallery.origins
+    store, origins = served.single.store, served.single.gallery.origins
     for _, location, _ in store.catalog.sources():
         place = origins.locate(location)
         if place.is_dir():

@@ -13,7 +13,9 @@ from serving import wait_ready
 from lookalike.collection.collection import Collection
 from lookalike.images.decode import to_jpeg
 from lookalike.service import server
+from lookalike.service.alone import Alone
 from lookalike.service.app import create_app
+from lookalike.service.batching import Batcher
 from lookalike.service.served import Served
 from lookalike.service.settings import Settings
 from lookalike.types import Encoder
@@ -28,6 +30,14 @@ class Running:
     client: httpx.Client
     served: Served
     folder: Path
+
+    @property
+    def batcher(self) -> Batcher:
+        """What puts the images of several requests into one batch."""
+        subject = self.served.subject
+        assert isinstance(subject, Alone)
+        assert subject.batcher
+        return subject.batcher
 
     def ids(self) -> dict[str, str]:
         """Keys to ids."""

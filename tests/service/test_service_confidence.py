@@ -53,7 +53,7 @@ def test_a_collection_with_a_confidence_of_its_own_has_it_over_http(
 ) -> None:
     with running(write_photos(tmp_path_factory.mktemp("refitted") / "photos")) as started:
         assert started.search(query={"id": to_id("01.jpg")}).json()["found"] is None
-        refit(started.served.collection.store, {"model": MODEL.to_json()})
+        refit(started.served.single.store, {"model": MODEL.to_json()})
         answer = started.search(query={"id": to_id("01.jpg")}, found=True).json()
         assert (answer["found"], [result["key"] for result in answer["results"]]) == (True, ["01.jpg"])
         assert started.search(query={"id": to_id("01.jpg")}, exclude_self=True).json()["found"] is False

@@ -273,8 +273,8 @@ def test_queries_that_wait_together_are_encoded_together(tmp_path: Path) -> None
             gate.wait(20)
             return plain(arrays)  # type: ignore[arg-type]
 
-        assert service.served._batcher
-        service.served._batcher._encode = slow  # type: ignore[assignment]
+        batcher = service.batcher
+        batcher._encode = slow  # type: ignore[assignment]
         keys: dict[int, str] = {}
 
         def ask(number: int) -> None:
@@ -285,7 +285,7 @@ def test_queries_that_wait_together_are_encoded_together(tmp_path: Path) -> None
         for thread in threads:
             thread.start()
         for _ in range(500):
-            if sum(sizes) + service.served._batcher._queue.qsize() == 8:
+            if sum(sizes) + batcher._queue.qsize() == 8:
                 break
             time.sleep(0.02)
         gate.set()

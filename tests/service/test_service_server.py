@@ -282,8 +282,7 @@ def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
     encoder, gate = PixelEncoder(), threading.Event()
     plain = encoder.encode_batch
     with running(write_photos(tmp_path / "photos", 3), encoder, workers=1, waiting=2) as service:
-        assert service.served._batcher
-        service.served._batcher._encode = lambda arrays: (gate.wait(90), plain(arrays))[1]
+        service.batcher._encode = lambda arrays: (gate.wait(90), plain(arrays))[1]
         statuses: list[int] = []
         retry: list[str] = []
 

@@ -81,7 +81,7 @@ def test_the_page_switches_between_them_and_stays_in_its_tab(both: tuple[str, st
     page = visit(f"/duplicates#token={TOKEN}", url=url, allowed="401")
     begun(page)
     until(page, "!document.getElementById('switch').hidden")
-    assert page.locator("#collections option").all_inner_texts() == ["My Trip", "My Trip"]
+    assert page.locator("#collections option").all_inner_texts() == ["My Trip", "My Trip", "All collections"]
     page.locator("#collections").select_option(index=1)
     page.wait_for_url("**/c/my-trip/duplicates")
     assert "4 pictures" in begun(page).locator("#about").text_content()

@@ -60,7 +60,7 @@ class Spatial:
     def verified(self, query: Keypoints, ranking: Ranking, gallery: Gallery) -> Values:
         """As `inliers`, for keypoints of a query."""
         counts = self.counted(query, ranking.ids, gallery)
-        points.note(counts)
+        points.note(counts, gallery.content)
         return np.array([counts.get(row, 0) for row in ranking.ids.tolist()], np.float64)
 
     def counted(self, query: Keypoints, ids: Ids, gallery: Gallery) -> dict[int, int]:

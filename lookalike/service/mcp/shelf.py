@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from lookalike.collection.collection import Collection
 from lookalike.errors import LookalikeError
+from lookalike.service.alone import Alone
 from lookalike.service.errors import ApiError, not_found, of_library
 from lookalike.service.ids import key_text
 from lookalike.service.served import Served
@@ -19,8 +20,8 @@ class Shelf:
         self._served: dict[str, Served] = {}
         self._loading = threading.Lock()
         for collection in collections:
-            served = Served(collection, settings)
-            name = _free(key_text(served.name), self._served)
+            served = Served(Alone(collection), settings)
+            name = _free(key_text(served.subject.name), self._served)
             self.collections[name], self._served[name] = collection, served
 
     def named(self, name: str | None) -> Served:

@@ -85,7 +85,7 @@ def _examples(served: Served, references: Sequence[Reference]) -> list[ById | Up
 
 def _example(served: Served, reference: Reference) -> ById | Upload:
     if isinstance(reference, ByPath):
-        return Upload("path", "", folders.read(reference.path, served.collection, served.settings.limits))
+        return Upload("path", "", folders.read(reference.path, served.single, served.settings.limits))
     return ById(id=_id(served, reference))
 
 
@@ -93,7 +93,7 @@ def _id(served: Served, reference: Indexed) -> str:
     """The id of an image; raises ApiError 404 that names a key which the collection does not have."""
     if isinstance(reference, ById):
         return reference.id
-    if served.collection.store.catalog.live_item(reference.key) is None:
+    if served.item_of(reference.key) is None:
         raise not_found(f"there is no image of the key {reference.key[:80]!a}", "keys are those in results")
     return to_id(reference.key)
 
@@ -151,7 +151,7 @@ def _group(served: Served, group: Group, pictures: list[bytes], most: int) -> di
 def facts(served: Served, arguments: FactsInput) -> Answer:
     """What the file of an image says of itself, or of how many which value is known."""
     if arguments.image is None:
-        known = photo_facts.summary(served.collection.store.catalog)
+        known = photo_facts.summary(served.single.store.catalog)
         hidden = () if served.settings.show_places else photo_facts.PLACES
         return Answer({name: value for name, value in known.items() if name not in hidden})
     document = answers.described(served, served.item(_id(served, arguments.image)))

@@ -47,10 +47,10 @@ async def image(path: str, served: Service) -> Response:
 
 
 def _image(served: Served, key: str) -> bytes:
-    item = served.collection.store.catalog.live_item(key)
+    item = served.item_of(key)
     if item is None:
         raise not_found("there is no such image", "paths are those in the results of POST /search")
     try:
-        return thumbnails.full(served.collection.gallery.origins.read(item))
+        return thumbnails.full(served.subject.read(item))
     except ImageError as error:
         raise not_found("the picture cannot be read any more", "index the collection again") from error

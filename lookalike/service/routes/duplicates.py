@@ -100,7 +100,7 @@ async def undo(served: Service) -> Response:
 async def journal(served: Service) -> Response:
     """What was moved away and not put back, the latest first. Only where it is writable."""
     refuse_read_only(served)
-    entries = await served.pictures.run(lambda: copies.journal(served.collection))
+    entries = await served.pictures.run(lambda: copies.journal(served.single))
     return json_response({"total": len(entries), "moved": entries[:1000]})
 
 
@@ -112,7 +112,7 @@ async def _json(request: Request, served: Served, model: Any) -> Any:
 
 
 def _state(served: Served, offset: int, count: int) -> dict[str, Any]:
-    return served.copies.to_json(served.collection.gallery, offset, count)
+    return served.copies.to_json(served.subject, offset, count)
 
 
 def _apart(served: Served, given: ApartBody) -> None:

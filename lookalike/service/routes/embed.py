@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from lookalike.images import decode as images
-from lookalike.search.query import Query
+from lookalike.search.query import Query, resolve
 from lookalike.service import here
 from lookalike.service.bodies import Form, Upload, kind
 from lookalike.service.errors import json_response, responses
@@ -72,15 +72,15 @@ def _is_set(form: Form, name: str) -> bool:
 
 def _of_image(served: Served, example: RequestExample, box: Box | None, wants: Wants) -> dict[str, Any]:
     query = Query((Resolver(served, needs_pixels=wants.preview).example(example),), box=box)
-    collection = served.collection
-    resolved = collection.resolve(query)
-    own = collection.gallery.item(resolved.own_rows[0]) if resolved.own_rows else None
+    space = served.subject.spaces()[0]
+    resolved = resolve(query, space.encoder, space.gallery)
+    own = space.gallery.item(resolved.own_rows[0]) if resolved.own_rows else None
     facts: dict[str, Any] = {"id": None, "key": None, "width": None, "height": None, "preview": None, "here": None}
     if own:
         facts |= {"id": to_id(own.key), "key": key_text(own.key), "width": own.width, "height": own.height}
     if isinstance(example, Upload):
         if wants.here and box is None:
-            facts["here"] = here.of_upload(served, example.data, own, resolved.probe)
+            facts["here"] = here.of_upload(space.gallery, example.data, own, resolved.probe)
         if wants.preview:
             decoded = named(lambda: images.decode(example.data), example.field)
             url = base64.b64encode(preview(decoded.image)).decode("ascii")
@@ -92,13 +92,14 @@ def _of_image(served: Served, example: RequestExample, box: Box | None, wants: W
 
 def _of_text(served: Served, text: str) -> dict[str, Any]:
     # In the space of the images' vectors; a further vector set that reads text is for searches with that text.
-    vectors = served.collection.resolve(Query(text=text)).probe.vectors
+    space = served.subject.spaces()[0]
+    vectors = resolve(Query(text=text), space.encoder, space.gallery).probe.vectors
     facts = {"id": None, "key": None, "width": None, "height": None, "preview": None}
     return _answer(served, vectors[0], facts)
 
 
 def _answer(served: Served, vector: Any, facts: dict[str, Any]) -> dict[str, Any]:
-    header = served.collection.store.header
+    header = served.subject.stores()[0].header
     row = np.asarray(vector, np.float32)
     return {
         "encoder": header.encoder,

@@ -67,7 +67,7 @@ def explained(served: Served, example: RequestExample, id_: str, box: Box | None
 
 def _size(served: Served, query: Any, example: RequestExample) -> dict[str, int]:
     if isinstance(query, Key):
-        item = served.collection.store.catalog.live_item(query.name)
+        item = served.item_of(query.name)
         return {"width": item.width, "height": item.height} if item else {"width": 0, "height": 0}
     assert isinstance(example, Upload)
     decoded = images.decode(example.data, size=16)

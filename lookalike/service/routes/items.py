@@ -26,7 +26,7 @@ CACHING = "private, max-age=300"
 @router.get("/v1/items", response_model=Entries, responses=responses(422))
 async def some(served: Service, count: Annotated[int, Query(ge=1, le=200)] = 24) -> Response:
     """Images evenly from all over the collection, the same ones every time: something to begin with."""
-    items = await served.pictures.run(lambda: sample(served.collection, count))
+    items = await served.pictures.run(lambda: sample(served.collection.gallery, count))
     return json_response({"items": [entry(item) for item in items]})
 
 
@@ -75,7 +75,7 @@ async def _picture(request: Request, served: Served, item: Item, size: int | Non
 def encoded(served: Served, item: Item, size: int | None) -> bytes:
     """The JPEG of an image, whose thumbnails stay in memory; raises ApiError 404."""
     try:
-        file = served.collection.gallery.origins.read(item)
+        file = served.subject.read(item)
         if size is None:
             return thumbnails.full(file)
         data = thumbnails.thumbnail(file, size)
@@ -120,6 +120,7 @@ async def remove(id: str, served: Service) -> Response:
 
 
 def refuse_read_only(served: Served) -> None:
-    """Raise ApiError 404 where the service may not change the collection."""
+    """Raise ApiError 404 where the service may not change the collection, or where it is several."""
+    served.single  # noqa: B018 - raises
     if not served.settings.writable:
         raise ApiError(404, "read_only", "this service changes nothing", "start it with --writable")

@@ -91,7 +91,7 @@ async def undo(served: Service) -> Response:
 
 def _begun(served: Served) -> dict[str, Any]:
     served.refuse_changes()
-    store = served.collection.store
+    store = served.single.store
     if store.header.engine:
         raise ApiError(422, "engine_vectors", "`adapt` is for vectors in a file, not in a search server")
     if _is_adapted(served):
@@ -117,22 +117,22 @@ def _state(served: Served) -> dict[str, Any]:
     return {
         **served.learning.to_json(),
         "adapted": _is_adapted(served),
-        "marks": len(served.collection.marks()),
+        "marks": len(served.single.marks()),
         "groups": enough.groups,
         "least_groups": enough.least_groups,
     }
 
 
 def _readiness(served: Served) -> Readiness:
-    return readiness(from_marks(served.collection.store), len(served.collection))
+    return readiness(from_marks(served.single.store), len(served.single))
 
 
 def _is_adapted(served: Served) -> bool:
-    return (served.collection.path / adaptation.FILE).exists()
+    return (served.single.path / adaptation.FILE).exists()
 
 
 def _listed(served: Served, of: str | None, count: int) -> dict[str, Any]:
-    marks = served.collection.marks()
+    marks = served.single.marks()
     if of is not None:
         content = served.item(of).sha256
         marks = [mark for mark in marks if content in mark.pair]

@@ -5,7 +5,9 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
+from lookalike.collection.collection import Collection
 from lookalike.service import tokens
+from lookalike.service.answers import encoder_names, together
 from lookalike.service.bodies import kind
 from lookalike.service.errors import ApiError, json_response, responses, try_later
 from lookalike.service.models import About, AllServed, Facets, LoginBody, State
@@ -60,33 +62,45 @@ async def about(served: Service) -> Response:
 @router.get("/v1/collections", response_model=AllServed, responses=responses())
 async def collections(served: Service) -> Response:
     """The collections that this service serves; each has this API below its own path."""
-    own = served.settings.root_path
-    entries = [{"name": name, "path": f"{path}/", "is_this": path == own} for path, name in served.siblings()]
-    return json_response({"collections": entries})
+    own, together = served.settings.root_path, served.all_path
+    entries = [
+        {"name": each.name, "path": f"{each.path}/", "is_this": each.path == own, "key_prefix": each.key_prefix}
+        for each in served.siblings
+    ]
+    all_of_them = None if together is None else {"path": f"{together}/", "is_this": together == own}
+    return json_response({"collections": entries, "all": all_of_them})
 
 
 @router.get("/v1/facets", response_model=Facets, responses=responses())
 async def facets(served: Service) -> Response:
     """Columns and facts with their commonest values, each as a test for `where`; none of very large collections."""
-    counted = await served.pictures.run(lambda: served.facets.of(served.collection.gallery))
+    counted = await served.pictures.run(lambda: _facets(served))
     return json_response({"facets": counted})
 
 
+def _facets(served: Service) -> list[dict[str, object]]:
+    collection = served.collection
+    prefixes = [""] if isinstance(collection, Collection) else [f"{name}/" for name in collection.collections]
+    return served.facets.of(collection.gallery, prefixes)
+
+
 def _facts(served: Service) -> dict[str, object]:
-    collection, settings = served.collection, served.settings
-    header = collection.store.header
+    collection, settings, stores = served.collection, served.settings, served.subject.stores()
+    header, encoders = stores[0].header, [space.encoder() for space in served.subject.spaces()]
     return {
-        "name": served.name,
+        "name": served.subject.name,
         "images": len(collection),
-        "encoder": header.encoder,
+        "encoder": encoder_names(stores),
         "dim": header.dim,
         "fingerprint": header.fingerprint,
         "reads_text": collection.reads_text,
         "allow_urls": settings.allow_urls,
         "writable": settings.writable,
         "can_learn": settings.writable and not header.engine,
-        "rerankers": methods(collection.encoder),
+        "rerankers": methods(encoders),
         "limits": _limits(settings),
+        "names": list(served.subject.names),
+        **together(collection),
     }
 
 

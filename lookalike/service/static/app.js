@@ -11,6 +11,7 @@ import * as query from "./query.js";
 import * as results from "./results.js";
 import * as shell from "./shell.js";
 import * as states from "./state.js";
+import * as together from "./together.js";
 import * as viewer from "./viewer.js";
 import { say, sayError } from "./words.js";
 
@@ -165,6 +166,7 @@ async function begin(signal) {
   answer = null;
   query.remember(items);
   title.textContent = items.length ? say("start") : "";
+  keeping.tell(together.notes(about));
   if (!items.length) results.empty(say("empty"));
   results.render(items, { ...actions, open: (number) => actions.searchWith(shown[number]) }, false);
 }
@@ -174,7 +176,10 @@ async function search(signal) {
   if (!shown.length || !answer) results.wait(12);
   const method = about.rerankers.find((one) => one.name === state.order), one = query.onePicture(state);
   if (method?.compares_pictures && !one) throw new api.Refused(0, { code: "no_picture" });
-  const marked = marking.of(state), asked = api.search(state, signal, method?.compares_pictures && !one.id ? one : null);
+  // A vector is of one encoder; where several search, each needs the picture.
+  const isMixed = about.mixes_encoders && state.wanted.concat(state.unwanted).some(({ kind }) => kind === "v");
+  if (isMixed && !one) throw new api.Refused(0, { code: "no_picture_for_all" });
+  const marked = marking.of(state), asked = api.search(state, signal, (method?.compares_pictures || isMixed) && !one.id ? one : null);
   marked.then(() => filters.render(state, go)).catch(() => {});
   answer = await asked;
   await marked;
@@ -183,6 +188,7 @@ async function search(signal) {
   const time = make("span", { className: "wide", textContent: ` · ${Math.round(answer.took_ms)} ms` });
   title.replaceChildren(...(shown.length ? [say("found", shown.length, about.images), time] : [say("nothing")]));
   results.render(shown, actions);
+  keeping.tell(together.notes(answer));
   byId("more").hidden = shown.length < state.count || state.count >= 500;
   if (!shown.length) await nearest(signal);
 }

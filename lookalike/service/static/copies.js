@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { make, readable } from "./dom.js";
+import * as together from "./together.js";
 import { language, say } from "./words.js";
 
 const SIDE = 240; // pixels of a thumbnail: 96 high, twice as many where the screen is that fine
@@ -15,8 +16,8 @@ export function row(number, group, decisions, actions) {
   const act = isOver || !actions.writable ? [] : [button("notDuplicates", "apart", () => actions.apart(group))];
   const head = make("div", { className: "head" }, make("b", { textContent: say("groupNumber", number + 1) }), make("span", { className: "why", textContent: reason(group), title: reason(group) }), ...state, ...act);
   const differing = differences(group.members);
-  // Copies of one name are told apart by their folders.
-  const isOneName = new Set(group.members.map(short)).size < group.members.length;
+  // Copies of one name are told apart by their folders, those of several collections by these.
+  const isOneName = together.areSeveral() || new Set(group.members.map(short)).size < group.members.length;
   const copies = group.members.map((member) => copy(group, member, isOneName ? readable(member.key) : short(member), differing, decisions, actions, isOver));
   return make("section", { className: isOver ? "group over" : "group", role: "listitem", tabIndex: -1, label, data: { number } }, head, make("ol", {}, ...copies));
 }

@@ -6,6 +6,7 @@ import { Decisions } from "./decisions.js";
 import { byId, make, readable, save } from "./dom.js";
 import { cell } from "./csv.js";
 import * as shell from "./shell.js";
+import * as together from "./together.js";
 import { VirtualList } from "./virtual.js";
 import { say, sayError } from "./words.js";
 
@@ -240,6 +241,7 @@ async function start() {
   document.title = `${say("duplicates")} · ${about.name}`;
   actions.writable = about.writable;
   byId("trash").hidden = byId("journal-open").hidden = !about.writable;
+  byId("of-one").hidden = !together.areSeveral();
   choices(byId("level"), say("levels"));
   choices(byId("rule"), say("rules"));
   byId("level").value = "near";

@@ -5,6 +5,7 @@ import { cell } from "./csv.js";
 import { byId, iconButton, make, readable, save } from "./dom.js";
 import { rows } from "./justify.js";
 import * as marking from "./marking.js";
+import * as together from "./together.js";
 import { say } from "./words.js";
 
 const grid = byId("grid"), GAP = 8;
@@ -74,6 +75,8 @@ function card(item, number, actions, hasScores, isWeak) {
   const tile = make("li", { className: isWeak ? "card rest" : "card", data: { ratio } }, open);
   const part = hasScores ? regionOf(item) : null;
   if (part) open.append(part);
+  const from = together.of(item);
+  if (from !== null) open.append(make("span", { className: "from", textContent: readable(from) }));
   const marks = hasScores ? marking.buttons(item) : [];
   if (marks.length) tile.append(make("div", { className: "marks" }, ...marks));
   if (hasScores) tile.append(make("div", { className: "actions" }, ...buttons(item, actions)));

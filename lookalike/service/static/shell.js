@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
 import { login } from "./login.js";
+import * as together from "./together.js";
 import { say, translate } from "./words.js";
 
 const RETRY = 1000; // milliseconds between two tries while the collection is loaded
@@ -15,6 +16,8 @@ export async function start(fail) {
   for (;;) {
     try {
       const about = await api.about();
+      if (about.names?.length) about.name = say("all");
+      together.know(about);
       tell(about);
       // Nothing waits for the switch.
       offer().catch(() => {});
@@ -29,6 +32,8 @@ export async function start(fail) {
 }
 
 export function tell(about) {
+  // Where vectors of several encoders do not compare, there is no map of all.
+  document.querySelector("a[data-tab=map]").hidden = Boolean(about.mixes_encoders);
   byId("name").textContent = about.name;
   byId("about").textContent = `${about.name} · ${say("pictures", about.images)} · ${about.encoder}`;
 }
@@ -44,12 +49,14 @@ function mark() {
   });
 }
 
-// The other collections of this service; each has the same tabs.
+// The other collections of this service, and all of them as one; each has the same tabs.
 async function offer() {
-  const { collections } = await api.collections(), select = byId("collections");
+  const { collections, all } = await api.collections(), select = byId("collections");
+  together.list(collections);
   if (collections.length < 2) return;
-  select.replaceChildren(...collections.map(({ name, path }) => make("option", { value: path, textContent: name })));
-  select.value = collections.find((one) => one.is_this).path;
+  const places = [...collections, ...(all ? [{ ...all, name: say("all") }] : [])];
+  select.replaceChildren(...places.map(({ name, path }) => make("option", { value: path, textContent: name })));
+  select.value = places.find((one) => one.is_this).path;
   select.addEventListener("change", () => { location.href = select.value + (tab === "search" ? "" : tab); });
   byId("switch").hidden = false;
   byId("name").hidden = true;

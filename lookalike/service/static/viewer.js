@@ -8,6 +8,7 @@ import { Pane, Zoom } from "./panes.js";
 import * as pictures from "./pictures.js";
 import { facts as known } from "./query.js";
 import { buttons, scoreOf } from "./results.js";
+import * as together from "./together.js";
 import { language, say, sayError, sayFact } from "./words.js";
 
 const dialog = byId("viewer"), body = byId("viewer-body"), facts = byId("viewer-facts"), row = byId("viewer-actions"), said = byId("viewer-said");
@@ -87,7 +88,8 @@ async function tellFacts(item) {
   const copy = make("button", { type: "button", className: "quiet", textContent: say("copyPath"), onclick: () => copied(copy, item.key) });
   const folder = item.key.slice(0, item.key.lastIndexOf("/") + 1);
   const reveal = make("button", { type: "button", className: "quiet", textContent: say("onlyFolder"), title: readable(folder), onclick: () => actions.folder(folder) });
-  facts.append(copy, ...(folder && actions.folder ? [reveal] : []), make("a", { href: api.whole(item.id), target: "_blank", rel: "noopener", textContent: say("whole1") }));
+  const home = together.home(item), there = home ? [make("a", { href: home.href, textContent: say("openIn", home.name) })] : [];
+  facts.append(copy, ...(folder && actions.folder ? [reveal] : []), ...there, make("a", { href: api.whole(item.id), target: "_blank", rel: "noopener", textContent: say("whole1") }));
 }
 
 function value(name, given) {

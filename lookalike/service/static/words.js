@@ -1,7 +1,7 @@
 // Every word that the page says, in English and in Vietnamese; the browser's preference decides.
 
 const ENGLISH = {
-  skip: "Skip to the results", home: "Start again", tabs: "Views", map: "Map", duplicates: "Duplicates", collection: "Collection", menu: "About this collection",
+  skip: "Skip to the results", home: "Start again", tabs: "Views", map: "Map", duplicates: "Duplicates", collection: "Collection", all: "All collections", openIn: (name) => `Open in ${name}`, menu: "About this collection",
   docs: "The API", ask: "What to look for",
   region: "The query picture; Enter begins a part of it, arrow keys move it, Shift and arrow keys resize it, Escape ends it",
   regionHelp: "Drag over a part of it to search for that part.", select: "Choose a part", whole: "Whole picture",
@@ -67,6 +67,8 @@ const ENGLISH = {
   mapHelp: "A map of all pictures, alike ones together. Arrow keys move, plus and minus zoom, 0 shows everything.", mapEmpty: "There are no pictures to show yet.",
   zoomIn: "Zoom in", zoomOut: "Zoom out", zoomAll: "Show everything", mapGroups: "Groups", mapGroup: (number, count) => `Group ${number}: ${count.toLocaleString("en")} pictures`,
   docsTitle: "The API", docsHelp: "Every request of this service, from its OpenAPI description.", docsBody: "Body", docsAnswers: "Answers", docsParameters: "Parameters",
+  away: (names) => `These cannot answer at the moment: ${names}`, ofOne: "Files are moved within one collection: open it to do that.",
+  isMixed: "These collections have different encoders, whose scores do not compare: the order is by calibrated ones.",
   order: "Order by",
   orders: {
     "": "Likeness alone", "average-qe": "Mean of the best results", "alpha-qe": "Weighted mean of the best", dba: "Neighbours of each result",
@@ -80,6 +82,8 @@ const ENGLISH = {
     loading: "The collection is still being loaded. Try again in a moment.", not_found: "That picture is no longer in the collection.",
     bad_url: "No picture could be fetched from that address.", no_text: "This collection cannot be searched with words.",
     no_picture: "This order compares pictures, and the query picture was not kept. Drop it again, or choose another order.",
+    no_picture_for_all: "These collections have different encoders, and each needs one picture itself. Drop it again, alone.",
+    mixed: "The vectors of these collections do not compare. Look at the map of one of them.", of_one: "That is for one collection: open it first.",
     locked: "Another process is changing the collection. Try again in a moment.", read_only: "Nothing can be changed here.",
     unauthorized: "That is not the token.", overloaded: "Too many people are searching right now. Try again in a moment.",
     learning: "The collection is learning. Try again when it is done.", adapted: "It has learned already; undo that first.",
@@ -89,7 +93,7 @@ const ENGLISH = {
 };
 
 const VIETNAMESE = {
-  skip: "Đến kết quả", home: "Bắt đầu lại", tabs: "Chế độ xem", map: "Bản đồ", duplicates: "Ảnh trùng", collection: "Bộ ảnh", menu: "Về bộ ảnh này",
+  skip: "Đến kết quả", home: "Bắt đầu lại", tabs: "Chế độ xem", map: "Bản đồ", duplicates: "Ảnh trùng", collection: "Bộ ảnh", all: "Mọi bộ ảnh", openIn: (name) => `Mở trong ${name}`, menu: "Về bộ ảnh này",
   docs: "API", ask: "Cần tìm gì",
   region: "Ảnh cần tìm; Enter để chọn một phần, phím mũi tên để di chuyển, Shift và mũi tên để đổi cỡ, Escape để bỏ",
   regionHelp: "Kéo trên ảnh để tìm theo một phần của nó.", select: "Chọn một phần", whole: "Toàn bộ ảnh",
@@ -160,6 +164,8 @@ const VIETNAMESE = {
   mapHelp: "Bản đồ của mọi ảnh, ảnh giống nhau ở cạnh nhau. Phím mũi tên để di chuyển, cộng và trừ để phóng, 0 để xem tất cả.", mapEmpty: "Chưa có ảnh nào để xem.",
   zoomIn: "Phóng to", zoomOut: "Thu nhỏ", zoomAll: "Xem tất cả", mapGroups: "Các nhóm", mapGroup: (number, count) => `Nhóm ${number}: ${count.toLocaleString("vi")} ảnh`,
   docsTitle: "API", docsHelp: "Mọi yêu cầu của dịch vụ này, theo mô tả OpenAPI.", docsBody: "Nội dung", docsAnswers: "Trả lời", docsParameters: "Tham số",
+  away: (names) => `Hiện không trả lời được: ${names}`, ofOne: "Chỉ chuyển được tệp trong từng bộ ảnh: hãy mở bộ ảnh đó.",
+  isMixed: "Các bộ ảnh này có bộ mã hóa khác nhau nên điểm không so sánh được với nhau: thứ tự theo điểm đã hiệu chỉnh.",
   order: "Sắp xếp theo",
   orders: {
     "": "Chỉ theo độ giống", "average-qe": "Trung bình các kết quả đầu", "alpha-qe": "Trung bình có trọng số", dba: "Lân cận của mỗi kết quả",
@@ -172,6 +178,8 @@ const VIETNAMESE = {
     busy: "Đang có quá nhiều người tìm. Hãy thử lại sau giây lát.", loading: "Bộ ảnh đang được tải. Hãy thử lại sau giây lát.",
     not_found: "Ảnh này không còn trong bộ ảnh.", bad_url: "Không lấy được ảnh từ địa chỉ này.",
     no_picture: "Cách sắp xếp này so sánh ảnh, mà ảnh cần tìm không được lưu lại. Hãy thả lại ảnh hoặc chọn cách khác.",
+    no_picture_for_all: "Các bộ ảnh này có bộ mã hóa khác nhau, mỗi bộ cần chính một ảnh. Hãy thả lại riêng ảnh đó.",
+    mixed: "Các vectơ của những bộ ảnh này không so sánh được với nhau. Hãy xem bản đồ của từng bộ.", of_one: "Việc này dành cho một bộ ảnh: hãy mở nó trước.",
     locked: "Một tiến trình khác đang thay đổi bộ ảnh. Hãy thử lại sau giây lát.", read_only: "Ở đây không thể thay đổi gì.",
     no_text: "Không thể tìm bộ ảnh này bằng lời.", unauthorized: "Mã truy cập không đúng.",
     overloaded: "Đang có quá nhiều người tìm. Hãy thử lại sau giây lát.",
