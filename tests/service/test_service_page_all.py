@@ -41,7 +41,7 @@ def test_all_are_asked_from_the_switch_and_results_say_where_they_are_from(visit
 
 
 def test_the_larger_view_leads_to_alike_ones_of_all_and_to_the_collection_itself(visit: Any, service: Service) -> None:
-    page = opened(visit, service, f"/all/#q=i.{to_id('trips/02.png')}&")
+    page = opened(visit, service)
     page.goto(f"{service.url}/all/#q=i.{to_id('trips/02.png')}")
     until(page, "document.querySelectorAll('#grid .score').length > 0")
     at = keys(page).index("home/in/05.png")
