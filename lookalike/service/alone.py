@@ -84,11 +84,7 @@ class Alone:
         return self.collection.through(self.collection.encoder)
 
     def stores(self) -> Sequence[Store]:
-        """The files."""
-        return [self.collection.store]
-
-    def all_stores(self) -> Sequence[Store]:
-        """With those of further vector sets."""
+        """The files of all vector sets."""
         return [each.store for each in self.collection.sets.values()]
 
     def spaces(self) -> Sequence[Space]:

@@ -22,7 +22,7 @@ from lookalike.service.queries import (
 from lookalike.service.served import Served
 from lookalike.service.subject import Searched
 from lookalike.storage import photo_facts
-from lookalike.storage.store import Item, Store
+from lookalike.storage.store import Item
 from lookalike.types import Hit
 
 
@@ -34,7 +34,7 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
     checked_total([options], served.settings)
     refuse_places(options, served)
     query = Resolver(served, needs_pixels(options)).question(requested)
-    collection, stores = served.collection, served.subject.stores()
+    collection = served.collection
     if (options.text or options.negative_text) and not collection.reads_text:
         # Not left to the library, whose message names a folder of this machine.
         hint = "add vectors of an encoder that reads: lookalike index FOLDER --encoder siglip2-base"
@@ -45,7 +45,7 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
     with points.noted() as inliers:
         hits = collection.find(query, search_options(options))
     return {
-        "encoder": encoder_names(stores),
+        "encoder": encoder_names(collection),
         "k": options.k,
         "offset": options.offset,
         "took_ms": round(1000 * (time.perf_counter() - start), 3),
@@ -56,9 +56,9 @@ def search(served: Served, requested: Search) -> dict[str, Any]:
     }
 
 
-def encoder_names(stores: Sequence[Store]) -> str:
+def encoder_names(collection: Searched) -> str:
     """The encoder, or those of several collections, as the command line names them."""
-    return " and ".join(dict.fromkeys(store.header.encoder for store in stores))
+    return " and ".join(dict.fromkeys(store.header.encoder for store in collection.gallery.stores))
 
 
 def together(collection: Searched) -> dict[str, Any]:

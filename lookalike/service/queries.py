@@ -213,7 +213,7 @@ def refuse_places(options: Options, served: Served) -> None:
     if where is None or served.settings.show_places:
         return
     # A column of the user's own is no secret of the photos, where every vector set has it.
-    columns = [{name for _, name in store.catalog.columns()} for store in served.subject.all_stores()]
+    columns = [{name for _, name in store.catalog.columns()} for store in served.subject.stores()]
     own: set[str] = set.intersection(*columns)
     tested = filters.names(where) & set(PLACES) - own
     if tested:

@@ -58,11 +58,7 @@ class Subject(Protocol):
         ...
 
     def stores(self) -> Sequence[Store]:
-        """The files of what is searched, the first collection's first."""
-        ...
-
-    def all_stores(self) -> Sequence[Store]:
-        """With those of further vector sets."""
+        """The files of all vector sets of what is searched."""
         ...
 
     def spaces(self) -> Sequence[Space]:

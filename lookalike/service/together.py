@@ -1,7 +1,7 @@
 """All collections of a service asked as one: those that can answer now, by what each of them has loaded."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -41,8 +41,10 @@ class Together:
         """Wait until each was loaded; then load what they are only asked by together."""
         for member in self._members.values():
             member.settled.wait()
-        for space in self.spaces():
-            space.encoder()
+        # What cannot answer yet, as a search server that is silent, is asked again by each request.
+        with suppress(ApiError, LookalikeError):
+            for space in self.spaces():
+                space.encoder()
         needs = [member.needs for member in self._members.values()]
         return Needs(max(each.batch for each in needs), any(each.has_engine for each in needs))
 
@@ -78,11 +80,7 @@ class Together:
         return Collections({name: each.through(each.encoder) for name, each in here.items()}, away)
 
     def stores(self) -> Sequence[Store]:
-        """The files of what is searched."""
-        return [each.store for each in self.collection.collections.values()]
-
-    def all_stores(self) -> Sequence[Store]:
-        """With those of further vector sets."""
+        """The files of all vector sets of each."""
         return [each.store for collection in self._now()[0].values() for each in collection.sets.values()]
 
     def spaces(self) -> Sequence[Space]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from lookalike.images import decode as images
+from lookalike.search.hybrid import Space
 from lookalike.search.query import Query, resolve
 from lookalike.service import here
 from lookalike.service.bodies import Form, Upload, kind
@@ -87,7 +88,7 @@ def _of_image(served: Served, example: RequestExample, box: Box | None, wants: W
             facts |= {"preview": f"data:image/jpeg;base64,{url}", "width": decoded.width, "height": decoded.height}
     elif not isinstance(example, ById):
         facts["id"] = facts["key"] = None
-    return _answer(served, resolved.probe.vectors[0], facts)
+    return _answer(space, resolved.probe.vectors[0], facts)
 
 
 def _of_text(served: Served, text: str) -> dict[str, Any]:
@@ -95,11 +96,11 @@ def _of_text(served: Served, text: str) -> dict[str, Any]:
     space = served.subject.spaces()[0]
     vectors = resolve(Query(text=text), space.encoder, space.gallery).probe.vectors
     facts = {"id": None, "key": None, "width": None, "height": None, "preview": None}
-    return _answer(served, vectors[0], facts)
+    return _answer(space, vectors[0], facts)
 
 
-def _answer(served: Served, vector: Any, facts: dict[str, Any]) -> dict[str, Any]:
-    header = served.subject.stores()[0].header
+def _answer(space: Space, vector: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    header = space.gallery.stores[0].header
     row = np.asarray(vector, np.float32)
     return {
         "encoder": header.encoder,

@@ -85,12 +85,12 @@ def _facets(served: Service) -> list[dict[str, object]]:
 
 
 def _facts(served: Service) -> dict[str, object]:
-    collection, settings, stores = served.collection, served.settings, served.subject.stores()
-    header, encoders = stores[0].header, [space.encoder() for space in served.subject.spaces()]
+    collection, settings = served.collection, served.settings
+    header, encoders = collection.gallery.stores[0].header, [space.encoder() for space in served.subject.spaces()]
     return {
         "name": served.subject.name,
         "images": len(collection),
-        "encoder": encoder_names(stores),
+        "encoder": encoder_names(collection),
         "dim": header.dim,
         "fingerprint": header.fingerprint,
         "reads_text": collection.reads_text,
