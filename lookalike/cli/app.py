@@ -1,11 +1,12 @@
 """The command line's root, and the arguments that several commands share."""
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
 from lookalike.cli import completion
 
@@ -23,8 +24,20 @@ WIDEST = 120
 """Columns of a help text, where the terminal has as many."""
 
 
+class Word(TyperArgument):
+    """An argument that help names as people know it, without its Python type."""
+
+    def display_type_rich(self, ctx: Any) -> None:
+        """No type: the name says what to write."""
+
+
 class Panels(TyperGroup):
     """Lists the commands in panels, each with its whole first sentence."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Make words of the arguments of all commands, also of those in groups."""
+        super().__init__(**settings)
+        _show_words(self.commands.values())
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each panel, and one for what is in none."""
@@ -36,6 +49,15 @@ class Panels(TyperGroup):
             if rows := [(name, _first_sentence(command.help)) for name, command in commands if not command.hidden]:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _show_words(commands: Iterable[Any]) -> None:
+    for command in commands:
+        for parameter in command.params:
+            if isinstance(parameter, TyperArgument):
+                # Typer makes every argument itself, and takes no class for them.
+                parameter.__class__ = Word
+        _show_words(getattr(command, "commands", {}).values())
 
 
 def _first_sentence(text: str | None) -> str:

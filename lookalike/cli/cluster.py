@@ -25,14 +25,19 @@ def embed(
         str, typer.Option(metavar="WHERE", help="local: this machine; auto: the Ray cluster here; or its address.")
     ] = "local",
     encoder: EncoderName = None,
-    gpus: Annotated[int, typer.Option(min=0, help="Encoders that have a GPU each; 0 encodes on cores.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Encoders on cores; 0 for one a core.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Images an encoder takes at once.")] = 32,
+    gpus: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Encoders that have a GPU each; 0 encodes on cores.")
+    ] = 0,
+    workers: Annotated[int, typer.Option(metavar="N", min=0, help="Encoders on cores; 0 for one a core.")] = 0,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Images an encoder takes at once.")] = 32,
     dtype: Annotated[Literal["float32", "float16"], typer.Option(help="How vectors are written.")] = "float32",
     key: Annotated[str, typer.Option(metavar="COLUMN", help="Of Parquet: the column of keys.")] = "",
     image: Annotated[str, typer.Option(metavar="COLUMN", help="Of Parquet: the column of bytes or URLs.")] = "",
     price_per_hour: Annotated[
-        float | None, typer.Option(min=0, help="What the cluster costs an hour: shows the cost of a million images.")
+        float | None,
+        typer.Option(
+            metavar="PRICE", min=0, help="What the cluster costs an hour: shows the cost of a million images."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything was skipped.")] = False,
     as_json: AsJson = False,

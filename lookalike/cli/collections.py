@@ -430,10 +430,12 @@ def _is_another(collection: "Collection", name: str) -> bool:
 def whiten(
     path: CollectionPath,
     dim: Annotated[
-        int | None, typer.Option(min=1, help="Shorten vectors to this length; default: all that vary.")
+        int | None, typer.Option(metavar="N", min=1, help="Shorten vectors to this length; default: all that vary.")
     ] = None,
-    power: Annotated[float, typer.Option(min=0, max=1, help="1 whitens, 0 only turns.")] = 1.0,
-    shrinkage: Annotated[float, typer.Option(min=0, max=1, help="Move variances towards their mean.")] = 0.0,
+    power: Annotated[float, typer.Option(metavar="NUMBER", min=0, max=1, help="1 whitens, 0 only turns.")] = 1.0,
+    shrinkage: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, max=1, help="Move variances towards their mean.")
+    ] = 0.0,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="OTHER", help="Learn from this collection, of the same encoder.")
     ] = None,

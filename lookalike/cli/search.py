@@ -42,9 +42,11 @@ def search(
     query: Annotated[
         list[str] | None, typer.Argument(metavar="QUERY", help="Image files, keys or URLs; several are averaged.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many results.")] = 10,
     box: BoxText = None,
-    min_score: Annotated[float | None, typer.Option(help="Leave out results below this cosine.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="COSINE", help="Leave out results below this cosine.")
+    ] = None,
     exclude_self: Annotated[bool, typer.Option("--exclude-self", help="Leave out the query itself.")] = False,
     text: Annotated[str | None, typer.Option(metavar="WORDS", help="What is wanted, in words.")] = None,
     negative: Annotated[
@@ -83,7 +85,7 @@ def search(
             "--regions/--no-regions", help="Images count with their best parts; the default where there are any."
         ),
     ] = None,
-    offset: Annotated[int, typer.Option(min=0, help="Pass over this many results.")] = 0,
+    offset: Annotated[int, typer.Option(metavar="N", min=0, help="Pass over this many results.")] = 0,
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="Only some images: key:beach/* and taken >= 2019-07")
     ] = None,
@@ -92,7 +94,8 @@ def search(
         typer.Option(metavar="KEY", help="Search as if this image (a key, or its file) were not there; repeatable."),
     ] = None,
     recall: Annotated[
-        float | None, typer.Option(help="Share of the true nearest that an index must find; 1 is exact.")
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of the true nearest that an index must find; 1 is exact."),
     ] = None,
     found: Annotated[
         bool, typer.Option("--found", help="Only what shows the same thing as the QUERY rather than not.")

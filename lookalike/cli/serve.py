@@ -24,10 +24,13 @@ def serve(
     paths: Annotated[
         list[Path], typer.Argument(metavar="COLLECTION", help="Indexed folders, or collections; the first on top.")
     ],
-    host: Annotated[str, typer.Option(help="Where to listen; any address but loopback needs a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; any address but loopback needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0: any that is free.")] = 8000,
     token: Annotated[
-        str | None, typer.Option(envvar="LOOKALIKE_TOKEN", help="What requests have to show.", show_envvar=True)
+        str | None,
+        typer.Option(metavar="TOKEN", envvar="LOOKALIKE_TOKEN", help="What requests have to show.", show_envvar=True),
     ] = None,
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch query images from public addresses.")] = False,
     writable: Annotated[bool, typer.Option("--writable", help="Let images be added, removed, trashed.")] = False,
@@ -38,7 +41,8 @@ def serve(
         list[str] | None, typer.Option(metavar="ORIGIN", help="Let pages of this origin call the API; repeatable.")
     ] = None,
     drain_seconds: Annotated[
-        float, typer.Option(min=0, max=600, help="Go on answering this long after SIGTERM, not ready.")
+        float,
+        typer.Option(metavar="SECONDS", min=0, max=600, help="Go on answering this long after SIGTERM, not ready."),
     ] = 1.0,
     root_path: Annotated[
         str, typer.Option(metavar="PATH", help="Where a proxy mounts the service, such as /photos.")

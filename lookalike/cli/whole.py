@@ -202,11 +202,12 @@ def _move(groups: "list[Group]", folder: Path | None, really: bool, collection: 
 def label(
     path: CollectionPath,
     labels: Annotated[Path, typer.Option("--labels", metavar="FILE", help="One label a line.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many labels an image gets at most.")] = 1,
+    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many labels an image gets at most.")] = 1,
     template: Annotated[
-        list[str] | None, typer.Option(help='The sentence around a label, such as "a photo of a {}"; repeatable.')
+        list[str] | None,
+        typer.Option(metavar="SENTENCE", help='The sentence around a label, such as "a photo of a {}"; repeatable.'),
     ] = None,
-    min_score: Annotated[float, typer.Option(help="Leave out labels below this cosine.")] = -1.0,
+    min_score: Annotated[float, typer.Option(metavar="COSINE", help="Leave out labels below this cosine.")] = -1.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, in place of CSV.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here, not on the screen.")] = None,
 ) -> None:
@@ -244,9 +245,11 @@ def map_(
     path: CollectionPath,
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page that is written.")] = Path("map.html"),
     groups: Annotated[
-        int | None, typer.Option(min=1, help="How many groups; default: by the number of images.")
+        int | None, typer.Option(metavar="N", min=1, help="How many groups; default: by the number of images.")
     ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Show a random choice of this many where there are more.")] = 20_000,
+    most: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Show a random choice of this many where there are more.")
+    ] = 20_000,
     encoder: Chosen = None,
 ) -> None:
     """Draw all images on one page that zooms: similar ones together, in groups with a representative each."""

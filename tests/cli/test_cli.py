@@ -282,6 +282,13 @@ def test_every_help_ends_in_an_example(run: Run, command: list[str]) -> None:
     assert f"Example: lookalike {' '.join(command)}" in output.strip().splitlines()[-1]
 
 
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_help_says_what_a_person_writes_not_the_types_of_python(run: Run, command: list[str]) -> None:
+    placeholders = re.findall(r"<([^>]*)>", run(*command, "--help")[1])
+    # What is left is a choice between words, which are what a person writes.
+    assert [each for each in placeholders if "|" not in each] == []
+
+
 def test_the_version_is_printed_without_a_command(run: Run) -> None:
     assert run("--version") == (0, f"lookalike {lookalike.__version__}\n", "")
 
