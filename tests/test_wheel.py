@@ -90,7 +90,7 @@ def test_what_was_installed_indexes_and_searches_where_no_hub_is_in_reach(python
     picture(3, (400, 300)).save(album / "3 again.jpg", quality=60)
     done = run(python, tmp_path, REFUSING, "index", album)
     assert (done.returncode, "6 images (6 added)" in done.stdout) == (0, True), done.stderr
-    assert done.stderr.startswith("using efficientnet-lite0: dinov2-base cannot be fetched (")
+    assert done.stderr.startswith("lookalike: using efficientnet-lite0: dinov2-base cannot be fetched (")
     done = run(python, tmp_path, REFUSING, "search", album, album / "3.jpg", "-k", 2, "--paths")
     assert (done.stdout.splitlines(), done.stderr) == ([f"{album}/3.jpg", f"{album}/3 again.jpg"], "")
     assert run(python, tmp_path, REFUSING, "duplicates", album, "--level", "near", "--paths").returncode == 0

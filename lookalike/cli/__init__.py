@@ -26,6 +26,7 @@ from lookalike.cli import (
     whole,
 )
 from lookalike.cli.app import app
+from lookalike.cli.log_lines import logged
 from lookalike.cli.output import complain, note
 from lookalike.cli.renamed import current
 from lookalike.errors import LookalikeError
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal of another encoding shows what it has no letter for as an escape, as stderr does.
         sys.stdout.reconfigure(errors="backslashreplace")
-    with _level(("-v" in said or "--verbose" in said) - ("-q" in said or "--quiet" in said)):
+    with _level(("-v" in said or "--verbose" in said) - ("-q" in said or "--quiet" in said)), logged():
         sys.exit(_run(words, "--debug" in said))
 
 
@@ -127,6 +128,9 @@ def _status(arguments: list[str]) -> int:
         # Ctrl-C or Ctrl-D at a question: what the shell prints next begins a line of its own.
         print(file=sys.stderr)
         return INTERRUPTED
+    except KeyboardInterrupt:
+        # Before the command began: later ones typer turns into the status.
+        status = INTERRUPTED
     if status == INTERRUPTED:
         goes_on = any(word in RESUMED for word in arguments[:1])
         note(f"interrupted{'; what was committed stays, and the same command goes on from there' if goes_on else ''}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lookalike.utils.text import command, counted, hyperlink, printable
-from lookalike.utils.verbosity import is_quiet
+from lookalike.utils.verbosity import complain, is_quiet
 
 if TYPE_CHECKING:
     from lookalike.collection.collection import Collection
@@ -66,11 +66,6 @@ def note(text: str) -> None:
     """Print a line on stderr, unless --quiet was given."""
     if not is_quiet():
         complain(text)
-
-
-def complain(text: str) -> None:
-    """Print the line of an error on stderr."""
-    print(f"lookalike: {printable(text)}", file=sys.stderr)
 
 
 def tell_lost_index() -> None:

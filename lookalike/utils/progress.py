@@ -8,7 +8,7 @@ from typing import Any
 
 from lookalike.types import Progress
 from lookalike.utils import notebook
-from lookalike.utils.verbosity import is_quiet
+from lookalike.utils.verbosity import complain, is_quiet
 
 LINE_EVERY_SECONDS = 10.0
 DRAW_EVERY_SECONDS = 0.2
@@ -122,6 +122,6 @@ def _lines(unit: str) -> Progress:
             return
         last_line_at = now
         left = f" of {total:,}, {(total - done) / speed:,.0f} s left" if total else ""
-        print(f"{done:,} {unit}{left} ({speed:,.1f}/s)", file=sys.stderr, flush=True)
+        complain(f"{done:,} {unit}{left} ({speed:,.1f}/s)")
 
     return callback

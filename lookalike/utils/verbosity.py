@@ -1,6 +1,9 @@
-"""How much is said on stderr: only errors (-1), what one needs (0), or more (1)."""
+"""How much is said on stderr: only errors (-1), what one needs (0), or more (1); and how a line begins there."""
 
+import sys
 from contextvars import ContextVar
+
+from lookalike.utils.text import printable
 
 LEVEL: ContextVar[int] = ContextVar("level", default=0)
 
@@ -13,3 +16,8 @@ def is_quiet() -> bool:
 def is_verbose() -> bool:
     """Whether more is said, such as how long each stage takes."""
     return LEVEL.get() > 0
+
+
+def complain(line: str) -> None:
+    """Print a line on stderr behind the name of the program, with control characters escaped."""
+    print(f"lookalike: {printable(line)}", file=sys.stderr, flush=True)

@@ -49,7 +49,7 @@ def test_without_a_network_and_without_options_a_folder_is_indexed_and_searched(
     status, output, errors = run(tmp_path, "index", album)
     assert (status, "7 images (7 added)" in output) == (0, True)
     (line,) = errors.splitlines()
-    assert line.startswith("using efficientnet-lite0: dinov2-base cannot be fetched (")
+    assert line.startswith("lookalike: using efficientnet-lite0: dinov2-base cannot be fetched (")
     assert line.endswith("; `lookalike index FOLDER --encoder dinov2-base` adds its vectors later")
     status, output, errors = run(tmp_path, "search", album, album / "3.jpg", "-k", 2, "--paths")
     assert (status, output.splitlines(), errors) == (0, [f"{album}/3.jpg", f"{album}/3 again.jpg"], "")

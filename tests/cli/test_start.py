@@ -1,6 +1,7 @@
 """The first minute: help, completion, what a misspelt word means, and a folder that was never indexed."""
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -13,8 +14,11 @@ import pytest
 import typer
 
 from lookalike.cli import app, completion
+from lookalike.cli.log_lines import logged
+from lookalike.utils.verbosity import LEVEL
 from tests.cli.running import Run, status_of
 from tests.cli.terminals import typed
+from tests.support import ROOT
 from tests.support.pictures import picture
 
 
@@ -215,6 +219,7 @@ def test_a_stream_that_the_shell_closed_is_no_error(
 @pytest.mark.parametrize(
     ("place", "words", "said"),
     [
+        ("typer.main.get_command", ["info", "{indexed}"], ["interrupted"]),
         ("lookalike.cli.search._ask", ["search", "{indexed}", "01.jpg"], ["interrupted"]),
         (
             "lookalike.cli.collections._index",
@@ -246,3 +251,52 @@ def test_ctrl_c_says_what_stays_only_where_something_was_written(
     monkeypatch.setattr(place, interrupted)
     status, _, errors = run(*(word.format(**names) for word in words))
     assert (status, errors.strip().splitlines()) == (130, [f"lookalike: {line.format(**names)}" for line in said])
+
+
+INTERRUPTING = """
+import os, runpy, signal, sys
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == os.environ["INTERRUPTED_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+runpy.run_module("lookalike", run_name="__main__")
+"""
+"""The command line in a process that gets Ctrl-C's signal when it loads a module."""
+
+
+@pytest.mark.parametrize(("module", "said"), [("typer", ""), ("lookalike.collection", "lookalike: interrupted\n")])
+def test_ctrl_c_while_modules_are_loaded_ends_as_it_does_later(tmp_path: Path, module: str, said: str) -> None:
+    environment = {**os.environ, "INTERRUPTED_AT": module, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", INTERRUPTING, "info", str(tmp_path)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", said.strip())
+
+
+def test_what_the_library_warns_of_is_a_line_like_all_others_and_none_where_quiet_was_said(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("path,place\n01.jpg,here\nx.jpg,there\ny.jpg,there\n")
+    line = f"lookalike: {table}: only 1 of 3 lines name an image here; there is no 'x.jpg'\n"
+    assert run("index", photos, "--encoder", "pixels", "--meta", table)[2].startswith(line)
+    assert run("index", photos, "--meta", table, "-q")[2] == ""
+
+
+def test_a_logged_error_is_said_where_quiet_was_said_with_its_traceback_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    token = LEVEL.set(-1)
+    with logged():
+        try:
+            raise ValueError("torn")
+        except ValueError:
+            logging.getLogger("uvicorn.error").exception("GET /a\nb")
+        logging.getLogger("uvicorn.error").warning("a request was malformed")
+    LEVEL.reset(token)
+    first, second, *_, last = capsys.readouterr().err.splitlines()
+    assert (first, second, last) == ("lookalike: GET /a\\nb", "Traceback (most recent call last):", "ValueError: torn")
+    logging.getLogger("uvicorn.error").warning("nothing is left behind")
+    assert "left behind" not in capsys.readouterr().err

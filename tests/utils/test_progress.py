@@ -31,7 +31,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(clock: Clock, capsys: pyte
         callback(41, 101)
         clock.now += 1
         callback(45, 101)
-    assert capsys.readouterr().err == "41 images of 101, 15 s left (4.0/s)\n"
+    assert capsys.readouterr().err == "lookalike: 41 images of 101, 15 s left (4.0/s)\n"
 
 
 def test_a_count_that_falls_is_another_piece_of_work(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +43,7 @@ def test_a_count_that_falls_is_another_piece_of_work(clock: Clock, capsys: pytes
         callback(0, 10)
         clock.now += 10
         callback(5, 10)
-    assert capsys.readouterr().err.splitlines()[1] == "5 images of 10, 10 s left (0.5/s)"
+    assert capsys.readouterr().err.splitlines()[1] == "lookalike: 5 images of 10, 10 s left (0.5/s)"
 
 
 class Display:
