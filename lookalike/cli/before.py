@@ -21,6 +21,8 @@ def check_before(folders: Sequence[Path], question: "Query", options: "SearchOpt
 
     if options.where:
         names(options.where)
+    if question.weights is not None and len(question.weights) != len(question.examples):
+        raise QueryError(f"{len(question.examples)} queries need as many weights, not {len(question.weights)}")
     for example in question.examples:
         _check_picture(folders, example, question.box)
     for example in question.negatives:

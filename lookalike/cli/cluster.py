@@ -61,6 +61,8 @@ def embed(
             f"`{command('index', '--from', 'FOLDER', '--to', engines.stored(to), '--collection', 'DIR')}`"
         )
     options = jobs.EmbedOptions(workers, gpus, batch, dtype, ParquetColumns(key, image))
+    if cluster == "local" and "://" not in source and not Path(source).exists():
+        raise LookalikeError(f"{source}: no such folder or file")
     for uri in (source, to):
         require_answer(uri)
     with connected(cluster, workers or cores(), (source, to)) as ray, shown("images") as progress:

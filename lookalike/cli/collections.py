@@ -120,6 +120,7 @@ def index(
         raise typer.BadParameter("name a FOLDER, or --from URI")
     if watching and len(folders) > 1 and not path:
         raise typer.BadParameter("--watch goes with one folder, or with one --collection of several")
+    _check_tables(meta or ())
     names = list(encoder or ())
     if engine and len(folders) > 1 and not path:
         raise typer.BadParameter("--engine holds one collection: give one FOLDER, or --collection")
@@ -371,10 +372,20 @@ def _index(collection: "Collection", sources: list[Path], encoders: list[str], r
     return reports[0]
 
 
+def _check_tables(meta: Sequence[Path]) -> None:
+    for table in meta:
+        if not table.is_file():
+            raise LookalikeError(f"{table}: no such file; --meta names a CSV or Parquet")
+
+
 def _wants_regions(regions: bool | None, spec: str | None) -> bool | None:
     """Whether regions are added or deleted; None: neither."""
     if regions is False and spec:
         raise typer.BadParameter("--region-spec and --no-regions exclude each other")
+    if spec:
+        from lookalike.encoders.regions import read_spec
+
+        read_spec(spec)
     return True if spec else regions
 
 

@@ -7,7 +7,8 @@ import typer
 
 from lookalike.cli import completion
 from lookalike.cli.app import AsJson, Device, EncoderName, app
-from lookalike.cli.output import note, print_json, say
+from lookalike.cli.output import check_files, check_folder, note, print_json, say
+from lookalike.errors import LookalikeError
 
 if TYPE_CHECKING:
     from lookalike.evaluation.report import Report
@@ -96,15 +97,16 @@ def evaluate(
     out: Out = None,
 ) -> None:
     """Measure an encoder on a benchmark: mAP, mAP@k, P@k and more, by the protocol that the field uses."""
-    from lookalike.encoders import with_options
-    from lookalike.encoders.default import default_encoder
     from lookalike.evaluation.page import save_report
     from lookalike.evaluation.replay import FaultExplanation
     from lookalike.evaluation.replay import explain as replay
     from lookalike.evaluation.run import evaluate as measure
     from lookalike.evaluation.trec import TrecFiles
+    from lookalike.search.rerank import parse
     from lookalike.utils.progress import shown
 
+    check_folder(out)
+    check_files(run, None if dataset == "run" else qrels, None if dataset == "run" else junk, similarities)
     decided = (uncropped, distractors, rerank, run, explain, download, device, calibration, similarities)
     if again:
         _measure_again(again, root, encoder, engine, as_json, out, dataset, file, k, protocol, qrels, junk, *decided)
@@ -123,8 +125,10 @@ def evaluate(
             "--explain replays the report's protocol; it takes no other --protocol, no --rerank, no --engine, no "
             "--calibration, and writes no --run, --qrels, --junk or --similarities"
         )
+    for spec in rerank or ():
+        parse(spec)
     place = _root(dataset, root, download)
-    name, cuts, more = with_options(encoder or default_encoder(), device=device), ks(k), distractors or ()
+    name, cuts, more = _encoder(encoder, device), ks(k), distractors or ()
     explanation: FaultExplanation | None = None
     report: Report | None = None
     with shown("images") as progress:
@@ -154,6 +158,15 @@ def evaluate(
     result = explanation or report
     assert result is not None
     print_json(result.to_json()) if as_json else say(result.text())
+
+
+def _encoder(name: str | None, device: str | None) -> str | None:
+    """What is measured. Which one is the default is decided, by fetching it, once the data set has been read."""
+    from lookalike.encoders import with_options
+
+    if name is None:
+        return f"@device={device}" if device else None
+    return with_options(name, device=device)
 
 
 def _measure_again(
@@ -267,18 +280,18 @@ def grid(
     ),
 ) -> None:
     """Measure every combination, cheapest and best marked. What was measured is kept, so it may be interrupted."""
-    from lookalike.encoders.default import default_encoder
     from lookalike.evaluation.datasets import load
     from lookalike.evaluation.grid import Combinations, Setting
     from lookalike.evaluation.grid import grid as measure
     from lookalike.utils.progress import shown
 
     cuts = ks(k)
+    check_folder(out)
     options = {"pooling": pooling or [], "preprocess": preprocess or [], "precision": precision or []}
     with shown("images") as progress:
         table = measure(
             load(dataset, _root(dataset, root), distractors or ()),
-            Combinations(encoder or [default_encoder()], options, rerank or ()),
+            Combinations(encoder or (), options, rerank or ()),
             Setting(protocol, tuple(cuts) if cuts else None, uncropped),
             out=out,
             progress=progress,
@@ -318,6 +331,9 @@ def demo(
     from lookalike.encoders.default import open_encoder
     from lookalike.utils.progress import shown
 
+    check_folder(out)
+    if folder is not None and not folder.expanduser().exists():
+        raise LookalikeError(f"{folder}: no such folder; name one with photos")
     chosen = open_encoder(encoder)
     note(f"encoder: {chosen.name}")
     with shown("images") as progress:

@@ -150,13 +150,11 @@ def import_(
     stored: StoreAs = None,
 ) -> None:
     """Make a collection of vectors that were computed elsewhere."""
-    from lookalike.encoders import load_encoder
     from lookalike.storage.maintenance.transfer import import_vectors
     from lookalike.utils.progress import shown
 
-    loaded = load_encoder(encoder) if encoder else None
     with shown("vectors") as progress:
-        report = import_vectors(source, into, names, images, loaded, stored or "float32", progress)
+        report = import_vectors(source, into, names, images, encoder, stored or "float32", progress)
     say(f"{into}: {counted(report.added, 'image')}")
     if report.unusable:
         note(f"{report.unusable:,} could not be used: no direction, or a key that was there already")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookalike.errors import LookalikeError
 from lookalike.utils.text import command, counted, hyperlink, printable
 from lookalike.utils.verbosity import complain, is_quiet
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from lookalike.collection.sync import IndexReport
 
 __all__ = [
-    "by_reason", "complain", "linked", "listed", "note", "number", "print_json", "printable", "refuse_unindexed", "say",
-    "tell_lost_index", "tell_skipped", "tell_unreachable", "tell_withheld", "write",
+    "by_reason", "check_files", "check_folder", "complain", "linked", "listed", "note", "number", "print_json",
+    "printable", "refuse_unindexed", "say", "tell_lost_index", "tell_skipped", "tell_unreachable", "tell_withheld",
+    "write",
 ]  # fmt: skip
 
 FEW = 3
@@ -66,6 +68,23 @@ def note(text: str) -> None:
     """Print a line on stderr, unless --quiet was given."""
     if not is_quiet():
         complain(text)
+
+
+def check_folder(out: Path | None) -> None:
+    """Raise LookalikeError where results cannot be written into a folder of this name, before any work is done."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise LookalikeError(f"{out} is a file; name a folder for what is written")
+
+
+def check_files(*files: Path | None) -> None:
+    """Raise LookalikeError where files of these names cannot be written, before any work is done."""
+    for file in files:
+        if file is None:
+            continue
+        if file.is_dir():
+            raise LookalikeError(f"{file} is a folder; name a file")
+        if not file.absolute().parent.is_dir():
+            raise LookalikeError(f"{file} cannot be written (there is no folder {file.parent})")
 
 
 def tell_lost_index() -> None:

@@ -14,7 +14,7 @@ from lookalike.cli import completion
 from lookalike.cli.app import Also, AsJson, CollectionPath, Device, EncoderName, app
 from lookalike.cli.before import check_before
 from lookalike.cli.keys import as_key, known
-from lookalike.cli.output import linked, note, print_json, printable, write
+from lookalike.cli.output import check_files, linked, note, print_json, printable, write
 from lookalike.cli.pictures import Html, Open, Preview, explain_page, page_wanted, preview, search_page, write_page
 from lookalike.errors import LookalikeError
 from lookalike.utils.text import command, counted
@@ -162,6 +162,7 @@ def search(
         regions=regions,
     )
     folders = [path, *(also or ())]
+    check_files(html)
 
     def check() -> None:
         check_before(folders, question, options)
@@ -395,6 +396,7 @@ def explain(
     from lookalike.search.query import Key
     from lookalike.utils.files import refuse_other
 
+    check_files(out, html)
     region = parse_box(box)
     refuse_swapped("explain", path, (query,), key)
     with many([path, *also]) if also else collections.open(path) as collection:

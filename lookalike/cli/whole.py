@@ -11,7 +11,7 @@ import typer
 
 from lookalike.cli import completion
 from lookalike.cli.app import Also, AsJson, CollectionPath, app
-from lookalike.cli.output import linked, note, print_json, printable, say, write
+from lookalike.cli.output import check_files, linked, note, print_json, printable, say, write
 from lookalike.cli.pictures import Html, Open, duplicates_page, page_wanted, write_page
 from lookalike.cli.search import many
 from lookalike.errors import LookalikeError
@@ -89,6 +89,7 @@ def duplicates(
         raise typer.BadParameter("--move-to and --trash exclude each other")
     if forget and told_apart is None:
         raise typer.BadParameter("--forget goes with --not A B")
+    check_files(html)
     if undo or told_apart:
         _remember(path, told_apart, forget) if told_apart else _undo(path)
         return
@@ -215,6 +216,7 @@ def label(
     from lookalike.analysis import zero_shot as labelling
     from lookalike.collection import collection as collections
 
+    check_files(out)
     words = labelling.read_labels(labels)
     templates = tuple(template or (labelling.TEMPLATE,))
     with collections.open(path) as collection, _output(out) as file:
@@ -256,6 +258,7 @@ def map_(
     from lookalike.collection import collection as collections
     from lookalike.utils.progress import shown
 
+    check_files(out)
     with collections.open(path) as collection, shown("images") as progress:
         count = collection.chosen(encoder).map(out, groups, most, progress)
     say(f"{out}: {counted(count, 'image')}")

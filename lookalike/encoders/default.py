@@ -39,8 +39,11 @@ def default_encoder() -> str:
 
 
 def open_encoder(encoder: str | Encoder | None = None) -> Encoder:
-    """An encoder that is open already, else the one of this name, else the default one."""
-    return encoder if isinstance(encoder, Encoder) else load_encoder(encoder or default_encoder())
+    """An encoder that is open already, else the one of this name, else the default one, as "@pool=gem" with options."""
+    if isinstance(encoder, Encoder):
+        return encoder
+    name = encoder or ""
+    return load_encoder(f"{default_encoder()}{name}" if not name or name.startswith("@") else name)
 
 
 @functools.cache

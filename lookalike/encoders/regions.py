@@ -76,13 +76,19 @@ def region_encoder(encoder: Encoder, spec: str | None = None) -> RegionEncoder:
 
     "pooled,most=8" names options. None is `pooled` where the encoder has a map whose windows have vectors, else `grid`.
     """
-    name, *parts = (part.strip() for part in (spec or default_spec(encoder)).split(","))
+    method, options = read_spec(spec or default_spec(encoder))
+    made: RegionEncoder = method(encoder, **options)
+    return made
+
+
+def read_spec(spec: str) -> tuple[Any, dict[str, int]]:
+    """What encodes parts as `spec` says, and its options; raises EncoderError for a spec that is none."""
+    name, *parts = (part.strip() for part in spec.split(","))
     if name not in SPECS:
         raise EncoderError(f"{name!r}: no such spec of regions; there are {', '.join(SPECS)}")
     module, _, attribute = SPECS[name].partition(":")
     method = getattr(import_module(module), attribute)
-    made: RegionEncoder = method(encoder, **_options(method, name, parts))
-    return made
+    return method, _options(method, name, parts)
 
 
 def default_spec(encoder: Encoder) -> str:

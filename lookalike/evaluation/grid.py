@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from lookalike.encoders import load_encoder
+from lookalike.encoders.default import default_encoder
 from lookalike.errors import EncoderError, EvaluationError, ImageError
 from lookalike.evaluation.compare import LEVEL, paired_interval
 from lookalike.evaluation.datasets.benchmark import Benchmark, Names
+from lookalike.evaluation.protocols import protocol_for
 from lookalike.evaluation.report import aligned, decimal, markdown_table
 from lookalike.evaluation.run import evaluate
 from lookalike.images import decode as images
 from lookalike.images.sources import open_source
+from lookalike.search import rerank as rerankers
 from lookalike.types import Encoder, Progress
 from lookalike.utils.files import write_whole
 from lookalike.utils.text import counted
@@ -122,7 +125,7 @@ class Combinations:
     """Every encoder with every choice of `options` (as of load_encoder: pooling, preprocess, …) and each re-ranking.
 
     An option without values is left to the encoder. Several sizes stand for as many values: `squash-224,336,448`, also
-    in a name.
+    in a name. Without encoders it is the default one, which is decided when the first combination is measured.
     """
 
     encoders: Sequence[str]
@@ -132,7 +135,7 @@ class Combinations:
     def cells(self) -> Iterator[Cell]:
         """Re-ranking varies fastest, so that one encoder is done with before the next is loaded."""
         options = {name: _each(values) for name, values in self.options.items() if values}
-        for encoder, *values in itertools.product(_each(self.encoders), *options.values()):
+        for encoder, *values in itertools.product(_each(self.encoders) or [default_encoder()], *options.values()):
             for spec in tuple(dict.fromkeys(self.rerank)) or (NO_RERANK,):
                 yield Cell(encoder, tuple(zip(options, values, strict=True)), spec)
 
@@ -168,8 +171,12 @@ def grid(
 
     One report for each combination is kept in `out`. A combination that has one is not measured again, and
     combinations that differ only in re-ranking share their embeddings. `tell` is given the name of each combination
-    before it is measured.
+    before it is measured. Raises EvaluationError for an unknown protocol, QueryError for an unknown re-ranking.
     """
+    protocol_for(benchmark, setting.protocol)
+    for spec in combinations.rerank:
+        if spec != NO_RERANK:
+            rerankers.parse(spec)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     loaded = functools.cache(lambda name, options: _load(benchmark, name, options))

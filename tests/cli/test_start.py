@@ -15,6 +15,8 @@ import typer
 
 from lookalike.cli import app, completion
 from lookalike.cli.log_lines import logged
+from lookalike.encoders import weights
+from lookalike.errors import LookalikeError
 from lookalike.utils.verbosity import LEVEL
 from tests.cli.running import Run, status_of
 from tests.cli.terminals import typed
@@ -300,3 +302,51 @@ def test_a_logged_error_is_said_where_quiet_was_said_with_its_traceback_as_it_is
     assert (first, second, last) == ("lookalike: GET /a\\nb", "Traceback (most recent call last):", "ValueError: torn")
     logging.getLogger("uvicorn.error").warning("nothing is left behind")
     assert "left behind" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("evaluate folders --root nosuch", "nosuch: no such folder"),
+        ("evaluate folders --root nosuch --device cpu", "nosuch: no such folder"),
+        ("evaluate folders --root nosuch --explain", "nosuch: no such folder"),
+        ("evaluate vgg --root new", "new"),
+        ("evaluate folders --root things --protocol foo", "foo"),
+        ("evaluate folders --root things --rerank foo", "'foo' is no re-ranking method"),
+        ("evaluate folders --root things --distractors nosuch", "nosuch: no such folder of distractors"),
+        ("evaluate folders --root things --protocol report --rerank spatial", "does not go with --rerank"),
+        ("evaluate folders --root things --run nosuch/a.run", "nosuch/a.run cannot be written (there is no folder"),
+        ("evaluate folders --root things --out photo.png", "photo.png is a file; name a folder"),
+        ("grid folders --root things --rerank foo", "'foo' is no re-ranking method"),
+        ("grid folders --root things --protocol foo", "foo"),
+        ("grid folders --root things --out photo.png", "photo.png is a file; name a folder"),
+        ("demo nosuch", "nosuch: no such folder"),
+        ("demo new --out photo.png", "photo.png is a file; name a folder"),
+        ("import nosuch.npy --into made --encoder dinov2-base", "nosuch.npy"),
+        ("index things --meta nosuch.csv", "nosuch.csv: no such file"),
+        ("index things --region-spec foo", "'foo': no such spec of regions"),
+        ("search things things/a/0.png --index --html nosuch/a.html", "nosuch/a.html cannot be written"),
+        ("search things things/a/0.png --index --weight 1 --weight 2", "1 queries need as many weights, not 2"),
+        ("embed nosuch --to made", "nosuch: no such folder or file"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_is_fetched(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, said: str
+) -> None:
+    for name in ("a/0", "a/1", "b/2", "b/3"):
+        (tmp_path / "things" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(1).save(tmp_path / "things" / f"{name}.png")
+    (tmp_path / "new").mkdir()
+    picture(1).save(tmp_path / "photo.png")
+    fetched: list[str] = []
+
+    def pull(name: str) -> None:
+        fetched.append(name)
+        raise LookalikeError("nothing is fetched here")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(weights, "is_cached", lambda _: False)
+    monkeypatch.setattr(weights, "pull", pull)
+    status, _, errors = run(*words.split())
+    assert (status, fetched, said in errors) == (1, [], True)
+    assert not (tmp_path / "things" / ".lookalike").exists()

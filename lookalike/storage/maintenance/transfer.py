@@ -19,6 +19,7 @@ from typing import IO, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.encoders import load_encoder
 from lookalike.errors import CollectionError, SourceError
 from lookalike.images.facts import KINDS, PhotoFacts
 from lookalike.index.library import library
@@ -201,7 +202,7 @@ def import_vectors(
     into: Path,
     names: Path | None = None,
     images: Path | None = None,
-    encoder: Encoder | None = None,
+    encoder: str | Encoder | None = None,
     dtype: str = "float32",
     progress: Progress | None = None,
 ) -> Imported:
@@ -220,6 +221,9 @@ def import_vectors(
     if first is None:
         raise SourceError(f"{source}: no vectors")
     dim = first[1].shape[1]
+    if isinstance(encoder, str):
+        # Weights may have to be fetched for it, so what is imported is looked at first.
+        encoder = load_encoder(encoder)
     if encoder is not None and encoder.dim != dim:
         raise CollectionError(f"{source} holds vectors of {dim} numbers, {encoder.name} makes {encoder.dim}")
     spec, fingerprint = (encoder.name, encoder.fingerprint) if encoder else (f"imported-{dim}", "")
