@@ -30,7 +30,8 @@ from lookalike.analysis.verify_pair import (
 )
 from lookalike.encoders.thumb import Thumbnail
 from lookalike.errors import ImageError, QueryError
-from lookalike.index.self_join import Forest, near_pairs
+from lookalike.index.components import Forest
+from lookalike.index.self_join import near_pairs
 from lookalike.search.searched import SearchedGallery
 from lookalike.storage.distinct import Pair, pair
 from lookalike.types import Ids, Progress, Vectors

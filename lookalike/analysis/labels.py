@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import SourceError
+from lookalike.index.components import components
 from lookalike.storage.marks import marks
 from lookalike.storage.metadata import KEYS, Line, key_column, lines
 from lookalike.storage.names import Names
@@ -125,20 +126,13 @@ def _live(store: Store, sha256: str) -> list[Item]:
     return [item for item in store.catalog.items_of_content(sha256) if not item.removed]
 
 
-def _joined(pairs: Iterable[tuple[Name, Name, bool]]) -> tuple[dict[Name, Name], int]:
-    """What stands for the group of each image, and how many are in groups whose pairs contradict each other."""
-    parents: dict[Name, Name] = {}
-    different: list[tuple[Name, Name]] = []
-    for a, b, is_same in pairs:
-        roots = root(parents, a), root(parents, b)
-        if is_same:
-            parents[roots[0]] = roots[1]
-        else:
-            different.append((a, b))
-    roots_of = {image: root(parents, image) for image in list(parents)}
-    wrong = {roots_of[a] for a, b in different if roots_of[a] == roots_of[b]}
-    kept = {image: root for image, root in roots_of.items() if root not in wrong}
-    return kept, len(roots_of) - len(kept)
+def _joined(pairs: Iterable[tuple[Name, Name, bool]]) -> tuple[dict[Name, int], int]:
+    """The number of the group of each image, and how many are in groups whose pairs contradict each other."""
+    known = list(pairs)
+    numbers = components(group for a, b, is_same in known for group in ([(a, b)] if is_same else [(a,), (b,)]))
+    wrong = {numbers[a] for a, b, is_same in known if not is_same and numbers[a] == numbers[b]}
+    kept = {image: number for image, number in numbers.items() if number not in wrong}
+    return kept, len(numbers) - len(kept)
 
 
 def _pairs(stream: Iterable[Line], path: Path) -> Iterator[tuple[str, str, bool]]:
@@ -150,15 +144,6 @@ def _pairs(stream: Iterable[Line], path: Path) -> Iterator[tuple[str, str, bool]
         if word not in SAME:
             raise SourceError(f"{path}: line {number} says {line['same']!r} under `same`; write 1 or 0")
         yield str(line["a"]), str(line["b"]), SAME[word]
-
-
-def root(parents: dict[Name, Name], image: Name) -> Name:
-    """What stands for the group of an image (union-find, with paths halved)."""
-    parents.setdefault(image, image)
-    while parents[image] != image:
-        parents[image] = parents[parents[image]]
-        image = parents[image]
-    return image
 
 
 def _numbered(labels: Mapping[int, Hashable], unknown: int = 0, contradicting: int = 0) -> Labels:

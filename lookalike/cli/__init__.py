@@ -32,6 +32,7 @@ from lookalike.cli.renamed import current
 from lookalike.errors import LookalikeError
 from lookalike.utils.files import reason
 from lookalike.utils.verbosity import LEVEL
+from lookalike.utils.wording import wording
 
 ANYWHERE = ("-q", "--quiet", "-v", "--verbose", "--debug")
 """Options that may stand before a command and behind it."""
@@ -146,5 +147,7 @@ def _unread() -> int:
 
 def _usage(error: Any) -> int:
     """Show what typer says of a wrong argument; the exit status."""
+    if hasattr(error.__cause__, "errors"):
+        error.message = wording(error.__cause__.errors()[0])
     error.show()
     return int(error.exit_code)

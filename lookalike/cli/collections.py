@@ -134,7 +134,7 @@ def index(
         with collection, shown("images") as progress:
             run = Run(progress, rebuild, precision, device, engine, stored, meta or (), ignore, allow_removals)
             report = (_refresh if job.is_part else _index)(collection, sources, names, run)
-            counts = _regions(collection, regions, region_spec, progress)
+            counts = _regions(collection, regions, region_spec, progress) | _region_totals(collection)
             images, reasons = len(collection), collection.skipped()
         away = list(report.unreachable)
         printed.append(
@@ -391,7 +391,7 @@ def _wants_regions(regions: bool | None, spec: str | None) -> bool | None:
 
 def _regions(
     collection: "Collection", wanted: bool | None, spec: str | None, progress: "Progress"
-) -> dict[str, dict[str, int]]:
+) -> dict[str, object]:
     """Add regions or bring them into step, at a price that is told before, or delete them; what `--json` says of it."""
     if wanted is False:
         note(f"{collection.path}: {'the regions are deleted' if collection.drop_regions() else 'there are no regions'}")
@@ -405,6 +405,12 @@ def _regions(
     for key, why in report.unreadable.items():
         note(f"no regions of {printable(key)}: {why}")
     return {"regions": report.to_json()}
+
+
+def _region_totals(collection: "Collection") -> dict[str, object]:
+    """What `--json` says of a collection with regions: how many it has, of how many pictures, whatever a run added."""
+    facts = collection.info().get("regions")
+    return {"regions_total": {name: facts[name] for name in ("images", "regions")}} if facts else {}
 
 
 def _refresh(collection: "Collection", paths: list[Path], encoders: list[str], run: Run) -> "IndexReport":

@@ -282,7 +282,7 @@ class Collection:
 
         def ranked() -> Ranked:
             answer = self.rank(query, options)
-            return Ranked(answer.ranking, answer.space.gallery, assess(answer, options), hybrid.best_parts(answer))
+            return Ranked(answer.ranking, answer.space.gallery, assess(answer, options), answer.parts)
 
         return unless_replaced(lambda: intact(ranked, options), lambda: self.store)
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.analysis.labels import root
 from lookalike.collection.collection import Collection
 from lookalike.errors import EvaluationError, LookalikeError
 from lookalike.evaluation.answers import Ask
 from lookalike.evaluation.datasets.benchmark import Benchmark, BenchmarkQuery, Names, Truth
 from lookalike.evaluation.report import Bin, Calibration
+from lookalike.index.components import components
 from lookalike.search.confidence import (
     BINS,
     FIRST,
@@ -128,15 +128,11 @@ def _truth(query: BenchmarkQuery) -> Truth:
 
 def _groups(members: Sequence[set[str]]) -> list[int]:
     """The group of each set of keys: sets that share a key, directly or through others, are in one group."""
-    parents: dict[str, str] = {}
     named = [sorted(keys - {""}) for keys in members]
-    for keys in named:
-        for key in keys[1:]:
-            parents[root(parents, key)] = root(parents, keys[0])
-    numbers: dict[str, int] = {}
+    component = components(named)
+    numbers: dict[int | str, int] = {}
     return [
-        numbers.setdefault(root(parents, keys[0]) if keys else f"query {at}", len(numbers))
-        for at, keys in enumerate(named)
+        numbers.setdefault(component[keys[0]] if keys else f"query {at}", len(numbers)) for at, keys in enumerate(named)
     ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import QueryError
+from lookalike.index.components import Forest
 from lookalike.types import Ids, Progress, Scores, Vectors
 
 ReadRows = Callable[[Ids], Vectors]
@@ -71,36 +72,6 @@ def stars(
         order = np.lexsort((rows, -totals[rows], -degrees[rows]))
         groups += _split(read, rows[order], threshold, sides)
     return groups
-
-
-class Forest:
-    """The connected components of `count` rows: union-find on whole arrays; the root of a tree is its lowest row."""
-
-    def __init__(self, count: int) -> None:
-        self._parents = np.arange(count)
-
-    def join(self, a: Ids, b: Ids) -> None:
-        """Connect each row of `a` with the row of `b` at the same position."""
-        while len(a):
-            a, b = self.roots(a), self.roots(b)
-            apart = a != b
-            a, b = a[apart], b[apart]
-            np.minimum.at(self._parents, np.maximum(a, b), np.minimum(a, b))
-
-    def roots(self, rows: Ids) -> Ids:
-        """The root of each row."""
-        start, above = rows, self._parents[rows]
-        while (above != rows).any():
-            rows, above = above, self._parents[above]
-        self._parents[start] = rows
-        return rows
-
-    def trees(self, rows: Ids) -> Iterator[Ids]:
-        """`rows` split by their tree."""
-        roots = self.roots(rows)
-        order = np.argsort(roots, kind="stable")
-        starts = np.flatnonzero(np.diff(roots[order])) + 1
-        yield from (tree for tree in np.split(rows[order], starts) if len(tree))
 
 
 def _split(read: ReadRows, rows: Ids, threshold: float, sides: NDArray[np.uint8]) -> Iterator[Star]:

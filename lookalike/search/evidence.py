@@ -105,8 +105,8 @@ def _assessed(
 
 def _parts(answer: Answer, nearest: Ranking) -> dict[int, Box]:
     """The boxes of the images that count with a part, as hits have them."""
-    gallery, ids = answer.space.gallery, np.union1d(nearest.ids, answer.ranking.ids)
-    best = gallery.best_parts(answer.probe.vectors, ids)
+    others = np.setdiff1d(nearest.ids, answer.ranking.ids)
+    best = answer.parts | (answer.space.gallery.best_parts(answer.probe.vectors, others) if len(others) else {})
     return {row: answer.ranking.boxes.get(row, part.box) for row, part in best.items()}
 
 

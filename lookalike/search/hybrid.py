@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -54,6 +55,11 @@ class Answer:
     resolved: Resolved | None = None
     candidates: Ranking | None = None
 
+    @cached_property
+    def parts(self) -> dict[int, BestPart]:
+        """The parts that the images of the ranking count with."""
+        return self.space.gallery.best_parts(self.probe.vectors, self.ranking.ids)
+
 
 def answer(query: Query, options: SearchOptions, pictures: Space, words: Callable[[], Space]) -> Answer:
     """The best `k` images after `offset`, as rows of the space of the first positive part.
@@ -69,11 +75,6 @@ def answer(query: Query, options: SearchOptions, pictures: Space, words: Callabl
     own = () if resolved[0].is_region else resolved[0].own_rows
     answer = Answer(kept, space, resolved[0].probe, own)
     return replace(answer, resolved=resolved[0], candidates=fused) if query.is_one_picture else answer
-
-
-def best_parts(answer: Answer) -> dict[int, BestPart]:
-    """The parts that the images of an answer count with."""
-    return answer.space.gallery.best_parts(answer.probe.vectors, answer.ranking.ids)
 
 
 def split(query: Query, pictures: Space, words: Callable[[], Space]) -> list[Subquery]:

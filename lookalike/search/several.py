@@ -14,7 +14,7 @@ from lookalike.search import hybrid
 from lookalike.search.evidence import Assessment, assess
 from lookalike.search.fusion import Calibration
 from lookalike.search.hits import Ranked
-from lookalike.search.hybrid import Answer, Space, best_parts
+from lookalike.search.hybrid import Answer, Space
 from lookalike.search.options import SearchOptions
 from lookalike.search.query import Example, Key, Query
 from lookalike.search.rerank.candidates import cosines
@@ -35,7 +35,7 @@ def rank(query: Query, options: SearchOptions, parts: Sequence[Part]) -> Ranked:
     """The best `k` images after `offset`; raises QueryError."""
     if len(parts) == 1:
         answer = hybrid.answer(query, options, parts[0].space, parts[0].words)
-        return Ranked(answer.ranking, answer.space.gallery, assess(answer, options), best_parts(answer))
+        return Ranked(answer.ranking, answer.space.gallery, assess(answer, options), answer.parts)
     deep = replace(options, k=options.depth, offset=0)
     answers = [hybrid.answer(_for(query, part, parts), deep, part.space, part.words) for part in parts]
     # Those of a part's spaces.
@@ -43,7 +43,7 @@ def rank(query: Query, options: SearchOptions, parts: Sequence[Part]) -> Ranked:
     united, firsts = UnitedGallery.of(galleries), [0, *accumulate(gallery.rows for gallery in galleries)]
     assessed = [assess(answer, deep) for answer in answers]
     found = zip(answers, firsts, strict=False)
-    boxes = {row + first: part for answer, first in found for row, part in best_parts(answer).items()}
+    boxes = {row + first: part for answer, first in found for row, part in answer.parts.items()}
     return Ranked(_merged(answers, firsts, options), united, _together(assessed, firsts), boxes)
 
 

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from lookalike.errors import CollectionLocked, ImageError, LookalikeError, QueryError
+from lookalike.utils.wording import wording
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +141,11 @@ def of_image(name: str, error: ImageError) -> ApiError:
 
 def of_validation(errors: Any) -> ApiError:
     """The first error of pydantic; a list of all would repeat the request."""
-    first = next(iter(errors), {"loc": (), "msg": "invalid"})
+    first = next(iter(errors), {"loc": (), "type": "invalid", "msg": "something else"})
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    message = f"{where}: {first['msg']}" if where else str(first["msg"])
     if first.get("type") == "json_invalid":
         return ApiError(400, "bad_json", f"the body is not JSON: {first['msg']}", "send one JSON object")
+    message = f"{where}: {wording(first)}" if where else wording(first)
     return ApiError(422, "invalid", printable(message)[:300], "see /openapi.json")
 
 

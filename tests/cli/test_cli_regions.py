@@ -24,6 +24,7 @@ def test_regions_are_added_at_a_price_that_is_told_and_are_deleted(run: Run, thi
     status, output, errors = run("index", things, "--encoder", "pixels", "--regions", "--region-spec", "grid", "--json")
     assert status == 0
     assert json.loads(output)["regions"] == {"images": 13, "regions": 65, "unreadable": 0}
+    assert json.loads(output)["regions_total"] == {"images": 13, "regions": 65}
     assert "regions of 13 images: at most 65, 0.1 MB, about" in errors
     _, output, _ = run("info", things, "--json")
     assert json.loads(output)["regions"]["spec"] == "grid"
@@ -35,8 +36,8 @@ def test_regions_are_added_at_a_price_that_is_told_and_are_deleted(run: Run, thi
     assert json.loads(output)["results"][0]["box"] is None
     _, output, _ = run("explain", things, tmp_path / "query.png", "thing.png")
     assert "Nearest is the part 64,48,128,96." in output
-    _, _, errors = run("index", things, "--no-regions")
-    assert "the regions are deleted" in errors
+    _, output, errors = run("index", things, "--no-regions", "--json")
+    assert ("the regions are deleted" in errors, "regions_total" in json.loads(output)) == (True, False)
     status, _, errors = run("search", things, tmp_path / "query.png", "--regions")
     assert (status, "has no regions; add them: lookalike index" in errors) == (1, True)
 
@@ -47,7 +48,8 @@ def test_a_later_run_keeps_them_in_step_without_being_told(run: Run, things: Pat
     new = picture(51, (128, 96))
     new.paste(picture(99, (64, 48)), (0, 0))
     new.save(things / "new.png")
-    run("index", things, "--encoder", "pixels")
+    _, output, _ = run("index", things, "--encoder", "pixels", "--json")
+    assert json.loads(output)["regions_total"] == {"images": 14, "regions": 70}
     _, output, _ = run("search", things, tmp_path / "query.png", "-k", "2", "--json")
     boxes = {result["key"]: result["box"] for result in json.loads(output)["results"]}
     assert boxes == {"trip/thing.png": [64, 48, 128, 96], "new.png": [0, 0, 64, 48]}

@@ -14,9 +14,11 @@ from lookalike.collection.collection import Collection
 from lookalike.collection.united import open_many
 from lookalike.encoders.adaptation import Method, fit
 from lookalike.errors import CollectionError, EncoderError, EncoderMismatch, QueryError, SourceError
+from lookalike.search.regions import BestPart, RegionView
 from lookalike.storage import regions as stored
 from lookalike.storage.maintenance.merge import merge
-from lookalike.types import Box, Hit
+from lookalike.types import Box, Hit, Ids, Vectors
+from tests.support.confident import measured
 from tests.support.pictures import PixelEncoder, picture
 
 THING = picture(99, (64, 48))
@@ -424,3 +426,19 @@ def test_explain_shows_the_part_that_is_nearest(photos: Collection) -> None:
 def test_a_collection_that_is_another_ones_regions_cannot_be_indexed_by_itself(photos: Collection) -> None:
     with Collection(photos.path / "regions", PixelEncoder()) as parts, pytest.raises(SourceError, match="content://"):
         parts.index()
+
+
+def test_the_best_part_of_each_image_is_worked_out_once_a_search(
+    photos: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch)
+    looked_at: list[int] = []
+
+    def best(view: RegionView, vectors: Vectors, rows: Ids) -> dict[int, BestPart]:
+        looked_at.extend(rows.tolist())
+        return look(view, vectors, rows)
+
+    look = RegionView.best
+    monkeypatch.setattr(RegionView, "best", best)
+    assert first(photos).box == QUARTER
+    assert looked_at == [photos.row("thing.png")]

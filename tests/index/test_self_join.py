@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookalike.errors import QueryError
-from lookalike.index.self_join import Forest, Star, near_pairs, stars
+from lookalike.index.components import Forest, components
+from lookalike.index.self_join import Star, near_pairs, stars
 from lookalike.types import Ids, Vectors
 
 
@@ -147,3 +148,8 @@ def test_progress_ends_at_the_total() -> None:
     seen: list[tuple[int, int | None]] = []
     stars(at_angles(*range(30)), 30, 0.99, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (1, 1)
+
+
+def test_names_that_share_a_group_directly_or_through_others_are_one_component() -> None:
+    assert components([(4, 7), (9,), (7, 4), (5, 9, 1), (7, 2)]) == {4: 0, 7: 0, 9: 2, 5: 2, 1: 2, 2: 0}
+    assert components([]) == {}

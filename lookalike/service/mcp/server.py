@@ -84,7 +84,7 @@ class _Doors:
         try:
             return _result(await self._answer(name, params.arguments or {}))
         except ValidationError as error:
-            return _refusal(of_validation(error.errors(include_url=False, include_context=False)))
+            return _refusal(of_validation(error.errors(include_url=False)))
         except ApiError as error:
             return _refusal(error)
         except LookalikeError as error:
