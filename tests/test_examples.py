@@ -38,6 +38,8 @@ def folder(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("search.results", 6),
         ("utils.arguments", 2),
         ("utils.text", 3),
+        ("utils.wording", 2),
+        ("index.components", 1),
         ("encoders", 3),
         ("collection.collection", 24),
         ("evaluation.run", 6),

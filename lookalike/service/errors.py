@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from lookalike.utils.wording import wording
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2
+KINDS = ("By", "list[")
+"""How pydantic names the kinds of a query: one of several models, or a list of them."""
 TEXTS = {
     400: "The request makes no sense, or did not arrive whole.",
     401: "A token is wanted.",
@@ -141,12 +144,26 @@ def of_image(name: str, error: ImageError) -> ApiError:
 
 def of_validation(errors: Any) -> ApiError:
     """The first error of pydantic; a list of all would repeat the request."""
-    first = next(iter(errors), {"loc": (), "type": "invalid", "msg": "something else"})
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    each = list(errors) or [{"loc": (), "type": "invalid", "msg": "something else"}]
+    first = next((error for error in each if not _is_of_another_kind(error)), each[0])
+    where = ".".join(_named(first["loc"]))
     if first.get("type") == "json_invalid":
         return ApiError(400, "bad_json", f"the body is not JSON: {first['msg']}", "send one JSON object")
     message = f"{where}: {wording(first)}" if where else wording(first)
     return ApiError(422, "invalid", printable(message)[:300], "see /openapi.json")
+
+
+def _is_of_another_kind(error: Any) -> bool:
+    """Whether an error may only say that a query is not of that kind: it lacks fields, has others, or is no list."""
+    is_single = error["type"] == "list_type" and isinstance(error["input"], dict)
+    return is_single or error["type"] in ("missing", "extra_forbidden")
+
+
+def _named(place: Sequence[str | int]) -> list[str]:
+    """Where a value stands in a request, without what FastAPI and pydantic add: body, path, query, kinds of query."""
+    is_parameter = len(place) > 1 and not str(place[1]).startswith(KINDS)
+    start = 1 if place[:1] in (("body",), ("path",)) or (place[:1] == ("query",) and is_parameter) else 0
+    return [str(part) for part in place[start:] if not str(part).startswith(KINDS)]
 
 
 def printable(text: str) -> str:

@@ -350,3 +350,17 @@ def test_a_wrong_argument_is_told_before_anything_is_fetched(
     status, _, errors = run(*words.split())
     assert (status, fetched, said in errors) == (1, [], True)
     assert not (tmp_path / "things" / ".lookalike").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["search", ".", "x", "-k", "x"], "Invalid value for '-k': 'x' cannot be used; give a whole number"),
+        (["search", ".", "x", "--min-score", "high"], "'high' cannot be used; give a number"),
+        (["whiten", ".", "--power", "7"], "Invalid value for '--power': '7' cannot be used; give 1 or less"),
+        (["search", ".", "x", "--fuse", "foo"], "Invalid value for '--fuse': 'foo' is not one of 'rank', 'scores'"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_told_in_plain_words(run: Run, words: list[str], said: str) -> None:
+    status, _, errors = run(*words)
+    assert (status, said in errors) == (2, True)
