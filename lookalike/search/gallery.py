@@ -29,10 +29,13 @@ from lookalike.storage.manifest import CACHE
 from lookalike.storage.origins import Origins
 from lookalike.storage.store import Item, Store
 from lookalike.types import Encoder, Ids, Opener, Scores, Vectors
+from lookalike.utils.text import command
 
 log = logging.getLogger(__name__)
 
 NO_PARTS: Mapping[int, BestPart] = MappingProxyType({})
+MISSED = 1000
+"""Rows that are looked at where a search returns fewer than there are."""
 KEPT_SELECTIONS = 16
 """Filters whose rows are cached: a service uses the same filters again, and each takes 9 bits per row."""
 
@@ -102,14 +105,15 @@ class StoredGallery:
         return list(self._damaged.values())
 
     def leave_out(self, rows: Sequence[int], parts: Mapping[int, BestPart] = NO_PARTS) -> None:
-        """Leave damaged rows, and parts of rows, out of all later views of this state; a line of the log names each."""
+        """Leave damaged rows, and parts of rows, out of all later views of this state; a line of the log says so."""
         if self._regions:
             self._regions.regions.leave_out([part.row for part in parts.values()])
-        for row in rows:
-            if row not in self._damaged:
-                self._damaged[row] = key = self.item(row).key
-                way = f"run `lookalike verify {self._store.path} --repair`"
-                log.warning("row %d (%s) is damaged and is left out; %s", row, ascii(key)[1:-1], way)
+        if fresh := [row for row in rows if row not in self._damaged]:
+            self._damaged.update((row, self.item(row).key) for row in fresh)
+            first = f"row {fresh[0]} ({ascii(self._damaged[fresh[0]])[1:-1]})"
+            which = f"{first} is" if len(fresh) == 1 else f"{first} and {len(fresh) - 1:,} more are"
+            way = f"run `{command('verify', self._store.path, '--repair')}`"
+            log.warning("%s damaged and %s left out; %s", which, which.rpartition(" ")[2], way)
 
     def holds(self, row: int) -> bool:
         """Whether a row is among those that are searched."""
@@ -171,7 +175,17 @@ class StoredGallery:
 
     def search(self, vectors: Vectors, k: int) -> tuple[Scores, Ids]:
         """(m, dim) unit rows to (m, k) cosines and rows, best first; -1 pads. For those of parts, see `regions`."""
-        return (self._regions or self._nearest).search(vectors, k, self._recall)
+        scores, ids = (self._regions or self._nearest).search(vectors, k, self._recall)
+        found = np.count_nonzero(ids >= 0, axis=1)
+        if len(found) and found.min() < min(k, len(self)) and not self._store.header.engine:
+            self._leave_out_unscored(ids[found.argmin()])
+        return scores, ids
+
+    def _leave_out_unscored(self, ids: Ids) -> None:
+        """Leave out the rows whose numbers are none (NaN): no score compares with theirs, so no search returns them."""
+        live = np.arange(self._nearest.rows) if self._nearest.live is None else np.flatnonzero(self._nearest.live)
+        missed = np.setdiff1d(live, ids)[:MISSED]
+        self.leave_out(missed[~np.isfinite(self.vectors(missed)).all(axis=1)].tolist())
 
     def sample(self, count: int) -> Ids:
         """At most `count` random rows of those that are searched, the same rows every time."""

@@ -251,6 +251,26 @@ def test_a_result_whose_vector_is_not_what_was_stored_is_left_out(
     assert caplog.text.count("row 3 (3/000003.jpg) is damaged and is left out; run `lookalike verify") == 1
 
 
+def test_rows_that_have_no_score_are_named_in_one_line_by_a_search_that_misses_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    vectors = clustered(20)
+    make(tmp_path / "c", vectors).close()
+    stored = np.memmap(tmp_path / "c" / "vectors.f32", np.float32, "r+", shape=(20, 32))
+    stored[[3, 5]] = np.nan
+    stored.flush()
+    with Collection(tmp_path / "c") as collection:
+        assert len(collection.search(vectors[0], k=18)) == 18
+        assert (collection.damaged, caplog.text) == ([], "")
+        assert len(collection.search(vectors[0], k=20)) == 18
+        assert collection.damaged == ["3/000003.jpg", "5/000005.jpg"]
+        assert len(collection.search(vectors[0], k=20)) == 18
+    assert [record.getMessage() for record in caplog.records] == [
+        "row 3 (3/000003.jpg) and 1 more are damaged and are left out; "
+        f"run `lookalike verify {tmp_path / 'c'} --repair`"
+    ]
+
+
 def test_a_copy_of_an_image_whose_vector_is_damaged_is_embedded_and_not_given_that_vector(
     photos: Path, encoder: PixelEncoder
 ) -> None:
