@@ -375,10 +375,13 @@ def test_lines_that_are_no_messages_do_not_end_it(place: Path) -> None:
         assert process.stderr is not None
         process.stdin.write(b"\n".join(lines) + b"\n")
         process.stdin.flush()
-        answers = [json.loads(line) for line in (process.stdout.readline(), process.stdout.readline())]
+        answers = [json.loads(process.stdout.readline()) for _ in lines]
         process.stdin.close()
         assert (process.wait(), process.stderr.read()) == (0, b"")
     assert {"jsonrpc": "2.0", "id": 2, "result": {}} in answers
+    assert [answer["error"]["code"] for answer in answers if answer["id"] is None] == [
+        -32700, -32700, -32600, -32600, -32600, -32600, -32700, -32600, -32700
+    ]  # fmt: skip
 
 
 def test_ctrl_c_ends_it_while_it_waits(place: Path) -> None:
@@ -413,3 +416,23 @@ def test_a_folder_that_was_never_indexed_is_refused_at_once(tmp_path: Path) -> N
         assert process.stderr
         error = f"lookalike: error: {tmp_path} has not been indexed; run `lookalike index {tmp_path}`\n"
         assert process.stderr.read().decode() == error
+
+
+def test_a_line_that_is_no_message_is_answered_with_an_error_of_json_rpc(place: Path) -> None:
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    ask = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
+    server = subprocess.Popen(
+        [sys.executable, "-m", "lookalike", "mcp", str(place / "photos")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with server:
+        server.stdin.write(f'hello\n\n{{"no": "message"}}\n{ask}\n')
+        server.stdin.flush()
+        answers = [json.loads(server.stdout.readline()) for _ in range(3)]
+        server.stdin.close()
+    assert [(answer["id"], answer.get("error", {}).get("code")) for answer in answers] == [
+        (None, -32700), (None, -32600), (1, None)
+    ]  # fmt: skip
+    assert answers[0]["error"]["message"] == "the line is not JSON; send one object a line"

@@ -16,6 +16,7 @@ from lookalike.search.rerank import RERANKERS
 from lookalike.service.errors import ApiError, of_library, of_validation
 from lookalike.service.ids import key_text, to_id
 from lookalike.service.mcp import tools
+from lookalike.service.mcp.lines import Messages
 from lookalike.service.mcp.models import CollectionsInput, OfCollection
 from lookalike.service.mcp.shelf import Shelf
 from lookalike.service.mcp.tools import TOOLS, Answer, Tool
@@ -62,7 +63,7 @@ async def serve(shelf: Shelf, version: str) -> None:
     server = create_server(shelf, version)
     try:
         async with stdio_server() as (incoming, outgoing):
-            await server.run(incoming, outgoing, server.create_initialization_options())
+            await server.run(Messages(incoming, outgoing), outgoing, server.create_initialization_options())
     finally:
         shelf.close()
 
