@@ -79,6 +79,14 @@ def six_buildings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def three_buildings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller one, where the points of each query are compared with those of many images: three buildings."""
+    folder = tmp_path_factory.mktemp("three-buildings")
+    render(folder, buildings=3, views=5, seed=0, distractors=0)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder of the tests' own, so that the user's is neither used nor changed."""

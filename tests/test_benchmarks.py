@@ -291,10 +291,10 @@ def test_the_adaptation_benchmark_measures_held_out_groups(run: Run, tmp_path: P
 
 
 def test_the_calibration_benchmark_measures_an_encoder_and_what_its_confidence_costs(
-    run: Run, jpegs: Path, six_buildings: Path
+    run: Run, jpegs: Path, three_buildings: Path
 ) -> None:
     options = ["--encoder", "thumbnail", "--time", jpegs / "0.jpg", jpegs / "1.jpg", "--rounds", 1]
-    printed = run("calibration", six_buildings, "--distractors", jpegs, *options)
+    printed = run("calibration", three_buildings, "--distractors", jpegs, *options)
     assert printed.startswith("## thumbnail\n\ncalibration: ")
     assert "9 distractors as queries" in printed
     names = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")]

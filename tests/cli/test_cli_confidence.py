@@ -62,9 +62,9 @@ def test_an_encoder_that_was_not_measured_claims_nothing(run: Run, indexed: Path
 
 
 def test_an_evaluation_prints_how_far_confidences_can_be_believed(
-    run: Run, six_buildings: Path, own_cache: Path
+    run: Run, three_buildings: Path, own_cache: Path
 ) -> None:
-    evaluate = ("evaluate", "vgg", "--root", six_buildings, "--encoder", "thumbnail")
+    evaluate = ("evaluate", "vgg", "--root", three_buildings, "--encoder", "thumbnail")
     status, printed, _ = run(*evaluate, "--calibration", "--json")
     assert status == 0
     figures = json.loads(printed)["calibration"]
