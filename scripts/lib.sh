@@ -29,9 +29,16 @@ install_weights() {
     fi
 }
 
-# room_in_memory: the MB that files in /dev/shm may take: no more than is free there, in the machine and in its group.
+# room_in_memory: the MB that files in /dev/shm may take: no more than is free there, in the machine and in its group,
+# and 0 where programs may not lie there, as in most containers.
 room_in_memory() {
-    [ -d /dev/shm ] || { echo 0; return; }
+    local program=/dev/shm/lookalike-$$
+    if ! { printf '#!/bin/sh\n' > "$program" && chmod +x "$program" && "$program"; } 2>/dev/null; then
+        rm -f "$program"
+        echo 0
+        return
+    fi
+    rm -f "$program"
     {
         df --output=avail -BM /dev/shm | tail -n 1 | tr -dc '0-9\n'
         awk '/^MemAvailable/ {printf "%d\n", $2 / 1024}' /proc/meminfo
