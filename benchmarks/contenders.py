@@ -21,8 +21,7 @@ from lookalike.index.ann import read as read_built
 from lookalike.index.exact import share_of
 from lookalike.index.library import library
 from lookalike.search.gallery import StoredGallery
-from lookalike.storage.maintenance.build_index import EFFORTS, optimize
-from lookalike.storage.maintenance.train_index import CONSTRUCTION
+from lookalike.storage.maintenance.build_index import CONSTRUCTION, EFFORTS, optimize
 from lookalike.storage.maintenance.transfer import import_vectors
 from lookalike.storage.store import Store, is_collection
 from lookalike.types import Ids, Vectors

@@ -25,7 +25,7 @@ class Kind:
 
 KINDS = (
     Kind("HNSW32_SQ8", lambda dim: dim + 2 * 32 * 4 + 16, 2_000_000),
-    Kind("OPQ{parts}_{width},IVF{lists}_HNSW32,PQ{parts}x4fsr", lambda dim: _parts(dim) / 2 + 8, 1 << 62),
+    Kind("OPQ{parts}_{width},IVF{lists},PQ{parts}x4fsr", lambda dim: _parts(dim) / 2 + 8, 1 << 62),
 )
 """Fastest first."""
 

@@ -18,8 +18,6 @@ SAMPLE = 65_536
 TRAINED_PER_LIST = 64
 ROTATIONS = 25
 """Steps in which OPQ learns its rotation; with 50, FAISS' default, one in a thousand more of the nearest is found."""
-CONSTRUCTION = 80
-"""efConstruction: at 40 recall stays below .99 on a million vectors, at 160 building takes twice as long."""
 MANY_LISTS = 4096
 """From so many lists on they are placed in two levels first: 16,384 of them, all at once, would take half an hour."""
 TRAINED_PER_MANY = 40
@@ -31,18 +29,19 @@ BLOCK = 16_384
 
 def train(index: Any, spec: str, store: Store, rows: Ids) -> None:
     """Train on a random sample of `rows`, whose size grows with the number of lists. Raises IndexSpecError."""
-    _prepare_graphs(index)
     if index.is_trained:
         return
     lists = _lists(index)
+    if lists:
+        core(index).cp.min_points_per_centroid = 1
     size = max(SAMPLE, (TRAINED_PER_LIST if lists < MANY_LISTS else TRAINED_PER_MANY) * lists)
     sample = np.sort(np.random.default_rng(1).choice(rows, min(size, len(rows)), replace=False))
     try:
         with _rotation_for_its_codes(index):
-            if lists < MANY_LISTS or len(sample) < 2 * lists:
-                index.train(finite_rows(store, sample))
-            else:
+            if lists >= MANY_LISTS and len(sample) >= 2 * lists and _takes_means(index):
                 _train_many_lists(index, store, sample)
+            else:
+                index.train(finite_rows(store, sample))
     except RuntimeError as error:
         raise IndexSpecError(
             f"{spec}: cannot be trained on {counted(len(sample), 'row')} ({faiss_reason(error)})"
@@ -54,19 +53,14 @@ def finite_rows(store: Store, ids: Ids) -> Vectors:
     return np.nan_to_num(store.vectors.rows(ids), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _prepare_graphs(index: Any) -> None:
-    """Set how hard a graph looks for neighbours while it is built, be it the index or that of its lists."""
-    faiss = library()
-    inner = core(index)
-    if isinstance(inner, faiss.IndexIVF):
-        inner.cp.min_points_per_centroid = 1
-        inner = faiss.downcast_index(inner.quantizer)
-    if isinstance(inner, faiss.IndexHNSW):
-        inner.hnsw.efConstruction = CONSTRUCTION
-
-
 def _lists(index: Any) -> int:
     return int(core(index).nlist) if isinstance(core(index), library().IndexIVF) else 0
+
+
+def _takes_means(index: Any) -> bool:
+    """Whether the means of its lists can be put in its quantizer as they are."""
+    faiss = library()
+    return isinstance(faiss.downcast_index(core(index).quantizer), faiss.IndexFlat | faiss.IndexHNSW)
 
 
 def _train_many_lists(index: Any, store: Store, sample: Ids) -> None:
@@ -98,26 +92,6 @@ def _transforms(index: Any) -> list[Any]:
     if not isinstance(outer, faiss.IndexPreTransform):
         return []
     return [faiss.downcast_VectorTransform(outer.chain.at(i)) for i in range(outer.chain.size())]
-
-
-@contextmanager
-def matrix_assignment(index: Any) -> Iterator[None]:
-    """Assign rows to lists by matrix products, which are exact, where a graph over the lists would do it for queries.
-
-    Of 16,384 rows and 65,536 lists, a graph finds the nearest list for 77 % (efSearch 32).
-    """
-    faiss = library()
-    inner = core(index)
-    graph = faiss.downcast_index(inner.quantizer) if isinstance(inner, faiss.IndexIVF) else None
-    flat = faiss.downcast_index(graph.storage) if isinstance(graph, faiss.IndexHNSW) else None
-    if not isinstance(flat, faiss.IndexFlat):
-        yield
-        return
-    inner.quantizer = flat
-    try:
-        yield
-    finally:
-        inner.quantizer = graph
 
 
 def means_of(vectors: Vectors, count: int) -> Vectors:

@@ -1,4 +1,4 @@
-"""Lists are placed where the rows are, in two levels where they are many; and rows come into the nearest of them."""
+"""Lists are placed where the rows are, in two levels where they are many."""
 
 from contextlib import closing
 from pathlib import Path
@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from made_vectors import Made
 
-from lookalike.index.ann import core
 from lookalike.index.library import library
 from lookalike.search import searcher
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage.maintenance import train_index
 from lookalike.storage.maintenance.choose_index import KINDS, automatic
-from lookalike.storage.maintenance.train_index import matrix_assignment, means_of, two_level_means
+from lookalike.storage.maintenance.train_index import means_of, two_level_means
 from lookalike.storage.store import Store
 from lookalike.types import Vectors
 from tests.support.vectors import clustered, make, optimize
 
-FEW_LISTS = "OPQ16_64,IVF64_HNSW8,PQ16x4fsr"
+FEW_LISTS = "OPQ16_64,IVF64,PQ16x4fsr"
 
 
 def quantization_error(vectors: Vectors, means: Vectors) -> float:
@@ -65,42 +64,16 @@ def test_many_lists_find_as_much_as_few_do(tmp_path: Path, monkeypatch: pytest.M
     assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(truth, ids, strict=True)]) > 0.97
 
 
-def test_while_rows_are_added_lists_are_found_by_products_and_afterwards_by_the_graph() -> None:
-    faiss = library()
-    vectors = clustered(3000)
-    index = faiss.index_factory(32, "IVF256_HNSW4,Flat", faiss.METRIC_INNER_PRODUCT)
-    index.train(vectors)
-    graph = faiss.downcast_index(core(index).quantizer)
-    graph.hnsw.efSearch = 1
-    with matrix_assignment(index):
-        assert isinstance(faiss.downcast_index(core(index).quantizer), faiss.IndexFlat)
-        index.add(vectors)
-    assert isinstance(faiss.downcast_index(core(index).quantizer), faiss.IndexHNSW)
-    nearest = (vectors @ faiss.downcast_index(graph.storage).reconstruct_n(0, 256).T).argmax(axis=1)
-    lists = faiss.extract_index_ivf(index).invlists
-    sizes = [lists.list_size(number) for number in range(256)]
-    assert sizes == np.bincount(nearest, minlength=256).tolist()
-
-
-def test_an_error_while_rows_are_added_leaves_the_graph() -> None:
-    faiss = library()
-    index = faiss.index_factory(32, "IVF16_HNSW4,Flat", faiss.METRIC_INNER_PRODUCT)
-    index.train(clustered(600))
-    with pytest.raises(KeyboardInterrupt), matrix_assignment(index):
-        raise KeyboardInterrupt
-    assert isinstance(faiss.downcast_index(core(index).quantizer), faiss.IndexHNSW)
-
-
 @pytest.mark.parametrize(
     ("rows", "dim", "memory", "spec"),
     [
         (50_000, 768, 8 << 30, "exact"),
         (300_000, 768, 8 << 30, "HNSW32_SQ8"),
-        (300_000, 768, 1 << 30, "OPQ96_384,IVF2048_HNSW32,PQ96x4fsr"),
-        (10_000_000, 768, 8 << 30, "OPQ96_384,IVF16384_HNSW32,PQ96x4fsr"),
-        (10_000_000, 768, 128 << 30, "OPQ96_384,IVF16384_HNSW32,PQ96x4fsr"),
-        (10_000_000, 30, 1 << 30, "OPQ7_28,IVF16384_HNSW32,PQ7x4fsr"),
-        (1_000_000_000, 768, 8 << 30, "OPQ96_384,IVF65536_HNSW32,PQ96x4fsr"),
+        (300_000, 768, 1 << 30, "OPQ96_384,IVF2048,PQ96x4fsr"),
+        (10_000_000, 768, 8 << 30, "OPQ96_384,IVF16384,PQ96x4fsr"),
+        (10_000_000, 768, 128 << 30, "OPQ96_384,IVF16384,PQ96x4fsr"),
+        (10_000_000, 30, 1 << 30, "OPQ7_28,IVF16384,PQ7x4fsr"),
+        (1_000_000_000, 768, 8 << 30, "OPQ96_384,IVF65536,PQ96x4fsr"),
     ],
 )
 def test_automatic_choice_goes_by_count_and_memory(rows: int, dim: int, memory: int, spec: str) -> None:
