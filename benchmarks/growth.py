@@ -210,8 +210,10 @@ class Place:
 
 def step(place: Path, rows: int, name: str) -> None:
     """One step, in this process; a line of JSON."""
+    # What is measured begins behind the libraries.
+    from lookalike.collection import collection  # noqa: F401
     from lookalike.index.library import library
-    from lookalike.storage.maintenance import transfer  # noqa: F401 - what is measured begins behind the libraries
+    from lookalike.storage.maintenance import transfer  # noqa: F401
 
     library()
 

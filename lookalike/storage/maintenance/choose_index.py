@@ -16,18 +16,24 @@ MOST_PARTS = 96
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of index: its spec, the bytes of a row of so many numbers, and how many rows it is for at most."""
+    """A kind of index: its spec, the bytes of a row of so many numbers, and what was measured of a million rows.
+
+    `build` are the seconds that building takes, `query` those of a query at recall@10 of .99; of 768 numbers, on two
+    cores (docs/performance.md, Search of a million vectors).
+    """
 
     spec: str
     row_bytes: Callable[[int], float]
-    most_rows: int
+    build: float
+    query: float
 
 
 KINDS = (
-    Kind("HNSW32_SQ8", lambda dim: dim + 2 * 32 * 4 + 16, 2_000_000),
-    Kind("OPQ{parts}_{width},IVF{lists},PQ{parts}x4fsr", lambda dim: _parts(dim) / 2 + 8, 1 << 62),
+    Kind("HNSW32_SQ8", lambda dim: dim + 2 * 32 * 4 + 16, 602, 1 / 1632),
+    Kind("OPQ{parts}_{width},IVF{lists},PQ{parts}x4fsr", lambda dim: _parts(dim) / 2 + 8, 187, 1 / 882.9),
 )
-"""Fastest first."""
+LONGEST = 1800
+"""Seconds that building may take at most, where there is a choice."""
 
 
 def _parts(dim: int) -> int:
@@ -35,12 +41,21 @@ def _parts(dim: int) -> int:
 
 
 def automatic(rows: int, dim: int, memory: int) -> str:
-    """The spec for a number of rows: none for few, else the first of `KINDS` that fits in a share of the memory."""
+    """The spec for a number of rows: none for few, else of the kind with the fastest queries that can be built.
+
+    It has to fit in a share of `memory` bytes, and to be built in half an hour. Where none does, it is the smallest.
+    """
     if rows < EXACT_BELOW:
         return EXACT
-    fitting = (kind for kind in KINDS if rows <= kind.most_rows and rows * kind.row_bytes(dim) <= MEMORY_SHARE * memory)
+    possible = [kind for kind in KINDS if _fits(kind, rows, dim, memory) and rows * kind.build / 1e6 <= LONGEST]
+    smallest = min(KINDS, key=lambda kind: kind.row_bytes(dim))
+    kind = min(possible, key=lambda kind: kind.query, default=smallest)
     lists = 1 << min(16, max(8, round(math.log2(4 * math.sqrt(rows)))))
-    return next(fitting, KINDS[-1]).spec.format(parts=_parts(dim), width=4 * _parts(dim), lists=lists)
+    return kind.spec.format(parts=_parts(dim), width=4 * _parts(dim), lists=lists)
+
+
+def _fits(kind: Kind, rows: int, dim: int, memory: int) -> bool:
+    return rows * kind.row_bytes(dim) <= MEMORY_SHARE * memory
 
 
 def available_memory() -> int:

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from made_vectors import Made
 
-from lookalike.index.library import library
 from lookalike.search import searcher
 from lookalike.search.gallery import StoredGallery
 from lookalike.storage.maintenance import train_index
-from lookalike.storage.maintenance.choose_index import KINDS, automatic
 from lookalike.storage.maintenance.train_index import means_of, two_level_means
 from lookalike.storage.store import Store
 from lookalike.types import Vectors
@@ -62,33 +60,3 @@ def test_many_lists_find_as_much_as_few_do(tmp_path: Path, monkeypatch: pytest.M
         truth = gallery.view(recall=1).search(made.queries(100), 10)[1]
         ids = gallery.search(made.queries(100), 10)[1]
     assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(truth, ids, strict=True)]) > 0.97
-
-
-@pytest.mark.parametrize(
-    ("rows", "dim", "memory", "spec"),
-    [
-        (50_000, 768, 8 << 30, "exact"),
-        (300_000, 768, 8 << 30, "HNSW32_SQ8"),
-        (300_000, 768, 1 << 30, "OPQ96_384,IVF2048,PQ96x4fsr"),
-        (10_000_000, 768, 8 << 30, "OPQ96_384,IVF16384,PQ96x4fsr"),
-        (10_000_000, 768, 128 << 30, "OPQ96_384,IVF16384,PQ96x4fsr"),
-        (10_000_000, 30, 1 << 30, "OPQ7_28,IVF16384,PQ7x4fsr"),
-        (1_000_000_000, 768, 8 << 30, "OPQ96_384,IVF65536,PQ96x4fsr"),
-    ],
-)
-def test_automatic_choice_goes_by_count_and_memory(rows: int, dim: int, memory: int, spec: str) -> None:
-    assert automatic(rows, dim, memory) == spec
-
-
-def test_what_is_said_of_the_bytes_of_a_row_is_what_an_index_takes() -> None:
-    """Of a built one, without what does not grow with the rows: that of twice as many less that of the rows."""
-    faiss = library()
-    for kind in KINDS:
-        spec = kind.spec.format(parts=16, width=64, lists=16).removeprefix("OPQ16_64,")
-        index = faiss.index_factory(64, spec, faiss.METRIC_INNER_PRODUCT)
-        index.train(clustered(4000, 64))
-        sizes = []
-        for part in range(2):
-            index.add(clustered(20_000, 64, seed=part))
-            sizes.append(len(faiss.serialize_index(index)))
-        assert kind.row_bytes(64) == pytest.approx((sizes[1] - sizes[0]) / 20_000, rel=0.15)
