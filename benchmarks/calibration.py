@@ -19,7 +19,8 @@ from typing import Any
 from lookalike.collection.collection import Collection
 from lookalike.encoders import load_encoder, measured
 from lookalike.evaluation.answers import QueryVectors, ask_collection, embed_gallery
-from lookalike.evaluation.calibration import Sample, calibrate, collect, fit_model
+from lookalike.evaluation.calibration import calibrate, fit_model
+from lookalike.evaluation.calibration_samples import Sample, collect
 from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets.benchmark import Benchmark, Truth
 from lookalike.evaluation.report import Calibration, calibration_text, markdown_table

@@ -56,7 +56,7 @@ def summed(summary: dict[str, Any]) -> str:
         shown = name.replace("_", " ")
         if isinstance(value, list):
             least, most = map(number, value)
-            parts.append(f"{shown} {least}" if least == most else f"{shown} {least} to {most}")
+            parts.append(f"{shown}: {least}" if least == most else f"{shown}: {least} to {most}")
         elif isinstance(value, dict) and value:
-            parts.append(f"{shown} " + " | ".join(f"{text} ({count:,})" for text, count in value.items()))
-    return ", ".join(parts)
+            parts.append(f"{shown}: " + ", ".join(f"{text} ({count:,})" for text, count in value.items()))
+    return "; ".join(parts)

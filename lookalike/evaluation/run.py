@@ -14,7 +14,8 @@ from lookalike.evaluation.answers import (
     ask_collection,
     embed_gallery,
 )
-from lookalike.evaluation.calibration import calibrate, collect
+from lookalike.evaluation.calibration import calibrate
+from lookalike.evaluation.calibration_samples import collect
 from lookalike.evaluation.datasets import DATASETS
 from lookalike.evaluation.datasets.benchmark import Benchmark
 from lookalike.evaluation.protocols import Protocol, protocol_for

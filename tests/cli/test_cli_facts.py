@@ -36,8 +36,8 @@ def test_an_earlier_collection_is_filled_in(run: Run, folder: Path) -> None:
     assert (status, "`lookalike facts COLLECTION` reads it" in errors) == (1, True)
     status, output, errors = run("facts", folder)
     assert (status, "5 files read, 0 are gone, changed or damaged" in errors) == (0, True)
-    assert "of 5 images, taken 2019-07-14T12:30:05 to 2021-01-02T03:04:05" in output
-    assert "camera Apple iPhone 12 (2) | NIKON D90 (2)" in output
+    assert "of 5 images; taken: 2019-07-14T12:30:05 to 2021-01-02T03:04:05" in output
+    assert "camera: Apple iPhone 12 (2), NIKON D90 (2)" in output
     assert "0 files read" in run("facts", folder)[2]
     assert "5 files read" in run("facts", folder, "--again")[2]
 
@@ -51,5 +51,5 @@ def test_a_search_by_facts_in_the_order_of_time(run: Run, folder: Path) -> None:
 
 def test_info_says_ranges_and_counts(run: Run, folder: Path) -> None:
     output = run("info", folder)[1]
-    assert "facts        of 5 images, taken 2019-07-14T12:30:05 to 2021-01-02T03:04:05" in output
+    assert "facts        of 5 images; taken: 2019-07-14T12:30:05 to 2021-01-02T03:04:05" in output
     assert json.loads(run("info", folder, "--json")[1])["facts"]["iso"] == [200, 1600]

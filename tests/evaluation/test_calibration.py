@@ -9,19 +9,16 @@ import pytest
 from lookalike.errors import EvaluationError
 from lookalike.evaluation.answers import ask_collection, embed_gallery
 from lookalike.evaluation.calibration import (
-    CalibrationQuery,
-    Sample,
     Verdict,
     _weights,
     bins,
     calibrate,
-    collect,
     cross_validated,
     fit_model,
     predicted,
-    queries_of,
     summarised,
 )
+from lookalike.evaluation.calibration_samples import CalibrationQuery, Sample, collect, queries_of
 from lookalike.evaluation.datasets import load
 from lookalike.evaluation.datasets.benchmark import BenchmarkQuery, Truth
 from lookalike.evaluation.page import save_report
