@@ -186,7 +186,7 @@ def test_remove_and_verify(run: Run, photos: Path) -> None:
         (["search", "{photos}/nowhere", "x.jpg"], 1, "{photos}/nowhere: no such folder or collection"),
         (["index", "{photos}/nowhere"], 1, "{photos}/nowhere: no such folder or collection"),
         (["index", "{photos}/01.jpg", "--collection", "{photos}/c"], 1, "is one image; index the folder"),
-        (["search", "{photos}", "x.jpg", "-k", "0"], 2, "greater than or equal to 1"),
+        (["search", "{photos}", "x.jpg", "-k", "0"], 2, "'0' cannot be used; give 1 or more"),
         (["search", "{photos}", "x.jpg", "--box", "1,2,3"], 2, "four numbers are wanted"),
         (["search", "{photos}", "x.jpg", "--json", "-0"], 2, "exclude each other"),
         (["search", "{photos}", "x.jpg", "--colour"], 2, "No such option"),
@@ -214,7 +214,7 @@ def test_a_place_that_cannot_be_written_to_is_one_line(run: Run, photos: Path) -
         picture(number).save(photos / "class" / f"{number}.png")
     out = photos / "01.jpg"
     status, _, errors = run("evaluate", "folders", "--root", photos, "--encoder", "thumbnail", "--out", out)
-    assert (status, errors) == (1, f"lookalike: error: {out}: file exists\n")
+    assert (status, errors) == (1, f"lookalike: error: {out} is a file; name a folder for what is written\n")
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -45,7 +45,7 @@ def test_duplicates_and_explain_write_pages_too(run: Run, indexed: Path, tmp_pat
     assert run("explain", indexed, "01.jpg", "copy.png", "--html", tmp_path / "why.html")[0] == 0
     assert (tmp_path / "why.html").read_text("utf-8").count('src="data:image/jpeg;base64,') == 1
     status, _, errors = run("duplicates", indexed, "--html", tmp_path / "none" / "page.html")
-    assert (status, errors.count("\n"), "cannot be written (no such file" in errors) == (1, 1, True)
+    assert (status, errors.count("\n"), "cannot be written (there is no folder" in errors) == (1, 1, True)
 
 
 def test_the_page_is_shown_in_the_browser(

@@ -94,7 +94,8 @@ def test_serve_says_how_it_is_stopped_and_opens_the_page(folder: Path, tmp_path:
     browser = tmp_path / "browser"
     # It asks for the page, as a browser does, and says so in the terminal.
     loaded = "print(f'shown {urllib.request.urlopen(sys.argv[1]).status} {sys.argv[1]} whole', flush=True)"
-    browser.write_text(f"#!{sys.executable}\nimport sys, urllib.request\n{loaded}\n")
+    ignore = "signal.signal(signal.SIGINT, signal.SIG_IGN)  # The terminal sends Ctrl-C to it as well."
+    browser.write_text(f"#!{sys.executable}\nimport signal, sys, urllib.request\n{ignore}\n{loaded}\n")
     browser.chmod(0o755)
     words = ["serve", folder, "--port", 0, "--drain-seconds", 0, "--open"]
     status, output, _ = typed(words, environment={"BROWSER": str(browser)}, keys=b"\x03", prompt=b"whole")
