@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import struct
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 QUESTION = b"\x1b[c"
 """The end of what a program asks the terminal."""
+PATIENCE = 10
+"""Seconds without output after which keys are typed again."""
 
 
 def typed(
@@ -61,6 +64,10 @@ def _output(terminal: int, answer: bytes, keys: bytes, prompt: bytes) -> bytes:
     """All that is written until the program ends."""
     output, is_answered, is_typed = b"", False, not keys
     while True:
+        # Python does not see a Ctrl-C that comes after its prompt and before it waits for a line.
+        if not select.select([terminal], [], [], PATIENCE)[0] and is_typed:
+            os.write(terminal, keys)
+            continue
         try:
             part = os.read(terminal, 65536)
         except OSError:
