@@ -101,7 +101,8 @@ def test_enough_marks_are_learned_from_and_that_is_undone(things: Running, visit
     assert not page.get_by_role("button", name="Learn from these").is_visible()
     page.get_by_role("button", name="Undo").click()
     until(page, "document.getElementById('note').textContent.startsWith('What was learned')")
-    assert note(page) == "What was learned is undone."
+    page.wait_for_load_state("networkidle")
+    assert note(page) == "What was learned is undone.", "also when the results have come"
     assert keys(page) == before
     assert page.get_by_role("button", name="Learn from these").is_visible()
 

@@ -160,13 +160,18 @@ function nothing(error) {
   fail(error);
 }
 
+// What an action has said meanwhile stays where there is nothing to remark.
+function remark(text) {
+  if (text) keeping.tell(text);
+}
+
 async function begin(signal) {
   const { items } = await api.some(24, signal);
   shown = items;
   answer = null;
   query.remember(items);
   title.textContent = items.length ? say("start") : "";
-  keeping.tell(together.notes(about));
+  remark(together.notes(about));
   if (!items.length) results.empty(say("empty"));
   results.render(items, { ...actions, open: (number) => actions.searchWith(shown[number]) }, false);
 }
@@ -188,7 +193,7 @@ async function search(signal) {
   const time = make("span", { className: "wide", textContent: ` · ${Math.round(answer.took_ms)} ms` });
   title.replaceChildren(...(shown.length ? [say("found", shown.length, about.images), time] : [say("nothing")]));
   results.render(shown, actions);
-  keeping.tell(together.notes(answer));
+  remark(together.notes(answer));
   byId("more").hidden = shown.length < state.count || state.count >= 500;
   if (!shown.length) await nearest(signal);
 }
