@@ -68,16 +68,10 @@ class Standing:
         return images.encode_images(self, pictures)
 
 
-def own_memory() -> float:
-    """MiB of this process that the system could not drop and read again from a file."""
+def own_memory(field: str = "RssAnon") -> float:
+    """MiB of this process that the system could not drop and read again from a file; of VmRSS, all that is there."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
-
-
-def resident() -> float:
-    """MiB of this process that are in memory, mapped files included."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
 class Place:
@@ -163,7 +157,7 @@ class Place:
 
     def do_search(self) -> dict[str, float]:
         found = self._search(SEARCHES, None, 500)
-        return {**found, "resident": resident(), "recall": self._recall()}
+        return {**found, "resident": own_memory("VmRSS"), "recall": self._recall()}
 
     def _recall(self) -> float:
         """Of queries that are not among the rows, against exact search."""

@@ -5,8 +5,7 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
-INTERRUPTED = 130
-"""The status of a command that Ctrl-C ended."""
+from lookalike.utils.statuses import INTERRUPTED
 
 
 def main() -> NoReturn:

@@ -31,13 +31,12 @@ from lookalike.cli.output import complain, note
 from lookalike.cli.renamed import current
 from lookalike.errors import LookalikeError
 from lookalike.utils.files import reason
+from lookalike.utils.statuses import INTERRUPTED
 from lookalike.utils.verbosity import LEVEL
 from lookalike.utils.wording import wording
 
 ANYWHERE = ("-q", "--quiet", "-v", "--verbose", "--debug")
 """Options that may stand before a command and behind it."""
-INTERRUPTED = 130
-"""The status that typer gives a command that Ctrl-C ended, as the shell would."""
 RESUMED = ("index", "embed", "facts", "evaluate", "grid")
 """Commands that keep what they have done, and go on from there when they are run again."""
 

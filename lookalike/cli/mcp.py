@@ -13,8 +13,7 @@ from lookalike.cli.app import app
 from lookalike.cli.output import refuse_unindexed
 from lookalike.errors import LookalikeError
 from lookalike.utils.extras import install_hint
-
-INTERRUPTED = 130
+from lookalike.utils.statuses import INTERRUPTED
 
 
 @app.command(epilog="Example: lookalike mcp ~/Pictures")

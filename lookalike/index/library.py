@@ -19,16 +19,16 @@ def library() -> Any:
     """FAISS as `Any`: its own annotations leave out the keyword arguments of its functions.
 
     The OpenBLAS in FAISS' wheels is of 2021. On a processor that is newer, it takes the kernels of 2004, and matrices
-    are multiplied at a fourth of the speed. It reads the name of better ones when it is loaded.
+    are multiplied at a fifth of the speed (benchmarks/kernels.py). It reads the name of better ones when it is loaded.
     """
-    with _kernels(kernels(instructions())):
+    with _named(kernels(instructions())):
         return importlib.import_module("faiss")
 
 
 def instructions() -> set[str]:
     """The vector instructions of this processor, by NumPy's names."""
-    told: Any = np.show_config(mode="dicts")
-    return set((told or {}).get("SIMD Extensions", {}).get("found", ()))
+    config: Any = np.show_config(mode="dicts")
+    return set((config or {}).get("SIMD Extensions", {}).get("found", ()))
 
 
 def kernels(found: set[str]) -> str | None:
@@ -37,7 +37,7 @@ def kernels(found: set[str]) -> str | None:
 
 
 @contextmanager
-def _kernels(name: str | None) -> Iterator[None]:
+def _named(name: str | None) -> Iterator[None]:
     if name is None or CORE_TYPE in os.environ:
         yield
         return

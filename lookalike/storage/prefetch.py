@@ -1,7 +1,7 @@
 """Rows of a file that are about to be read, asked for all at once.
 
-A mapped file is read page by page, each when it is touched, with what lies around it: 320 rows that are not in memory
-took 2 s on an SSD, and 10 ms where the system knew of all of them first. Of rows in memory, that costs 0.6 µs each.
+A mapped file is read page by page, each when it is touched, with much of what lies around it; the reads wait for one
+another. Where the system knows of all of them first, it reads little more than the rows, and many at a time.
 """
 
 import os

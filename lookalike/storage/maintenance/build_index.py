@@ -27,7 +27,7 @@ from lookalike.index.ann import (
 from lookalike.index.exact import ExactIndex, share_of
 from lookalike.index.library import library
 from lookalike.storage.maintenance.choose_index import EXACT, automatic, available_memory
-from lookalike.storage.maintenance.train_index import finite_rows, train
+from lookalike.storage.maintenance.train_index import BLOCK, finite_rows, train
 from lookalike.storage.store import Store
 from lookalike.types import Ids, Progress, Vectors
 from lookalike.utils.files import reason, sha256_of, sync_folder, write_whole
@@ -60,7 +60,6 @@ LEAST_GAIN = 0.001
 """Recall: where twice the candidates add less, four times as many are not tried."""
 SLACK = 0.02
 """Recall: the noise with 200 queries."""
-BLOCK = 16_384
 CONSTRUCTION = 80
 """efConstruction: at 40 recall stays below .99 on a million vectors, at 160 building takes twice as long."""
 
